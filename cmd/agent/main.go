@@ -1,0 +1,67 @@
+// Command agent delays the packets of the pod it runs in, as its HTTP API asks.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/tidelay/tidelay/pkg/agent"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	os.Exit(run())
+}
+
+// run is main with an exit code, so that deferred calls happen before it.
+func run() int {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	options, err := parse(os.Args[1:])
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := agent.Run(ctx, options, log); err != nil {
+		log.Error("agent failed", "err", err)
+		return 1
+	}
+	return 0
+}
+
+func parse(args []string) (agent.Options, error) {
+	o := agent.Options{Version: version}
+	flags := flag.NewFlagSet("agent", flag.ContinueOnError)
+	flags.StringVar(&o.Listen, "listen", ":2332", "address of the HTTP API; its port is never delayed")
+	flags.StringVar(&o.Device, "device", "", "interface to delay (default the one of the default route, else the only one that is not loopback)")
+	flags.StringVar(&o.Engine, "engine", agent.EngineAuto, "auto, netem or nfqueue; auto takes the first that works")
+	flags.StringVar(&o.StateDir, "state-dir", "/run/tidelay", "directory that keeps the fault for the next agent; empty to rely on the kernel alone")
+	flags.StringVar(&o.NodeIP, "node-ip", os.Getenv("NODE_IP"), "the node's IP address, whose probes are not delayed; several with commas (default $NODE_IP)")
+	flags.StringVar(&o.ProbePorts, "probe-ports", os.Getenv("PROBE_PORTS"), "TCP ports that kubelet probes, with commas (default $PROBE_PORTS)")
+	show := flags.Bool("version", false, "print the version and exit")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		err := fmt.Errorf("unknown argument %q; the agent takes flags only", flags.Arg(0))
+		fmt.Fprintln(flags.Output(), err)
+		return o, err
+	}
+	if *show {
+		fmt.Println(version)
+		return o, flag.ErrHelp
+	}
+	return o, nil
+}

@@ -1,0 +1,106 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+)
+
+// Bounds of the HTTP server. No request has a body that matters, and the
+// slowest answer is that of a clear, which waits up to a second for packets to
+// leave.
+const (
+	readTimeout     = 5 * time.Second
+	writeTimeout    = 10 * time.Second
+	idleTimeout     = 2 * time.Minute
+	shutdownTimeout = 3 * time.Second
+	maxHeaderBytes  = 16 << 10
+)
+
+// Run validates the options, brings the kernel to the stored state and serves
+// until ctx ends. The fault stays when the agent ends, for the next one to
+// find. A pod in which no engine works still gets an agent that says why.
+func Run(ctx context.Context, o Options, log *slog.Logger) error {
+	p, err := o.parse()
+	if err != nil {
+		return err
+	}
+	s, registry := newServer(o, p, log)
+	if err := s.control.restore(); err != nil {
+		log.Error("restore the state of an earlier agent", "err", err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	log.Info("agent started", "version", o.Version, "listen", listener.Addr().String(), "device", s.device.Name,
+		"engine", s.choice.name, "reason", s.choice.reason)
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := s.choice.engine.Run(ctx); err != nil {
+			return fmt.Errorf("run engine %s: %w", s.choice.name, err)
+		}
+		return nil
+	})
+	group.Go(func() error { return serve(ctx, listener, s.handler(registry)) })
+	return group.Wait()
+}
+
+// newServer finds the device, chooses the engine and wires the parts.
+func newServer(o Options, p parsed, log *slog.Logger) (*server, *prometheus.Registry) {
+	exempt := fault.Exemption{ControlPort: p.controlPort}
+	if len(p.nodeAddrs) > 0 && len(p.probePorts) > 0 {
+		exempt.NodeAddrs, exempt.ProbePorts = probeSources(p, log), p.probePorts
+	}
+	s := &server{exempt: exempt, version: o.Version, log: log}
+	device, err := rtnl.FindDevice(o.Device)
+	if err != nil {
+		reason := fmt.Sprintf("find the interface to delay (--device=%q): %v", o.Device, err)
+		s.choice = choice{engine: noEngine{reason: reason}, name: engineNone, reason: reason}
+	} else {
+		s.device = device
+		s.choice = choose(o.Engine, candidates(device, exempt, log))
+	}
+	s.control = &control{engine: s.choice.engine, store: store{dir: o.StateDir}, log: log}
+	s.metrics = newMetrics(o.Version, s.choice.name, s.control.state, log)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(s.metrics)
+	return s, registry
+}
+
+// serve answers requests until ctx ends, and then those that are under way.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+	}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		stopped <- server.Shutdown(timeout)
+	})
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return fmt.Errorf("serve: %w", err)
+	}
+	if err := <-stopped; err != nil {
+		return fmt.Errorf("stop serving: %w", err)
+	}
+	return nil
+}

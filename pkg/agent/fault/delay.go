@@ -1,0 +1,89 @@
+package fault
+
+import (
+	"fmt"
+	"math/big"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of a delay. MaxDelay is far beyond what TCP survives and well inside
+// what both engines hold; MinDelay is the finest step a user can name.
+const (
+	MinDelay = time.Microsecond
+	MaxDelay = 10 * time.Minute
+)
+
+// accepted closes every message about a bad delay.
+const accepted = `want a number with the unit us, ms or s ("20ms", "1.5ms", "500us", "1s"), or a bare number of milliseconds, ` +
+	`from 1us to 600s; 0 clears`
+
+// maxLength bounds what is parsed and echoed; no valid delay is longer.
+const maxLength = 32
+
+var delayPattern = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)(us|ms|s)?$`)
+
+// unit is the size of a unit that the pattern lets through.
+func unit(name string) time.Duration {
+	switch name {
+	case "s":
+		return time.Second
+	case "us":
+		return time.Microsecond
+	default:
+		return time.Millisecond
+	}
+}
+
+// ParseDelay reads a one-way delay: a decimal number with an optional unit us,
+// ms or s, where a bare number means milliseconds. It returns 0 for zero in
+// any unit, and otherwise a whole number of nanoseconds between MinDelay and
+// MaxDelay; digits beyond the nanosecond are refused, not rounded. The error
+// names the value and says what is accepted.
+func ParseDelay(s string) (time.Duration, error) {
+	match := delayPattern.FindStringSubmatch(s)
+	if match == nil || len(s) > maxLength {
+		return 0, fmt.Errorf("delay %s: %s", quote(s), accepted)
+	}
+	number, ok := new(big.Rat).SetString(match[1])
+	if !ok {
+		return 0, fmt.Errorf("delay %s: %s", quote(s), accepted)
+	}
+	nanoseconds := number.Mul(number, new(big.Rat).SetInt64(int64(unit(match[2]))))
+	if nanoseconds.Sign() == 0 {
+		return 0, nil
+	}
+	if nanoseconds.Cmp(new(big.Rat).SetInt64(int64(MinDelay))) < 0 {
+		return 0, fmt.Errorf("delay %s is below the least, 1us: %s", quote(s), accepted)
+	}
+	if nanoseconds.Cmp(new(big.Rat).SetInt64(int64(MaxDelay))) > 0 {
+		return 0, fmt.Errorf("delay %s is beyond the cap, 600s: %s", quote(s), accepted)
+	}
+	if !nanoseconds.IsInt() {
+		return 0, fmt.Errorf("delay %s is finer than a nanosecond: %s", quote(s), accepted)
+	}
+	return time.Duration(nanoseconds.Num().Int64()), nil
+}
+
+// quote shows a user's value without letting it fill the answer or the log.
+func quote(s string) string {
+	if len(s) > maxLength {
+		s = strings.ToValidUTF8(s[:maxLength], "") + "..."
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// FormatDelay writes a delay in the grammar that ParseDelay reads, exactly,
+// in the largest of the units us, ms and s that it fills: "500us", "1.5ms",
+// "90s". Zero is "0".
+func FormatDelay(d time.Duration) string {
+	for _, name := range []string{"s", "ms", "us"} {
+		if size := unit(name); d >= size {
+			// At most 600 s in nanoseconds: twelve digits, which a float64 holds.
+			return strconv.FormatFloat(float64(d)/float64(size), 'f', -1, 64) + name
+		}
+	}
+	return "0"
+}

@@ -1,0 +1,125 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+)
+
+// Engine choices of Options.
+const (
+	EngineAuto    = "auto"
+	EngineNetem   = "netem"
+	EngineNFQueue = "nfqueue"
+	// engineNone stands for the engine where none works.
+	engineNone = "none"
+)
+
+// Options is what an agent is started with, as the flags of cmd/agent give it.
+type Options struct {
+	// Listen is the address of the HTTP API, host:port or :port. Its port is
+	// the control port that no fault touches.
+	Listen string
+	// Device is the interface whose packets are delayed; empty for the one of
+	// the default route, else the only one that is not loopback.
+	Device string
+	// Engine is auto, netem or nfqueue. A named engine is never replaced by
+	// the other one.
+	Engine string
+	// StateDir is where the desired state is kept for the next agent; empty to
+	// rely on the kernel alone.
+	StateDir string
+	// NodeIP is the node's address, or several with commas; ProbePorts are the
+	// ports kubelet probes, with commas. Empty means that probes are not
+	// exempt.
+	NodeIP, ProbePorts string
+	// Version is what /v1/status reports.
+	Version string
+}
+
+// parsed is Options after validation.
+type parsed struct {
+	controlPort uint16
+	nodeAddrs   []netip.Addr
+	probePorts  []uint16
+}
+
+// parse reports every bad option at once, each with its flag, its value and
+// what is accepted.
+func (o Options) parse() (parsed, error) {
+	var p parsed
+	var errs []error
+	_, port, err := net.SplitHostPort(o.Listen)
+	if err == nil {
+		p.controlPort, err = parsePort(port)
+	}
+	if err != nil {
+		errs = append(errs, fmt.Errorf("--listen=%q: %w; want host:port or :port with a port from 1 to 65535", o.Listen, err))
+	}
+	if engines := []string{EngineAuto, EngineNetem, EngineNFQueue}; !slices.Contains(engines, o.Engine) {
+		errs = append(errs, fmt.Errorf("--engine=%q: want one of %s", o.Engine, strings.Join(engines, ", ")))
+	}
+	for _, item := range list(o.NodeIP) {
+		addr, err := netip.ParseAddr(item)
+		if err != nil || addr.Zone() != "" {
+			errs = append(errs, fmt.Errorf("--node-ip=%q: %q is no IP address; want addresses with commas between them, or nothing", o.NodeIP, item))
+			continue
+		}
+		p.nodeAddrs = append(p.nodeAddrs, addr.Unmap())
+	}
+	for _, item := range list(o.ProbePorts) {
+		port, err := parsePort(item)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--probe-ports=%q: %w; want ports from 1 to 65535 with commas between them, or nothing", o.ProbePorts, err))
+			continue
+		}
+		p.probePorts = append(p.probePorts, port)
+	}
+	slices.Sort(p.probePorts)
+	p.probePorts = slices.Compact(p.probePorts)
+	return p, errors.Join(errs...)
+}
+
+func parsePort(s string) (uint16, error) {
+	port, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || port == 0 {
+		return 0, fmt.Errorf("%q is no port", s)
+	}
+	return uint16(port), nil
+}
+
+// list splits at commas; nothing is an empty list.
+func list(s string) []string {
+	if strings.TrimSpace(s) == "" {
+		return nil
+	}
+	items := strings.Split(s, ",")
+	for i := range items {
+		items[i] = strings.TrimSpace(items[i])
+	}
+	return items
+}
+
+// probeSources returns the addresses kubelet's probes come from: the node's
+// own, and the pod's gateways, which with a bridge CNI are the node's address
+// on the pod's side and the one it dials from.
+func probeSources(p parsed, log *slog.Logger) []netip.Addr {
+	gateways, err := rtnl.Gateways()
+	if err != nil {
+		log.Warn("find the pod's gateway; probes that come from it are not exempt", "err", err)
+	}
+	addrs := slices.Clone(p.nodeAddrs)
+	for _, gateway := range gateways {
+		if !slices.Contains(addrs, gateway) {
+			addrs = append(addrs, gateway)
+		}
+	}
+	return addrs
+}

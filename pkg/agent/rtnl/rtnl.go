@@ -1,0 +1,154 @@
+// Package rtnl reads what the agent must know of the pod's network over
+// rtnetlink: which interface carries the pod's traffic and where the node is.
+package rtnl
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Device is a network interface of the pod.
+type Device struct {
+	Name  string
+	Index int
+}
+
+// FindDevice returns the interface called name. Without a name it is the one
+// of the IPv4 default route, else of the IPv6 one, else the only interface
+// that is not loopback. The error says what there is to choose from.
+func FindDevice(name string) (Device, error) {
+	links, err := Dump(netlink.LinkList)
+	if err != nil {
+		return Device{}, fmt.Errorf("list interfaces: %w", err)
+	}
+	if name != "" {
+		return named(links, name)
+	}
+	routes, err := defaultRoutes()
+	if err != nil {
+		return Device{}, err
+	}
+	for _, route := range routes {
+		for _, link := range links {
+			if index := link.Attrs().Index; index == route.LinkIndex {
+				return Device{Name: link.Attrs().Name, Index: index}, nil
+			}
+		}
+	}
+	return only(links)
+}
+
+func named(links []netlink.Link, name string) (Device, error) {
+	for _, link := range links {
+		attrs := link.Attrs()
+		if attrs.Name != name {
+			continue
+		}
+		if attrs.RawFlags&unix.IFF_LOOPBACK != 0 {
+			return Device{}, fmt.Errorf("interface %q is loopback, whose packets are never touched; want one of: %s", name, names(links))
+		}
+		return Device{Name: name, Index: attrs.Index}, nil
+	}
+	return Device{}, fmt.Errorf("no interface %q; want one of: %s", name, names(links))
+}
+
+// only picks the interface that needs no choice. Links that are down, like the
+// tunnel endpoints some kernels create in every namespace, don't count.
+func only(links []netlink.Link) (Device, error) {
+	var found []Device
+	for _, link := range links {
+		attrs := link.Attrs()
+		if attrs.RawFlags&unix.IFF_LOOPBACK == 0 && attrs.RawFlags&unix.IFF_UP != 0 {
+			found = append(found, Device{Name: attrs.Name, Index: attrs.Index})
+		}
+	}
+	if len(found) != 1 {
+		return Device{}, fmt.Errorf("no default route, and %d interfaces are up: name one of: %s", len(found), names(links))
+	}
+	return found[0], nil
+}
+
+func names(links []netlink.Link) string {
+	var all []string
+	for _, link := range links {
+		if link.Attrs().RawFlags&unix.IFF_LOOPBACK == 0 {
+			all = append(all, link.Attrs().Name)
+		}
+	}
+	if len(all) == 0 {
+		return "(there is none but loopback)"
+	}
+	return strings.Join(all, ", ")
+}
+
+// Gateways returns the next hops of the default routes. With most CNI plugins
+// the first hop is the node itself, and its address on that link is the one
+// kubelet's probes come from, which need not be the node's own address.
+func Gateways() ([]netip.Addr, error) {
+	routes, err := defaultRoutes()
+	if err != nil {
+		return nil, err
+	}
+	var gateways []netip.Addr
+	for _, route := range routes {
+		if addr, ok := netip.AddrFromSlice(route.Gw); ok {
+			gateways = append(gateways, addr.Unmap())
+		}
+	}
+	return gateways, nil
+}
+
+// defaultRoutes returns the unicast default routes of the main table, IPv4
+// before IPv6.
+func defaultRoutes() ([]netlink.Route, error) {
+	var defaults []netlink.Route
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := Dump(func() ([]netlink.Route, error) { return netlink.RouteList(nil, family) })
+		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
+			continue // a kernel without IPv6 has no such routes
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+		for _, route := range routes {
+			if isDefault(route) {
+				defaults = append(defaults, route)
+			}
+		}
+	}
+	return defaults, nil
+}
+
+func isDefault(route netlink.Route) bool {
+	if route.Type != unix.RTN_UNICAST {
+		return false
+	}
+	if route.Dst == nil {
+		return true
+	}
+	ones, _ := route.Dst.Mask.Size()
+	return ones == 0 && route.Dst.IP.IsUnspecified()
+}
+
+// dumpAttempts bounds Dump. Each interruption means that the kernel's tables
+// changed under one dump, so a handful in a row is already unlikely.
+const dumpAttempts = 10
+
+// Dump calls list until the kernel answers with one consistent dump. A dump
+// that another change interrupted may lack entries (NLM_F_DUMP_INTR), and a
+// decision on it would be a guess.
+func Dump[T any](list func() ([]T, error)) ([]T, error) {
+	var err error
+	for range dumpAttempts {
+		var all []T
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return all, err
+		}
+	}
+	return nil, err
+}

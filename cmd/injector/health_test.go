@@ -1,0 +1,65 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/go-logr/logr"
+)
+
+func request(t *testing.T, handler http.Handler, path string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	return w
+}
+
+func TestHealth(t *testing.T) {
+	var log bytes.Buffer
+	problems := map[string]error{"first": errors.New("no certificate"), "second": errors.New("not synced")}
+	h := &health{log: logr.FromSlogHandler(slog.NewTextHandler(&log, nil))}
+	for _, name := range []string{"first", "second"} {
+		h.checks = append(h.checks, check{name, func(*http.Request) error { return problems[name] }})
+	}
+	handler := h.server(":0").Server.Handler
+
+	steps := []struct {
+		fixed  string
+		status int
+		body   string
+	}{
+		{"", 503, "not ready: first: no certificate\n"},
+		{"", 503, "not ready: first: no certificate\n"},
+		{"first", 503, "not ready: second: not synced\n"},
+		{"second", 200, "ok\n"},
+	}
+	for _, step := range steps {
+		delete(problems, step.fixed)
+		if w := request(t, handler, "/readyz"); w.Code != step.status || w.Body.String() != step.body {
+			t.Errorf("readyz: %d %q, want %d %q", w.Code, w.Body, step.status, step.body)
+		}
+		if w := request(t, handler, "/healthz"); w.Code != 200 {
+			t.Errorf("healthz: %d, want 200 whatever readyz says", w.Code)
+		}
+	}
+	if lines := strings.Count(log.String(), "readiness changed"); lines != 3 {
+		t.Errorf("%d log lines, want one for each change, 3:\n%s", lines, log.String())
+	}
+}
+
+func TestDrain(t *testing.T) {
+	var d drain
+	handler := d.wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+	if w := request(t, handler, "/"); d.ready(nil) != nil || w.Header().Get("Connection") != "" {
+		t.Errorf("before: ready %v, Connection %q", d.ready(nil), w.Header().Get("Connection"))
+	}
+	d.begin()
+	if w := request(t, handler, "/"); d.ready(nil) == nil || w.Header().Get("Connection") != "close" || w.Code != 200 {
+		t.Errorf("after: ready %v, Connection %q, status %d; want an answer and the connection closed", d.ready(nil), w.Header().Get("Connection"), w.Code)
+	}
+}

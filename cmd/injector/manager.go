@@ -1,0 +1,135 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
+	"github.com/tidelay/tidelay/pkg/webhook"
+	"github.com/tidelay/tidelay/pkg/webhook/certificate"
+)
+
+// shutdownTimeout is how long requests under way may take once the drain is
+// over. With the default drain it fits into the pod's 30 s.
+const shutdownTimeout = 15 * time.Second
+
+// newManager puts the injector together. Nothing runs until the manager does.
+func newManager(o options, d *drain) (ctrl.Manager, error) {
+	config, err := restConfig(o.kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	secret := types.NamespacedName{Namespace: o.namespace, Name: certificate.SecretName(o.webhookName)}
+	source := certificate.NewSource(config, secret, o.serviceName, ctrl.Log.WithName("certificate"))
+	trust := &certificate.Trust{Webhook: o.webhookName, Secret: secret}
+	kinds := slices.Concat(tidbcluster.Kinds(), webhook.Kinds())
+
+	mgr, err := ctrl.NewManager(config, managerOptions(o, source, slices.Concat(kinds, trust.Kinds())))
+	if err != nil {
+		return nil, fmt.Errorf("create manager: %w", err)
+	}
+	trust.Reader, trust.Writer = mgr.GetAPIReader(), mgr.GetClient()
+	if err := trust.SetupWithManager(mgr); err != nil {
+		return nil, err
+	}
+	informers := confirm.NewInformers(mgr.GetCache(), kinds)
+	if err := addWebhook(mgr, o, d); err != nil {
+		return nil, err
+	}
+	// In this order, so that the first failure is the root of the others.
+	h := health{log: mgr.GetLogger(), checks: []check{
+		{"drain", d.ready},
+		{"certificate", source.Ready},
+		{"trust", trust.Ready},
+		{"informers", func(*http.Request) error { return informers.Synced() }},
+		{"webhook", mgr.GetWebhookServer().StartedChecker()},
+	}}
+	for _, r := range []manager.Runnable{h.server(o.healthAddr), source, informers} {
+		if err := mgr.Add(r); err != nil {
+			return nil, fmt.Errorf("add %T: %w", r, err)
+		}
+	}
+	return mgr, nil
+}
+
+// restConfig returns how to reach the API server. The limits are client-go's
+// own, raised so that a wave of new pods, each with its live reads and its
+// Event, is not held back here: the API server has its own ways to slow us down.
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	load := rest.InClusterConfig
+	if kubeconfig != "" {
+		load = func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", kubeconfig) }
+	}
+	config, err := load()
+	if err != nil {
+		return nil, fmt.Errorf("load kubeconfig %q: %w", kubeconfig, err)
+	}
+	config.QPS, config.Burst = 100, 200
+	return config, nil
+}
+
+func managerOptions(o options, source *certificate.Source, kinds []confirm.Kind) ctrl.Options {
+	return ctrl.Options{
+		Scheme: newScheme(),
+		Cache: cache.Options{
+			ByObject:         confirm.ByObject(kinds),
+			DefaultTransform: tidbcluster.Trim,
+			// An informer that nobody declared is an error, not a surprise.
+			ReaderFailOnMissingInformer: true,
+		},
+		Metrics:                 metricsserver.Options{BindAddress: o.metricsAddr},
+		HealthProbeBindAddress:  "0", // see health
+		GracefulShutdownTimeout: new(shutdownTimeout),
+		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{
+			Port:    o.webhookPort,
+			TLSOpts: []func(*tls.Config){source.ConfigureTLS},
+		}),
+	}
+}
+
+// newScheme knows Kubernetes' own kinds and TiDB Operator's.
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	return scheme
+}
+
+func addWebhook(mgr ctrl.Manager, o options, d *drain) error {
+	reader, err := confirm.NewReader(mgr.GetCache(), mgr.GetAPIReader(), metrics.Registry)
+	if err != nil {
+		return err
+	}
+	injector, err := webhook.New(webhook.Options{
+		Config:     o.config(),
+		Decoder:    admission.NewDecoder(mgr.GetScheme()),
+		Resolver:   tidbcluster.NewResolver(reader),
+		Namespaces: webhook.NewNamespaces(reader),
+		Events:     mgr.GetEventRecorder("tidelay-injector"),
+		Metrics:    metrics.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	mgr.GetWebhookServer().Register(webhook.Path, d.wrap(injector.Handler()))
+	return nil
+}

@@ -1,0 +1,71 @@
+package tidbcluster
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseOptIn(t *testing.T) {
+	tests := map[string]struct {
+		annotations map[string]string
+		covers      []Component
+		problems    []string // what each must contain
+	}{
+		"if there are no annotations, nothing": {},
+		"if inject is true, every component": {
+			annotations: map[string]string{"tidelay.io/inject": "true"},
+			covers:      Components(),
+		},
+		"if inject is false, nothing": {
+			annotations: map[string]string{"tidelay.io/inject": "false"},
+		},
+		"if inject is nearly true, nothing, and say so": {
+			annotations: map[string]string{"tidelay.io/inject": "True"},
+			problems:    []string{`tidelay.io/inject is "True"`},
+		},
+		"if inject is empty, nothing, and say so": {
+			annotations: map[string]string{"tidelay.io/inject": ""},
+			problems:    []string{`tidelay.io/inject is ""`},
+		},
+		"if components are named, only those": {
+			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/components": "tikv, pd"},
+			covers:      []Component{PD, TiKV},
+		},
+		"if a component is unknown, only the others, and say so": {
+			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/components": "pd,tikvv"},
+			covers:      []Component{PD},
+			problems:    []string{`tidelay.io/components: unknown component "tikvv"; accepted: discovery, pd,`},
+		},
+		"if all components are unknown, nothing, and say so": {
+			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/components": "all,*"},
+			problems:    []string{`"all"`, `"*"`},
+		},
+		"if the list of components is empty, nothing, and say so": {
+			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/components": ""},
+			problems:    []string{`unknown component ""`},
+		},
+		"if components are named without inject, nothing": {
+			annotations: map[string]string{"tidelay.io/components": "pd"},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := ParseOptIn(test.annotations)
+			covered := slices.DeleteFunc(Components(), func(c Component) bool { return !got.Covers(c) })
+			if diff := cmp.Diff(slices.Sorted(slices.Values(test.covers)), covered, equateEmpty()); diff != "" {
+				t.Errorf("covers (-want +got):\n%s", diff)
+			}
+			if len(got.Problems) != len(test.problems) {
+				t.Fatalf("problems %q, want %d", got.Problems, len(test.problems))
+			}
+			for i, want := range test.problems {
+				if !strings.Contains(got.Problems[i], want) {
+					t.Errorf("problem %q does not say %q", got.Problems[i], want)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,55 @@
+package webhook
+
+import (
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// injected reports whether pod carries the agent we added. A container of our
+// name without our annotation is somebody else's.
+func injected(pod *corev1.Pod) bool {
+	_, ok := pod.Annotations[StatusAnnotation]
+	return ok && slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == ContainerName })
+}
+
+// nameConflict says which container or volume of pod has a name the agent
+// needs, or nothing.
+func nameConflict(pod *corev1.Pod) string {
+	for _, c := range allContainers(pod) {
+		if c.Name == ContainerName {
+			return fmt.Sprintf("a container is already called %s", c.Name)
+		}
+	}
+	for _, v := range pod.Spec.Volumes {
+		if v.Name == stateVolume || v.Name == noTokenVolume {
+			return fmt.Sprintf("a volume is already called %s", v.Name)
+		}
+	}
+	return ""
+}
+
+// portConflict says which container of pod uses the agent's port, or nothing.
+// UDP is free to: the agent listens on TCP.
+func portConflict(pod *corev1.Pod) string {
+	for _, c := range allContainers(pod) {
+		for _, p := range c.Ports {
+			tcp := p.Protocol == corev1.ProtocolTCP || p.Protocol == ""
+			if tcp && (p.ContainerPort == api.Port || p.HostPort == api.Port) {
+				return fmt.Sprintf("container %s uses port %d", c.Name, api.Port)
+			}
+		}
+		if slices.Contains(probePorts(c), api.Port) {
+			return fmt.Sprintf("container %s is probed on port %d", c.Name, api.Port)
+		}
+	}
+	return ""
+}
+
+// allContainers returns the init containers and the containers of pod.
+func allContainers(pod *corev1.Pod) []corev1.Container {
+	return slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers)
+}

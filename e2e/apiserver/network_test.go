@@ -1,0 +1,112 @@
+//go:build apiserver
+
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// network stands in for kube-proxy. The API server's egress selector asks it,
+// by HTTP CONNECT, for a connection to the cluster IP of a Service, and it
+// dials one of the endpoints behind that, round robin.
+type network struct {
+	path   string // the Unix socket it listens on
+	server http.Server
+
+	mu        sync.Mutex
+	service   string   // cluster IP and port it knows
+	endpoints []string // host:port of each replica
+	dialed    int
+	conns     map[net.Conn]struct{}
+}
+
+func newNetwork(path string) (*network, error) {
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the API server: %w", err)
+	}
+	n := &network{path: path, conns: map[net.Conn]struct{}{}}
+	n.server = http.Server{Handler: http.HandlerFunc(n.connect), ReadHeaderTimeout: time.Minute}
+	go func() { _ = n.server.Serve(listener) }()
+	return n, nil
+}
+
+// route puts the replicas behind the service ("ip:port") and cuts what is
+// open, so the next call goes to one of them.
+func (n *network) route(service string, replicas ...*replica) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.service, n.endpoints = service, nil
+	for _, r := range replicas {
+		n.endpoints = append(n.endpoints, r.webhook)
+	}
+	for conn := range n.conns {
+		_ = conn.Close()
+	}
+}
+
+func (n *network) connect(w http.ResponseWriter, r *http.Request) {
+	backend, err := n.dial(r.Context(), r.Host)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	client, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		_ = backend.Close()
+		return
+	}
+	n.join(client, backend)
+}
+
+// dial connects to the next endpoint of the service at address.
+func (n *network) dial(ctx context.Context, address string) (net.Conn, error) {
+	n.mu.Lock()
+	if address != n.service {
+		n.mu.Unlock()
+		return nil, fmt.Errorf("no service at %s", address)
+	}
+	if len(n.endpoints) == 0 {
+		n.mu.Unlock()
+		return nil, errors.New("the service has no endpoints")
+	}
+	endpoint := n.endpoints[n.dialed%len(n.endpoints)]
+	n.dialed++
+	n.mu.Unlock()
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "tcp", endpoint)
+}
+
+// join copies both ways until either side closes.
+func (n *network) join(client, backend net.Conn) {
+	n.mu.Lock()
+	n.conns[client] = struct{}{}
+	n.mu.Unlock()
+	done := func() {
+		_, _ = client.Close(), backend.Close()
+		n.mu.Lock()
+		delete(n.conns, client)
+		n.mu.Unlock()
+	}
+	if _, err := io.WriteString(client, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		done()
+		return
+	}
+	go func() {
+		_, _ = io.Copy(backend, client)
+		done()
+	}()
+	_, _ = io.Copy(client, backend)
+	done()
+}
+
+func (n *network) Close() error {
+	return n.server.Close()
+}

@@ -1,0 +1,140 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	pingcapv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/e2e-framework/klient/k8s/resources"
+	"sigs.k8s.io/e2e-framework/klient/wait"
+	"sigs.k8s.io/e2e-framework/klient/wait/conditions"
+	"sigs.k8s.io/e2e-framework/pkg/env"
+	"sigs.k8s.io/e2e-framework/pkg/envconf"
+)
+
+// What hack/e2e.sh gives this package.
+var (
+	kubeconfig   = os.Getenv("KUBECONFIG")
+	kubectl      = cmp.Or(os.Getenv("TIDELAY_KUBECTL"), "kubectl")
+	dbVersion    = cmp.Or(os.Getenv("DB_VERSION"), "v8.1.0")
+	storageClass = cmp.Or(os.Getenv("TIDELAY_STORAGE_CLASS"), "standard")
+	pingerImage  = cmp.Or(os.Getenv("TIDELAY_PINGER_IMAGE"), "tidelay/pinger:dev")
+	agentImage   = cmp.Or(os.Getenv("TIDELAY_AGENT_IMAGE"), "tidelay/agent:dev")
+)
+
+// The injector's names, as the manifests have them.
+const (
+	injectorNamespace = "tidelay-system"
+	injectorName      = "tidelay-injector"
+)
+
+// patient bounds every wait for the cluster; nothing takes nearly as long.
+const patient = 4 * time.Minute
+
+var (
+	testEnv   env.Environment
+	namespace = envconf.RandomName("tidelay-e2e", 18)
+	theWorld  *world
+)
+
+func TestMain(m *testing.M) {
+	if kubeconfig == "" {
+		fmt.Fprintln(os.Stderr, "the cluster tier needs KUBECONFIG; run it with `make e2e`")
+		os.Exit(1)
+	}
+	testEnv = env.NewWithConfig(envconf.NewWithKubeConfig(kubeconfig))
+	testEnv.Setup(installInjector, makeWorld)
+	testEnv.Finish(removeWorld, uninstallInjector)
+	os.Exit(testEnv.Run(m))
+}
+
+// installInjector applies what users apply.
+func installInjector(ctx context.Context, cfg *envconf.Config) (context.Context, error) {
+	apply := exec.CommandContext(ctx, kubectl, "apply", "-k", filepath.Join("..", "..", "manifests"))
+	if out, err := apply.CombinedOutput(); err != nil {
+		return ctx, fmt.Errorf("install the injector: %w\n%s", err, out)
+	}
+	available := conditions.New(cfg.Client().Resources()).DeploymentAvailable(injectorName, injectorNamespace)
+	if err := wait.For(available, wait.WithContext(ctx), wait.WithTimeout(patient), wait.WithInterval(time.Second)); err != nil {
+		return ctx, fmt.Errorf("wait for the injector: %w", err)
+	}
+	return ctx, nil
+}
+
+func uninstallInjector(ctx context.Context, _ *envconf.Config) (context.Context, error) {
+	remove := exec.CommandContext(ctx, kubectl, "delete", "--ignore-not-found", "-k", filepath.Join("..", "..", "manifests"))
+	if out, err := remove.CombinedOutput(); err != nil {
+		return ctx, fmt.Errorf("remove the injector: %w\n%s", err, out)
+	}
+	return ctx, nil
+}
+
+func removeWorld(ctx context.Context, cfg *envconf.Config) (context.Context, error) {
+	return ctx, cfg.Client().Resources().Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+}
+
+// makeWorld creates what the tests look at: an annotated and an un-annotated
+// TidbCluster side by side, workloads that are no TidbCluster's, and a place to
+// measure from.
+func makeWorld(ctx context.Context, cfg *envconf.Config) (context.Context, error) {
+	var err error
+	if theWorld, err = newWorld(cfg); err != nil {
+		return ctx, err
+	}
+	objects := append(theWorld.clusters(), theWorld.bystanders()...)
+	objects = append([]object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}}, objects...)
+	for _, o := range objects {
+		if err := theWorld.Create(ctx, o); err != nil {
+			return ctx, fmt.Errorf("create %T %s: %w", o, o.GetName(), err)
+		}
+	}
+	for _, name := range []string{annotated, plain} {
+		ready := conditions.New(theWorld.Resources).ResourceMatch(
+			&pingcapv1alpha1.TidbCluster{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}}, isReady)
+		if err := wait.For(ready, wait.WithContext(ctx), wait.WithTimeout(patient), wait.WithInterval(time.Second)); err != nil {
+			return ctx, fmt.Errorf("wait for TidbCluster %s to be Ready: %w\n%s", name, err, theWorld.describe(ctx))
+		}
+	}
+	return ctx, theWorld.waitForPods(ctx)
+}
+
+// world is the test's namespace, and the injector's.
+type world struct {
+	*resources.Resources
+	injector *resources.Resources
+}
+
+func newWorld(cfg *envconf.Config) (*world, error) {
+	// Two of them, because WithNamespace changes the one it is called on.
+	own, err := resources.New(cfg.Client().RESTConfig())
+	if err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	injector, err := resources.New(cfg.Client().RESTConfig())
+	if err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	if err := pingcapv1alpha1.AddToScheme(own.GetScheme()); err != nil {
+		return nil, fmt.Errorf("add TidbCluster to the scheme: %w", err)
+	}
+	return &world{Resources: own.WithNamespace(namespace), injector: injector.WithNamespace(injectorNamespace)}, nil
+}
+
+// describe shows the pods and the events, for a failure.
+func (w *world) describe(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, kubectl, "-n", namespace, "get", "tidbclusters,pods,events", "-o", "wide").CombinedOutput()
+	if err != nil {
+		return fmt.Sprintf("%s%v", out, err)
+	}
+	return string(out)
+}

@@ -1,0 +1,82 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// run executes the pinger in one of its pods and decodes what it prints.
+func (w *world) run(ctx context.Context, t *testing.T, from string, into any, args ...string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	command := append([]string{"/pinger"}, args...)
+	if err := w.ExecInPod(ctx, namespace, from, "pinger", command, &stdout, &stderr); err != nil {
+		t.Fatalf("%s: %v: %v\n%s", from, command, err, stderr.String())
+	}
+	if err := json.Unmarshal(stdout.Bytes(), into); err != nil {
+		t.Fatalf("%s: %v: %v in %q", from, command, err, stdout.String())
+	}
+}
+
+// rtt is the median of some pings, none of which may be lost.
+func (w *world) rtt(ctx context.Context, t *testing.T, from string, to corev1.Pod) time.Duration {
+	t.Helper()
+	const count = 15
+	var result struct {
+		Sent int             `json:"sent"`
+		RTTs []time.Duration `json:"rtts"`
+	}
+	w.run(ctx, t, from, &result, "ping", to.Status.PodIP, strconv.Itoa(count))
+	if result.Sent != count || len(result.RTTs) != count {
+		t.Fatalf("ping from %s to %s: %d sent, %d answered, want %d", from, to.Name, result.Sent, len(result.RTTs), count)
+	}
+	return slices.Sorted(slices.Values(result.RTTs))[count/2]
+}
+
+// tolerance is for two virtual hops on a machine that runs a whole cluster.
+const tolerance = 4 * time.Millisecond
+
+// wantRTT measures until the median is what it should be: a busy machine can
+// make one series late, not every one.
+func (w *world) wantRTT(ctx context.Context, t *testing.T, what, from string, to corev1.Pod, want time.Duration) {
+	t.Helper()
+	const attempts = 5
+	for i := range attempts {
+		got := w.rtt(ctx, t, from, to)
+		t.Logf("%s: ping from %s to %s: median %s, want %s", what, from, to.Name, got, want)
+		if (got - want).Abs() <= tolerance {
+			return
+		}
+		if i == attempts-1 {
+			t.Errorf("%s: ping from %s to %s: median %s, want %s within %s", what, from, to.Name, got, want, tolerance)
+		}
+	}
+}
+
+// curl asks a pod's agent and wants a 200.
+func (w *world) curl(ctx context.Context, t *testing.T, method string, pod corev1.Pod, path string) api.Latency {
+	t.Helper()
+	var result struct {
+		Status int    `json:"status"`
+		Body   string `json:"body"`
+	}
+	w.run(ctx, t, pinger, &result, "http", method, fmt.Sprintf("http://%s:%d%s", pod.Status.PodIP, api.Port, path))
+	var answer api.Latency
+	if err := json.Unmarshal([]byte(result.Body), &answer); err != nil || result.Status != http.StatusOK {
+		t.Fatalf("%s %s of %s: status %d (%v): %s", method, path, pod.Name, result.Status, err, result.Body)
+	}
+	return answer
+}

@@ -1,0 +1,124 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/e2e-framework/klient/k8s"
+	"sigs.k8s.io/e2e-framework/klient/k8s/resources"
+	"sigs.k8s.io/e2e-framework/pkg/envconf"
+	"sigs.k8s.io/e2e-framework/pkg/features"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+func TestRecreatedPod(t *testing.T) {
+	testEnv.Test(t, features.New("a deleted pod").
+		Assess("comes back with one agent and without its fault", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+			for _, component := range []string{"tikv", "discovery"} {
+				old := theWorld.pod(ctx, t, annotated, component)
+				theWorld.curl(ctx, t, http.MethodGet, old, api.PathLatency+"/50ms")
+				pod := theWorld.recreate(ctx, t, component)
+				if n := agents(pod); n != 1 {
+					t.Fatalf("the new pod %s has %d agents, want 1", pod.Name, n)
+				}
+				theWorld.wantRTT(ctx, t, "a new pod", pinger, pod, 0)
+				theWorld.curl(ctx, t, http.MethodGet, pod, api.PathLatency+"/20ms")
+				theWorld.wantRTT(ctx, t, "a new pod under 20ms", pinger, pod, 20*time.Millisecond)
+				theWorld.curl(ctx, t, http.MethodDelete, pod, api.PathLatency)
+			}
+			return ctx
+		}).Feature())
+}
+
+// The injector must never be what keeps a database from starting.
+func TestInjectorAway(t *testing.T) {
+	testEnv.Test(t, features.New("without an injector").
+		Assess("both replicas deleted: the pod starts", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+			var replicas corev1.PodList
+			selector := resources.WithLabelSelector("app.kubernetes.io/component=injector")
+			if err := theWorld.injector.List(ctx, &replicas, selector); err != nil || len(replicas.Items) != 2 {
+				t.Fatalf("%d replicas of the injector, want 2 (%v)", len(replicas.Items), err)
+			}
+			for i := range replicas.Items {
+				if err := theWorld.Delete(ctx, &replicas.Items[i], resources.WithGracePeriod(0)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// Whether the new replicas are up in time is a race; that the pod
+			// starts is not.
+			pod := theWorld.recreate(ctx, t, "tikv")
+			t.Logf("the new pod has %d agents", agents(pod))
+			theWorld.waitForInjector(ctx, t, 2)
+			return ctx
+		}).
+		Assess("none at all: the pod starts untouched", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+			theWorld.scaleInjector(ctx, t, 0)
+			defer theWorld.scaleInjector(ctx, t, 2)
+			if pod := theWorld.recreate(ctx, t, "tikv"); agents(pod) != 0 {
+				t.Errorf("pod %s has %d agents without an injector", pod.Name, agents(pod))
+			}
+			return ctx
+		}).
+		Assess("back again: the next pod is injected", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+			if pod := theWorld.recreate(ctx, t, "tikv"); agents(pod) != 1 {
+				t.Errorf("pod %s has %d agents, want 1", pod.Name, agents(pod))
+			}
+			return ctx
+		}).Feature())
+}
+
+// recreate deletes the component's pod of the annotated cluster and returns
+// the one that its controller makes instead.
+func (w *world) recreate(ctx context.Context, t *testing.T, component string) corev1.Pod {
+	t.Helper()
+	old := w.pod(ctx, t, annotated, component)
+	if err := w.Delete(ctx, &old); err != nil {
+		t.Fatal(err)
+	}
+	return w.newPod(ctx, t, annotated, component, string(old.UID))
+}
+
+func (w *world) scaleInjector(ctx context.Context, t *testing.T, replicas int32) {
+	t.Helper()
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: injectorName, Namespace: injectorNamespace}}
+	patch := k8s.Patch{PatchType: types.MergePatchType, Data: fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)}
+	if err := w.Patch(ctx, d, patch); err != nil {
+		t.Fatal(err)
+	}
+	w.waitForInjector(ctx, t, replicas)
+}
+
+// waitForInjector waits until so many replicas are ready, and no other is left.
+func (w *world) waitForInjector(ctx context.Context, t *testing.T, want int32) {
+	t.Helper()
+	err := w.poll(ctx, func(ctx context.Context) error {
+		var pods corev1.PodList
+		selector := resources.WithLabelSelector("app.kubernetes.io/component=injector")
+		if err := w.injector.List(ctx, &pods, selector); err != nil {
+			return err
+		}
+		ready := int32(0)
+		for _, pod := range pods.Items {
+			if podReady(pod) {
+				ready++
+			}
+		}
+		if ready != want || len(pods.Items) != int(want) {
+			return fmt.Errorf("%d of %d replicas of the injector are ready, want %d", ready, len(pods.Items), want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

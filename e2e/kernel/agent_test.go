@@ -1,0 +1,146 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// agent is the process under test and the way to talk to it.
+type agent struct {
+	t    *testing.T
+	lab  *lab
+	args []string
+	cmd  *exec.Cmd
+	log  *bytes.Buffer
+}
+
+// startAgent runs the agent in the lab's pod and waits until it answers. When
+// the test ends the fault is cleared, and nothing may be left in the kernel.
+func startAgent(t *testing.T, args ...string) *agent {
+	t.Helper()
+	base := []string{"--engine=" + engineFlag, "--state-dir=" + filepath.Join(t.TempDir(), "state")}
+	a := &agent{t: t, lab: theLab, args: append(base, args...)}
+	before := kernelState(t, a.lab.pod)
+	a.start()
+	t.Cleanup(func() {
+		a.clear()
+		a.stop(syscall.SIGTERM)
+		if after := kernelState(t, a.lab.pod); after != before {
+			t.Errorf("the kernel held before the agent started:\n%s\nand after it cleared and ended:\n%s", before, after)
+		}
+		if t.Failed() {
+			t.Logf("agent's log:\n%s", a.log)
+		}
+	})
+	return a
+}
+
+// kernelState is everything an engine could leave, in the kernel's own tools'
+// words.
+func kernelState(t *testing.T, h host) string {
+	t.Helper()
+	state := h.exec(t, "tc qdisc show") + h.exec(t, "ip -o -br link show")
+	if engineName == "nfqueue" {
+		state += h.exec(t, "nft list ruleset")
+	}
+	return strings.TrimSpace(state)
+}
+
+func (a *agent) start() {
+	a.t.Helper()
+	a.log = &bytes.Buffer{}
+	a.cmd = exec.Command("ip", append([]string{"netns", "exec", a.lab.pod.netns, agentBinary}, a.args...)...)
+	a.cmd.Stderr, a.cmd.Stdout = a.log, a.log
+	a.cmd.Env = append(os.Environ(), "NODE_IP=", "PROBE_PORTS=")
+	if err := a.cmd.Start(); err != nil {
+		a.t.Fatalf("start agent: %v", err)
+	}
+	eventually(a.t, 20*time.Second, "the agent answers", func() error {
+		_, _, err := a.request(http.MethodGet, api.PathHealthz)
+		return err
+	})
+}
+
+// stop ends the process with a signal and waits for it; having none is fine.
+func (a *agent) stop(signal syscall.Signal) {
+	if a.cmd == nil {
+		return
+	}
+	_ = a.cmd.Process.Signal(signal)
+	_ = a.cmd.Wait()
+	a.cmd = nil
+}
+
+// request asks the agent from the node, on a new connection.
+func (a *agent) request(method, path string) (int, []byte, error) {
+	client := &http.Client{
+		Timeout:   10 * time.Second,
+		Transport: &http.Transport{DialContext: a.lab.node.dial, DisableKeepAlives: true},
+	}
+	request, err := http.NewRequest(method, fmt.Sprintf("http://%s:%d%s", a.lab.pod.ip, api.Port, path), nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return response.StatusCode, body, err
+}
+
+// latency asks one of the /latency routes and wants a 200.
+func (a *agent) latency(method, path string) api.Latency {
+	a.t.Helper()
+	var answer api.Latency
+	a.into(method, path, http.StatusOK, &answer)
+	return answer
+}
+
+// into asks, wants a status, and decodes the answer.
+func (a *agent) into(method, path string, want int, answer any) {
+	a.t.Helper()
+	status, body, err := a.request(method, path)
+	if err != nil {
+		a.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	if status != want {
+		a.t.Fatalf("%s %s: status %d, want %d: %s", method, path, status, want, body)
+	}
+	if err := json.Unmarshal(body, answer); err != nil {
+		a.t.Fatalf("%s %s: %v in %s", method, path, err, body)
+	}
+}
+
+// set asks for a delay and wants it confirmed.
+func (a *agent) set(delay string) {
+	a.t.Helper()
+	answer := a.latency(http.MethodGet, api.PathLatency+"/"+url.PathEscape(delay))
+	if answer.Fault == nil || answer.Fault.Delay != delay || answer.Engine != engineName {
+		a.t.Fatalf("set %s: answer %+v with fault %+v", delay, answer, answer.Fault)
+	}
+}
+
+// clear takes the delay away and wants that confirmed.
+func (a *agent) clear() {
+	a.t.Helper()
+	if answer := a.latency(http.MethodDelete, api.PathLatency); answer.Fault != nil {
+		a.t.Fatalf("clear: the answer still has fault %+v", answer.Fault)
+	}
+}

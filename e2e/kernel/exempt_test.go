@@ -1,0 +1,129 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// prompt is below the 2 s that the tests of this file delay by, and far above
+// what a lab on a busy machine needs.
+const prompt = 1500 * time.Millisecond
+
+func TestControlPortIsNeverDelayed(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	a.set("2s")
+	if p := l.node.ping(t, l.pod.ip, 1, time.Second); p.received != 1 || p.median() < 2*time.Second {
+		t.Fatalf("ping under 2s of delay: %+v", p)
+	}
+	for _, from := range []host{l.node, l.bystander} {
+		for _, to := range []string{l.pod.ip, l.pod.ip6} {
+			if got := from.connectTime(t, net.JoinHostPort(to, "2332")); got > prompt {
+				t.Errorf("connecting to the control port at %s took %s", to, got)
+			}
+		}
+	}
+	start := time.Now()
+	a.latency(http.MethodGet, api.PathLatency)
+	if took := time.Since(start); took > prompt {
+		t.Errorf("a read under 2s of delay took %s", took)
+	}
+	// The other way: the pod as the client of another pod's agent.
+	l.bystander.listen(t, api.Port, discard)
+	if got := l.pod.connectTime(t, net.JoinHostPort(l.bystander.ip, "2332")); got > prompt {
+		t.Errorf("connecting from the pod to another agent took %s", got)
+	}
+	start = time.Now()
+	a.clear()
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("a clear of 2s took %s", took)
+	}
+}
+
+// Neighbour tables are empty when the control port is asked: ARP and
+// neighbour discovery must answer at normal speed too.
+func TestNeighbourDiscoveryIsNeverDelayed(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	a.set("2s")
+	for _, to := range []string{l.pod.ip, l.pod.ip6} {
+		l.node.exec(t, "ip neigh flush dev br0")
+		l.pod.exec(t, "ip neigh flush dev eth0")
+		start := time.Now()
+		conn, err := l.node.dial(t.Context(), "tcp", net.JoinHostPort(to, "2332"))
+		took := time.Since(start)
+		if err != nil {
+			t.Fatalf("connect to %s: %v", to, err)
+		}
+		_ = conn.Close()
+		t.Logf("connecting to %s with empty neighbour tables took %s", to, took)
+		if took > prompt {
+			t.Errorf("connecting to %s with empty neighbour tables took %s", to, took)
+		}
+	}
+}
+
+func TestLoopbackIsNeverDelayed(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	a.set("2s")
+	for _, to := range []string{"127.0.0.1", "::1", l.pod.ip} {
+		if got := l.pod.rtt(t, to); got > prompt {
+			t.Errorf("ping from the pod to itself at %s: %s", to, got)
+		}
+	}
+}
+
+// Only TCP between the node and a probed port is spared: not the node's ping,
+// not its other connections, not the same port for other pods.
+func TestProbesAreNeverDelayed(t *testing.T) {
+	l := theLab
+	a := startAgent(t, "--node-ip=192.0.2.1,"+l.node.ip6, "--probe-ports=4000,10080")
+	for _, port := range []int{4000, 10080, 5000} {
+		l.pod.listen(t, port, discard)
+	}
+	a.set("2s")
+	connects := func(from host, to, port string) bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		conn, err := from.dial(ctx, "tcp", net.JoinHostPort(to, port))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}
+	for _, c := range []struct {
+		what     string
+		from     host
+		to, port string
+		want     bool
+	}{
+		// The lab's node probes from the pod's gateway, as with a bridge CNI.
+		{"a probe of 4000", l.node, l.pod.ip, "4000", true},
+		{"a probe of 10080", l.node, l.pod.ip, "10080", true},
+		{"a probe of 4000 over IPv6", l.node, l.pod.ip6, "4000", true},
+		{"the node's connection to a port that is not probed", l.node, l.pod.ip, "5000", false},
+		{"another pod's connection to a probed port", l.bystander, l.pod.ip, "4000", false},
+		{"another pod's connection to a probed port over IPv6", l.bystander, l.pod.ip6, "10080", false},
+	} {
+		if got := connects(c.from, c.to, c.port); got != c.want {
+			t.Errorf("%s within a second: %t, want %t", c.what, got, c.want)
+		}
+	}
+	if p := l.node.ping(t, l.pod.ip, 1, time.Second); p.received == 1 && p.median() < 2*time.Second {
+		t.Errorf("the node's ping took %s: it must be delayed, it is how people check", p.median())
+	}
+	var status api.Status
+	a.into(http.MethodGet, api.PathStatus, http.StatusOK, &status)
+	if exempt := strings.Join(status.Exempt, "\n"); !strings.Contains(exempt, "4000, 10080") || !strings.Contains(exempt, l.node.ip) {
+		t.Errorf("status does not list the probes' exemption:\n%s", exempt)
+	}
+}

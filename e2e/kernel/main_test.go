@@ -1,0 +1,65 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What hack/kernel-test.sh gives this package.
+var (
+	// agentBinary is the agent under test.
+	agentBinary = os.Getenv("TIDELAY_AGENT")
+	// engineName is the engine that must run.
+	engineName = os.Getenv("TIDELAY_ENGINE")
+	// engineFlag is the agent's --engine: auto, unless this kernel has both
+	// engines and auto would choose the other.
+	engineFlag = cmp.Or(os.Getenv("TIDELAY_ENGINE_FLAG"), "auto")
+)
+
+// theLab is made once, by TestMain.
+var theLab *lab
+
+// tolerance is how far a median may be from baseline plus delay.
+func tolerance() time.Duration {
+	if engineName == "netem" {
+		return 500 * time.Microsecond
+	}
+	return time.Millisecond
+}
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+// run refuses to start without what the tests need: a test that skips proves
+// nothing.
+func run(m *testing.M) int {
+	var missing []string
+	if os.Geteuid() != 0 {
+		missing = append(missing, "root, to make network namespaces")
+	}
+	if _, err := os.Stat(agentBinary); err != nil {
+		missing = append(missing, "TIDELAY_AGENT, the path of the built agent")
+	}
+	if engineName != "netem" && engineName != "nfqueue" {
+		missing = append(missing, `TIDELAY_ENGINE, "netem" or "nfqueue"`)
+	}
+	if len(missing) > 0 {
+		fmt.Fprintf(os.Stderr, "the kernel tier needs %s; run it with `make test-kernel`\n", strings.Join(missing, ", and "))
+		return 1
+	}
+	l, remove, err := makeLab()
+	defer remove()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	theLab = l
+	return m.Run()
+}

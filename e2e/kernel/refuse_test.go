@@ -1,0 +1,141 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+func TestBadInputChangesNothing(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	base := l.node.rtt(t, l.pod.ip)
+	a.set("20ms")
+	before := kernelState(t, l.pod)
+	for _, path := range []string{
+		"/abc", "/-5ms", "/1S", "/", "/%20", "/0.5us", "/601s", "/99999999999999999999s", "/20ms%0a", "/20ms%2F",
+		"/" + url.PathEscape("20ms loss 50%"), "/" + strings.Repeat("9", 4000), "/20ms?jitter=5ms", "/50ms?duration=",
+	} {
+		var problem api.Problem
+		a.into(http.MethodGet, api.PathLatency+path, http.StatusBadRequest, &problem)
+		if problem.Status != http.StatusBadRequest || problem.Title == "" || problem.Detail == "" || len(problem.Detail) > 400 {
+			t.Errorf("%.40s: problem %+v", path, problem)
+		}
+		if !strings.Contains(path, "?") && !strings.Contains(problem.Detail, `"20ms"`) {
+			t.Errorf("%.40s: the detail does not say what is accepted: %s", path, problem.Detail)
+		}
+	}
+	for path, want := range map[string]int{"/nowhere": http.StatusNotFound, "/latency/20ms/more": http.StatusNotFound, "//latency/20ms": http.StatusNotFound} {
+		var problem api.Problem
+		a.into(http.MethodGet, path, want, &problem)
+	}
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
+		var problem api.Problem
+		a.into(method, api.PathLatency+"/50ms", http.StatusMethodNotAllowed, &problem)
+	}
+	if after := kernelState(t, l.pod); after != before {
+		t.Errorf("bad input changed the kernel, before:\n%s\nafter:\n%s", before, after)
+	}
+	l.node.wantRTT(t, "after bad input", l.pod.ip, base+20*time.Millisecond)
+}
+
+// What somebody else put on the interface stays, byte for byte.
+func TestForeignStateIsRefusedAndLeftAlone(t *testing.T) {
+	l := theLab
+	switch engineName {
+	case "netem":
+		l.pod.exec(t, "tc qdisc add dev eth0 root handle 1: tbf rate 1gbit burst 100k latency 50ms")
+		t.Cleanup(func() { l.pod.exec(t, "tc qdisc del dev eth0 root") })
+	case "nfqueue":
+		l.pod.exec(t, "nft add table ip tidelay")
+		l.pod.exec(t, "nft add chain ip tidelay theirs")
+		t.Cleanup(func() { l.pod.exec(t, "nft delete table ip tidelay") })
+	}
+	before := kernelState(t, l.pod)
+	a := startAgent(t)
+	var problem api.Problem
+	a.into(http.MethodGet, api.PathLatency+"/20ms", http.StatusConflict, &problem)
+	if !strings.Contains(problem.Detail, "somebody else") {
+		t.Errorf("the detail does not say why: %s", problem.Detail)
+	}
+	a.clear()
+	if after := kernelState(t, l.pod); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	if answer := a.latency(http.MethodGet, api.PathLatency); answer.Fault != nil {
+		t.Errorf("a refused fault is reported: %+v", answer.Fault)
+	}
+}
+
+// The agent stays up to say why it can do nothing.
+func TestNoEngine(t *testing.T) {
+	for name, args := range map[string][]string{
+		"no such device": {"--device=nope"},
+		"loopback":       {"--device=lo"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := startAgent(t, args...)
+			var problem api.Problem
+			a.into(http.MethodGet, api.PathLatency+"/20ms", http.StatusNotImplemented, &problem)
+			if !strings.Contains(problem.Detail, "--device") {
+				t.Errorf("the detail does not name the flag: %s", problem.Detail)
+			}
+			if status, body, err := a.request(http.MethodGet, api.PathReadyz); err != nil || status != http.StatusServiceUnavailable {
+				t.Errorf("readyz: %d %s %v", status, body, err)
+			}
+			if status, body, err := a.request(http.MethodGet, api.PathHealthz); err != nil || status != http.StatusOK {
+				t.Errorf("healthz: %d %s %v", status, body, err)
+			}
+			a.clear()
+		})
+	}
+}
+
+func TestStatusAndMetricsSayWhatTheKernelCounts(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	if held := faults(a); len(held) != 0 {
+		t.Fatalf("faults before any was set: %+v", held)
+	}
+	a.set("20ms")
+	l.node.ping(t, l.pod.ip, 10, interval)
+	_, body, err := a.request(http.MethodGet, api.PathStatus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var status api.Status
+	if err := json.Unmarshal(body, &status); err != nil {
+		t.Fatal(err)
+	}
+	if status.Engine != engineName || status.Reason == "" || len(status.Devices) != 1 || status.Devices[0].Name != "eth0" ||
+		!status.Capabilities[engineName].Available || len(status.Faults) != 1 {
+		t.Fatalf("status %s", body)
+	}
+	if c := status.Faults[0].Counters; c.Packets < 10 || c.Bytes < 10*84 || c.Dropped != 0 || c.Overlimits != 0 {
+		t.Errorf("counters after 10 pings: %+v", c)
+	}
+	_, metrics, err := a.request(http.MethodGet, api.PathMetrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`tidelay_fault_delay_seconds{direction="egress",fault="latency"} 0.02`,
+		`tidelay_agent_changes_total{op="set",result="ok"} 1`,
+		`tidelay_fault_packets_total{direction="egress",fault="latency"}`,
+		`engine="` + engineName + `"`,
+	} {
+		if !strings.Contains(string(metrics), line) {
+			t.Errorf("metrics lack %s:\n%s", line, metrics)
+		}
+	}
+	if status, body, err := a.request(http.MethodGet, api.PathReadyz); err != nil || status != http.StatusOK || !strings.Contains(string(body), engineName) {
+		t.Errorf("readyz: %d %s %v", status, body, err)
+	}
+}

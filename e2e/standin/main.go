@@ -1,0 +1,90 @@
+// Command standin stands in for PD, TiKV and TiDB in test clusters that cannot
+// pull their images. It answers what TiDB Operator and the kubelet ask of each,
+// so that a TidbCluster becomes Ready, and nothing else: it is no database.
+//
+// TiDB Operator starts each of them with
+//
+//	/bin/sh /usr/local/bin/<component>_start_script.sh
+//
+// In the stand-in images this program is /bin/sh, and the script, which it does
+// not read, says by its name which component to be.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Getenv)
+	stop()
+	if err != nil {
+		slog.Error("stand-in failed", "error", err)
+		os.Exit(1)
+	}
+}
+
+// run serves what the component named by the start script serves, until ctx
+// ends.
+func run(ctx context.Context, args []string, getenv func(string) string) error {
+	if len(args) == 0 {
+		return errors.New("no start script: want /bin/sh <component>_start_script.sh")
+	}
+	component, _, _ := strings.Cut(filepath.Base(args[0]), "_")
+	servers, err := serversOf(component, getenv)
+	if err != nil {
+		return err
+	}
+	slog.Info("standing in", "component", component)
+	return serve(ctx, servers)
+}
+
+// serversOf returns the servers of a component, on the ports TiDB Operator
+// gives it.
+func serversOf(component string, getenv func(string) string) ([]*http.Server, error) {
+	switch component {
+	case "pd":
+		p, err := newPD(getenv("SET_NAME"), getenv("NAMESPACE"))
+		if err != nil {
+			return nil, err
+		}
+		return []*http.Server{p.server(":2379")}, nil
+	case "tikv":
+		return []*http.Server{{Addr: ":20160"}, {Addr: ":20180", Handler: tikvStatus()}}, nil
+	case "tidb":
+		return []*http.Server{{Addr: ":4000"}, {Addr: ":10080", Handler: tidbStatus()}}, nil
+	default:
+		return nil, fmt.Errorf("component %q: want pd, tikv or tidb", component)
+	}
+}
+
+// serve runs the servers until ctx ends or one of them fails.
+func serve(ctx context.Context, servers []*http.Server) error {
+	failed := make(chan error, len(servers))
+	for _, s := range servers {
+		s.ReadHeaderTimeout = 10 * time.Second
+		if s.Handler == nil {
+			s.Handler = http.NotFoundHandler()
+		}
+		go func() { failed <- s.ListenAndServe() }()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	for _, s := range servers {
+		err = errors.Join(err, s.Close())
+	}
+	return err
+}

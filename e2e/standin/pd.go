@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"net/http"
+	"strings"
+)
+
+// A pd answers for every PD of a TidbCluster alike. It keeps no state: the
+// members and the stores are the pods that the cluster's DNS knows.
+type pd struct {
+	cluster   string // the TidbCluster's name
+	namespace string
+	pods      podLister
+}
+
+// newPD makes the pd of a StatefulSet, whose name TiDB Operator forms as
+// <cluster>-pd.
+func newPD(statefulSet, namespace string) (*pd, error) {
+	cluster, ok := strings.CutSuffix(statefulSet, "-pd")
+	if !ok || namespace == "" {
+		return nil, fmt.Errorf("SET_NAME=%q NAMESPACE=%q: want <cluster>-pd and a namespace", statefulSet, namespace)
+	}
+	return &pd{cluster: cluster, namespace: namespace, pods: dnsPods}, nil
+}
+
+// A member is one PD, in the words of PD's API.
+type member struct {
+	Name       string   `json:"name"`
+	ID         int      `json:"member_id"`
+	PeerURLs   []string `json:"peer_urls"`
+	ClientURLs []string `json:"client_urls"`
+}
+
+// members lists the PDs. The first leads.
+func (p *pd) members(ctx context.Context) ([]member, error) {
+	pods, err := p.pods(ctx, "tcp-peer-2380", p.cluster+"-pd-peer", p.namespace)
+	if err != nil {
+		return nil, err
+	}
+	members := make([]member, len(pods))
+	for i, pod := range pods {
+		members[i] = member{
+			Name:       pod.name,
+			ID:         1001 + pod.ordinal,
+			PeerURLs:   []string{"http://" + pod.host + ":2380"},
+			ClientURLs: []string{"http://" + pod.host + ":2379"},
+		}
+	}
+	return members, nil
+}
+
+// clusterID is a number of the cluster's own: it ends up as a label on its pods.
+func (p *pd) clusterID() uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s/%s", p.namespace, p.cluster)
+	return h.Sum64()
+}
+
+// server is the client port: PD's HTTP API, and etcd's over HTTP/2 in plain
+// text.
+func (p *pd) server(addr string) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{Addr: addr, Handler: p.handler(), Protocols: &protocols}
+}
+
+func (p *pd) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /pd/api/v1/cluster", p.getCluster)
+	mux.HandleFunc("GET /pd/api/v1/health", p.getHealth)
+	mux.HandleFunc("GET /pd/api/v1/leader", p.getLeader)
+	mux.HandleFunc("GET /pd/api/v1/members", p.getMembers)
+	mux.HandleFunc("GET /pd/api/v1/stores", p.getStores)
+	mux.HandleFunc("GET /pd/api/v1/config", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, map[string]any{"replication": map[string]any{}})
+	})
+	mux.HandleFunc("GET /pd/api/v1/schedulers", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, []string{})
+	})
+	mux.HandleFunc("POST /pd/api/v1/schedulers", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, "ok")
+	})
+	mux.HandleFunc("POST /etcdserverpb.KV/Range", etcdRange)
+	return mux
+}
+
+func (p *pd) getCluster(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, map[string]any{"id": p.clusterID(), "max_peer_count": 3})
+}
+
+func (p *pd) getHealth(w http.ResponseWriter, r *http.Request) {
+	members, err := p.members(r.Context())
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	type health struct {
+		member
+		Health bool `json:"health"`
+	}
+	all := make([]health, len(members))
+	for i, m := range members {
+		all[i] = health{m, true}
+	}
+	writeJSON(w, all)
+}
+
+func (p *pd) getLeader(w http.ResponseWriter, r *http.Request) {
+	members, err := p.members(r.Context())
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, members[0])
+}
+
+func (p *pd) getMembers(w http.ResponseWriter, r *http.Request) {
+	members, err := p.members(r.Context())
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, map[string]any{"members": members, "leader": members[0], "etcd_leader": members[0]})
+}
+
+// A store is one TiKV, in the words of PD's API.
+type store struct {
+	Store struct {
+		ID        int    `json:"id"`
+		Address   string `json:"address"`
+		StateName string `json:"state_name"`
+	} `json:"store"`
+	Status struct {
+		LeaderCount int `json:"leader_count"`
+		RegionCount int `json:"region_count"`
+	} `json:"status"`
+}
+
+// getStores lists the TiKVs, all of them up; asked for the tombstones (state 2)
+// it has none. No TiKV yet is an empty list: PD is there first.
+func (p *pd) getStores(w http.ResponseWriter, r *http.Request) {
+	var pods []pod
+	if r.URL.Query().Get("state") != "2" {
+		var err error
+		pods, err = p.pods(r.Context(), "peer", p.cluster+"-tikv-peer", p.namespace)
+		if err != nil && !notFound(err) {
+			writeError(w, err)
+			return
+		}
+	}
+	stores := make([]store, len(pods))
+	for i, pod := range pods {
+		stores[i].Store.ID = 1 + pod.ordinal
+		stores[i].Store.Address = pod.host + ":20160"
+		stores[i].Store.StateName = "Up"
+		stores[i].Status.RegionCount = 1
+	}
+	writeJSON(w, map[string]any{"count": len(stores), "stores": stores})
+}
+
+// etcdRange answers a look-up in PD's etcd, a gRPC call, with an empty
+// RangeResponse: TiDB Operator reads from there which TiDBs have gone.
+func etcdRange(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set("Trailer", "Grpc-Status")
+	_, _ = w.Write([]byte{0, 0, 0, 0, 0}) // not compressed, length 0
+	w.Header().Set("Grpc-Status", "0")
+}

@@ -1,0 +1,252 @@
+#!/usr/bin/env bash
+# cluster.sh up|load [IMAGE...]|status|kubeconfig|down: a kind cluster with TiDB Operator, for tests and the demo.
+#   up          makes it, or mends it; on a healthy one it loads what has changed
+#   load        loads the images that have changed; of the engine's, those named instead of Tidelay's own two
+#   status      says what there is
+#   kubeconfig  prints the file that kubectl needs; ~/.kube/config is left alone
+#   down        deletes it
+#
+# Parameters, from the environment:
+#   TIDELAY_CLUSTER         the cluster's name (tidelay)
+#   TIDELAY_KUBECONFIG      the file to write (kubeconfig-<cluster> in the cache folder)
+#   TIDELAY_IMAGES          where images come from: public, built, or auto (the default): what was built earlier, else
+#                           the registry, else built from Go modules and Debian packages
+#   TIDELAY_PULL_TIMEOUT    how long auto waits for the registry's first answer, in seconds (15)
+#   TIDELAY_NODE_IMAGE      the node image, instead of those
+#   TIDELAY_OPERATOR_IMAGE  TiDB Operator's image (pingcap/tidb-operator, at the version in modules/operator/go.mod)
+#   TIDELAY_PD_IMAGE, TIDELAY_TIKV_IMAGE, TIDELAY_TIDB_IMAGE
+#                           database images, without a tag (pingcap/pd, pingcap/tikv, pingcap/tidb)
+#   TIDELAY_DB_VERSION      their tag (DB_VERSION in versions.env)
+#   TIDELAY_INJECTOR_IMAGE, TIDELAY_AGENT_IMAGE
+#                           what to load of Tidelay itself (tidelay/injector:dev, tidelay/agent:dev)
+set -euo pipefail
+here=$(dirname "${BASH_SOURCE[0]}")
+# shellcheck source=hack/lib.sh
+source "$here/lib.sh"
+# shellcheck source=hack/versions.env
+source "$hack/versions.env"
+# shellcheck source=hack/programs.sh
+source "$hack/programs.sh"
+# shellcheck source=hack/archive.sh
+source "$hack/archive.sh"
+# shellcheck source=hack/built-images.sh
+source "$hack/built-images.sh"
+
+cluster=${TIDELAY_CLUSTER:-tidelay}
+node=$cluster-control-plane
+kubeconfig=${TIDELAY_KUBECONFIG:-$cache/kubeconfig-$cluster}
+images=${TIDELAY_IMAGES:-auto}
+pull_timeout=${TIDELAY_PULL_TIMEOUT:-15}
+operator_image=${TIDELAY_OPERATOR_IMAGE:-pingcap/tidb-operator:$(module_version operator github.com/pingcap/tidb-operator)}
+db_version=${TIDELAY_DB_VERSION:-$DB_VERSION}
+db_images=(
+  "${TIDELAY_PD_IMAGE:-pingcap/pd}:$db_version"
+  "${TIDELAY_TIKV_IMAGE:-pingcap/tikv}:$db_version"
+  "${TIDELAY_TIDB_IMAGE:-pingcap/tidb}:$db_version"
+)
+own_images=("${TIDELAY_INJECTOR_IMAGE:-tidelay/injector:dev}" "${TIDELAY_AGENT_IMAGE:-tidelay/agent:dev}")
+
+kube() { "$kubectl" --kubeconfig "$kubeconfig" "$@"; }
+on_node() { docker exec "$node" "$@"; }
+
+# What has been done to a cluster is noted on its node, where it ends with it.
+note() { docker exec -i "$node" dd status=none "of=$(note_file "$1")" <<<"$2"; }
+noted() { on_node cat "$(note_file "$1")" 2>/dev/null; }
+note_file() { printf '/kind/tidelay-%s\n' "${1//[^A-Za-z0-9.]/-}"; }
+
+exists() { [[ -n $(docker ps --all --quiet --filter "name=^$node\$") ]]; }
+runs() { [[ $(docker inspect -f '{{.State.Running}}' "$node" 2>/dev/null) == true ]]; }
+
+# answers: the cluster was made to the end, and its API server is there.
+answers() { noted images >/dev/null && kube get --raw /readyz --request-timeout=5s >/dev/null 2>&1; }
+
+# pull IMAGE: waits $pull_timeout for the registry's first answer; a registry that has answered may take its time.
+pull() {
+  docker pull "$1" &
+  local pid=$!
+  trap 'kill "$pid" 2>/dev/null || true' EXIT
+  if ! poll "$pull_timeout" eval "grep -q 'Pulling from' '$log' || ! kill -0 $pid"; then
+    echo "no answer within $pull_timeout s"
+    exit 1
+  fi
+  wait "$pid"
+}
+
+# choose_images sets $images to public or built, and $node_image.
+choose_images() {
+  local public=${TIDELAY_NODE_IMAGE:-$KINDEST_NODE}
+  case $images in
+    auto)
+      if [[ -z ${TIDELAY_NODE_IMAGE:-} ]] && "$hack/node-image.sh" check >/dev/null; then
+        say "using the images that were built here earlier (TIDELAY_IMAGES=public to pull instead)"
+        images=built
+      elif docker image inspect "$public" >/dev/null 2>&1; then
+        images=public
+      else
+        attempt "pull ${public%@*}" pull "$public"
+        images=public
+        if ((status != 0)); then
+          [[ -z ${TIDELAY_NODE_IMAGE:-} ]] || die "TIDELAY_NODE_IMAGE=$public: neither here nor to be pulled, see $log"
+          say "no image can be pulled ($(tail -n 1 "$log")): building from Go modules and Debian packages instead"
+          images=built
+        fi
+      fi
+      ;;
+    public | built) ;;
+    *) die "TIDELAY_IMAGES=$images: want auto, public or built" ;;
+  esac
+  node_image=$public
+  if [[ $images == built && -z ${TIDELAY_NODE_IMAGE:-} ]]; then
+    node_image=$("$hack/node-image.sh")
+  fi
+}
+
+# prepare builds what the cluster will load, where images are built.
+prepare() {
+  [[ $images == built ]] || return 0
+  operator=$(operator_archive "$operator_image")
+  standins=$(standin_archive "${db_images[@]}")
+}
+
+create() {
+  # Kept when it fails, so that its logs can be read.
+  step "start cluster $cluster" "$kind" create cluster --name "$cluster" --image "$node_image" \
+    --kubeconfig "$kubeconfig" --retain
+  if ! on_node sh -c 'command -v ping' >/dev/null; then # kind's public image has none
+    step "install ping on the node" on_node sh -c 'apt-get -qq update && apt-get -qq install -y iputils-ping'
+  fi
+  note images "$images"
+}
+
+# load_image NAME ID COMMAND...: unless the node has the image NAME as ID already, loads the archive COMMAND prints.
+load_image() {
+  if [[ $(noted "$1") == "$2" ]]; then
+    cached "load $1"
+  else
+    step "load $1" import_archive "$@"
+  fi
+}
+
+import_archive() {
+  "${@:3}" | docker exec -i "$node" ctr --namespace k8s.io images import -
+  note "$1" "$2"
+}
+
+load() {
+  local image id
+  for image in "${own_images[@]}"; do
+    if id=$(docker image inspect -f '{{.Id}}' "$image" 2>/dev/null); then
+      load_image "$image" "$id" docker save "$image"
+    else
+      say "$image is not loaded: hack/images.sh has not built it yet"
+    fi
+  done
+  if [[ $images == built ]]; then
+    load_image "$operator_image" "$operator" cat "$operator"
+    load_image "stand-ins for PD, TiKV and TiDB" "$standins" cat "$standins"
+    return
+  fi
+  for image in "$operator_image" "${db_images[@]}"; do # the node pulls these itself
+    if on_node crictl inspecti "$image" >/dev/null 2>&1; then
+      cached "pull $image"
+    else
+      step "pull $image" on_node crictl pull "$image"
+    fi
+  done
+}
+
+install_operator() {
+  local crds manifest
+  crds=$(module_folder operator github.com/pingcap/tidb-operator)/manifests/crd.yaml
+  manifest=$(sed "s|TIDB_OPERATOR_IMAGE|$operator_image|" "$hack/cluster/operator.yaml")
+  kube apply --server-side --force-conflicts -f "$crds"
+  kube apply -f - <<<"$manifest"
+  kube wait --for condition=Established --timeout 60s crd/tidbclusters.pingcap.com
+  kube -n tidb-admin rollout status deployment/tidb-controller-manager --timeout 180s
+  kube -n kube-system rollout status deployment/coredns --timeout 120s
+}
+
+# diagnose runs when `up` ends: where it failed, it says what there is to read.
+diagnose() {
+  local failed=$?
+  ((failed)) && runs || return "$failed"
+  say "The cluster's last events:"
+  kube get events --all-namespaces --sort-by .lastTimestamp --request-timeout=5s 2>&1 | tail -n 15 | sed 's/^/    /' >&2
+  "$kind" export logs --name "$cluster" "$cache/log/cluster-$cluster" >/dev/null 2>&1 || true
+  say "Its logs are in $cache/log/cluster-$cluster"
+  return "$failed"
+}
+
+up() {
+  kind=$(kind_program)
+  kubectl=$(kubectl_program)
+  trap diagnose EXIT
+  if runs && poll 20 answers; then
+    say "cluster $cluster runs"
+    images=$(noted images)
+    prepare
+  else
+    if exists; then
+      say "cluster $cluster is there but does not answer: making it anew"
+      step "delete cluster $cluster" "$kind" delete cluster --name "$cluster" --kubeconfig "$kubeconfig"
+    fi
+    choose_images
+    prepare
+    create
+  fi
+  load
+  local wanted
+  wanted=$(stamp "$operator_image" "$hack/cluster/operator.yaml" "$hack/modules/operator/go.mod")
+  if [[ $(noted operator) == "$wanted" ]]; then
+    cached "install TiDB Operator"
+  else
+    step "install TiDB Operator" install_operator
+    note operator "$wanted"
+  fi
+  say "export KUBECONFIG=$kubeconfig"
+}
+
+reload() {
+  images=$(noted images) || die "cluster $cluster does not run: hack/cluster.sh up makes it"
+  prepare
+  load
+}
+
+down() {
+  kind=$(kind_program)
+  if exists; then
+    step "delete cluster $cluster" "$kind" delete cluster --name "$cluster" --kubeconfig "$kubeconfig"
+  else
+    say "there is no cluster $cluster"
+  fi
+  rm -f "$kubeconfig"
+}
+
+status() {
+  kubectl=$(kubectl_program)
+  if ! docker info >/dev/null 2>&1; then
+    say "no Docker engine answers"
+  elif ! exists; then
+    say "there is no cluster $cluster"
+  elif ! answers; then
+    say "cluster $cluster is there but does not answer; hack/cluster.sh up makes it anew"
+  else
+    say "cluster $cluster runs on $(docker inspect -f '{{.Config.Image}}' "$node"); export KUBECONFIG=$kubeconfig"
+    kube get pods --all-namespaces
+  fi
+}
+
+case ${1:-} in
+  up)
+    "$hack/engine.sh" up
+    locked "cluster-$cluster" up
+    ;;
+  load)
+    (($# == 1)) || own_images=("${@:2}")
+    locked "cluster-$cluster" reload
+    ;;
+  down) locked "cluster-$cluster" down ;;
+  status) status ;;
+  kubeconfig) printf '%s\n' "$kubeconfig" ;;
+  *) die "usage: cluster.sh up|load [IMAGE...]|status|kubeconfig|down" ;;
+esac

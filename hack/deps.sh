@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# deps.sh GROUP...: installs the programs a group needs and that are missing, where it can: as root on Debian and its
+# relatives. Elsewhere it names them and fails. Groups:
+#   kernel   the kernel tier of the tests
+#   cluster  a Docker engine
+#   node     a kind node image made from Debian packages
+#   lint     the linters that are not Go modules
+set -euo pipefail
+# shellcheck source=hack/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# PROGRAM:PACKAGE pairs of a group.
+programs() {
+  case $1 in
+    kernel) echo ip:iproute2 tc:iproute2 ping:iputils-ping nft:nftables modprobe:kmod linux.uml:user-mode-linux ;;
+    cluster) echo dockerd:docker.io docker:docker.io iptables:iptables jq:jq ;;
+    node) echo mmdebstrap:mmdebstrap mmdebstrap:debian-archive-keyring jq:jq ;;
+    lint) echo shellcheck:shellcheck ;;
+    *) die "deps.sh: group \"$1\": want kernel, cluster, node or lint" ;;
+  esac
+}
+
+# PROGRAM:PACKAGE pairs whose program is not there. Each is looked for: `command -v a b` is content with either.
+missing() {
+  local group pair
+  for group in "$@"; do
+    for pair in $(programs "$group"); do
+      have "${pair%:*}" || printf '%s\n' "$pair"
+    done
+  done
+}
+
+install_packages() {
+  export DEBIAN_FRONTEND=noninteractive
+  local options=(-qq -o DPkg::Lock::Timeout=120)
+  apt-get "${options[@]}" update
+  apt-get "${options[@]}" install -y --no-install-recommends "$@"
+}
+
+PATH=$PATH:/usr/sbin:/sbin
+lacking=$(missing "$@")
+[[ -n $lacking ]] || exit 0
+packages=$(printf '%s\n' "$lacking" | cut -d: -f2 | sort -u | tr '\n' ' ')
+packages=${packages% }
+
+if ! have apt-get; then
+  die "missing: $(printf '%s\n' "$lacking" | cut -d: -f1 | tr '\n' ' ')
+Install them with your system's package manager; Debian has them in: $packages"
+elif ((EUID != 0)); then
+  die "missing: $packages
+Run: sudo apt-get update && sudo apt-get install --no-install-recommends $packages"
+fi
+# shellcheck disable=SC2086 # a list of words
+step "install $packages" install_packages $packages

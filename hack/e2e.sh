@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# e2e.sh: the cluster tier. Without E2E_KUBECONFIG it makes a kind cluster (see cluster.sh for its parameters), and
+# deletes it afterwards if it was not there before.
+#   E2E_KUBECONFIG   a cluster to use instead. It must have TiDB Operator and must be able to get the images: the ones
+#                    the manifests name, and TIDELAY_PINGER_IMAGE (tidelay/pinger:dev, made by images.sh)
+#   E2E_KEEP=1       keep the cluster that was made
+#   TEST_ARGS        more arguments for go test, such as -run=TestLatency
+set -euo pipefail
+# shellcheck source=hack/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=hack/versions.env
+source "$hack/versions.env"
+# shellcheck source=hack/programs.sh
+source "$hack/programs.sh"
+
+export DB_VERSION=${TIDELAY_DB_VERSION:-$DB_VERSION}
+pinger=${TIDELAY_PINGER_IMAGE:-tidelay/pinger:dev}
+
+if [[ -n ${E2E_KUBECONFIG:-} ]]; then
+  export KUBECONFIG=$E2E_KUBECONFIG
+else
+  "$hack/images.sh" injector agent pinger
+  KUBECONFIG=$("$hack/cluster.sh" kubeconfig)
+  export KUBECONFIG
+  if [[ ! -f $KUBECONFIG && ${E2E_KEEP:-} != 1 ]]; then
+    trap '"$hack/cluster.sh" down' EXIT
+  fi
+  "$hack/cluster.sh" up
+  "$hack/cluster.sh" load "$pinger"
+fi
+
+kubectl=$(kubectl_program)
+export TIDELAY_KUBECTL=$kubectl TIDELAY_PINGER_IMAGE=$pinger
+read -ra args <<<"${TEST_ARGS:-}"
+cd "$repo"
+say "== cluster tier"
+go test -tags e2e -count=1 -timeout 25m -v "${args[@]}" ./e2e/cluster/

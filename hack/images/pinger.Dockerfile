@@ -1,0 +1,3 @@
+FROM scratch
+COPY pinger /pinger
+ENTRYPOINT ["/pinger"]

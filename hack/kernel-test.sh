@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# kernel-test.sh: the kernel tier, once for each engine. netem runs on this kernel where it has it, else under User Mode
+# Linux; nfqueue runs on this kernel.
+#   TEST_ARGS          more arguments for the test binary, such as -test.run=TestDelay
+#   REQUIRE_NETEM=1    to fail, not warn, when netem can be tried nowhere
+set -euo pipefail
+# shellcheck source=hack/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+PATH=$PATH:/usr/sbin:/sbin
+
+((EUID == 0)) || die "the kernel tier makes network namespaces, which takes root; run: sudo env PATH=\"\$PATH\" make test-kernel"
+"$hack/deps.sh" kernel
+cd "$repo"
+mkdir -p bin
+export CGO_ENABLED=0 TIDELAY_AGENT="$repo/bin/agent"
+step "build the agent and its tests" bash -c '
+  go build -trimpath -tags nomsgpack -ldflags "-s -w" -o bin/agent ./cmd/agent
+  go test -c -tags kernel -o bin/kernel.test ./e2e/kernel
+  go test -c -tags kernel -o bin/nfqueue.test ./pkg/agent/nfqueue'
+
+# Whether this kernel has netem, tried in a namespace of its own.
+has_netem() {
+  local ns="tidelay-$$-netem" rc=0
+  ip netns add "$ns"
+  ip netns exec "$ns" tc qdisc add dev lo root netem delay 1ms 2>/dev/null || rc=1
+  ip netns del "$ns"
+  return "$rc"
+}
+
+read -ra args <<<"${TEST_ARGS:-}"
+run() { (cd e2e/kernel && "$@" "$repo/bin/kernel.test" -test.v "${args[@]}"); }
+
+say "== nfqueue, on this kernel ($(uname -r))"
+flag=auto
+if has_netem; then flag=nfqueue; fi
+TIDELAY_ENGINE=nfqueue TIDELAY_ENGINE_FLAG=$flag run env
+(cd pkg/agent/nfqueue && "$repo/bin/nfqueue.test" -test.v "${args[@]}")
+
+if [[ $flag == nfqueue ]]; then
+  say "== netem, on this kernel ($(uname -r))"
+  TIDELAY_ENGINE=netem run env
+elif have linux.uml; then
+  say "== netem, under User Mode Linux"
+  UML_TIMEOUT=1200 TIDELAY_ENGINE=netem run "$hack/uml.sh"
+elif [[ ${REQUIRE_NETEM:-} == 1 ]]; then
+  die "this kernel has no netem and linux.uml is not installed, so the netem engine can't be tested; install user-mode-linux"
+else
+  say "WARNING: the netem engine was NOT tested: this kernel has no netem and linux.uml is not installed"
+fi

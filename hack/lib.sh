@@ -1,0 +1,117 @@
+# shellcheck shell=bash
+# What the scripts here share: where things are kept, a line of progress per step, stamps, locks. Sourced, never run.
+
+shopt -s inherit_errexit 2>/dev/null || true # bash before 4.4 has no such option
+
+hack=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck disable=SC2034 # used by the scripts that source this file
+repo=$(dirname "$hack")
+cache=${TIDELAY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidelay}
+mkdir -p "$cache/log" "$cache/lock"
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+  say "error: $*"
+  exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# attempt LABEL COMMAND...
+# Runs COMMAND in a subshell with its output in the file $log, prints LABEL and the time taken, and leaves COMMAND's
+# exit status in $status. It is no condition itself: inside one bash would ignore errexit, in COMMAND too.
+attempt() {
+  local label=$1 start=$SECONDS
+  shift
+  log="$cache/log/${label//[^A-Za-z0-9.]/-}.log"
+  printf '%-58s ' "$label" >&2
+  set +e
+  (
+    set -e
+    "$@"
+  ) >"$log" 2>&1 </dev/null
+  status=$?
+  set -e
+  if ((status == 0)); then
+    say "$((SECONDS - start)) s"
+  else
+    say "failed after $((SECONDS - start)) s"
+  fi
+}
+
+# step LABEL COMMAND...: an attempt that must succeed. If it does not, prints the end of its log and exits.
+step() {
+  attempt "$@"
+  ((status == 0)) && return
+  say "The end of $log:"
+  tail -n 20 "$log" | sed 's/^/    /' >&2
+  exit 1
+}
+
+# cached LABEL: the line of a step that had nothing to do.
+cached() { printf '%-58s (cached)\n' "$1" >&2; }
+
+# poll SECONDS COMMAND...: runs COMMAND until it succeeds; fails when it has not after SECONDS.
+poll() {
+  local limit=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < limit)) || return 1
+    sleep 0.5
+  done
+}
+
+# stamp WORD...: twelve hex digits that change when a word changes or, where a word is an absolute path, when what the
+# file or folder holds does.
+stamp() {
+  local word
+  for word in "$@"; do
+    if [[ $word == /* ]]; then
+      find "$word" -type f | LC_ALL=C sort | git hash-object --no-filters --stdin-paths
+    else
+      printf '%s\n' "$word"
+    fi
+  done | git hash-object --stdin | cut -c 1-12
+}
+
+# locked NAME COMMAND...: runs COMMAND in a subshell while no other run holds the lock NAME.
+locked() {
+  local name=$1
+  shift
+  (
+    if have flock && ! flock -n 9; then # macOS has none
+      say "waiting for another run that holds $cache/lock/$name"
+      flock 9
+    fi
+    "$@"
+  ) 9>"$cache/lock/$name"
+}
+
+# artefact NAME STAMP LABEL COMMAND...
+# Prints the folder $cache/NAME-STAMP. If it does not exist yet, COMMAND fills an empty folder given as its last
+# argument, which is then renamed: the folder is there whole or not at all. Folders of other stamps are removed.
+artefact() { locked "$1" artefact_locked "$@"; }
+
+artefact_locked() {
+  local name=$1 dir="$cache/$1-$2" label=$3
+  shift 3
+  if [[ -d $dir ]]; then
+    cached "$label"
+  else
+    rm -rf "$dir.partial"
+    mkdir "$dir.partial"
+    step "$label" "$@" "$dir.partial"
+    find "$cache" -maxdepth 1 -name "$name-????????????*" ! -path "$dir.partial" -exec rm -rf {} +
+    mv "$dir.partial" "$dir"
+  fi
+  printf '%s\n' "$dir"
+}
+
+# docker_build IMAGE ARGUMENT...: builds IMAGE and deletes the image that had the name before. Without BuildKit: it is a
+# plugin that not every engine comes with, and fetches parts of itself from a registry.
+docker_build() {
+  local before after
+  before=$(docker image inspect -f '{{.Id}}' "$1" 2>/dev/null || true)
+  DOCKER_BUILDKIT=0 docker build --tag "$@"
+  after=$(docker image inspect -f '{{.Id}}' "$1")
+  [[ -z $before || $before == "$after" ]] || docker rmi "$before" || true # a container may still run on it
+}

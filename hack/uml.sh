@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Run one command under User Mode Linux: a real kernel with netem, as a process,
+# on this machine's own file tree. Its exit status is the command's.
+#   hack/uml.sh COMMAND [ARG...]
+# UML_TIMEOUT is how many seconds it may take (600).
+set -euo pipefail
+
+(($# > 0)) || { echo "usage: hack/uml.sh COMMAND [ARG...]" >&2; exit 2; }
+command -v linux.uml >/dev/null || { echo "hack/uml.sh: no linux.uml; install the package user-mode-linux" >&2; exit 127; }
+
+modules=/usr/lib/uml/modules
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p /lib/modules # a mount point; UML sees this machine's tree
+
+# The console is this script's output, so init keeps nothing for itself. What
+# runs below has a clean /run (for `ip netns`), /tmp and /sys of its own.
+cat >"$work/init" <<INIT
+#!/bin/sh
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t tmpfs tmpfs /run
+mount --bind $modules /lib/modules
+for m in veth bridge ifb dummy sch_prio sch_netem sch_htb sch_tbf sch_ingress cls_u32 act_mirred ipv6; do
+  modprobe \$m || echo "hack/uml.sh: no module \$m"
+done
+$(export -p | sed -nE 's/^declare -x ((TIDELAY|REQUIRE)[A-Z_]*=)/export \1/p')
+cd $(printf %q "$PWD")
+mkdir -p /run/tmp && export TMPDIR=/run/tmp
+$(printf '%q ' "$@")
+echo \$? >$work/status
+halt -f
+INIT
+chmod +x "$work/init"
+
+# The kernel's own lines go to the console too; "quiet" leaves the errors.
+timeout --kill-after=10 "${UML_TIMEOUT:-600}" linux.uml mem=1024M umid="tidelay-$$" \
+  root=/dev/root rootfstype=hostfs rootflags=/ rw init="$work/init" \
+  con=null con0=fd:0,fd:1 quiet </dev/null || true
+[[ -f $work/status ]] || { echo "hack/uml.sh: the command did not finish within ${UML_TIMEOUT:-600} s, or the kernel stopped" >&2; exit 1; }
+exit "$(<"$work/status")"

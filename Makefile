@@ -1,0 +1,72 @@
+# `make help` lists the targets. What a target needs is installed by the
+# scripts in hack/ where they may: as root on Debian.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags "-s -w -X main.version=$(VERSION)"
+TAGS := kernel,apiserver,e2e
+
+export TIDELAY_VERSION := $(VERSION)
+
+##@ Build
+.PHONY: build
+build: ## Build the injector and the agent as static binaries into bin/
+	@mkdir -p bin
+	$(GOBUILD) -o bin/ ./cmd/injector ./cmd/agent
+
+.PHONY: images
+images: ## Build the images tidelay/injector:dev and tidelay/agent:dev, FROM scratch
+	hack/images.sh
+
+##@ Test
+.PHONY: test
+test: test-unit test-kernel test-apiserver ## Run the unit, kernel and API-server tiers
+
+.PHONY: test-unit
+test-unit: ## Unit tests with -race, and the seeds of the fuzz targets
+	go test -race -count=1 ./cmd/... ./pkg/...
+
+.PHONY: test-kernel
+test-kernel: ## Kernel tier: the agent in network namespaces, netem and nfqueue, measured by ping and TCP (root)
+	hack/kernel-test.sh
+
+.PHONY: test-apiserver
+test-apiserver: ## API-server tier: the shipped manifests on a real kube-apiserver and etcd
+	KUBEBUILDER_ASSETS="$$(hack/kube-assets.sh)" go test -tags apiserver -count=1 -timeout 15m ./e2e/apiserver/
+
+.PHONY: e2e
+e2e: ## Cluster tier: kind and the real TiDB Operator, or the cluster of TIDELAY_KUBECONFIG
+	hack/e2e.sh
+
+.PHONY: lint
+lint: ## Run golangci-lint (import arrows included), shellcheck and go mod tidy -diff
+	hack/lint.sh
+
+##@ Cluster
+.PHONY: cluster-up
+cluster-up: ## Make a kind cluster with TiDB Operator and load the images
+	hack/images.sh
+	hack/cluster.sh up
+
+.PHONY: cluster-down
+cluster-down: ## Delete that cluster
+	hack/cluster.sh down
+
+.PHONY: demo
+demo: ## Show the main job on a cluster: annotate, inject, curl, ping
+	hack/demo.sh up
+
+.PHONY: demo-down
+demo-down: ## Undo the demo, the cluster included
+	hack/demo.sh down
+
+##@ Other
+.PHONY: clean
+clean: ## Delete what was built in this folder and in the cache folder, and end the Docker engine that was started here
+	hack/clean.sh
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*##/ {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

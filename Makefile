@@ -5,10 +5,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-GOBUILD := CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags "-s -w -X main.version=$(VERSION)"
-TAGS := kernel,apiserver,e2e
+GOBUILD := go build -tags nomsgpack -ldflags "-s -w -X main.version=$(VERSION)"
 
 export TIDELAY_VERSION := $(VERSION)
+# One set of flags for everything but -race, so that nothing is compiled twice.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath
 
 ##@ Build
 .PHONY: build
@@ -26,7 +28,7 @@ test: test-unit test-kernel test-apiserver ## Run the unit, kernel and API-serve
 
 .PHONY: test-unit
 test-unit: ## Unit tests with -race, and the seeds of the fuzz targets
-	go test -race -count=1 ./cmd/... ./pkg/...
+	CGO_ENABLED=1 go test -race -count=1 ./cmd/... ./pkg/... ./e2e/pinger/
 
 .PHONY: test-kernel
 test-kernel: ## Kernel tier: the agent in network namespaces, netem and nfqueue, measured by ping and TCP (root)

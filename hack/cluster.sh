@@ -55,10 +55,9 @@ noted() { on_node cat "$(note_file "$1")" 2>/dev/null; }
 note_file() { printf '/kind/tidelay-%s\n' "${1//[^A-Za-z0-9.]/-}"; }
 
 exists() { [[ -n $(docker ps --all --quiet --filter "name=^$node\$") ]]; }
-runs() { [[ $(docker inspect -f '{{.State.Running}}' "$node" 2>/dev/null) == true ]]; }
-
-# answers: the cluster was made to the end, and its API server is there.
-answers() { noted images >/dev/null && kube get --raw /readyz --request-timeout=5s >/dev/null 2>&1; }
+# complete: its node runs, and it was made to the end.
+complete() { noted images >/dev/null; }
+answers() { kube get --raw /readyz --request-timeout=5s >/dev/null 2>&1; }
 
 # pull IMAGE: waits $pull_timeout for the registry's first answer; a registry that has answered may take its time.
 pull() {
@@ -87,7 +86,8 @@ choose_images() {
         images=public
         if ((status != 0)); then
           [[ -z ${TIDELAY_NODE_IMAGE:-} ]] || die "TIDELAY_NODE_IMAGE=$public: neither here nor to be pulled, see $log"
-          say "no image can be pulled ($(tail -n 1 "$log")): building from Go modules and Debian packages instead"
+          say "no image can be pulled: $(tail -n 1 "$log")"
+          say "building from Go modules and Debian packages instead"
           images=built
         fi
       fi
@@ -169,7 +169,7 @@ install_operator() {
 # diagnose runs when `up` ends: where it failed, it says what there is to read.
 diagnose() {
   local failed=$?
-  ((failed)) && runs || return "$failed"
+  ((failed)) && exists || return "$failed"
   say "The cluster's last events:"
   kube get events --all-namespaces --sort-by .lastTimestamp --request-timeout=5s 2>&1 | tail -n 15 | sed 's/^/    /' >&2
   "$kind" export logs --name "$cluster" "$cache/log/cluster-$cluster" >/dev/null 2>&1 || true
@@ -181,7 +181,7 @@ up() {
   kind=$(kind_program)
   kubectl=$(kubectl_program)
   trap diagnose EXIT
-  if runs && poll 20 answers; then
+  if complete && poll 20 answers; then
     say "cluster $cluster runs"
     images=$(noted images)
     prepare
@@ -228,7 +228,7 @@ status() {
     say "no Docker engine answers"
   elif ! exists; then
     say "there is no cluster $cluster"
-  elif ! answers; then
+  elif ! complete || ! answers; then
     say "cluster $cluster is there but does not answer; hack/cluster.sh up makes it anew"
   else
     say "cluster $cluster runs on $(docker inspect -f '{{.Config.Image}}' "$node"); export KUBECONFIG=$kubeconfig"

@@ -22,9 +22,10 @@ programs() {
 
 # PROGRAM:PACKAGE pairs whose program is not there. Each is looked for: `command -v a b` is content with either.
 missing() {
-  local group pair
+  local group pair pairs
   for group in "$@"; do
-    for pair in $(programs "$group"); do
+    pairs=$(programs "$group")
+    for pair in $pairs; do
       have "${pair%:*}" || printf '%s\n' "$pair"
     done
   done

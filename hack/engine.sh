@@ -20,16 +20,15 @@ started() {
 # daemon_json prints dockerd's configuration: the machine's own, and a runtime that can start privileged containers
 # where the machine may not grant CAP_SYS_RESOURCE (bit 24; include/uapi/linux/capability.h).
 daemon_json() {
-  local machine=/etc/docker/daemon.json bounding
-  [[ -s $machine ]] || machine=<(echo '{}')
+  local machine=/etc/docker/daemon.json bounding runtime='{}'
+  [[ -e $machine ]] || machine=/dev/null
   bounding=$(awk '/^CapBnd/ {print $2}' /proc/self/status)
-  if ((16#$bounding >> 24 & 1)); then
-    jq . "$machine"
-  else
+  if ! ((16#$bounding >> 24 & 1)); then
     install -m 755 "$hack/cluster/runc-capbound" "$dir/runc-capbound"
-    jq --arg path "$dir/runc-capbound" \
-      '. + {"runtimes": {"capbound": {"path": $path}}, "default-runtime": "capbound"}' "$machine"
+    runtime=$(jq -n --arg path "$dir/runc-capbound" \
+      '{"runtimes": {"capbound": {"path": $path}}, "default-runtime": "capbound"}')
   fi
+  jq -n --argjson runtime "$runtime" '([inputs][0] // {}) + $runtime' "$machine"
 }
 
 start() {

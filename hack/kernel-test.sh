@@ -12,9 +12,9 @@ PATH=$PATH:/usr/sbin:/sbin
 "$hack/deps.sh" kernel
 cd "$repo"
 mkdir -p bin
-export CGO_ENABLED=0 TIDELAY_AGENT="$repo/bin/agent"
+export CGO_ENABLED=0 GOFLAGS=-trimpath TIDELAY_AGENT="$repo/bin/agent"
 step "build the agent and its tests" bash -c '
-  go build -trimpath -tags nomsgpack -ldflags "-s -w" -o bin/agent ./cmd/agent
+  go build -tags nomsgpack -ldflags "-s -w" -o bin/agent ./cmd/agent
   go test -c -tags kernel -o bin/kernel.test ./e2e/kernel
   go test -c -tags kernel -o bin/nfqueue.test ./pkg/agent/nfqueue'
 

@@ -28,7 +28,7 @@ type health struct {
 // server returns a server of h at addr for a manager to run.
 func (h *health) server(addr string) *manager.Server {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", h.readyz)
 	return &manager.Server{
 		Name:   "health",
@@ -45,7 +45,7 @@ func (h *health) readyz(w http.ResponseWriter, r *http.Request) {
 		answer = "not ready: " + err.Error()
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	fmt.Fprintln(w, answer)
+	_, _ = fmt.Fprintln(w, answer)
 	if last := h.last.Swap(&answer); last == nil || *last != answer {
 		h.log.Info("readiness changed", "now", answer)
 	}

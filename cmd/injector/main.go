@@ -29,13 +29,13 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	o, err := parse(args, getenv)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
-		fmt.Fprint(stdout, usage())
+		_, _ = fmt.Fprint(stdout, usage())
 		return 0
 	case err != nil:
-		fmt.Fprintf(stderr, "injector: %v\n", err)
+		_, _ = fmt.Fprintf(stderr, "injector: %v\n", err)
 		return 2
 	case o.version:
-		fmt.Fprintln(stdout, version)
+		_, _ = fmt.Fprintln(stdout, version)
 		return 0
 	}
 	log := o.logger(stderr)

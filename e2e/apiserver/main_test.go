@@ -169,6 +169,7 @@ func (s *suite) printLogs(out io.Writer, pattern string) {
 			continue
 		}
 		const tail = 8 << 10
-		fmt.Fprintf(out, "==== %s\n%s\n", filepath.Base(name), text[max(0, len(text)-tail):])
+		fmt.Fprintln(out, "====", filepath.Base(name))
+		fmt.Fprintln(out, string(text[max(0, len(text)-tail):]))
 	}
 }

@@ -89,12 +89,12 @@ func (n namespace) cluster(name string, a annotations) *unstructured.Unstructure
 	return tc
 }
 
-// monitor makes a TidbMonitor.
-func (n namespace) monitor(name string) *unstructured.Unstructured {
+// monitor makes a TidbMonitor of the TidbCluster "basic", and of that name.
+func (n namespace) monitor() *unstructured.Unstructured {
 	n.t.Helper()
 	image := map[string]any{"baseImage": "image", "version": "v1"}
-	tm := n.custom("pingcap.com/v1alpha1", "TidbMonitor", name, nil, map[string]any{
-		"clusters": []any{map[string]any{"name": name}}, "initializer": image, "prometheus": image, "reloader": image,
+	tm := n.custom("pingcap.com/v1alpha1", "TidbMonitor", "basic", nil, map[string]any{
+		"clusters": []any{map[string]any{"name": "basic"}}, "initializer": image, "prometheus": image, "reloader": image,
 	})
 	n.make(tm)
 	return tm
@@ -120,12 +120,12 @@ func (n namespace) statefulSet(name string, owner client.Object) *appsv1.Statefu
 	return set
 }
 
-// advancedStatefulSet makes one of the operator's own StatefulSets, which it
+// advancedStatefulSet makes TiKV's as one of the operator's own StatefulSets, which it
 // uses instead when its feature gate AdvancedStatefulSet is on.
-func (n namespace) advancedStatefulSet(name string, owner client.Object) *unstructured.Unstructured {
+func (n namespace) advancedStatefulSet(owner client.Object) *unstructured.Unstructured {
 	n.t.Helper()
-	set := n.custom("apps.pingcap.com/v1", "StatefulSet", name, owner, map[string]any{
-		"replicas": int64(1), "serviceName": name, "selector": map[string]any{}, "template": map[string]any{},
+	set := n.custom("apps.pingcap.com/v1", "StatefulSet", "basic-tikv", owner, map[string]any{
+		"replicas": int64(1), "serviceName": "basic-tikv", "selector": map[string]any{}, "template": map[string]any{},
 	})
 	n.make(set)
 	return set

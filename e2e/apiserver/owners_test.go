@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -43,7 +42,7 @@ func TestAdvancedStatefulSet(t *testing.T) {
 	})
 	admit := func(t *testing.T) {
 		n := newNamespace(t)
-		set := n.advancedStatefulSet("basic-tikv", n.cluster("basic", optedIn()))
+		set := n.advancedStatefulSet(n.cluster("basic", optedIn()))
 		n.admit(n.pod("basic-tikv-0", "tikv", set)).wants(t, "injected", "tikv")
 	}
 	t.Run("CRD installed later", admit)
@@ -60,7 +59,7 @@ func TestAdvancedStatefulSet(t *testing.T) {
 func TestTidbMonitorIsLeftAlone(t *testing.T) {
 	n := newNamespace(t)
 	n.cluster("basic", optedIn())
-	set := n.statefulSet("basic-monitor", n.monitor("basic"))
+	set := n.statefulSet("basic-monitor", n.monitor())
 	n.admit(n.pod("basic-monitor-0", "monitor", set)).wants(t, "not_member", "")
 }
 
@@ -86,11 +85,11 @@ func TestOwnersAreProved(t *testing.T) {
 		}},
 		"Deployment recreated under its name": {"stale_owner", func(n namespace) *corev1.Pod {
 			tc := n.cluster("basic", optedIn())
-			pod := n.discoveryPod(tc)
-			deployment := n.get("apps/v1", "Deployment", "basic-discovery")
-			n.remove(deployment)
+			gone := n.deployment("basic-discovery", tc)
+			set := n.replicaSet("basic-discovery-5d9c7b8f6d", gone)
+			n.remove(gone)
 			n.deployment("basic-discovery", tc)
-			return pod
+			return n.pod("basic-discovery-5d9c7b8f6d-x", "discovery", set)
 		}},
 		"StatefulSet gone": {"stale_owner", func(n namespace) *corev1.Pod {
 			set := n.statefulSet("basic-tikv", n.cluster("basic", optedIn()))
@@ -189,11 +188,4 @@ func (n namespace) discoveryPod(tc client.Object) *corev1.Pod {
 func (n namespace) remove(object client.Object) {
 	n.t.Helper()
 	must(n.t, world.client.Delete(n.t.Context(), object, client.PropagationPolicy(metav1.DeletePropagationBackground)))
-}
-
-func (n namespace) get(apiVersion, kind, name string) *unstructured.Unstructured {
-	n.t.Helper()
-	u := n.custom(apiVersion, kind, name, nil, nil)
-	must(n.t, world.client.Get(n.t.Context(), client.ObjectKeyFromObject(u), u))
-	return u
 }

@@ -59,7 +59,7 @@ var reasonCases = map[webhook.Reason]func(n namespace) admission{
 		return n.admit(original)
 	},
 	webhook.NotMember: func(n namespace) admission {
-		return n.admit(n.pod("basic-tikv-0", "tikv", n.statefulSet("basic-tikv", n.monitor("basic"))))
+		return n.admit(n.pod("basic-tikv-0", "tikv", n.statefulSet("basic-tikv", n.monitor())))
 	},
 	webhook.StaleOwner: func(n namespace) admission {
 		pod := n.tikv(optedIn())
@@ -68,7 +68,7 @@ var reasonCases = map[webhook.Reason]func(n namespace) admission{
 	},
 	webhook.ClusterDeleting: func(n namespace) admission {
 		pod := n.tikv(optedIn())
-		n.deleteCluster("basic")
+		n.deleteCluster()
 		return n.admit(pod)
 	},
 	webhook.LookupFailed: func(n namespace) admission {
@@ -114,11 +114,11 @@ func (n namespace) tikv(a annotations, edits ...func(*corev1.Pod)) *corev1.Pod {
 	return n.pod("basic-tikv-0", "tikv", n.statefulSet("basic-tikv", n.cluster("basic", a)), edits...)
 }
 
-// deleteCluster deletes a TidbCluster that something still holds on to, as the
-// garbage collector does while its StatefulSets go.
-func (n namespace) deleteCluster(name string) {
+// deleteCluster deletes the TidbCluster "basic", which something still holds on
+// to, as the garbage collector does while its StatefulSets go.
+func (n namespace) deleteCluster() {
 	n.t.Helper()
-	tc := n.custom("pingcap.com/v1alpha1", "TidbCluster", name, nil, nil)
+	tc := n.custom("pingcap.com/v1alpha1", "TidbCluster", "basic", nil, nil)
 	hold := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":["foregroundDeletion"]}}`))
 	must(n.t, world.client.Patch(n.t.Context(), tc, hold))
 	must(n.t, world.client.Delete(n.t.Context(), tc))

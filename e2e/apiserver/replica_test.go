@@ -77,7 +77,7 @@ func (s *suite) startReplica(ctx context.Context, flags ...string) (*replica, er
 	}
 	args, env := commandLine(&deployment.Spec.Template.Spec.Containers[0])
 
-	addresses, err := freeAddresses(3)
+	addresses, err := freeAddresses()
 	if err != nil {
 		return nil, err
 	}
@@ -181,16 +181,15 @@ func (r *replica) kill() {
 	<-r.exited
 }
 
-// freeAddresses returns count loopback addresses nobody listens on.
-func freeAddresses(count int) ([]string, error) {
-	var addresses []string
-	for range count {
+// freeAddresses returns loopback addresses nobody listens on.
+func freeAddresses() (addresses [3]string, err error) {
+	for i := range addresses {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+			return addresses, fmt.Errorf("find a free port: %w", err)
 		}
-		defer listener.Close()
-		addresses = append(addresses, listener.Addr().String())
+		defer func() { _ = listener.Close() }() // not before all are found
+		addresses[i] = listener.Addr().String()
 	}
 	return addresses, nil
 }

@@ -38,7 +38,6 @@ func startAgent(t *testing.T, args ...string) *agent {
 	before := kernelState(t, a.lab.pod)
 	a.start()
 	t.Cleanup(func() {
-		a.clear()
 		a.stop(syscall.SIGTERM)
 		if after := kernelState(t, a.lab.pod); after != before {
 			t.Errorf("the kernel held before the agent started:\n%s\nand after it cleared and ended:\n%s", before, after)
@@ -47,6 +46,7 @@ func startAgent(t *testing.T, args ...string) *agent {
 			t.Logf("agent's log:\n%s", a.log)
 		}
 	})
+	t.Cleanup(a.clear)
 	return a
 }
 

@@ -81,9 +81,10 @@ func object(k kind, namespace, name string) *metav1.PartialObjectMetadata {
 	return o
 }
 
-func cluster(name string, annotations map[string]string) *v1alpha1.TidbCluster {
+// basic returns the TidbCluster of that name.
+func basic(annotations map[string]string) *v1alpha1.TidbCluster {
 	c := emptyTidbCluster()
-	c.Namespace, c.Name, c.UID, c.Annotations = "db", name, uid("TidbCluster", name), annotations
+	c.Namespace, c.Name, c.UID, c.Annotations = "db", "basic", toBasic.UID, annotations
 	return c
 }
 
@@ -122,17 +123,17 @@ func TestResolve(t *testing.T) {
 		liveReads int
 	}{
 		"if the cache knows all owners, answer from it": {
-			world: world{server: []client.Object{basicPD, cluster("basic", optedIn)}},
+			world: world{server: []client.Object{basicPD, basic(optedIn)}},
 			pod:   podOfPD, want: memberPD,
 		},
 		"if the owner is an advanced StatefulSet, follow it": {
-			world: world{server: []client.Object{owned(object(advancedStatefulSetKind(), "db", "basic-pd"), toBasic), cluster("basic", optedIn)}},
+			world: world{server: []client.Object{owned(object(advancedStatefulSetKind(), "db", "basic-pd"), toBasic), basic(optedIn)}},
 			pod:   pod("pd", ref("apps.pingcap.com/v1", "StatefulSet", "basic-pd")), want: memberPD,
 		},
 		"if references name another version, follow them": {
 			world: world{server: []client.Object{
 				owned(object(statefulSetKind(), "db", "basic-pd"), ref("pingcap.com/v1beta9", "TidbCluster", "basic")),
-				cluster("basic", optedIn),
+				basic(optedIn),
 			}},
 			pod: pod("pd", ref("apps/v1beta2", "StatefulSet", "basic-pd")), want: memberPD,
 		},
@@ -140,39 +141,39 @@ func TestResolve(t *testing.T) {
 			world: world{server: []client.Object{
 				owned(object(replicaSetKind(), "db", "basic-discovery-5d4f"), ref("apps/v1", "Deployment", "basic-discovery")),
 				owned(object(deploymentKind(), "db", "basic-discovery"), toBasic),
-				cluster("basic", optedIn),
+				basic(optedIn),
 			}},
 			pod:  pod("discovery", ref("apps/v1", "ReplicaSet", "basic-discovery-5d4f")),
 			want: with(memberPD, func(m *Membership) { m.Component = Discovery }),
 		},
 		"if the cache has heard of nothing yet, read each owner live": {
-			world: world{server: []client.Object{basicPD, cluster("basic", optedIn)}, cached: []client.Object{}},
+			world: world{server: []client.Object{basicPD, basic(optedIn)}, cached: []client.Object{}},
 			pod:   podOfPD, want: memberPD, liveReads: 2,
 		},
 		"if the cache has an older object of that name, read it live": {
 			world: world{
-				server: []client.Object{basicPD, cluster("basic", optedIn)},
-				cached: []client.Object{but(basicPD, func(o *metav1.PartialObjectMetadata) { o.UID = otherUID }), cluster("basic", optedIn)},
+				server: []client.Object{basicPD, basic(optedIn)},
+				cached: []client.Object{but(basicPD, func(o *metav1.PartialObjectMetadata) { o.UID = otherUID }), basic(optedIn)},
 			},
 			pod: podOfPD, want: memberPD, liveReads: 1,
 		},
 		"if the cache has not heard of the opt-in, read the TidbCluster live": {
-			world: world{server: []client.Object{basicPD, cluster("basic", optedIn)}, cached: []client.Object{basicPD, cluster("basic", nil)}},
+			world: world{server: []client.Object{basicPD, basic(optedIn)}, cached: []client.Object{basicPD, basic(nil)}},
 			pod:   podOfPD, want: memberPD, liveReads: 1,
 		},
 		"if the cache has not heard of the component, read the TidbCluster live": {
 			world: world{
-				server: []client.Object{basicPD, cluster("basic", optedIn)},
-				cached: []client.Object{basicPD, cluster("basic", map[string]string{InjectAnnotation: "true", ComponentsAnnotation: "tikv"})},
+				server: []client.Object{basicPD, basic(optedIn)},
+				cached: []client.Object{basicPD, basic(map[string]string{InjectAnnotation: "true", ComponentsAnnotation: "tikv"})},
 			},
 			pod: podOfPD, want: memberPD, liveReads: 1,
 		},
 		"if the TidbCluster is not opted in, say so after one live read": {
-			world: world{server: []client.Object{basicPD, cluster("basic", nil)}},
+			world: world{server: []client.Object{basicPD, basic(nil)}},
 			pod:   podOfPD, want: with(memberPD, func(m *Membership) { m.OptIn = OptIn{} }), liveReads: 1,
 		},
 		"if the TidbCluster is being deleted, say so": {
-			world: world{server: []client.Object{basicPD, but(cluster("basic", optedIn), func(c *v1alpha1.TidbCluster) {
+			world: world{server: []client.Object{basicPD, but(basic(optedIn), func(c *v1alpha1.TidbCluster) {
 				c.DeletionTimestamp, c.Finalizers = &metav1.Time{Time: time.Unix(1, 0)}, []string{"x/y"}
 			})}},
 			pod: podOfPD, want: with(memberPD, func(m *Membership) { m.Deleting = true }),
@@ -186,11 +187,11 @@ func TestResolve(t *testing.T) {
 			pod:   podOfPD, wantErr: ErrStaleOwner, liveReads: 1,
 		},
 		"if the TidbCluster was replaced, its reference is stale": {
-			world: world{server: []client.Object{basicPD, but(cluster("basic", optedIn), func(c *v1alpha1.TidbCluster) { c.UID = otherUID })}},
+			world: world{server: []client.Object{basicPD, but(basic(optedIn), func(c *v1alpha1.TidbCluster) { c.UID = otherUID })}},
 			pod:   podOfPD, wantErr: ErrStaleOwner, liveReads: 1,
 		},
 		"if the owners are in another namespace, they are none of ours": {
-			world: world{server: []client.Object{owned(object(statefulSetKind(), "elsewhere", "basic-pd"), toBasic), cluster("basic", optedIn)}},
+			world: world{server: []client.Object{owned(object(statefulSetKind(), "elsewhere", "basic-pd"), toBasic), basic(optedIn)}},
 			pod:   podOfPD, wantErr: ErrStaleOwner, liveReads: 1,
 		},
 		"if the owner's kind does not exist on the API server, it is stale": {
@@ -207,7 +208,7 @@ func TestResolve(t *testing.T) {
 			wantErr: ErrNotMember,
 		},
 		"if the TidbCluster is an owner but not the controller, the pod is no member": {
-			world: world{server: []client.Object{owned(object(statefulSetKind(), "db", "basic-pd"), withoutController), cluster("basic", optedIn)}},
+			world: world{server: []client.Object{owned(object(statefulSetKind(), "db", "basic-pd"), withoutController), basic(optedIn)}},
 			pod:   podOfPD, wantErr: ErrNotMember,
 		},
 		"if the controller is of another group, the pod is no member": {
@@ -217,17 +218,17 @@ func TestResolve(t *testing.T) {
 			pod: pod("pd", ref("a/b/c", "StatefulSet", "basic-pd")), wantErr: ErrNotMember,
 		},
 		"if the controller is a TidbCluster of another group, the pod is no member": {
-			world: world{server: []client.Object{owned(object(statefulSetKind(), "db", "basic-pd"), ref("example.com/v1", "TidbCluster", "basic")), cluster("basic", optedIn)}},
+			world: world{server: []client.Object{owned(object(statefulSetKind(), "db", "basic-pd"), ref("example.com/v1", "TidbCluster", "basic")), basic(optedIn)}},
 			pod:   podOfPD, wantErr: ErrNotMember,
 		},
 		"if the pod skips the StatefulSet, it is no member": {
-			world: world{server: []client.Object{cluster("basic", optedIn)}},
+			world: world{server: []client.Object{basic(optedIn)}},
 			pod:   pod("pd", toBasic), wantErr: ErrNotMember,
 		},
 		"if a TidbMonitor owns the StatefulSet, the pod is no member": {
 			world: world{server: []client.Object{
 				owned(object(statefulSetKind(), "db", "basic-monitor"), ref("pingcap.com/v1alpha1", "TidbMonitor", "basic")),
-				cluster("basic", optedIn),
+				basic(optedIn),
 			}},
 			pod: pod("monitor", ref("apps/v1", "StatefulSet", "basic-monitor")), wantErr: ErrNotMember,
 		},
@@ -246,15 +247,19 @@ func TestResolve(t *testing.T) {
 			pod:   podOfPD, wantErr: ErrNotMember,
 		},
 		"if the workload is no known component, the pod is no member": {
-			world: world{server: []client.Object{owned(object(statefulSetKind(), "db", "basic-extra"), toBasic), cluster("basic", optedIn)}},
+			world: world{server: []client.Object{owned(object(statefulSetKind(), "db", "basic-extra"), toBasic), basic(optedIn)}},
 			pod:   pod("pd", ref("apps/v1", "StatefulSet", "basic-extra")), wantErr: ErrNotMember,
 		},
 		"if the workload is named after another cluster, the pod is no member": {
-			world: world{server: []client.Object{owned(object(statefulSetKind(), "db", "other-pd"), toBasic), cluster("basic", optedIn)}},
+			world: world{server: []client.Object{owned(object(statefulSetKind(), "db", "other-pd"), toBasic), basic(optedIn)}},
 			pod:   pod("pd", ref("apps/v1", "StatefulSet", "other-pd")), wantErr: ErrNotMember,
 		},
+		"if the workload is named like a component alone, the pod is no member": {
+			world: world{server: []client.Object{owned(object(statefulSetKind(), "db", "pd"), toBasic), basic(optedIn)}},
+			pod:   pod("pd", ref("apps/v1", "StatefulSet", "pd")), wantErr: ErrNotMember,
+		},
 		"if the pod's label claims another component, the pod is no member": {
-			world: world{server: []client.Object{basicPD, cluster("basic", optedIn)}},
+			world: world{server: []client.Object{basicPD, basic(optedIn)}},
 			pod:   pod("tikv", ref("apps/v1", "StatefulSet", "basic-pd")), wantErr: ErrNotMember,
 		},
 

@@ -83,7 +83,8 @@ func (i *Injector) Handle(ctx context.Context, req admission.Request) (response 
 	i.log(ctx, pod, member, decision, err)
 	// A dry run has no side effect, and neither has an answer that comes too
 	// late to be heard.
-	if ctx.Err() == nil && !(req.DryRun != nil && *req.DryRun) {
+	dryRun := req.DryRun != nil && *req.DryRun
+	if ctx.Err() == nil && !dryRun {
 		i.tell(req.Namespace, pod, member, decision)
 	}
 	return i.answer(member, decision)

@@ -160,6 +160,13 @@ func admissionTests() map[string]admissionTest {
 			event:    `Warning pod_security TidbCluster/basic Inject Pod/basic-tikv-0: pod basic-tikv-0 (tikv): the namespace enforces Pod Security level "baseline"`,
 			warnings: []string{`tidelay did not inject its agent (pod_security): the namespace enforces`},
 		},
+		"if the agent is there already, warn of a problem but do not tell again": {
+			resolver: resolved(memberOf("tidelay.io/inject", "true", "tidelay.io/components", "tikv,nope")), want: AlreadyInjected, component: "tikv",
+			change: func(r *admissionv1.AdmissionRequest) {
+				r.Object.Raw = []byte(`{"metadata": {"annotations": {"tidelay.io/status": "{}"}}, "spec": {"containers": [{"name": "tidelay-agent"}]}}`)
+			},
+			warnings: []string{`tidelay: annotation tidelay.io/components: unknown component "nope"`},
+		},
 		"if the TidbCluster does not opt in, skip quietly": {
 			resolver: resolved(memberOf()), namespaces: level{err: errors.New("not asked for")}, want: NotOptedIn, component: "tikv",
 		},

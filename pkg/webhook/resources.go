@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
@@ -13,19 +15,38 @@ import (
 // Guaranteed pod it must have one, equal to its request, or the database would
 // lose its class and with it its pinned CPUs. Half a core is more than delaying
 // 10,000 packets/s takes, and little beside a database that is Guaranteed.
+//
+// Where every container has a CPU limit the agent has one too, for a
+// ResourceQuota on limits.cpu demands it of each and would reject the pod. A
+// pod with resources of its own (spec.resources) gets nothing added: its parts
+// must not be larger than the whole.
 func resources(pod *corev1.Pod) corev1.ResourceRequirements {
+	if pod.Spec.Resources != nil {
+		return corev1.ResourceRequirements{}
+	}
 	memory := resource.MustParse("128Mi")
 	if guaranteed(pod) {
 		all := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: memory}
 		return corev1.ResourceRequirements{Requests: all, Limits: all.DeepCopy()}
+	}
+	limits := corev1.ResourceList{corev1.ResourceMemory: memory}
+	if limitsCPU(pod) {
+		limits[corev1.ResourceCPU] = resource.MustParse("500m")
 	}
 	return corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{
 			corev1.ResourceCPU:    resource.MustParse("10m"),
 			corev1.ResourceMemory: resource.MustParse("32Mi"),
 		},
-		Limits: corev1.ResourceList{corev1.ResourceMemory: memory},
+		Limits: limits,
 	}
+}
+
+// limitsCPU reports whether every container of pod has a CPU limit.
+func limitsCPU(pod *corev1.Pod) bool {
+	return !slices.ContainsFunc(allContainers(pod), func(c corev1.Container) bool {
+		return c.Resources.Limits.Cpu().IsZero()
+	})
 }
 
 // guaranteed reports whether pod is in the Guaranteed class without the agent:

@@ -22,13 +22,14 @@ func TestResourcesKeepTheClass(t *testing.T) {
 	tests := map[string]struct {
 		containers, initContainers []corev1.ResourceRequirements
 		guaranteed                 bool
+		limited                    bool // beyond the guaranteed
 	}{
 		"if requests equal limits, guaranteed":   {containers: []corev1.ResourceRequirements{both}, guaranteed: true},
 		"if requests are left out, guaranteed":   {containers: []corev1.ResourceRequirements{{Limits: list("2", "4Gi")}}, guaranteed: true},
 		"if nothing is set, not":                 {containers: []corev1.ResourceRequirements{{}}},
 		"if CPU is not limited, not":             {containers: []corev1.ResourceRequirements{{Limits: list("", "4Gi")}}},
 		"if a limit is zero, not":                {containers: []corev1.ResourceRequirements{{Limits: list("0", "4Gi")}}},
-		"if a request is smaller, not":           {containers: []corev1.ResourceRequirements{{Limits: list("2", "4Gi"), Requests: list("1", "4Gi")}}},
+		"if a request is smaller, not":           {containers: []corev1.ResourceRequirements{{Limits: list("2", "4Gi"), Requests: list("1", "4Gi")}}, limited: true},
 		"if another container is not, not":       {containers: []corev1.ResourceRequirements{both, {}}},
 		"if an init container is not, not":       {containers: []corev1.ResourceRequirements{both}, initContainers: []corev1.ResourceRequirements{{}}},
 		"if init containers are too, guaranteed": {containers: []corev1.ResourceRequirements{both}, initContainers: []corev1.ResourceRequirements{both}, guaranteed: true},
@@ -50,7 +51,7 @@ func TestResourcesKeepTheClass(t *testing.T) {
 			if got := guaranteed(pod); got != test.guaranteed {
 				t.Errorf("guaranteed = %v with the agent, want %v", got, test.guaranteed)
 			}
-			if _, limited := agent.Limits[corev1.ResourceCPU]; limited != test.guaranteed {
+			if _, limited := agent.Limits[corev1.ResourceCPU]; limited != (test.guaranteed || test.limited) {
 				t.Errorf("the agent's CPU is limited: %v, want only where it must be", limited)
 			}
 			for name, limit := range agent.Limits {
@@ -59,5 +60,14 @@ func TestResourcesKeepTheClass(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestResourcesStayWithinThePodsOwn(t *testing.T) {
+	pod := &corev1.Pod{Spec: corev1.PodSpec{Resources: &corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2")},
+	}}}
+	if agent := resources(pod); agent.Requests != nil || agent.Limits != nil {
+		t.Errorf("the agent adds %+v to a pod that has resources of its own", agent)
 	}
 }

@@ -190,21 +190,34 @@ func TestKernelKeepsOrder(t *testing.T) {
 	}
 }
 
-// A stream of gigabits is what small queues would reduce to 2 Mbit/s.
+// Small queues would reduce a stream of gigabits to 2 Mbit/s.
 func TestKernelStream(t *testing.T) {
 	here, there := newPods(t)
 	a := here.start(t, fault.Exemption{})
 	a.set(20 * time.Millisecond)
 	for _, to := range []netip.Addr{there.v4, there.v6} {
-		rate := here.stream(t, there.listen(t, to, 5001), 2*time.Second)
-		t.Logf("%.0f Mbit/s to %v", rate/1e6, to)
-		if rate < 200e6 {
-			t.Errorf("one TCP stream to %v carries %.0f Mbit/s, want 200", to, rate/1e6)
-		}
+		fastStream(t, here, there, to)
 	}
 	if c := a.state().Counters; c.Dropped+c.Overlimits > 0 {
 		t.Errorf("packets were not delayed: %+v", c)
 	}
+}
+
+// fastStream fails unless one TCP stream carries at least 200 Mbit/s. The best
+// of a few counts: when other work takes the processor for longer than a
+// retransmission timeout, a stream slows down whatever delays it.
+func fastStream(t *testing.T, from, to pod, addr netip.Addr) {
+	t.Helper()
+	const series, want = 3, 200e6
+	var rate float64
+	for range series {
+		rate = from.stream(t, to.listen(t, addr, 0), 2*time.Second)
+		t.Logf("%.0f Mbit/s to %v", rate/1e6, addr)
+		if rate >= want {
+			return
+		}
+	}
+	t.Errorf("one TCP stream to %v carries %.0f Mbit/s, want %.0f", addr, rate/1e6, want/1e6)
 }
 
 // A connection's packets all leave, each once and all late, also when it is
@@ -250,9 +263,7 @@ func TestKernelConnection(t *testing.T) {
 				t.Errorf("segments were sent again\n%s", out)
 			}
 			a.set(20 * time.Millisecond)
-			if rate := here.stream(t, there.listen(t, there.v4, 5002), time.Second); rate < 50e6 {
-				t.Errorf("one TCP stream carries %.0f Mbit/s", rate/1e6)
-			}
+			fastStream(t, here, there, there.v4)
 		})
 	}
 }

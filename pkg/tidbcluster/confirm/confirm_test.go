@@ -187,7 +187,9 @@ func TestReadSharedTooOld(t *testing.T) {
 // TestReadDeadline gives up when its own caller must, and lets others wait on.
 func TestReadDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		reads := 0
 		r, _ := newReader(t, fails(notFound()), store{answer: func(ctx context.Context) (types.UID, error) {
+			reads++
 			select {
 			case <-time.After(3 * time.Second):
 				return "new", nil
@@ -211,6 +213,9 @@ func TestReadDeadline(t *testing.T) {
 			}
 		})
 		callers.Wait()
+		if reads != 1 {
+			t.Errorf("%d live reads, want 1: the hasty caller's goes on for the patient one", reads)
+		}
 	})
 }
 

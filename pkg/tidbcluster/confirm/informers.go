@@ -70,7 +70,8 @@ func NewInformers(c cache.Cache, kinds []Kind) *Informers {
 func (i *Informers) Start(ctx context.Context) error {
 	log := logf.FromContext(ctx)
 	pending, logged := i.kinds, ""
-	err := wait.PollUntilContextCancel(ctx, retryInterval, true, func(ctx context.Context) (bool, error) {
+	// It ends in an error only if ctx does, which is no failure.
+	_ = wait.PollUntilContextCancel(ctx, retryInterval, true, func(ctx context.Context) (bool, error) {
 		var err error
 		pending, err = i.watch(ctx, pending)
 		if err != nil && err.Error() != logged {
@@ -79,10 +80,7 @@ func (i *Informers) Start(ctx context.Context) error {
 		}
 		return err == nil, nil
 	})
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // NeedLeaderElection is false: every replica answers from its own cache.

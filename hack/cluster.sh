@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # cluster.sh up|load [IMAGE...]|status|kubeconfig|down: a kind cluster with TiDB Operator, for tests and the demo.
 #   up          makes it, or mends it; on a healthy one it loads what has changed
-#   load        loads the images that have changed; of the engine's, those named instead of Tidelay's own two
+#   load        loads Tidelay's two images, or those named, from the Docker engine where they have changed
 #   status      says what there is
 #   kubeconfig  prints the file that kubectl needs; ~/.kube/config is left alone
 #   down        deletes it
@@ -62,13 +62,13 @@ answers() { kube get --raw /readyz --request-timeout=5s >/dev/null 2>&1; }
 # pull IMAGE: waits $pull_timeout for the registry's first answer; a registry that has answered may take its time.
 pull() {
   docker pull "$1" &
-  local pid=$!
-  trap 'kill "$pid" 2>/dev/null || true' EXIT
-  if ! poll "$pull_timeout" eval "grep -q 'Pulling from' '$log' || ! kill -0 $pid"; then
+  puller=$! # not local: the trap outlives this function
+  trap 'kill "$puller" 2>/dev/null || true' EXIT
+  if ! poll "$pull_timeout" eval "grep -q 'Pulling from' '$log' || ! kill -0 $puller"; then
     echo "no answer within $pull_timeout s"
     exit 1
   fi
-  wait "$pid"
+  wait "$puller"
 }
 
 # choose_images sets $images to public or built, and $node_image.
@@ -132,21 +132,27 @@ import_archive() {
   note "$1" "$2"
 }
 
-load() {
+# load_own IMAGE...: loads images of the engine.
+load_own() {
   local image id
-  for image in "${own_images[@]}"; do
+  for image in "$@"; do
     if id=$(docker image inspect -f '{{.Id}}' "$image" 2>/dev/null); then
       load_image "$image" "$id" docker save "$image"
     else
       say "$image is not loaded: hack/images.sh has not built it yet"
     fi
   done
+}
+
+# load_others loads what the tests need of others: built here, or pulled by the node itself.
+load_others() {
+  local image
   if [[ $images == built ]]; then
     load_image "$operator_image" "$operator" cat "$operator"
     load_image "stand-ins for PD, TiKV and TiDB" "$standins" cat "$standins"
     return
   fi
-  for image in "$operator_image" "${db_images[@]}"; do # the node pulls these itself
+  for image in "$operator_image" "${db_images[@]}"; do
     if on_node crictl inspecti "$image" >/dev/null 2>&1; then
       cached "pull $image"
     else
@@ -194,7 +200,8 @@ up() {
     prepare
     create
   fi
-  load
+  load_own "${own_images[@]}"
+  load_others
   local wanted
   wanted=$(stamp "$operator_image" "$hack/cluster/operator.yaml" "$hack/modules/operator/go.mod")
   if [[ $(noted operator) == "$wanted" ]]; then
@@ -206,15 +213,19 @@ up() {
   say "export KUBECONFIG=$kubeconfig"
 }
 
-reload() {
-  images=$(noted images) || die "cluster $cluster does not run: hack/cluster.sh up makes it"
-  prepare
-  load
+load() {
+  local image
+  complete || die "cluster $cluster does not run: hack/cluster.sh up makes it"
+  for image in "$@"; do
+    docker image inspect "$image" >/dev/null 2>&1 || die "the Docker engine has no image $image: hack/images.sh builds Tidelay's"
+  done
+  load_own "$@"
 }
 
 down() {
-  kind=$(kind_program)
+  docker info >/dev/null 2>&1 || die "no Docker engine answers, so cluster $cluster can't be deleted: hack/engine.sh up"
   if exists; then
+    kind=$(kind_program)
     step "delete cluster $cluster" "$kind" delete cluster --name "$cluster" --kubeconfig "$kubeconfig"
   else
     say "there is no cluster $cluster"
@@ -242,8 +253,8 @@ case ${1:-} in
     locked "cluster-$cluster" up
     ;;
   load)
-    (($# == 1)) || own_images=("${@:2}")
-    locked "cluster-$cluster" reload
+    (($# > 1)) || set -- load "${own_images[@]}"
+    locked "cluster-$cluster" "$@"
     ;;
   down) locked "cluster-$cluster" down ;;
   status) status ;;

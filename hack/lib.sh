@@ -4,7 +4,6 @@
 shopt -s inherit_errexit 2>/dev/null || true # bash before 4.4 has no such option
 
 hack=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck disable=SC2034 # used by the scripts that source this file
 repo=$(dirname "$hack")
 cache=${TIDELAY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidelay}
 mkdir -p "$cache/log" "$cache/lock"
@@ -60,13 +59,15 @@ poll() {
   done
 }
 
-# stamp WORD...: twelve hex digits that change when a word changes or, where a word is an absolute path, when what the
-# file or folder holds does.
+# stamp WORD...: twelve hex digits that change when a word changes or, where a word is a path in this clone, when the
+# name or the contents of a file there does.
 stamp() {
-  local word
+  local word files
   for word in "$@"; do
-    if [[ $word == /* ]]; then
-      find "$word" -type f | LC_ALL=C sort | git hash-object --no-filters --stdin-paths
+    if [[ $word == "$repo"/* ]]; then
+      files=$(find "$word" -type f | LC_ALL=C sort)
+      printf '%s\n' "${files//"$repo"/}"
+      git hash-object --no-filters --stdin-paths <<<"$files"
     else
       printf '%s\n' "$word"
     fi

@@ -75,17 +75,17 @@ build() {
     cached "build $image"
     return
   fi
-  etcd=$(etcd_program)
-  coredns=$(coredns_program)
-  kubernetes=$(kubernetes_program)
   rm -rf "$work"
   mkdir "$work"
-  if is_built "$debian" "$debian_stamp"; then
+  if is_built "$debian" "$debian_stamp"; then # first: here is where other systems than Debian stop
     cached "make $debian"
   else
     "$hack/deps.sh" node
     step "make $debian" build_debian
   fi
+  etcd=$(etcd_program)
+  coredns=$(coredns_program)
+  kubernetes=$(kubernetes_program)
   step "build $image" build_image
   rm -rf "$work"
 }

@@ -62,7 +62,7 @@ func TestInjection(t *testing.T) {
 				return err
 			}
 			for _, e := range events.Items {
-				if e.InvolvedObject.Kind == "TidbCluster" && e.InvolvedObject.Name == annotated && strings.Contains(e.Message, "inject") {
+				if e.InvolvedObject.Kind == "TidbCluster" && e.InvolvedObject.Name == annotated && e.Reason == "injected" {
 					return nil
 				}
 			}

@@ -1,5 +1,5 @@
-// Command coredns is CoreDNS with the plugins that kubeadm's Corefile names and no others: without the cloud
-// providers' libraries it compiles in a third of the time.
+// Command coredns is CoreDNS with the plugins that kubeadm's Corefile names and no others: 800 packages to compile
+// instead of the 1360 that come with the cloud providers' libraries.
 package main
 
 import (

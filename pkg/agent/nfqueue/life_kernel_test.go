@@ -28,14 +28,14 @@ func untouched(t *testing.T, here, there pod) {
 
 func TestKernelState(t *testing.T) {
 	here, there := newPods(t)
-	there.echo(t, there.v4, echoPort)
+	there.echo(t, there.v4)
 	a := here.start(t, fault.Exemption{})
 	if diff := cmp.Diff(fault.State{}, a.state()); diff != "" {
 		t.Errorf("without a fault (-want +got)\n%s", diff)
 	}
 	const count = 10
 	a.set(5 * time.Millisecond)
-	here.roundTrips(t, here.v4, there.v4, echoPort, count)
+	here.roundTrips(t, here.v4, there.v4, count)
 	a.set(5 * time.Millisecond) // changes nothing, counts on
 	state := a.state()
 	want := &fault.Fault{Name: "latency", Delay: 5 * time.Millisecond}
@@ -84,14 +84,31 @@ func TestKernelClearReleasesWhatWaits(t *testing.T) {
 		}
 	}
 	// The deadlines of before are forgotten too.
-	there.echo(t, there.v4, echoPort)
+	there.echo(t, there.v4)
+	a.set(5 * time.Millisecond)
+	medianWithin(t, here, here.v4, there.v4, 5*time.Millisecond)
+}
+
+// Somebody who removes all rules removes ours, and the kernel drops what waits.
+func TestKernelRulesRemoved(t *testing.T) {
+	here, there := newPods(t)
+	there.echo(t, there.v4)
+	sender := here.udp(t, here.v4, 0, time.Second)
+	a := here.start(t, fault.Exemption{})
+	a.set(10 * time.Minute)
+	send(t, sender, there.v4, otherPort, []byte("never arrives"))
+	here.exec(t, "nft", "flush", "ruleset")
+	if diff := cmp.Diff(fault.State{}, a.state()); diff != "" {
+		t.Errorf("without rules (-want +got)\n%s", diff)
+	}
+	untouched(t, here, there)
 	a.set(5 * time.Millisecond)
 	medianWithin(t, here, here.v4, there.v4, 5*time.Millisecond)
 }
 
 func TestKernelAgentKilled(t *testing.T) {
 	here, there := newPods(t)
-	there.echo(t, there.v4, echoPort)
+	there.echo(t, there.v4)
 	a := here.start(t, fault.Exemption{})
 	a.set(20 * time.Millisecond)
 	before := here.ruleset(t)
@@ -107,7 +124,7 @@ func TestKernelAgentKilled(t *testing.T) {
 	if after := here.ruleset(t); after == before || !strings.Contains(after, "tcp sport 20180") {
 		t.Errorf("the new exemption is not in force in\n%s", after)
 	}
-	if shortest := here.roundTrips(t, here.v4, there.v4, echoPort, 20)[0]; shortest < 20*time.Millisecond {
+	if shortest := here.roundTrips(t, here.v4, there.v4, 20)[0]; shortest < 20*time.Millisecond {
 		t.Errorf("round trip %v under a delay of 20ms that was adopted", shortest)
 	}
 	a.clear()
@@ -116,7 +133,7 @@ func TestKernelAgentKilled(t *testing.T) {
 
 func TestKernelAgentStopped(t *testing.T) {
 	here, there := newPods(t)
-	there.echo(t, there.v4, echoPort)
+	there.echo(t, there.v4)
 	receiver := there.udp(t, there.v4, otherPort, time.Second)
 	sender := here.udp(t, here.v4, 0, time.Second)
 	a := here.start(t, fault.Exemption{})
@@ -141,7 +158,7 @@ func TestKernelForeignTable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			here, there := newPods(t)
-			there.echo(t, there.v4, echoPort)
+			there.echo(t, there.v4)
 			here.exec(t, "nft", foreign)
 			before := here.ruleset(t)
 			a := here.start(t, fault.Exemption{})

@@ -12,9 +12,9 @@ import (
 // Messages of the kernel's queue subsystem,
 // include/uapi/linux/netfilter/nfnetlink_queue.h.
 const (
-	typePacket       = unix.NFNL_SUBSYS_QUEUE<<8 | 0 // NFQNL_MSG_PACKET
-	typeConfig       = unix.NFNL_SUBSYS_QUEUE<<8 | 2 // NFQNL_MSG_CONFIG
-	typeVerdictBatch = unix.NFNL_SUBSYS_QUEUE<<8 | 3 // NFQNL_MSG_VERDICT_BATCH
+	typePacket       = unix.NFNL_SUBSYS_QUEUE << 8 // NFQNL_MSG_PACKET
+	typeConfig       = typePacket + 2              // NFQNL_MSG_CONFIG
+	typeVerdictBatch = typePacket + 3              // NFQNL_MSG_VERDICT_BATCH
 )
 
 // Attributes. What they carry is big endian, unlike the headers around it.

@@ -137,11 +137,11 @@ func sockaddr(addr netip.Addr, port int) unix.Sockaddr {
 	return &unix.SockaddrInet4{Addr: addr.As4(), Port: port}
 }
 
-// echo answers every datagram to a port of the pod until the test ends.
-func (p pod) echo(t testing.TB, addr netip.Addr, port int) {
+// echo answers every datagram to echoPort of the pod until the test ends.
+func (p pod) echo(t testing.TB, addr netip.Addr) {
 	t.Helper()
 	const patience = 50 * time.Millisecond
-	fd := p.udp(t, addr, port, patience)
+	fd := p.udp(t, addr, echoPort, patience)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -164,7 +164,7 @@ func (p pod) echo(t testing.TB, addr netip.Addr, port int) {
 // roundTrips measures count round trips of datagrams to an echo, one after the
 // other, sorted. It blocks in system calls, because Go's poller would add more
 // than what is to be measured.
-func (p pod) roundTrips(t testing.TB, from, to netip.Addr, port, count int) []time.Duration {
+func (p pod) roundTrips(t testing.TB, from, to netip.Addr, count int) []time.Duration {
 	t.Helper()
 	const patience = 5 * time.Second
 	fd := p.udp(t, from, 0, patience)
@@ -172,7 +172,7 @@ func (p pod) roundTrips(t testing.TB, from, to netip.Addr, port, count int) []ti
 	times := make([]time.Duration, count)
 	for i := range times {
 		start := time.Now()
-		send(t, fd, to, port, buffer)
+		send(t, fd, to, echoPort, buffer)
 		if _, err := receive(fd, buffer); err != nil {
 			t.Fatalf("echo %d of %d: %v", i+1, count, err)
 		}

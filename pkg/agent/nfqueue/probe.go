@@ -56,7 +56,7 @@ func detect() (features, error) {
 	}
 	for _, f := range has.families {
 		if err := try(f, pass()); err != nil {
-			return features{}, missing("nftables for "+name(f), "nf_tables", err)
+			return features{}, missing("nftables for "+familyName(f), "nf_tables", err)
 		}
 	}
 	var err error
@@ -65,7 +65,7 @@ func detect() (features, error) {
 	}
 	for _, f := range has.families {
 		if err := try(f, duplicate(f == ipv6)); err != nil {
-			return features{}, missing("dup statement for "+name(f), "nft_dup_ipv4 nft_dup_ipv6", err)
+			return features{}, missing("dup statement for "+familyName(f), "nft_dup_ipv4 nft_dup_ipv6", err)
 		}
 	}
 	return has, nil
@@ -123,7 +123,7 @@ func missing(what, modules string, err error) error {
 		fault.ErrUnsupported, what, modules, err)
 }
 
-func name(f family) string {
+func familyName(f family) string {
 	if f == ipv6 {
 		return "IPv6"
 	}

@@ -80,11 +80,11 @@ func (p policy) rules(v6 bool, f fault.Fault) []rule {
 // statement, which the library can write but not read.
 func equalRules(held, asked []rule) bool {
 	return slices.EqualFunc(held, asked, func(a, b rule) bool {
-		return a.comment == b.comment && reflect.DeepEqual(a.comparable(), b.comparable())
+		return a.comment == b.comment && reflect.DeepEqual(a.readable(), b.readable())
 	})
 }
 
-func (r rule) comparable() []expr.Any {
+func (r rule) readable() []expr.Any {
 	return slices.DeleteFunc(slices.Clone(r.exprs), func(e expr.Any) bool {
 		switch e.(type) {
 		case *expr.Counter, *expr.Dup:

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,6 +165,19 @@ func TestParseFault(t *testing.T) {
 	for _, comment := range []string{"", "latency", "latency delay=", "latency delay=soon", "hold the copy"} {
 		if f, err := parseFault(comment); err == nil {
 			t.Errorf("%q is read as %v", comment, f)
+		}
+	}
+}
+
+func TestKeepable(t *testing.T) {
+	for name, want := range map[string]bool{
+		"latency":               true,
+		strings.Repeat("x", 64): true,
+		strings.Repeat("x", 65): false,
+		"slow delay=5ms":        false,
+	} {
+		if err := keepable(fault.Fault{Name: name, Delay: time.Second}); (err == nil) != want {
+			t.Errorf("%q: %v", name, err)
 		}
 	}
 }

@@ -22,7 +22,7 @@ type queueStats struct {
 func readQueueStats() (map[uint16]queueStats, error) {
 	file, err := os.Open("/proc/net/netfilter/nfnetlink_queue")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // nobody has used a queue yet
+		return map[uint16]queueStats{}, nil // the kernel has no queues yet
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read queue statistics: %w", err)

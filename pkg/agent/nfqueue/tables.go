@@ -40,7 +40,7 @@ type tables map[family][]rule
 func (t tables) fault() fault.Fault {
 	for _, f := range []family{ipv4, ipv6} {
 		if rules := t[f]; len(rules) > 0 {
-			held, _ := parseFault(rules[len(rules)-1].comment)
+			held, _ := parseFault(rules[len(rules)-1].comment) // readTable has tried
 			return held
 		}
 	}
@@ -175,7 +175,7 @@ func ourChain(table *nftables.Table) *nftables.Chain {
 		Table:    table,
 		Type:     nftables.ChainTypeFilter,
 		Hooknum:  nftables.ChainHookPostrouting,
-		Priority: nftables.ChainPriorityRef(chainPriority),
+		Priority: new(chainPriority),
 	}
 }
 

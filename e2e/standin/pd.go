@@ -55,7 +55,7 @@ func (p *pd) members(ctx context.Context) ([]member, error) {
 // clusterID is a number of the cluster's own: it ends up as a label on its pods.
 func (p *pd) clusterID() uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s/%s", p.namespace, p.cluster)
+	_, _ = h.Write([]byte(p.namespace + "/" + p.cluster)) // never fails
 	return h.Sum64()
 }
 

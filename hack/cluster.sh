@@ -58,6 +58,8 @@ exists() { [[ -n $(docker ps --all --quiet --filter "name=^$node\$") ]]; }
 # complete: its node runs, and it was made to the end.
 complete() { noted images >/dev/null; }
 answers() { kube get --raw /readyz --request-timeout=5s >/dev/null 2>&1; }
+# connect writes the kubeconfig: the cluster may have been made with another cache folder.
+connect() { "$kind" export kubeconfig --name "$cluster" --kubeconfig "$kubeconfig" 2>/dev/null; }
 
 # pull IMAGE: waits $pull_timeout for the registry's first answer; a registry that has answered may take its time.
 pull() {
@@ -187,7 +189,7 @@ up() {
   kind=$(kind_program)
   kubectl=$(kubectl_program)
   trap diagnose EXIT
-  if complete && poll 20 answers; then
+  if complete && connect && poll 20 answers; then
     say "cluster $cluster runs"
     images=$(noted images)
     prepare

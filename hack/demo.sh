@@ -98,6 +98,7 @@ up() {
     -o 'custom-columns=POD:.metadata.name,IP:.status.podIP,CONTAINERS:.spec.containers[*].name'
   ip=$("$kubectl" -n "$namespace" get pod "$pod" -o 'jsonpath={.status.podIP}')
 
+  docker exec "$node" curl -sS -o /dev/null -X DELETE "http://$ip:2332/latency" # of a demo that was interrupted
   title "Ping $pod from the node, before"
   ping_pod
   title "20 ms"

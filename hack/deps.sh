@@ -12,7 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # PROGRAM:PACKAGE pairs of a group.
 programs() {
   case $1 in
-    kernel) echo ip:iproute2 tc:iproute2 ping:iputils-ping nft:nftables modprobe:kmod linux.uml:user-mode-linux ;;
+    kernel) echo ip:iproute2 tc:iproute2 nstat:iproute2 setpriv:util-linux ping:iputils-ping nft:nftables modprobe:kmod linux.uml:user-mode-linux ;;
     cluster) echo dockerd:docker.io docker:docker.io iptables:iptables jq:jq ;;
     node) echo mmdebstrap:mmdebstrap mmdebstrap:debian-archive-keyring jq:jq ;;
     lint) echo shellcheck:shellcheck ;;

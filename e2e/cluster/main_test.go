@@ -130,6 +130,14 @@ func newWorld(cfg *envconf.Config) (*world, error) {
 	return &world{Resources: own.WithNamespace(namespace), injector: injector.WithNamespace(injectorNamespace)}, nil
 }
 
+// describeAgent shows what an agent logged, also before it was restarted.
+func (w *world) describeAgent(ctx context.Context, pod corev1.Pod) string {
+	logs := []string{"-n", namespace, "logs", pod.Name, "-c", agentName, "--tail=50"}
+	now, _ := exec.CommandContext(ctx, kubectl, logs...).CombinedOutput()
+	before, _ := exec.CommandContext(ctx, kubectl, append(logs, "--previous")...).CombinedOutput()
+	return fmt.Sprintf("%s\nlog of the agent in %s:\n%s\nand before its restart:\n%s", w.describe(ctx), pod.Name, now, before)
+}
+
 // describe shows the pods and the events, for a failure.
 func (w *world) describe(ctx context.Context) string {
 	out, err := exec.CommandContext(ctx, kubectl, "-n", namespace, "get", "tidbclusters,pods,events", "-o", "wide").CombinedOutput()

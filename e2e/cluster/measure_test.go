@@ -73,6 +73,11 @@ func (w *world) curl(ctx context.Context, t *testing.T, method string, pod corev
 		Status int    `json:"status"`
 		Body   string `json:"body"`
 	}
+	defer func() {
+		if t.Failed() {
+			t.Log(w.describeAgent(ctx, pod))
+		}
+	}()
 	w.run(ctx, t, pinger, &result, "http", method, fmt.Sprintf("http://%s:%d%s", pod.Status.PodIP, api.Port, path))
 	var answer api.Latency
 	if err := json.Unmarshal([]byte(result.Body), &answer); err != nil || result.Status != http.StatusOK {

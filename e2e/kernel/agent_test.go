@@ -36,7 +36,6 @@ func startAgent(t *testing.T, args ...string) *agent {
 	base := []string{"--engine=" + engineFlag, "--state-dir=" + filepath.Join(t.TempDir(), "state")}
 	a := &agent{t: t, lab: theLab, args: append(base, args...)}
 	before := kernelState(t, a.lab.pod)
-	a.start()
 	t.Cleanup(func() {
 		a.stop(syscall.SIGTERM)
 		if after := kernelState(t, a.lab.pod); after != before {
@@ -46,6 +45,7 @@ func startAgent(t *testing.T, args ...string) *agent {
 			t.Logf("agent's log:\n%s", a.log)
 		}
 	})
+	a.start()
 	t.Cleanup(a.clear)
 	return a
 }
@@ -54,9 +54,9 @@ func startAgent(t *testing.T, args ...string) *agent {
 // words.
 func kernelState(t *testing.T, h host) string {
 	t.Helper()
-	state := h.exec(t, "tc qdisc show") + h.exec(t, "ip -o -br link show")
+	state := h.exec(t, "tc qdisc show") + h.exec(t, "tc filter show dev eth0") + h.exec(t, "ip -o -br link show")
 	if engineName == "nfqueue" {
-		state += h.exec(t, "nft list ruleset")
+		state += h.exec(t, "nft -s list ruleset")
 	}
 	return strings.TrimSpace(state)
 }

@@ -11,7 +11,8 @@ import (
 
 // control makes changes one at a time. The desired state is remembered before
 // the kernel is changed, so that a crash between the two ends in what was
-// asked for, and forgotten again when the kernel refuses.
+// asked for. A fault that the kernel refuses is forgotten again; a clear that
+// fails is not, and the next agent finishes it.
 type control struct {
 	mu     sync.Mutex
 	engine engine
@@ -21,34 +22,50 @@ type control struct {
 
 // set makes f the one fault and returns what the kernel then holds.
 func (c *control) set(f fault.Fault) (fault.State, error) {
-	return c.change(&f, func() error { return c.engine.Set(f) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.before()
+	if err := c.store.save(&f); err != nil {
+		return fault.State{}, err
+	}
+	if err := c.engine.Set(f); err != nil {
+		return fault.State{}, errors.Join(err, c.store.save(before))
+	}
+	return c.after(before)
 }
 
 // clear ends the fault, if there is one, and returns what the kernel then
 // holds.
 func (c *control) clear() (fault.State, error) {
-	return c.change(nil, c.engine.Clear)
-}
-
-func (c *control) change(to *fault.Fault, apply func() error) (fault.State, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	before, err := c.engine.State()
-	if err != nil {
-		return fault.State{}, fmt.Errorf("read the kernel: %w", err)
-	}
-	if err := c.store.save(to); err != nil {
+	before := c.before()
+	if err := c.store.save(nil); err != nil {
 		return fault.State{}, err
 	}
-	if err := apply(); err != nil {
-		return fault.State{}, errors.Join(err, c.store.save(before.Fault))
+	if err := c.engine.Clear(); err != nil {
+		return fault.State{}, err
 	}
-	after, err := c.engine.State()
+	return c.after(before)
+}
+
+// before returns the fault that a change replaces. That it can't be read stops
+// no change: a broken tree is what a set or a clear mends.
+func (c *control) before() *fault.Fault {
+	state, err := c.engine.State()
+	if err != nil {
+		c.log.Warn("read the kernel before a change", "err", err)
+	}
+	return state.Fault
+}
+
+func (c *control) after(before *fault.Fault) (fault.State, error) {
+	state, err := c.engine.State()
 	if err != nil {
 		return fault.State{}, fmt.Errorf("read the kernel back: %w", err)
 	}
-	c.log.Info("fault changed", "from", describe(before.Fault), "to", describe(after.Fault))
-	return after, nil
+	c.log.Info("fault changed", "from", describe(before), "to", describe(state.Fault))
+	return state, nil
 }
 
 // state returns what the kernel holds now.

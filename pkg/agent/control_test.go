@@ -68,6 +68,52 @@ func TestARefusedFaultIsForgotten(t *testing.T) {
 	}
 }
 
+// A broken tree can't be read, and is what a set or a clear mends.
+func TestAChangeDoesNotNeedToReadWhatItReplaces(t *testing.T) {
+	for name, change := range map[string]func(c *control) error{
+		"set":   func(c *control) error { _, err := c.set(twentyMS); return err },
+		"clear": func(c *control) error { _, err := c.clear(); return err },
+	} {
+		e := &mendableEngine{}
+		if err := change(newControl(t, e, t.TempDir())); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// mendableEngine can be read only after it was set or cleared.
+type mendableEngine struct {
+	fakeEngine
+	mended bool
+}
+
+func (e *mendableEngine) Set(f fault.Fault) error { e.mended = true; return e.fakeEngine.Set(f) }
+func (e *mendableEngine) Clear() error            { e.mended = true; return e.fakeEngine.Clear() }
+func (e *mendableEngine) State() (fault.State, error) {
+	if !e.mended {
+		return fault.State{}, errors.New("its rules are not all in place")
+	}
+	return e.fakeEngine.State()
+}
+
+// What was to be cleared must not come back with the next agent.
+func TestAFailedClearIsFinishedByTheNextAgent(t *testing.T) {
+	dir := t.TempDir()
+	e := &fakeEngine{}
+	c := newControl(t, e, dir)
+	if _, err := c.set(twentyMS); err != nil {
+		t.Fatal(err)
+	}
+	e.clearErr = errors.New("boom")
+	if _, err := c.clear(); err == nil {
+		t.Fatal("clear: no error")
+	}
+	next := &fakeEngine{held: &twentyMS}
+	if err := newControl(t, next, dir).restore(); err != nil || next.held != nil {
+		t.Errorf("restore: %v, holds %+v, want nothing", err, next.held)
+	}
+}
+
 func TestNothingChangesWhenTheStateCannotBeWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -22,7 +22,10 @@ func (s *server) latency(state fault.State) api.Latency {
 		answer.Devices = append(answer.Devices, s.device.Name)
 	}
 	if state.Fault == nil {
-		answer.Meaning = "no fault: packets leave the pod undelayed"
+		answer.Meaning = "no fault of Tidelay's: packets leave the pod as if it were not there"
+		if s.choice.name == engineNone {
+			answer.Meaning = "no fault can be set: " + s.choice.reason
+		}
 		return answer
 	}
 	f := wireFault(*state.Fault)

@@ -23,6 +23,8 @@ type engine interface {
 	Set(f fault.Fault) error
 	Clear() error
 	State() (fault.State, error)
+	// Close ends an engine that Run was never called on.
+	Close() error
 }
 
 // candidate is an engine that might run here.
@@ -70,6 +72,7 @@ func choose(want string, all []candidate) choice {
 			if want == EngineAuto || want == candidate.name {
 				reasons = append(reasons, fmt.Sprintf("%s: %v", candidate.name, err))
 			}
+			others = append(others, candidate)
 			continue
 		}
 		c.capabilities[candidate.name] = api.Capability{Available: true}
@@ -84,11 +87,11 @@ func choose(want string, all []candidate) choice {
 		}
 		c.engine, c.name = opened, candidate.name
 	}
+	left := clearOthers(others, c.capabilities)
 	switch {
 	case c.name == engineNone:
 		c.reason = "no engine works here: " + strings.Join(reasons, "; ")
 		c.engine = noEngine{reason: c.reason}
-		return c
 	case want != EngineAuto:
 		c.reason = "asked for by --engine=" + want
 	case len(reasons) == 0:
@@ -96,18 +99,24 @@ func choose(want string, all []candidate) choice {
 	default:
 		c.reason = strings.Join(reasons, "; ")
 	}
-	if err := clearOthers(others); err != nil {
-		c.reason += "; " + err.Error()
+	if left != nil {
+		c.reason += "; " + left.Error()
 	}
 	return c
 }
 
-func clearOthers(others []candidate) error {
+// clearOthers ends what an agent with another engine left in the kernel. An
+// engine that does not work here any more may have left something too, and its
+// clear needs less than its set; that it can't even be opened is no news then.
+func clearOthers(others []candidate, capabilities map[string]api.Capability) error {
 	var errs []error
 	for _, other := range others {
 		opened, err := other.open()
+		if err != nil && !capabilities[other.name].Available {
+			continue
+		}
 		if err == nil {
-			err = opened.Clear()
+			err = errors.Join(opened.Clear(), opened.Close())
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("clear what engine %s left: %w", other.name, err))
@@ -126,3 +135,4 @@ func (noEngine) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (n noEngine) Set(fault.Fault) error       { return fmt.Errorf("%w: %s", errNoEngine, n.reason) }
 func (noEngine) Clear() error                  { return nil }
 func (noEngine) State() (fault.State, error)   { return fault.State{}, nil }
+func (noEngine) Close() error                  { return nil }

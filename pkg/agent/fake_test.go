@@ -25,6 +25,8 @@ type fakeEngine struct {
 	cleared  int
 }
 
+func (e *fakeEngine) Close() error { return nil }
+
 func (e *fakeEngine) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 
 func (e *fakeEngine) Set(f fault.Fault) error {

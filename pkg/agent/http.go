@@ -55,7 +55,8 @@ func (s *server) handler(registry *prometheus.Registry) http.Handler {
 }
 
 func (s *server) setLatency(c *gin.Context) {
-	if !s.noQuery(c) {
+	if !noQuery(c) {
+		s.metrics.changed(opSet, resultRejected)
 		return
 	}
 	delay, err := fault.ParseDelay(c.Param("delay"))
@@ -73,7 +74,8 @@ func (s *server) setLatency(c *gin.Context) {
 }
 
 func (s *server) clearLatency(c *gin.Context) {
-	if !s.noQuery(c) {
+	if !noQuery(c) {
+		s.metrics.changed(opClear, resultRejected)
 		return
 	}
 	state, err := s.control.clear()
@@ -92,16 +94,18 @@ func (s *server) answerChange(c *gin.Context, op string, state fault.State, err 
 
 // noQuery refuses what would otherwise be silently ignored: a fault that is
 // not quite the one asked for.
-func (s *server) noQuery(c *gin.Context) bool {
+func noQuery(c *gin.Context) bool {
 	if c.Request.URL.RawQuery == "" {
 		return true
 	}
-	s.metrics.changed(opSet, resultRejected)
 	problem(c, http.StatusBadRequest, fmt.Sprintf("query %.100q: this version takes no query parameters", c.Request.URL.RawQuery))
 	return false
 }
 
 func (s *server) getLatency(c *gin.Context) {
+	if !noQuery(c) {
+		return
+	}
 	state, err := s.control.state()
 	if err != nil {
 		s.fail(c, err)

@@ -58,9 +58,8 @@ func (s store) save(f *fault.Fault) error {
 	return nil
 }
 
-// replaceFile writes beside the file, flushes, and renames. The directory is
-// not flushed: the state is for the next process, not for the next boot, whose
-// pods have new network namespaces.
+// replaceFile writes beside the file, flushes, and renames, so that a crash of
+// the process leaves the old content or the new.
 func replaceFile(path string, content []byte) error {
 	beside, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {

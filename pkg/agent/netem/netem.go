@@ -33,6 +33,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
+// Close does nothing: there is nothing but the kernel's state.
+func (e *Engine) Close() error { return nil }
+
 // Set makes the kernel hold f and returns once it was read back. It can be
 // repeated, also with another delay: packets already waiting keep the delay
 // they met. A failure leaves the interface as it was found. It fails with
@@ -67,7 +70,7 @@ func (e *Engine) apply(from tree, want options) error {
 
 // undo brings the interface back to what it was before a failed Set.
 func (e *Engine) undo(before tree) error {
-	if before.root == nil || before.netem == nil {
+	if !before.delays() {
 		return e.remove()
 	}
 	held, err := decode(before.netem.options)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -14,10 +15,12 @@ const (
 	attrCorrelation = 1
 	attrReorder     = 3
 	attrCorrupt     = 4
+	attrLoss        = 5
 	attrRate        = 6
 	attrECN         = 7
 	attrLatency64   = 10
 	attrJitter64    = 11
+	attrSlot        = 12
 )
 
 // Sizes in bytes of the kernel's structures.
@@ -27,6 +30,7 @@ const (
 	sizeReorder     = 8  // struct tc_netem_reorder
 	sizeCorrupt     = 8  // struct tc_netem_corrupt
 	sizeRate        = 16 // struct tc_netem_rate
+	sizeSlot        = 40 // struct tc_netem_slot
 )
 
 // tick is the unit of the 32-bit times, PSCHED_TICKS2NS(1) in
@@ -64,6 +68,7 @@ func (o options) encode() []byte {
 		nl.NewRtAttr(attrECN, make([]byte, 4)),
 		nl.NewRtAttr(attrLatency64, latency),
 		nl.NewRtAttr(attrJitter64, make([]byte, 8)),
+		nl.NewRtAttr(attrSlot, make([]byte, sizeSlot)),
 	} {
 		payload = append(payload, attr.Serialize()...)
 	}
@@ -99,6 +104,10 @@ func decode(payload []byte) (options, error) {
 			if len(attr.Value) >= 4 && native.Uint32(attr.Value) != 0 {
 				return options{}, errors.New("decode netem options: the qdisc does more than delay (reorder, corrupt or rate is set)")
 			}
+		case attrLoss, attrSlot:
+			if slices.ContainsFunc(attr.Value, func(b byte) bool { return b != 0 }) {
+				return options{}, errors.New("decode netem options: the qdisc does more than delay (a loss model or slots are set)")
+			}
 		}
 	}
 	return o, nil
@@ -108,11 +117,12 @@ func decode(payload []byte) (options, error) {
 // latency turns into loss: netem's default of 1000 packets overflows at 10,000
 // packets per second and 100 ms. The limit is therefore the delay times a rate
 // that one pod hardly reaches, bounded by what the waiting packets may cost in
-// kernel memory, at about 2 KiB each.
+// kernel memory: about 2 KiB each, and up to 64 KiB where TCP hands over large
+// segments, of which its window then has only a few on the way.
 const (
 	packetsPerSecond = 500_000
 	minLimit         = 1_000
-	maxLimit         = 131_072 // 256 MiB
+	maxLimit         = 131_072 // 256 MiB of packets of MTU size
 )
 
 // limitFor returns the queue limit, in packets, for a delay.

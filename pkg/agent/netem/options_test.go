@@ -37,7 +37,7 @@ func TestEncodeWritesExplicitZeros(t *testing.T) {
 			}
 		}
 	}
-	for attr, size := range map[uint16]int{attrCorrelation: 12, attrReorder: 8, attrCorrupt: 8, attrRate: 16, attrECN: 4, attrJitter64: 8, attrLatency64: 8} {
+	for attr, size := range map[uint16]int{attrCorrelation: 12, attrReorder: 8, attrCorrupt: 8, attrRate: 16, attrECN: 4, attrJitter64: 8, attrLatency64: 8, attrSlot: 40} {
 		if sizes[attr] != size {
 			t.Errorf("attribute %d has %d bytes, want %d", attr, sizes[attr], size)
 		}
@@ -60,7 +60,9 @@ func TestDecodeRefusesWhatIsNotOurs(t *testing.T) {
 	rate := make([]byte, sizeRate)
 	binary.NativeEndian.PutUint32(rate, 1_000_000)
 	rated = append(rated, nl.NewRtAttr(attrRate, rate).Serialize()...)
+	model := append(append([]byte(nil), plain...), nl.NewRtAttr(attrLoss, []byte{4, 0, 1, 0}).Serialize()...)
 	for name, payload := range map[string][]byte{
+		"a model":     model,
 		"nothing":     nil,
 		"a short one": plain[:sizeQopt-1],
 		"a loss":      lossy,

@@ -121,6 +121,9 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	}
 }
 
+// Close ends an engine that Run was never called on, as the end of Run does.
+func (e *Engine) Close() error { return e.queue.close() }
+
 // Set puts the fault in force instead of any other and returns once the kernel
 // was read back and agrees. Packets that wait already keep their deadlines,
 // and none is overtaken. It is idempotent.

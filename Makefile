@@ -36,10 +36,10 @@ test-kernel: ## Kernel tier: the agent in network namespaces, netem and nfqueue,
 
 .PHONY: test-apiserver
 test-apiserver: ## API-server tier: the shipped manifests on a real kube-apiserver and etcd
-	KUBEBUILDER_ASSETS="$$(hack/kube-assets.sh)" go test -tags apiserver -count=1 -timeout 15m ./e2e/apiserver/
+	assets=$$(hack/kube-assets.sh); KUBEBUILDER_ASSETS=$$assets go test -tags apiserver -count=1 -timeout 30m ./e2e/apiserver/
 
 .PHONY: e2e
-e2e: ## Cluster tier: kind and the real TiDB Operator, or the cluster of TIDELAY_KUBECONFIG
+e2e: ## Cluster tier: kind and the real TiDB Operator, or the cluster of E2E_KUBECONFIG
 	hack/e2e.sh
 
 .PHONY: lint

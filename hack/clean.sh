@@ -8,14 +8,17 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 if docker info >/dev/null 2>&1; then
   "$hack/cluster.sh" down
   for image in $(docker images --format '{{.Repository}}:{{.Tag}}' --filter 'reference=tidelay/*'); do
-    docker rmi "$image" >/dev/null
-    say "deleted $image"
+    if docker rmi "$image" >/dev/null 2>&1; then
+      say "deleted $image"
+    else
+      say "kept $image: it is in use"
+    fi
   done
   "$hack/engine.sh" down
 fi
 rm -rf "${repo:?}/bin"
 # By name, in case the cache folder was set to one that holds other things too.
 find "$cache" -mindepth 1 -maxdepth 1 \
-  \( -name '*-????????????' -o -name '*.partial' -o -name 'kubeconfig-*' -o -name engine -o -name log -o -name lock \) \
+  \( -name '*-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]' -o -name '*-[0-9a-f]*.partial' -o -name 'kubeconfig-*' -o -name engine -o -name log -o -name lock \) \
   -exec rm -rf {} +
 rmdir "$cache" 2>/dev/null || say "$cache is not empty: what is left in it is not from here"

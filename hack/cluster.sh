@@ -232,7 +232,7 @@ down() {
   else
     say "there is no cluster $cluster"
   fi
-  rm -f "$kubeconfig"
+  rm -f "$cache/kubeconfig-$cluster" # a file that was named may hold other clusters too
 }
 
 status() {

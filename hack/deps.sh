@@ -2,6 +2,7 @@
 # deps.sh GROUP...: installs the programs a group needs and that are missing, where it can: as root on Debian and its
 # relatives. Elsewhere it names them and fails. Groups:
 #   kernel   the kernel tier of the tests
+#   uml      netem under User Mode Linux, where this kernel has none
 #   cluster  a Docker engine
 #   node     a kind node image made from Debian packages
 #   lint     the linters that are not Go modules
@@ -12,11 +13,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # PROGRAM:PACKAGE pairs of a group.
 programs() {
   case $1 in
-    kernel) echo ip:iproute2 tc:iproute2 nstat:iproute2 setpriv:util-linux ping:iputils-ping nft:nftables modprobe:kmod linux.uml:user-mode-linux ;;
+    kernel) echo ip:iproute2 tc:iproute2 nstat:iproute2 setpriv:util-linux ping:iputils-ping nft:nftables ;;
+    uml) echo modprobe:kmod linux.uml:user-mode-linux ;;
     cluster) echo dockerd:docker.io docker:docker.io iptables:iptables jq:jq ;;
     node) echo mmdebstrap:mmdebstrap mmdebstrap:debian-archive-keyring jq:jq ;;
     lint) echo shellcheck:shellcheck ;;
-    *) die "deps.sh: group \"$1\": want kernel, cluster, node or lint" ;;
+    *) die "deps.sh: group \"$1\": want kernel, uml, cluster, node or lint" ;;
   esac
 }
 

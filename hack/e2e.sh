@@ -17,12 +17,13 @@ export DB_VERSION=${TIDELAY_DB_VERSION:-$DB_VERSION}
 pinger=${TIDELAY_PINGER_IMAGE:-tidelay/pinger:dev}
 
 if [[ -n ${E2E_KUBECONFIG:-} ]]; then
-  export KUBECONFIG=$E2E_KUBECONFIG
+  KUBECONFIG=$(realpath "$E2E_KUBECONFIG")
+  export KUBECONFIG
 else
   "$hack/images.sh" injector agent pinger
   KUBECONFIG=$("$hack/cluster.sh" kubeconfig)
   export KUBECONFIG
-  if [[ ! -f $KUBECONFIG && ${E2E_KEEP:-} != 1 ]]; then
+  if ! docker container inspect "${TIDELAY_CLUSTER:-tidelay}-control-plane" >/dev/null 2>&1 && [[ ${E2E_KEEP:-} != 1 ]]; then
     trap '"$hack/cluster.sh" down' EXIT
   fi
   "$hack/cluster.sh" up

@@ -39,11 +39,11 @@ TIDELAY_ENGINE=nfqueue TIDELAY_ENGINE_FLAG=$flag run env
 if [[ $flag == nfqueue ]]; then
   say "== netem, on this kernel ($(uname -r))"
   TIDELAY_ENGINE=netem run env
-elif have linux.uml; then
+elif "$hack/deps.sh" uml; then
   say "== netem, under User Mode Linux"
   UML_TIMEOUT=1200 TIDELAY_ENGINE=netem run "$hack/uml.sh"
 elif [[ ${REQUIRE_NETEM:-} == 1 ]]; then
-  die "this kernel has no netem and linux.uml is not installed, so the netem engine can't be tested; install user-mode-linux"
+  die "this kernel has no netem and there is no User Mode Linux to try it in"
 else
-  say "WARNING: the netem engine was NOT tested: this kernel has no netem and linux.uml is not installed"
+  say "WARNING: the netem engine was NOT tested: this kernel has no netem, and there is no User Mode Linux to try it in"
 fi

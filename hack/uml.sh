@@ -35,7 +35,7 @@ INIT
 chmod +x "$work/init"
 
 # The kernel's own lines go to the console too; "quiet" leaves the errors.
-timeout --kill-after=10 "${UML_TIMEOUT:-600}" linux.uml mem=1024M umid="tidelay-$$" \
+timeout --foreground --kill-after=10 "${UML_TIMEOUT:-600}" linux.uml mem=1024M umid="tidelay-$$" \
   root=/dev/root rootfstype=hostfs rootflags=/ rw init="$work/init" \
   con=null con0=fd:0,fd:1 quiet </dev/null || true
 [[ -f $work/status ]] || { echo "hack/uml.sh: the command did not finish within ${UML_TIMEOUT:-600} s, or the kernel stopped" >&2; exit 1; }

@@ -98,7 +98,8 @@ func (w *world) scaleInjector(ctx context.Context, t *testing.T, replicas int32)
 	w.waitForInjector(ctx, t, replicas)
 }
 
-// waitForInjector waits until so many replicas are ready, and no other is left.
+// waitForInjector waits until so many replicas are available, and no other is
+// left.
 func (w *world) waitForInjector(ctx context.Context, t *testing.T, want int32) {
 	t.Helper()
 	err := w.poll(ctx, func(ctx context.Context) error {
@@ -107,14 +108,12 @@ func (w *world) waitForInjector(ctx context.Context, t *testing.T, want int32) {
 		if err := w.injector.List(ctx, &pods, selector); err != nil {
 			return err
 		}
-		ready := int32(0)
-		for _, pod := range pods.Items {
-			if podReady(pod) {
-				ready++
-			}
+		var d appsv1.Deployment
+		if err := w.injector.Get(ctx, injectorName, injectorNamespace, &d); err != nil {
+			return err
 		}
-		if ready != want || len(pods.Items) != int(want) {
-			return fmt.Errorf("%d of %d replicas of the injector are ready, want %d", ready, len(pods.Items), want)
+		if d.Status.AvailableReplicas != want || len(pods.Items) != int(want) {
+			return fmt.Errorf("%d of %d replicas of the injector are available, want %d", d.Status.AvailableReplicas, len(pods.Items), want)
 		}
 		return nil
 	})

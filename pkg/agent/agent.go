@@ -35,13 +35,13 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	s, registry := newServer(o, p, log)
-	if err := s.control.restore(); err != nil {
-		log.Error("restore the state of an earlier agent", "err", err)
-	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
+	}
+	s, registry := newServer(o, p, log)
+	if err := s.control.restore(); err != nil {
+		log.Error("restore the state of an earlier agent", "err", err)
 	}
 	log.Info("agent started", "version", o.Version, "listen", listener.Addr().String(), "device", s.device.Name,
 		"engine", s.choice.name, "reason", s.choice.reason)

@@ -42,6 +42,10 @@ test-apiserver: ## API-server tier: the shipped manifests on a real kube-apiserv
 e2e: ## Cluster tier: kind and the real TiDB Operator, or the cluster of E2E_KUBECONFIG
 	hack/e2e.sh
 
+.PHONY: bench-agent
+bench-agent: ## Measure the agent: time to set beside exec'ing tc, RTT error, throughput, memory; both engines (root)
+	TEST_ARGS='-test.run=^$$ -test.bench=.' hack/kernel-test.sh
+
 .PHONY: lint
 lint: ## Run golangci-lint (import arrows included), shellcheck and go mod tidy -diff
 	hack/lint.sh

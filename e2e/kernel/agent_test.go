@@ -22,19 +22,23 @@ import (
 
 // agent is the process under test and the way to talk to it.
 type agent struct {
-	t    *testing.T
+	t    testing.TB
 	lab  *lab
 	args []string
-	cmd  *exec.Cmd
-	log  *bytes.Buffer
+	// state is its --state-dir.
+	state string
+	// token is sent with every request, if there is one.
+	token string
+	cmd   *exec.Cmd
+	log   *bytes.Buffer
 }
 
 // startAgent runs the agent in the lab's pod and waits until it answers. When
-// the test ends the fault is cleared, and nothing may be left in the kernel.
-func startAgent(t *testing.T, args ...string) *agent {
+// the test ends the faults are cleared, and nothing may be left in the kernel.
+func startAgent(t testing.TB, args ...string) *agent {
 	t.Helper()
-	base := []string{"--engine=" + engineFlag, "--state-dir=" + filepath.Join(t.TempDir(), "state")}
-	a := &agent{t: t, lab: theLab, args: append(base, args...)}
+	a := &agent{t: t, lab: theLab, state: filepath.Join(t.TempDir(), "state")}
+	a.args = append([]string{"--engine=" + engineFlag, "--state-dir=" + a.state}, args...)
 	before := kernelState(t, a.lab.pod)
 	t.Cleanup(func() {
 		a.stop(syscall.SIGTERM)
@@ -46,13 +50,13 @@ func startAgent(t *testing.T, args ...string) *agent {
 		}
 	})
 	a.start()
-	t.Cleanup(a.clear)
+	t.Cleanup(a.clearAll)
 	return a
 }
 
 // kernelState is everything an engine could leave, in the kernel's own tools'
 // words.
-func kernelState(t *testing.T, h host) string {
+func kernelState(t testing.TB, h host) string {
 	t.Helper()
 	state := h.exec(t, "tc qdisc show") + h.exec(t, "tc filter show dev eth0") + h.exec(t, "ip -o -br link show")
 	if engineName == "nfqueue" {
@@ -86,23 +90,43 @@ func (a *agent) stop(signal syscall.Signal) {
 	a.cmd = nil
 }
 
-// request asks the agent from the node, on a new connection.
-func (a *agent) request(method, path string) (int, []byte, error) {
+// reply is what the agent answered.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// ask sends a request from the node on a new connection. Headers are name and
+// value in turn.
+func (a *agent) ask(method, path, body string, headers ...string) (reply, error) {
 	client := &http.Client{
-		Timeout:   10 * time.Second,
+		Timeout:   20 * time.Second,
 		Transport: &http.Transport{DialContext: a.lab.node.dial, DisableKeepAlives: true},
 	}
-	request, err := http.NewRequest(method, fmt.Sprintf("http://%s:%d%s", a.lab.pod.ip, api.Port, path), nil)
+	request, err := http.NewRequest(method, fmt.Sprintf("http://%s:%d%s", a.lab.pod.ip, api.Port, path), strings.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return reply{}, err
+	}
+	if a.token != "" {
+		request.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return 0, nil, err
+		return reply{}, err
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	return response.StatusCode, body, err
+	content, err := io.ReadAll(response.Body)
+	return reply{response.StatusCode, response.Header, content}, err
+}
+
+// request is ask without a body.
+func (a *agent) request(method, path string) (int, []byte, error) {
+	r, err := a.ask(method, path, "")
+	return r.status, r.body, err
 }
 
 // latency asks one of the /latency routes and wants a 200.
@@ -116,16 +140,23 @@ func (a *agent) latency(method, path string) api.Latency {
 // into asks, wants a status, and decodes the answer.
 func (a *agent) into(method, path string, want int, answer any) {
 	a.t.Helper()
-	status, body, err := a.request(method, path)
+	a.send(method, path, "", want, answer)
+}
+
+// send is into with a body and headers.
+func (a *agent) send(method, path, body string, want int, answer any, headers ...string) reply {
+	a.t.Helper()
+	r, err := a.ask(method, path, body, headers...)
 	if err != nil {
 		a.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	if status != want {
-		a.t.Fatalf("%s %s: status %d, want %d: %s", method, path, status, want, body)
+	if r.status != want {
+		a.t.Fatalf("%s %s: status %d, want %d: %s", method, path, r.status, want, r.body)
 	}
-	if err := json.Unmarshal(body, answer); err != nil {
-		a.t.Fatalf("%s %s: %v in %s", method, path, err, body)
+	if err := json.Unmarshal(r.body, answer); err != nil {
+		a.t.Fatalf("%s %s: %v in %s", method, path, err, r.body)
 	}
+	return r
 }
 
 // set asks for a delay and wants it confirmed.

@@ -91,7 +91,7 @@ func TestClearLetsWaitingPacketsLeave(t *testing.T) {
 	a.set("200ms")
 	wait := l.node.startPing(l.pod.ip, 100, 10*time.Millisecond)
 	eventually(t, 3*time.Second, "pings wait in the queue", func() error {
-		if f := faults(a); len(f) != 1 || f[0].Counters.Backlog == 0 {
+		if f := a.status().Faults; len(f) != 1 || f[0].Counters.Backlog == 0 {
 			return fmt.Errorf("faults %+v", f)
 		}
 		return nil
@@ -120,7 +120,7 @@ func TestConcurrentSetsLeaveOneFault(t *testing.T) {
 		})
 	}
 	group.Wait()
-	held := faults(a)
+	held := a.status().Faults
 	if len(held) != 1 {
 		t.Fatalf("the kernel holds %d faults, want 1", len(held))
 	}
@@ -131,11 +131,4 @@ func TestConcurrentSetsLeaveOneFault(t *testing.T) {
 	l.node.wantRTT(t, "after concurrent sets", l.pod.ip, base+want)
 	a.clear()
 	l.node.wantRTT(t, "after clear", l.pod.ip, base)
-}
-
-func faults(a *agent) []api.FaultStatus {
-	a.t.Helper()
-	var status api.Status
-	a.into(http.MethodGet, api.PathStatus, http.StatusOK, &status)
-	return status.Faults
 }

@@ -25,6 +25,16 @@ type lab struct {
 type host struct {
 	netns   string
 	ip, ip6 string
+	// more and more6 are further addresses, for faults with many peers.
+	more, more6 []string
+}
+
+// address is the host's first of an IP family.
+func (h host) address(v6 bool) string {
+	if v6 {
+		return h.ip6
+	}
+	return h.ip
 }
 
 // makeLab is costly under User Mode Linux, so all tests share one lab and each
@@ -33,9 +43,13 @@ func makeLab() (l *lab, remove func(), err error) {
 	// The namespaces are named after the process, so that two runs don't meet.
 	name := func(role string) string { return fmt.Sprintf("tidelay-%d-%s", unix.Getpid(), role) }
 	l = &lab{
-		node:      host{name("node"), "10.99.0.1", "fd99::1"},
-		pod:       host{name("pod"), "10.99.0.2", "fd99::2"},
-		bystander: host{name("bystander"), "10.99.0.3", "fd99::3"},
+		node:      host{netns: name("node"), ip: "10.99.0.1", ip6: "fd99::1"},
+		pod:       host{netns: name("pod"), ip: "10.99.0.2", ip6: "fd99::2"},
+		bystander: host{netns: name("bystander"), ip: "10.99.0.3", ip6: "fd99::3"},
+	}
+	for i := range 12 {
+		l.bystander.more = append(l.bystander.more, fmt.Sprintf("10.99.0.%d", 16+i))
+		l.bystander.more6 = append(l.bystander.more6, fmt.Sprintf("fd99::%x", 16+i))
 	}
 	commands := []string{}
 	for _, h := range []host{l.node, l.pod, l.bystander} {
@@ -74,21 +88,24 @@ func makeLab() (l *lab, remove func(), err error) {
 }
 
 func (h host) configure(device string) []string {
-	return []string{
-		fmt.Sprintf("ip -n %s addr add %s/24 dev %s", h.netns, h.ip, device),
-		fmt.Sprintf("ip -n %s addr add %s/64 dev %s nodad", h.netns, h.ip6, device),
-		fmt.Sprintf("ip -n %s link set %s up", h.netns, device),
+	var commands []string
+	for _, ip := range append([]string{h.ip}, h.more...) {
+		commands = append(commands, fmt.Sprintf("ip -n %s addr add %s/24 dev %s", h.netns, ip, device))
 	}
+	for _, ip6 := range append([]string{h.ip6}, h.more6...) {
+		commands = append(commands, fmt.Sprintf("ip -n %s addr add %s/64 dev %s nodad", h.netns, ip6, device))
+	}
+	return append(commands, fmt.Sprintf("ip -n %s link set %s up", h.netns, device))
 }
 
 // exec runs a command in the namespace and returns what it printed.
-func (h host) exec(t *testing.T, command string) string {
+func (h host) exec(t testing.TB, command string) string {
 	t.Helper()
 	return sh(t, "ip netns exec "+h.netns+" "+command)
 }
 
 // sh runs a command whose words hold no spaces.
-func sh(t *testing.T, command string) string {
+func sh(t testing.TB, command string) string {
 	t.Helper()
 	out, err := output(command)
 	if err != nil {
@@ -140,7 +157,7 @@ func (h host) dial(ctx context.Context, network, address string) (net.Conn, erro
 
 // listen accepts TCP on a port of the namespace until the test ends, and hands
 // each connection to serve.
-func (h host) listen(t *testing.T, port int, serve func(net.Conn)) {
+func (h host) listen(t testing.TB, port int, serve func(net.Conn)) {
 	t.Helper()
 	var listener net.Listener
 	err := h.inside(func() (err error) {
@@ -166,7 +183,7 @@ func (h host) listen(t *testing.T, port int, serve func(net.Conn)) {
 }
 
 // eventually polls until check has no error.
-func eventually(t *testing.T, within time.Duration, what string, check func() error) {
+func eventually(t testing.TB, within time.Duration, what string, check func() error) {
 	t.Helper()
 	if err := poll(within, check); err != nil {
 		t.Fatalf("%s: not within %s: %v", what, within, err)

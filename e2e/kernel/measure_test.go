@@ -36,7 +36,7 @@ var (
 )
 
 // ping sends count echo requests, interval apart, and needs no answer to any.
-func (h host) ping(t *testing.T, to string, count int, interval time.Duration) pings {
+func (h host) ping(t testing.TB, to string, count int, interval time.Duration) pings {
 	t.Helper()
 	p, err := h.startPing(to, count, interval)()
 	if err != nil {
@@ -91,7 +91,7 @@ const (
 )
 
 // rtt is the median RTT of a series in which no ping may be lost.
-func (h host) rtt(t *testing.T, to string) time.Duration {
+func (h host) rtt(t testing.TB, to string) time.Duration {
 	t.Helper()
 	p := h.ping(t, to, samples, interval)
 	if p.received != samples {
@@ -105,7 +105,7 @@ func (h host) rtt(t *testing.T, to string) time.Duration {
 
 // longRTT is rtt where ping prints whole milliseconds for a single reply, from
 // 100 ms on: the summary of one ping still has the microseconds.
-func (h host) longRTT(t *testing.T, to string) time.Duration {
+func (h host) longRTT(t testing.TB, to string) time.Duration {
 	t.Helper()
 	var times []time.Duration
 	for range 9 {
@@ -132,7 +132,7 @@ const leastDelayed = 450 * time.Microsecond
 const attempts = 4
 
 // wantRTT pings until the median RTT is what it should be.
-func (h host) wantRTT(t *testing.T, what, to string, want time.Duration) {
+func (h host) wantRTT(t testing.TB, what, to string, want time.Duration) {
 	t.Helper()
 	for left := attempts - 1; ; left-- {
 		got := h.rtt(t, to)
@@ -151,7 +151,7 @@ func (h host) wantRTT(t *testing.T, what, to string, want time.Duration) {
 
 // connectTime is the shortest of some TCP handshakes, so that a busy machine
 // does not count.
-func (h host) connectTime(t *testing.T, address string) time.Duration {
+func (h host) connectTime(t testing.TB, address string) time.Duration {
 	t.Helper()
 	shortest := time.Duration(math.MaxInt64)
 	err := h.inside(func() error {

@@ -21,11 +21,13 @@ func TestBadInputChangesNothing(t *testing.T) {
 	before := kernelState(t, l.pod)
 	for _, path := range []string{
 		"/abc", "/-5ms", "/1S", "/", "/%20", "/0.5us", "/601s", "/99999999999999999999s", "/20ms%0a", "/20ms%2F",
-		"/" + url.PathEscape("20ms loss 50%"), "/" + strings.Repeat("9", 4000), "/20ms?jitter=5ms", "/50ms?duration=",
+		"/" + url.PathEscape("20ms loss 50%"), "/" + strings.Repeat("9", 4000), "/20ms?jiter=5ms", "/50ms?duration=", "/20ms?jitter=30ms",
+		"/50ms?direction=up", "/50ms?distribution=normal", "/50ms?verify=true", "/50ms?duration=0s", "/50ms?dryRun=1", "/50ms?jitter=1ms&jitter=2ms",
 	} {
 		var problem api.Problem
 		a.into(http.MethodGet, api.PathLatency+path, http.StatusBadRequest, &problem)
-		if problem.Status != http.StatusBadRequest || problem.Title == "" || problem.Detail == "" || len(problem.Detail) > 400 {
+		if problem.Status != http.StatusBadRequest || problem.Title == "" || problem.Detail == "" || len(problem.Detail) > 400 ||
+			len(problem.Errors) == 0 || problem.Errors[0].Field == "" || problem.Errors[0].Accepted == "" {
 			t.Errorf("%.40s: problem %+v", path, problem)
 		}
 		if !strings.Contains(path, "?") && !strings.Contains(problem.Detail, `"20ms"`) {
@@ -99,7 +101,12 @@ func TestNoEngine(t *testing.T) {
 			if status, body, err := a.request(http.MethodGet, api.PathHealthz); err != nil || status != http.StatusOK {
 				t.Errorf("healthz: %d %s %v", status, body, err)
 			}
-			a.clear()
+			for _, method := range []string{http.MethodGet, http.MethodDelete} {
+				a.into(method, api.PathLatency, http.StatusNotImplemented, &problem)
+			}
+			if status := a.status(); status.Engine != "none" || !strings.Contains(status.Reason, "--device") {
+				t.Errorf("status: engine %s, reason %s", status.Engine, status.Reason)
+			}
 		})
 	}
 }
@@ -107,7 +114,7 @@ func TestNoEngine(t *testing.T) {
 func TestStatusAndMetricsSayWhatTheKernelCounts(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	if held := faults(a); len(held) != 0 {
+	if held := a.status().Faults; len(held) != 0 {
 		t.Fatalf("faults before any was set: %+v", held)
 	}
 	a.set("20ms")
@@ -132,9 +139,10 @@ func TestStatusAndMetricsSayWhatTheKernelCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		`tidelay_fault_delay_seconds{direction="egress",fault="latency"} 0.02`,
-		`tidelay_agent_changes_total{op="set",result="ok"} 1`,
-		`tidelay_fault_packets_total{direction="egress",fault="latency"}`,
+		`tidelay_fault_delay_seconds{fault="latency"} 0.02`,
+		`tidelay_fault_held{fault="latency"} 1`,
+		`tidelay_agent_requests_total{method="GET",reason="ok",route="/latency/:delay"} 1`,
+		`tidelay_fault_packets_total{device="eth0",direction="egress",fault="latency"}`,
 		`engine="` + engineName + `"`,
 	} {
 		if !strings.Contains(string(metrics), line) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,9 +17,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/rtnl"
 )
 
-// Bounds of the HTTP server. No request has a body that matters, and the
-// slowest answer is that of a clear, which waits up to a second for packets to
-// leave.
+// Bounds of the HTTP server. The slowest answer but a measurement's is that of
+// a clear, which waits up to a second for packets to leave.
 const (
 	readTimeout     = 5 * time.Second
 	writeTimeout    = 10 * time.Second
@@ -40,10 +40,10 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	s, registry := newServer(o, p, log)
-	if err := s.control.restore(); err != nil {
+	if err := s.control.restore(o.MaxDuration, deviceNames(s.devices)); err != nil && !errors.Is(err, errNoEngine) {
 		log.Error("restore the state of an earlier agent", "err", err)
 	}
-	log.Info("agent started", "version", o.Version, "listen", listener.Addr().String(), "device", s.device.Name,
+	log.Info("agent started", "version", o.Version, "listen", listener.Addr().String(), "devices", strings.Join(deviceNames(s.devices), ","),
 		"engine", s.choice.name, "reason", s.choice.reason)
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -53,27 +53,36 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 		}
 		return nil
 	})
+	group.Go(func() error { return s.control.run(ctx) })
 	group.Go(func() error { return serve(ctx, listener, s.handler(registry)) })
 	return group.Wait()
 }
 
-// newServer finds the device, chooses the engine and wires the parts.
+// newServer finds the devices, chooses the engine and wires the parts.
 func newServer(o Options, p parsed, log *slog.Logger) (*server, *prometheus.Registry) {
 	exempt := fault.Exemption{ControlPort: p.controlPort}
 	if len(p.nodeAddrs) > 0 && len(p.probePorts) > 0 {
 		exempt.NodeAddrs, exempt.ProbePorts = probeSources(p, log), p.probePorts
 	}
-	s := &server{exempt: exempt, version: o.Version, log: log}
-	device, err := rtnl.FindDevice(o.Device)
+	s := &server{
+		exempt:      exempt,
+		queueMemory: p.queueMemory,
+		maxDuration: o.MaxDuration,
+		version:     o.Version,
+		guard:       newGuard(o.TokenFile, o.ReadOnly),
+		measurer:    newMeasurer(),
+		log:         log,
+	}
+	devices, err := rtnl.FindDevices(o.Device)
 	if err != nil {
-		reason := fmt.Sprintf("find the interface to delay (--device=%q): %v", o.Device, err)
+		reason := fmt.Sprintf("find the interface for faults (--device=%q): %v", o.Device, err)
 		s.choice = choice{engine: noEngine{reason: reason}, name: engineNone, reason: reason}
 	} else {
-		s.device = device
-		s.choice = choose(o.Engine, candidates(device, exempt, log))
+		s.devices = devices
+		s.choice = choose(o.Engine, candidates(devices, exempt, p.queueMemory, log))
 	}
-	s.control = &control{engine: s.choice.engine, store: store{dir: o.StateDir}, log: log}
-	s.metrics = newMetrics(o.Version, s.choice.name, s.control.state, log)
+	s.control = newControl(s.choice.engine, store{dir: o.StateDir}, log)
+	s.metrics = newMetrics(o.Version, s.choice.name, s.control.read, log)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(s.metrics)
 	return s, registry

@@ -4,14 +4,19 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/fault"
 )
 
+type probe = func() (map[fault.Feature]string, error)
+
 func TestChoose(t *testing.T) {
-	works := func() error { return nil }
-	missing := func() error { return errors.New("kernel has no sch_netem") }
+	works := func() (map[fault.Feature]string, error) { return nil, nil }
+	missing := func() (map[fault.Feature]string, error) { return nil, errors.New("kernel has no sch_netem") }
 	for name, c := range map[string]struct {
 		want            string
-		netem, nfqueue  func() error
+		netem, nfqueue  probe
 		engine, because string
 	}{
 		"auto takes the first that works":        {EngineAuto, works, works, EngineNetem, "works"},
@@ -22,9 +27,10 @@ func TestChoose(t *testing.T) {
 		"a named engine whose other half is bad": {EngineNFQueue, missing, works, EngineNFQueue, "--engine=nfqueue"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			engines := map[string]*fakeEngine{EngineNetem: {}, EngineNFQueue: {}}
-			open := func(name string) func() (engine, error) {
-				return func() (engine, error) { return engines[name], nil }
+			left := []fault.Fault{late(1)}
+			engines := map[string]*fakeEngine{EngineNetem: {held: left}, EngineNFQueue: {held: left}}
+			open := func(name string) func(map[fault.Feature]string) (engine, error) {
+				return func(map[fault.Feature]string) (engine, error) { return engines[name], nil }
 			}
 			got := choose(c.want, []candidate{
 				{EngineNetem, c.netem, open(EngineNetem)},
@@ -36,8 +42,8 @@ func TestChoose(t *testing.T) {
 			// What any other engine left is cleared, also when it does not work
 			// here any more; when none works, that goes for both.
 			for name, e := range engines {
-				if cleared := e.cleared == 1; cleared != (name != got.name) {
-					t.Errorf("%s: cleared %d times", name, e.cleared)
+				if cleared := e.applied == 1 && len(e.held) == 0; cleared != (name != got.name) {
+					t.Errorf("%s: applied %d times, holds %+v", name, e.applied, e.held)
 				}
 			}
 		})
@@ -45,38 +51,53 @@ func TestChoose(t *testing.T) {
 }
 
 func TestChooseSkipsAnEngineThatDoesNotOpen(t *testing.T) {
-	works := func() error { return nil }
+	works := func() (map[fault.Feature]string, error) {
+		return map[fault.Feature]string{fault.FeatureSeed: "too old"}, nil
+	}
 	second := &fakeEngine{}
 	got := choose(EngineAuto, []candidate{
-		{EngineNetem, works, func() (engine, error) { return nil, errors.New("no luck") }},
-		{EngineNFQueue, works, func() (engine, error) { return second, nil }},
+		{EngineNetem, works, func(map[fault.Feature]string) (engine, error) { return nil, errors.New("no luck") }},
+		{EngineNFQueue, works, func(map[fault.Feature]string) (engine, error) { return second, nil }},
 	})
 	if got.name != EngineNFQueue || !strings.Contains(got.reason, "no luck") {
 		t.Errorf("chose %s because %q", got.name, got.reason)
 	}
+	if lacks := got.capabilities[EngineNFQueue].Lacks; lacks["seed"] != "too old" {
+		t.Errorf("capabilities don't say what is lacking: %+v", got.capabilities)
+	}
 }
 
 func TestOptionsNameFlagValueAndWhatIsAccepted(t *testing.T) {
-	good := Options{Listen: ":2332", Engine: EngineAuto, NodeIP: "10.0.0.1, fd00::1", ProbePorts: "4000,10080,4000"}
+	good := Options{Listen: ":2332", Engine: EngineAuto, NodeIP: "10.0.0.1, fd00::1", ProbePorts: "4000,10080,4000", QueueMemory: "2Mi", MaxDuration: time.Hour}
 	p, err := good.parse()
-	if err != nil || p.controlPort != 2332 || len(p.nodeAddrs) != 2 || len(p.probePorts) != 2 {
+	if err != nil || p.controlPort != 2332 || len(p.nodeAddrs) != 2 || len(p.probePorts) != 2 || p.queueMemory != 2<<20 {
 		t.Fatalf("parse of good options: %+v, %v", p, err)
 	}
-	for flag, bad := range map[string]Options{
-		"--listen=":       {Engine: EngineAuto},
-		"--listen=\":0\"": {Listen: ":0", Engine: EngineAuto},
-		"--listen=\"x\"":  {Listen: "x", Engine: EngineAuto},
-		"--engine=\"tc\"": {Listen: ":2332", Engine: "tc"},
-		"--node-ip=\"n\"": {Listen: ":2332", Engine: EngineAuto, NodeIP: "n"},
-		"--probe-ports=":  {Listen: ":2332", Engine: EngineAuto, ProbePorts: "80,"},
-		"\"65536\"":       {Listen: ":2332", Engine: EngineAuto, ProbePorts: "65536"},
+	for flag, spoil := range map[string]func(o *Options){
+		"--listen=\"\"":                   func(o *Options) { o.Listen = "" },
+		"--listen=\":0\"":                 func(o *Options) { o.Listen = ":0" },
+		"--listen=\"x\"":                  func(o *Options) { o.Listen = "x" },
+		"--engine=\"tc\"":                 func(o *Options) { o.Engine = "tc" },
+		"--node-ip=\"n\"":                 func(o *Options) { o.NodeIP = "n" },
+		"--probe-ports=":                  func(o *Options) { o.ProbePorts = "80," },
+		"\"65536\"":                       func(o *Options) { o.ProbePorts = "65536" },
+		"--max-duration=-1s":              func(o *Options) { o.MaxDuration = -time.Second },
+		"--max-duration=1ms":              func(o *Options) { o.MaxDuration = time.Millisecond },
+		"--max-duration=10000h":           func(o *Options) { o.MaxDuration = 10000 * time.Hour },
+		"--queue-memory=\"\"":             func(o *Options) { o.QueueMemory = "" },
+		"--queue-memory=\"5\"":            func(o *Options) { o.QueueMemory = "5" },
+		"--queue-memory=\"1Ki\"":          func(o *Options) { o.QueueMemory = "1Ki" },
+		"--queue-memory=\"9999999999Gi\"": func(o *Options) { o.QueueMemory = "9999999999Gi" },
+		"--queue-memory=\"65Gi\"":         func(o *Options) { o.QueueMemory = "65Gi" },
 	} {
+		bad := good
+		spoil(&bad)
 		if _, err := bad.parse(); err == nil || !strings.Contains(err.Error(), flag) || !strings.Contains(err.Error(), "want") {
 			t.Errorf("%s: error %v", flag, err)
 		}
 	}
-	_, err = Options{Listen: "x", Engine: "y", NodeIP: "z"}.parse()
-	if err == nil || len(strings.Split(err.Error(), "\n")) != 3 {
-		t.Errorf("three bad options at once: %v", err)
+	_, err = Options{Listen: "x", Engine: "y", NodeIP: "z", QueueMemory: "q"}.parse()
+	if err == nil || len(strings.Split(err.Error(), "\n")) != 4 {
+		t.Errorf("four bad options at once: %v", err)
 	}
 }

@@ -14,40 +14,61 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/rtnl"
 )
 
-// engine turns a fault into kernel state. Set and Clear return only after the
-// kernel was read back. All but Run are called one at a time.
+// engine turns faults into kernel state. All but Run are called one at a time.
 type engine interface {
 	// Run does what the engine must do while packets flow; it blocks until ctx
 	// ends.
 	Run(ctx context.Context) error
-	Set(f fault.Fault) error
-	Clear() error
-	State() (fault.State, error)
+	// Lacks names the features this engine can't do here, with the reason.
+	Lacks() map[fault.Feature]string
+	// Apply makes the kernel hold exactly these faults and returns once it was
+	// read back. What is the same as before is not touched. A failure leaves
+	// what was there.
+	Apply(faults []fault.Fault) error
+	// State reads from the kernel what it holds of these faults.
+	State(faults []fault.Fault) (fault.State, error)
+	// Adopt returns what an earlier agent left when nothing but the kernel
+	// remembers. The error wraps fault.ErrLeftover when that is more than the
+	// kernel can tell.
+	Adopt() ([]fault.Fault, error)
 	// Close ends an engine that Run was never called on.
 	Close() error
 }
 
 // candidate is an engine that might run here.
 type candidate struct {
-	name  string
-	probe func() error
-	open  func() (engine, error)
+	name string
+	// probe tries the engine on a scratch link and returns what it lacks.
+	probe func() (map[fault.Feature]string, error)
+	open  func(lacks map[fault.Feature]string) (engine, error)
 }
 
 // candidates lists the engines, the better first.
-func candidates(device rtnl.Device, exempt fault.Exemption, log *slog.Logger) []candidate {
+func candidates(devices []rtnl.Device, exempt fault.Exemption, queueMemory uint64, log *slog.Logger) []candidate {
 	return []candidate{
 		{
 			name:  EngineNetem,
-			probe: func() error { return netem.Probe(log) },
-			open:  func() (engine, error) { return netem.New(device, exempt, log), nil },
+			probe: func() (map[fault.Feature]string, error) { return netem.Probe(log) },
+			open: func(lacks map[fault.Feature]string) (engine, error) {
+				return netem.New(devices, exempt, queueMemory, lacks, log), nil
+			},
 		},
 		{
 			name:  EngineNFQueue,
-			probe: nfqueue.Probe,
-			open:  func() (engine, error) { return nfqueue.Open(device.Name, exempt, log) },
+			probe: func() (map[fault.Feature]string, error) { return nfqueue.Lacks(), nfqueue.Probe() },
+			open: func(map[fault.Feature]string) (engine, error) {
+				return nfqueue.Open(deviceNames(devices), exempt, queueMemory, log)
+			},
 		},
 	}
+}
+
+func deviceNames(devices []rtnl.Device) []string {
+	names := make([]string, 0, len(devices))
+	for _, device := range devices {
+		names = append(names, device.Name)
+	}
+	return names
 }
 
 // choice is the engine that runs, and why.
@@ -63,11 +84,12 @@ type choice struct {
 // cleared, so that a packet never meets both. That no engine works is a
 // choice, not an error: the agent stays up to say so.
 func choose(want string, all []candidate) choice {
-	c := choice{engine: noEngine{}, name: engineNone, capabilities: map[string]api.Capability{}}
+	c := choice{name: engineNone, capabilities: map[string]api.Capability{}}
 	var reasons []string
 	var others []candidate
 	for _, candidate := range all {
-		if err := candidate.probe(); err != nil {
+		lacks, err := candidate.probe()
+		if err != nil {
 			c.capabilities[candidate.name] = api.Capability{Reason: err.Error()}
 			if want == EngineAuto || want == candidate.name {
 				reasons = append(reasons, fmt.Sprintf("%s: %v", candidate.name, err))
@@ -75,12 +97,12 @@ func choose(want string, all []candidate) choice {
 			others = append(others, candidate)
 			continue
 		}
-		c.capabilities[candidate.name] = api.Capability{Available: true}
+		c.capabilities[candidate.name] = api.Capability{Available: true, Lacks: wireLacks(lacks)}
 		if c.name != engineNone || (want != EngineAuto && want != candidate.name) {
 			others = append(others, candidate)
 			continue
 		}
-		opened, err := candidate.open()
+		opened, err := candidate.open(lacks)
 		if err != nil {
 			reasons = append(reasons, fmt.Sprintf("%s: %v", candidate.name, err))
 			continue
@@ -105,18 +127,26 @@ func choose(want string, all []candidate) choice {
 	return c
 }
 
+func wireLacks(lacks map[fault.Feature]string) map[string]string {
+	wire := make(map[string]string, len(lacks))
+	for feature, reason := range lacks {
+		wire[string(feature)] = reason
+	}
+	return wire
+}
+
 // clearOthers ends what an agent with another engine left in the kernel. An
 // engine that does not work here any more may have left something too, and its
 // clear needs less than its set; that it can't even be opened is no news then.
 func clearOthers(others []candidate, capabilities map[string]api.Capability) error {
 	var errs []error
 	for _, other := range others {
-		opened, err := other.open()
+		opened, err := other.open(nil)
 		if err != nil && !capabilities[other.name].Available {
 			continue
 		}
 		if err == nil {
-			err = errors.Join(opened.Clear(), opened.Close())
+			err = errors.Join(opened.Apply(nil), opened.Close())
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("clear what engine %s left: %w", other.name, err))
@@ -131,8 +161,11 @@ var errNoEngine = errors.New("no engine")
 // noEngine holds nothing and can set nothing.
 type noEngine struct{ reason string }
 
-func (noEngine) Run(ctx context.Context) error { <-ctx.Done(); return nil }
-func (n noEngine) Set(fault.Fault) error       { return fmt.Errorf("%w: %s", errNoEngine, n.reason) }
-func (noEngine) Clear() error                  { return nil }
-func (noEngine) State() (fault.State, error)   { return fault.State{}, nil }
-func (noEngine) Close() error                  { return nil }
+func (n noEngine) err() error { return fmt.Errorf("%w: %s", errNoEngine, n.reason) }
+
+func (noEngine) Run(ctx context.Context) error              { <-ctx.Done(); return nil }
+func (noEngine) Lacks() map[fault.Feature]string            { return nil }
+func (n noEngine) Apply([]fault.Fault) error                { return n.err() }
+func (n noEngine) State([]fault.Fault) (fault.State, error) { return fault.State{}, n.err() }
+func (n noEngine) Adopt() ([]fault.Fault, error)            { return nil, n.err() }
+func (noEngine) Close() error                               { return nil }

@@ -2,98 +2,155 @@ package agent
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/agent/measure"
 	"github.com/tidelay/tidelay/pkg/agent/rtnl"
 )
 
 // fakeEngine is a kernel that holds what it is told, and fails when asked to.
 type fakeEngine struct {
 	mu       sync.Mutex
-	held     *fault.Fault
-	setErr   error
-	clearErr error
+	held     []fault.Fault
+	applied  int
+	applyErr error
 	readErr  error
-	cleared  int
+	adoptErr error
+	lacks    map[fault.Feature]string
+	counters fault.Counters
 }
 
-func (e *fakeEngine) Close() error { return nil }
+func (e *fakeEngine) Close() error                    { return nil }
+func (e *fakeEngine) Run(ctx context.Context) error   { <-ctx.Done(); return nil }
+func (e *fakeEngine) Lacks() map[fault.Feature]string { return e.lacks }
 
-func (e *fakeEngine) Run(ctx context.Context) error { <-ctx.Done(); return nil }
-
-func (e *fakeEngine) Set(f fault.Fault) error {
+func (e *fakeEngine) Apply(faults []fault.Fault) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.setErr != nil {
-		return e.setErr
+	e.applied++
+	if e.applyErr != nil {
+		return e.applyErr
 	}
-	e.held = &f
+	e.held = slices.Clone(faults)
 	return nil
 }
 
-func (e *fakeEngine) Clear() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.cleared++
-	if e.clearErr != nil {
-		return e.clearErr
-	}
-	e.held = nil
-	return nil
-}
+func (e *fakeEngine) Adopt() ([]fault.Fault, error) { return e.holds(), e.adoptErr }
 
-func (e *fakeEngine) State() (fault.State, error) {
+func (e *fakeEngine) State(faults []fault.Fault) (fault.State, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.readErr != nil {
 		return fault.State{}, e.readErr
 	}
-	return fault.State{Fault: e.held, Counters: fault.Counters{Packets: 3, Bytes: 300, Dropped: 1}}, nil
+	state := fault.State{Held: map[string][]fault.Holding{}}
+	for _, f := range faults {
+		if slices.ContainsFunc(e.held, f.SameEffect) {
+			state.Held[f.Name] = []fault.Holding{{Direction: fault.Egress, Device: "eth0", Counters: e.counters}}
+		} else {
+			state.Drift = append(state.Drift, "no "+f.Name+" there")
+		}
+	}
+	return state, nil
 }
 
-// newTestServer serves the routes over HTTP with a fake engine and a state
-// directory of its own.
-func newTestServer(t *testing.T, e engine, name string) (*httptest.Server, *server) {
+// holds is what the kernel has, safe beside a running control.
+func (e *fakeEngine) holds() []fault.Fault {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.held)
+}
+
+func (e *fakeEngine) set(change func(e *fakeEngine)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	change(e)
+}
+
+// testServer is the API over HTTP, with a fake engine and a state directory of
+// its own.
+type testServer struct {
+	*server
+	t    *testing.T
+	url  string
+	http http.Handler
+}
+
+func newTestServer(t *testing.T, e engine, name string) testServer {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	s := &server{
-		control: &control{engine: e, store: store{dir: t.TempDir()}, log: log},
+		control: newControl(e, store{dir: t.TempDir()}, log),
 		choice: choice{
 			engine: e, name: name, reason: "because",
 			capabilities: map[string]api.Capability{name: {Available: true}},
 		},
-		device:  rtnl.Device{Name: "eth0", Index: 7},
-		exempt:  fault.Exemption{ControlPort: api.Port},
-		version: "v1",
-		log:     log,
+		devices:     []rtnl.Device{{Name: "eth0", Index: 7}},
+		exempt:      fault.Exemption{ControlPort: api.Port},
+		queueMemory: 256 << 20,
+		version:     "v1",
+		guard:       newGuard("", false),
+		measurer:    newMeasurer(),
+		log:         log,
 	}
-	s.metrics = newMetrics(s.version, name, s.control.state, log)
+	s.measurer.run = func(_ context.Context, p measure.Plan) []api.Measurement {
+		return []api.Measurement{{Target: p.Targets[0].String(), Sent: p.Count, Samples: []float64{}}}
+	}
+	s.metrics = newMetrics(s.version, name, s.control.read, log)
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(s.metrics)
-	h := httptest.NewServer(s.handler(registry))
+	handler := s.handler(registry)
+	h := httptest.NewServer(handler)
 	t.Cleanup(h.Close)
-	return h, s
+	return testServer{server: s, t: t, url: h.URL, http: handler}
 }
 
-// do asks without following redirects, as a curl would.
-func do(t *testing.T, method, url string) *http.Response {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+// do asks without following redirects, as a curl would. Headers are name,
+// value, name, value.
+func (s testServer) do(method, path, body string, headers ...string) *http.Response {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
 	}
 	response, err := http.DefaultTransport.RoundTrip(request)
 	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = response.Body.Close() })
+	return response
+}
+
+func (s testServer) get(path string) *http.Response {
+	s.t.Helper()
+	return s.do(http.MethodGet, path, "")
+}
+
+func text(t *testing.T, response *http.Response) string {
+	t.Helper()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = response.Body.Close() })
-	return response
+	return string(body)
+}
+
+// late is a latency fault.
+func late(delay time.Duration) fault.Fault {
+	return fault.Fault{Name: fault.Latency, Match: fault.Match{Direction: fault.Egress}, Impairment: fault.Impairment{Delay: delay}}
 }

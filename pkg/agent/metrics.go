@@ -8,91 +8,117 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/fault"
 )
 
-// Label values of tidelay_agent_changes_total.
-const (
-	opSet   = "set"
-	opClear = "clear"
-
-	resultOK       = "ok"
-	resultRejected = "rejected" // bad input, nothing was changed
-	resultFailed   = "failed"   // the kernel or the disk refused
-)
-
-// metrics counts what was asked for and, at every scrape, reads from the
-// kernel what it holds.
+// metrics counts requests and, at every scrape, reads from the kernel what it
+// holds.
 type metrics struct {
-	state   func() (fault.State, error)
-	log     *slog.Logger
-	changes *prometheus.CounterVec
-	info    prometheus.Gauge
+	read     func() (snapshot, error)
+	log      *slog.Logger
+	requests *prometheus.CounterVec
+	info     prometheus.Gauge
 
-	delay, packets, bytes, dropped, overlimits, backlog *prometheus.Desc
+	held, delay, expires                         *prometheus.Desc
+	packets, bytes, dropped, overlimits, backlog *prometheus.Desc
+	readable                                     *prometheus.Desc
 }
 
-func newMetrics(version, engine string, state func() (fault.State, error), log *slog.Logger) *metrics {
-	desc := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc("tidelay_fault_"+name, help, []string{"fault", "direction"}, nil)
+func newMetrics(version, engine string, read func() (snapshot, error), log *slog.Logger) *metrics {
+	perFault := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("tidelay_fault_"+name, help, []string{"fault"}, nil)
+	}
+	perPlace := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("tidelay_fault_"+name, help, []string{"fault", "direction", "device"}, nil)
 	}
 	m := &metrics{
-		state: state,
-		log:   log,
-		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tidelay_agent_changes_total",
-			Help: "Requests to change the fault, by operation and result.",
-		}, []string{"op", "result"}),
+		read: read,
+		log:  log,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidelay_agent_requests_total",
+			Help: "HTTP requests, by method, route and the reason of their outcome.",
+		}, []string{"method", "route", "reason"}),
 		info: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name:        "tidelay_agent_info",
 			Help:        "Always 1; the labels say which agent and engine run.",
 			ConstLabels: prometheus.Labels{"version": version, "engine": engine},
 		}),
-		delay:      desc("delay_seconds", "One-way delay that the kernel applies now."),
-		packets:    desc("packets_total", "Packets that went through the fault since it was set."),
-		bytes:      desc("bytes_total", "Bytes that went through the fault since it was set."),
-		dropped:    desc("dropped_packets_total", "Packets that the fault's queue dropped since it was set."),
-		overlimits: desc("overlimit_packets_total", "Packets that found the fault's queue full since it was set."),
-		backlog:    desc("backlog_packets", "Packets that wait in the fault's queue now."),
+		readable:   prometheus.NewDesc("tidelay_agent_kernel_readable", "1 when the kernel's state could be read for this scrape, else 0.", nil, nil),
+		held:       perFault("held", "1 when the kernel holds all of the fault, 0 when it is wanted and not held."),
+		delay:      perFault("delay_seconds", "One-way delay of the fault; 0 for a fault that delays nothing."),
+		expires:    perFault("expiry_timestamp_seconds", "When the fault ends by itself, Unix time; absent when it does not."),
+		packets:    perPlace("packets_total", "Packets that went through the fault since it was set."),
+		bytes:      perPlace("bytes_total", "Bytes that went through the fault since it was set."),
+		dropped:    perPlace("dropped_packets_total", "Packets that the fault or its full queue dropped since it was set."),
+		overlimits: perPlace("overlimit_packets_total", "Packets that found the fault's queue at its limit since it was set."),
+		backlog:    perPlace("backlog_packets", "Packets that wait in the fault's queue now."),
 	}
 	m.info.Set(1)
-	for _, op := range []string{opSet, opClear} {
-		for _, result := range []string{resultOK, resultRejected, resultFailed} {
-			m.changes.WithLabelValues(op, result)
-		}
-	}
 	return m
 }
 
-func (m *metrics) changed(op, result string) { m.changes.WithLabelValues(op, result).Inc() }
+func (m *metrics) requested(method, route, reason string) {
+	m.requests.WithLabelValues(knownMethod(method), route, reason).Inc()
+}
+
+// knownMethod keeps clients from making up label values.
+func knownMethod(method string) string {
+	switch method {
+	case "GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH":
+		return method
+	default:
+		return "other"
+	}
+}
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	m.changes.Describe(ch)
+	m.requests.Describe(ch)
 	m.info.Describe(ch)
-	for _, desc := range []*prometheus.Desc{m.delay, m.packets, m.bytes, m.dropped, m.overlimits, m.backlog} {
+	for _, desc := range []*prometheus.Desc{
+		m.readable, m.held, m.delay, m.expires,
+		m.packets, m.bytes, m.dropped, m.overlimits, m.backlog,
+	} {
 		ch <- desc
 	}
 }
 
 // Collect implements prometheus.Collector. Without a fault it has no fault's
 // series; when the kernel can't be read it has none either, and says so in the
-// log.
+// log and in a series of its own.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	m.changes.Collect(ch)
+	m.requests.Collect(ch)
 	m.info.Collect(ch)
-	state, err := m.state()
+	now, err := m.read()
+	readable := 1.0
 	if err != nil {
+		readable = 0
 		m.log.Error("read the kernel for metrics", "err", err)
+	}
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	gauge(m.readable, readable)
+	if err != nil {
 		return
 	}
-	if state.Fault == nil {
-		return
+	for _, f := range now.desired {
+		holdings, held := now.state.Held[f.Name]
+		gauge(m.held, map[bool]float64{true: 1}[held], f.Name)
+		gauge(m.delay, f.Impairment.Delay.Seconds(), f.Name)
+		if !f.ExpiresAt.IsZero() {
+			gauge(m.expires, float64(f.ExpiresAt.UnixMilli())/1000, f.Name)
+		}
+		for _, holding := range holdings {
+			m.collectHolding(ch, f.Name, holding)
+		}
 	}
-	emit := func(desc *prometheus.Desc, kind prometheus.ValueType, value float64) {
-		ch <- prometheus.MustNewConstMetric(desc, kind, value, state.Fault.Name, directionEgress)
+}
+
+func (m *metrics) collectHolding(ch chan<- prometheus.Metric, name string, h fault.Holding) {
+	emit := func(desc *prometheus.Desc, kind prometheus.ValueType, value uint64) {
+		ch <- prometheus.MustNewConstMetric(desc, kind, float64(value), name, h.Direction.String(), h.Device)
 	}
-	emit(m.delay, prometheus.GaugeValue, state.Fault.Delay.Seconds())
-	emit(m.packets, prometheus.CounterValue, float64(state.Counters.Packets))
-	emit(m.bytes, prometheus.CounterValue, float64(state.Counters.Bytes))
-	emit(m.dropped, prometheus.CounterValue, float64(state.Counters.Dropped))
-	emit(m.overlimits, prometheus.CounterValue, float64(state.Counters.Overlimits))
-	emit(m.backlog, prometheus.GaugeValue, float64(state.Counters.Backlog))
+	emit(m.packets, prometheus.CounterValue, h.Counters.Packets)
+	emit(m.bytes, prometheus.CounterValue, h.Counters.Bytes)
+	emit(m.dropped, prometheus.CounterValue, h.Counters.Dropped)
+	emit(m.overlimits, prometheus.CounterValue, h.Counters.Overlimits)
+	emit(m.backlog, prometheus.GaugeValue, h.Counters.Backlog)
 }

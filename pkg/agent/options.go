@@ -6,10 +6,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/tidelay/tidelay/pkg/agent/fault"
 	"github.com/tidelay/tidelay/pkg/agent/rtnl"
 )
 
@@ -27,8 +30,9 @@ type Options struct {
 	// Listen is the address of the HTTP API, host:port or :port. Its port is
 	// the control port that no fault touches.
 	Listen string
-	// Device is the interface whose packets are delayed; empty for the one of
-	// the default route, else the only one that is not loopback.
+	// Device is the interface whose packets meet faults, several with commas, or
+	// "all" for all that are up and not loopback; empty for the one of the
+	// default route, else the only one.
 	Device string
 	// Engine is auto, netem or nfqueue. A named engine is never replaced by
 	// the other one.
@@ -40,6 +44,17 @@ type Options struct {
 	// ports kubelet probes, with commas. Empty means that probes are not
 	// exempt.
 	NodeIP, ProbePorts string
+	// MaxDuration caps the life of every fault, and is that of a fault that
+	// names none; 0 for no cap, else from fault.MinDuration to fault.MaxDuration.
+	MaxDuration time.Duration
+	// QueueMemory is what the packets that wait in one fault's queue may take,
+	// "256Mi"; from 1Mi to 64Gi.
+	QueueMemory string
+	// TokenFile holds the bearer token that every route but health then asks
+	// for; empty for none. It is read at every request.
+	TokenFile string
+	// ReadOnly refuses every change.
+	ReadOnly bool
 	// Version is what /v1/status reports.
 	Version string
 }
@@ -49,6 +64,7 @@ type parsed struct {
 	controlPort uint16
 	nodeAddrs   []netip.Addr
 	probePorts  []uint16
+	queueMemory uint64
 }
 
 // parse reports every bad option at once, each with its flag, its value and
@@ -84,6 +100,12 @@ func (o Options) parse() (parsed, error) {
 	}
 	slices.Sort(p.probePorts)
 	p.probePorts = slices.Compact(p.probePorts)
+	if o.MaxDuration != 0 && (o.MaxDuration < fault.MinDuration || o.MaxDuration > fault.MaxDuration) {
+		errs = append(errs, fmt.Errorf("--max-duration=%s: want 0 for no cap, or from %s to %s", o.MaxDuration, fault.MinDuration, fault.MaxDuration))
+	}
+	if p.queueMemory, err = parseMemory(o.QueueMemory); err != nil {
+		errs = append(errs, fmt.Errorf("--queue-memory=%q: %w", o.QueueMemory, err))
+	}
 	return p, errors.Join(errs...)
 }
 
@@ -93,6 +115,23 @@ func parsePort(s string) (uint16, error) {
 		return 0, fmt.Errorf("%q is no port", s)
 	}
 	return uint16(port), nil
+}
+
+var memoryPattern = regexp.MustCompile(`^([0-9]{1,9})(Ki|Mi|Gi)$`)
+
+// parseMemory reads a number of bytes in Kubernetes' notation.
+func parseMemory(s string) (uint64, error) {
+	const least, most = 1 << 20, 64 << 30
+	match := memoryPattern.FindStringSubmatch(s)
+	if match == nil {
+		return 0, errors.New(`want a whole number with the unit Ki, Mi or Gi ("256Mi"), from 1Mi to 64Gi`)
+	}
+	number, err := strconv.ParseUint(match[1], 10, 64)
+	bytes := number << map[string]int{"Ki": 10, "Mi": 20, "Gi": 30}[match[2]]
+	if err != nil || bytes < least || bytes > most {
+		return 0, errors.New("want from 1Mi to 64Gi")
+	}
+	return bytes, nil
 }
 
 // list splits at commas; nothing is an empty list.

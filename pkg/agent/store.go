@@ -13,8 +13,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/fault"
 )
 
-// store keeps the desired state in a file, for the agent that follows this
-// one after a crash or an image update. An empty directory name keeps nothing.
+// store keeps the desired set in a file, for the agent that follows this one
+// after a crash or an image update. An empty directory name keeps nothing.
 type store struct{ dir string }
 
 // stateFile is the file's content.
@@ -23,8 +23,12 @@ type stateFile struct {
 	Faults  []api.Fault `json:"faults"`
 }
 
-// stateVersion is raised when an older agent could misread the file.
-const stateVersion = 1
+// stateVersion is raised when an older agent could misread the file. Version 1
+// had delays only, in the same words.
+const stateVersion = 2
+
+// maxStateFile is far above what the largest set takes.
+const maxStateFile = 4 << 20
 
 var (
 	// errNoState reports that nothing was ever stored.
@@ -36,16 +40,12 @@ var (
 func (s store) path() string { return filepath.Join(s.dir, "state.json") }
 
 // save replaces the file as a whole: after a crash it holds the old state or
-// the new one. A nil fault means that there is none.
-func (s store) save(f *fault.Fault) error {
+// the new one.
+func (s store) save(faults []fault.Fault) error {
 	if s.dir == "" {
 		return nil
 	}
-	state := stateFile{Version: stateVersion, Faults: []api.Fault{}}
-	if f != nil {
-		state.Faults = append(state.Faults, wireFault(*f))
-	}
-	content, err := json.Marshal(state)
+	content, err := json.Marshal(stateFile{Version: stateVersion, Faults: fault.WireSet(faults)})
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}
@@ -58,10 +58,11 @@ func (s store) save(f *fault.Fault) error {
 	return nil
 }
 
-// replaceFile writes beside the file, flushes, and renames, so that a crash of
-// the process leaves the old content or the new.
+// replaceFile writes beside the file, flushes, renames, and flushes the name,
+// so that a crash leaves the old content or the new, of the node too.
 func replaceFile(path string, content []byte) error {
-	beside, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	dir := filepath.Dir(path)
+	beside, err := os.CreateTemp(dir, filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
@@ -73,48 +74,49 @@ func replaceFile(path string, content []byte) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(beside.Name()))
 	}
-	return nil
+	folder, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// load returns the stored fault, or nil when the stored state is to have none.
-// It fails with errNoState, and with errDamaged after setting the file aside.
-func (s store) load() (*fault.Fault, error) {
+// load returns the stored set, with faults whose time is over. It fails with
+// errNoState, and with errDamaged after setting the file aside.
+func (s store) load(devices []string) ([]fault.Fault, error) {
 	if s.dir == "" {
 		return nil, errNoState
 	}
-	content, err := os.ReadFile(s.path())
+	info, err := os.Stat(s.path())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoState
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read state: %w", err)
 	}
-	f, err := decodeState(content)
+	faults, err := []fault.Fault(nil), fmt.Errorf("%d bytes, want at most %d", info.Size(), maxStateFile)
+	if info.Size() <= maxStateFile {
+		content, readErr := os.ReadFile(s.path())
+		if readErr != nil {
+			return nil, fmt.Errorf("read state: %w", readErr)
+		}
+		faults, err = decodeState(content, devices)
+	}
 	if err != nil {
 		aside := fmt.Sprintf("%s.damaged-%s", s.path(), time.Now().UTC().Format("20060102T150405.000"))
 		return nil, errors.Join(fmt.Errorf("%w: %w, set aside as %s", errDamaged, err, aside), os.Rename(s.path(), aside))
 	}
-	return f, nil
+	return faults, nil
 }
 
-func decodeState(content []byte) (*fault.Fault, error) {
+// decodeState reads what save wrote, of this version or an earlier one.
+func decodeState(content []byte, devices []string) ([]fault.Fault, error) {
 	var state stateFile
-	if err := json.Unmarshal(content, &state); err != nil {
+	if err := decodeStrictly(content, &state); err != nil {
 		return nil, err
 	}
-	if state.Version != stateVersion {
-		return nil, fmt.Errorf("version %d, want %d", state.Version, stateVersion)
+	if state.Version < 1 || state.Version > stateVersion {
+		return nil, fmt.Errorf("version %d, want 1 to %d", state.Version, stateVersion)
 	}
-	if len(state.Faults) == 0 {
-		return nil, nil //nolint:nilnil // to have no fault is a state like any other
-	}
-	stored := state.Faults[0]
-	delay, err := fault.ParseDelay(stored.Delay)
-	if err != nil {
-		return nil, err
-	}
-	if len(state.Faults) > 1 || stored.Name != fault.Latency || stored.Direction != directionEgress || delay == 0 {
-		return nil, errors.New("a fault that this version does not know")
-	}
-	return &fault.Fault{Name: stored.Name, Delay: delay}, nil
+	return fault.ParseSet(state.Faults, fault.Limits{Stored: true, Devices: devices})
 }

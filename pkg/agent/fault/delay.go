@@ -14,10 +14,13 @@ import (
 const (
 	MinDelay = time.Microsecond
 	MaxDelay = 10 * time.Minute
+	// MaxJitter is what the kernel's netem can hold, 31 bits of nanoseconds
+	// (tabledist in net/sched/sch_netem.c), in whole seconds.
+	MaxJitter = 2 * time.Second
 )
 
-// accepted closes every message about a bad delay.
-const accepted = `want a number with the unit us, ms or s ("20ms", "1.5ms", "500us", "1s"), or a bare number of milliseconds, ` +
+// DelayAccepted closes every message about a bad delay.
+const DelayAccepted = `want a number with the unit us, ms or s ("20ms", "1.5ms", "500us", "1s"), or a bare number of milliseconds, ` +
 	`from 1us to 600s; 0 clears`
 
 // maxLength bounds what is parsed and echoed; no valid delay is longer.
@@ -45,24 +48,24 @@ func unit(name string) time.Duration {
 func ParseDelay(s string) (time.Duration, error) {
 	match := delayPattern.FindStringSubmatch(s)
 	if match == nil || len(s) > maxLength {
-		return 0, fmt.Errorf("delay %s: %s", quote(s), accepted)
+		return 0, fmt.Errorf("delay %s: %s", quote(s), DelayAccepted)
 	}
 	number, ok := new(big.Rat).SetString(match[1])
 	if !ok {
-		return 0, fmt.Errorf("delay %s: %s", quote(s), accepted)
+		return 0, fmt.Errorf("delay %s: %s", quote(s), DelayAccepted)
 	}
 	nanoseconds := number.Mul(number, new(big.Rat).SetInt64(int64(unit(match[2]))))
 	if nanoseconds.Sign() == 0 {
 		return 0, nil
 	}
 	if nanoseconds.Cmp(new(big.Rat).SetInt64(int64(MinDelay))) < 0 {
-		return 0, fmt.Errorf("delay %s is below the least, 1us: %s", quote(s), accepted)
+		return 0, fmt.Errorf("delay %s is below the least, 1us: %s", quote(s), DelayAccepted)
 	}
 	if nanoseconds.Cmp(new(big.Rat).SetInt64(int64(MaxDelay))) > 0 {
-		return 0, fmt.Errorf("delay %s is beyond the cap, 600s: %s", quote(s), accepted)
+		return 0, fmt.Errorf("delay %s is beyond the cap, 600s: %s", quote(s), DelayAccepted)
 	}
 	if !nanoseconds.IsInt() {
-		return 0, fmt.Errorf("delay %s is finer than a nanosecond: %s", quote(s), accepted)
+		return 0, fmt.Errorf("delay %s is finer than a nanosecond: %s", quote(s), DelayAccepted)
 	}
 	return time.Duration(nanoseconds.Num().Int64()), nil
 }

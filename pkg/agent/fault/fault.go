@@ -1,24 +1,43 @@
 // Package fault is the vocabulary that the agent and its engines share: what a
-// fault is, what it must never touch, and what the kernel says it holds.
+// fault is, which packets it meets, what it must never touch, and what the
+// kernel says it holds. It decides and never acts.
 package fault
 
 import (
-	"errors"
 	"net/netip"
+	"reflect"
 	"time"
 )
 
-// Fault is one impairment of the packets that leave the pod.
+// Latency is the name of the fault that the /latency routes set, read and
+// clear.
+const Latency = "latency"
+
+// MaxFaults is how many faults a pod can have at once. A prio qdisc has
+// sixteen bands, and one of them is clean.
+const MaxFaults = 15
+
+// Fault is what happens to the packets that match, until when.
 type Fault struct {
 	// Name identifies the fault on this pod.
-	Name string
-	// Delay is added to every packet, one way; between MinDelay and MaxDelay.
-	Delay time.Duration
+	Name       string
+	Match      Match
+	Impairment Impairment
+	// ExpiresAt is when the fault ends by itself; zero for never.
+	ExpiresAt time.Time
 }
 
-// Latency is the name of the fault that the /latency routes set, read and
-// clear: egress delay on all traffic of the pod.
-const Latency = "latency"
+// Equal reports whether two faults are the same in every respect.
+func (f Fault) Equal(g Fault) bool {
+	return f.ExpiresAt.Equal(g.ExpiresAt) && f.SameEffect(g)
+}
+
+// SameEffect reports whether two faults have the same name and do the same to
+// the same packets, however long they last.
+func (f Fault) SameEffect(g Fault) bool {
+	f.ExpiresAt, g.ExpiresAt = time.Time{}, time.Time{}
+	return reflect.DeepEqual(f, g)
+}
 
 // Exemption is the traffic no fault touches, beside ARP, neighbour discovery
 // and loopback, which every engine leaves out by construction.
@@ -29,17 +48,25 @@ type Exemption struct {
 	// NodeAddrs are the addresses kubelet's probes come from.
 	NodeAddrs []netip.Addr
 	// ProbePorts are the TCP ports kubelet probes; together with NodeAddrs, as
-	// local port and remote address, they exempt the answers to probes and
-	// nothing else. Both or neither are set.
+	// local port and remote address, they exempt probes and the answers to them
+	// and nothing else. Both or neither are set.
 	ProbePorts []uint16
 }
 
 // State is what an engine read from the kernel.
 type State struct {
-	// Fault is nil when the kernel holds none of ours.
-	Fault *Fault
-	// Counters are zero without a fault.
-	Counters Counters
+	// Held has an entry for each fault that the kernel holds in every direction
+	// and on every device it is for, by name.
+	Held map[string][]Holding
+	// Drift says in words how the kernel differs from the desired state.
+	Drift []string
+}
+
+// Holding is what the kernel has of one fault in one direction on one device.
+type Holding struct {
+	Direction Direction // Egress or Ingress
+	Device    string
+	Counters  Counters
 }
 
 // Counters is what the kernel counted since the fault was put in place.
@@ -47,11 +74,7 @@ type Counters struct {
 	Packets, Bytes, Dropped, Overlimits, Backlog uint64
 }
 
-var (
-	// ErrForeign reports kernel state on the pod's interface that somebody else
-	// made and that a fault would destroy. It is never touched.
-	ErrForeign = errors.New("made by somebody else")
-	// ErrUnsupported reports that this kernel or container lacks what an engine
-	// needs.
-	ErrUnsupported = errors.New("not supported here")
-)
+// Add returns the sum.
+func (c Counters) Add(d Counters) Counters {
+	return Counters{c.Packets + d.Packets, c.Bytes + d.Bytes, c.Dropped + d.Dropped, c.Overlimits + d.Overlimits, c.Backlog + d.Backlog}
+}

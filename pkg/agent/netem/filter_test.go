@@ -1,119 +1,133 @@
 package netem
 
 import (
-	"encoding/binary"
 	"net/netip"
-	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/tidelay/tidelay/pkg/agent/fault"
 )
 
-// classify does what the kernel does with the filters: the first that matches
-// in order of priority decides, and without one the packet is clean.
-func classify(filters []filter, protocol uint16, packet []byte) uint32 {
-	for _, f := range sorted(filters) {
-		if f.protocol != protocol {
-			continue
-		}
-		matches := true
-		for _, k := range f.keys {
-			if int(k.offset)+4 > len(packet) || binary.BigEndian.Uint32(packet[k.offset:])&k.mask != k.value {
-				matches = false
+// everything is a fault of all packets of some directions.
+func everything(name string, d fault.Direction, delay time.Duration) fault.Fault {
+	return fault.Fault{Name: name, Match: fault.Match{Direction: d}, Impairment: fault.Impairment{Delay: delay}}
+}
+
+// matched is a fault with a match in one direction.
+func matched(name string, m fault.Match, delay time.Duration) fault.Fault {
+	return fault.Fault{Name: name, Match: m, Impairment: fault.Impairment{Delay: delay}}
+}
+
+// Each dimension of a match, in both directions, decides as fault.Meeting says,
+// for every one of many packets.
+func TestFiltersMatchWhatTheFaultsSay(t *testing.T) {
+	for name, m := range map[string]fault.Match{
+		"everything":          {},
+		"an IPv4 peer":        {Peers: prefixes("10.0.0.9/32")},
+		"an IPv4 network":     {Peers: prefixes("10.0.0.0/23")},
+		"an IPv6 peer":        {Peers: prefixes("fd00::9/128")},
+		"IPv6 networks":       {Peers: prefixes("fd00::/33", "2001:db8::/97")},
+		"all of IPv4":         {Peers: prefixes("0.0.0.0/0")},
+		"all of IPv6":         {Peers: prefixes("::/0")},
+		"TCP":                 {Protocol: "tcp"},
+		"UDP":                 {Protocol: "udp"},
+		"ICMP":                {Protocol: "icmp"},
+		"a remote port":       {RemotePorts: portRange(20160, 20160)},
+		"a local range":       {LocalPorts: portRange(4000, 4001)},
+		"both sides":          {RemotePorts: portRange(20000, 65535), LocalPorts: portRange(1, 20180)},
+		"all of it":           {Peers: prefixes("10.0.0.0/8", "fd00::/8"), Protocol: "tcp", RemotePorts: portRange(20160, 20161), LocalPorts: portRange(4000, 20180)},
+		"a peer and UDP":      {Peers: prefixes("192.168.7.7/32"), Protocol: "udp"},
+		"every port of IPv6":  {Peers: prefixes("fd00:1::9/128"), LocalPorts: portRange(1, 65535)},
+		"the node and a port": {Peers: prefixes("10.0.0.1/32"), LocalPorts: portRange(4000, 4000)},
+	} {
+		for _, p := range []place{egress, ingress} {
+			m.Direction = p.direction
+			k := newFake(t)
+			e := k.engine(nil)
+			faults := []fault.Fault{matched("x", m, 20*time.Millisecond)}
+			if err := e.Apply(faults); err != nil {
+				t.Fatal(err)
+			}
+			for _, pkt := range packets {
+				if got, want := k.verdict(p, pkt), expect(e, faults, p, pkt); got != want {
+					t.Errorf("%s, %s: packet %s: %+v, want %+v", name, p, pkt, got, want)
+				}
 			}
 		}
-		if matches {
-			return f.band
-		}
 	}
-	return bandClean
 }
 
-func ipv4(protocol byte, dst string, sport, dport uint16) []byte {
-	p := make([]byte, 40)
-	p[0], p[9] = 0x45, protocol
-	p[1], p[4], p[5], p[8], p[10] = 0xb8, 0x12, 0x34, 64, 0xff // fields that must not matter
-	addr := netip.MustParseAddr(dst).As4()
-	copy(p[16:], addr[:])
-	binary.BigEndian.PutUint16(p[20:], sport)
-	binary.BigEndian.PutUint16(p[22:], dport)
-	return p
-}
-
-func ipv6(next byte, dst string, sport, dport uint16) []byte {
-	p := make([]byte, 60)
-	p[0], p[1], p[4], p[6], p[7] = 0x6b, 0x80, 0x12, next, 64
-	addr := netip.MustParseAddr(dst).As16()
-	copy(p[24:], addr[:])
-	binary.BigEndian.PutUint16(p[40:], sport)
-	binary.BigEndian.PutUint16(p[42:], dport)
-	return p
-}
-
-func TestFiltersDecideWhatIsDelayed(t *testing.T) {
-	filters := append(exemptFilters(fault.Exemption{
-		ControlPort: 2332,
-		NodeAddrs:   []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")},
-		ProbePorts:  []uint16{4000, 10080},
-	}), switchFilters()...)
-	const other, node, node6, other6 = "10.0.0.9", "10.0.0.1", "fd00::1", "fd00::9"
-	fragment := ipv4(unix.IPPROTO_TCP, other, 2332, 1)
-	fragment[7] = 1
-	options := ipv4(unix.IPPROTO_TCP, other, 2332, 1)
-	options[0] = 0x46
-	arp := make([]byte, 28)
+// What filters look at must be where they look, and where it is not they must
+// not be taken in.
+func TestFiltersOnUnusualPackets(t *testing.T) {
+	k := newFake(t)
+	e := k.engine(nil)
+	late := everything("late", fault.Both, 20*time.Millisecond)
+	ported := matched("ported", fault.Match{Direction: fault.Both, RemotePorts: portRange(5000, 5000)}, time.Second)
+	if err := e.Apply([]fault.Fault{late, ported}); err != nil {
+		t.Fatal(err)
+	}
+	bands := e.bands[egress]
+	control := packet{Packet: fault.Packet{Peer: netip.MustParseAddr("10.0.0.9"), Protocol: "tcp", Local: 2332, Remote: 1}}
+	remote := packet{Packet: fault.Packet{Peer: netip.MustParseAddr("10.0.0.9"), Protocol: "udp", Local: 1, Remote: 5000}}
+	later := func(b []byte) []byte { b[7] = 1; return b }
+	first := func(b []byte) []byte { b[6] = 0x20; return b } // more fragments follow
+	withOptions := func(b []byte) []byte { b[0] = 0x46; return b }
+	list := k.trees[egress].effective(ipv4)
 	for name, c := range map[string]struct {
-		protocol uint16
-		packet   []byte
-		want     uint32
+		b    []byte
+		want uint8
 	}{
-		"TCP":                                  {unix.ETH_P_IP, ipv4(unix.IPPROTO_TCP, other, 4000, 40000), bandDelayed},
-		"TCP, IPv6":                            {unix.ETH_P_IPV6, ipv6(unix.IPPROTO_TCP, other6, 4000, 40000), bandDelayed},
-		"ping":                                 {unix.ETH_P_IP, ipv4(unix.IPPROTO_ICMP, node, 0, 0), bandDelayed},
-		"ping, IPv6":                           {unix.ETH_P_IPV6, ipv6(unix.IPPROTO_ICMPV6, node6, 129<<8, 0), bandDelayed},
-		"the control port's answers":           {unix.ETH_P_IP, ipv4(unix.IPPROTO_TCP, other, 2332, 40000), bandClean},
-		"the control port's answers, IPv6":     {unix.ETH_P_IPV6, ipv6(unix.IPPROTO_TCP, other6, 2332, 40000), bandClean},
-		"asking another pod's agent":           {unix.ETH_P_IP, ipv4(unix.IPPROTO_TCP, other, 40000, 2332), bandClean},
-		"asking another pod's agent, IPv6":     {unix.ETH_P_IPV6, ipv6(unix.IPPROTO_TCP, other6, 40000, 2332), bandClean},
-		"UDP from the control port's number":   {unix.ETH_P_IP, ipv4(unix.IPPROTO_UDP, other, 2332, 2332), bandDelayed},
-		"a later fragment that looks like it":  {unix.ETH_P_IP, fragment, bandDelayed},
-		"options where the ports would be":     {unix.ETH_P_IP, options, bandDelayed},
-		"an answer to a probe":                 {unix.ETH_P_IP, ipv4(unix.IPPROTO_TCP, node, 4000, 40000), bandClean},
-		"an answer to a probe, IPv6":           {unix.ETH_P_IPV6, ipv6(unix.IPPROTO_TCP, node6, 10080, 40000), bandClean},
-		"the same port to somebody else":       {unix.ETH_P_IP, ipv4(unix.IPPROTO_TCP, other, 4000, 40000), bandDelayed},
-		"the node, from another port":          {unix.ETH_P_IP, ipv4(unix.IPPROTO_TCP, node, 5000, 4000), bandDelayed},
-		"the pod as the node's client":         {unix.ETH_P_IP, ipv4(unix.IPPROTO_TCP, node, 40000, 4000), bandDelayed},
-		"UDP to the node from a probed port":   {unix.ETH_P_IP, ipv4(unix.IPPROTO_UDP, node, 4000, 40000), bandDelayed},
-		"a neighbour solicitation":             {unix.ETH_P_IPV6, ipv6(unix.IPPROTO_ICMPV6, other6, 135<<8, 0), bandClean},
-		"a neighbour advertisement":            {unix.ETH_P_IPV6, ipv6(unix.IPPROTO_ICMPV6, other6, 136<<8, 0), bandClean},
-		"a redirect":                           {unix.ETH_P_IPV6, ipv6(unix.IPPROTO_ICMPV6, other6, 137<<8, 0), bandClean},
-		"a multicast listener report":          {unix.ETH_P_IPV6, ipv6(unix.IPPROTO_ICMPV6, other6, 143<<8, 0), bandDelayed},
-		"UDP that looks like a solicitation":   {unix.ETH_P_IPV6, ipv6(unix.IPPROTO_UDP, other6, 135<<8, 0), bandDelayed},
-		"ARP":                                  {unix.ETH_P_ARP, arp, bandClean},
-		"something that is neither IP nor ARP": {unix.ETH_P_PAE, arp, bandClean},
+		"the control port":                     {control.bytes(fault.Egress), bandClean},
+		"the control port, first fragment":     {first(control.bytes(fault.Egress)), bandClean},
+		"a later fragment like it":             {later(control.bytes(fault.Egress)), bands["late"]},
+		"options where the ports would be":     {withOptions(control.bytes(fault.Egress)), bands["late"]},
+		"a remote port":                        {remote.bytes(fault.Egress), bands["ported"]},
+		"its later fragments":                  {later(remote.bytes(fault.Egress)), bands["late"]},
+		"a protocol without ports like TCP":    {[]byte("\x45aaaaaaaa\x84aaaaaaaaaa\x09\x1c\x00\x01"), bands["late"]},
+		"a packet that ends within the header": {control.bytes(fault.Egress)[:20], bands["late"]},
 	} {
-		if got := classify(filters, c.protocol, c.packet); got != c.want {
-			t.Errorf("%s: band %#x, want %#x", name, got, c.want)
+		if got := classify(list, c.b); got != c.want {
+			t.Errorf("%s: band %d, want %d", name, got, c.want)
+		}
+	}
+	// No filter is for what is neither IPv4 nor IPv6.
+	for f := range families {
+		if f.protocol() != unix.ETH_P_IP && f.protocol() != unix.ETH_P_IPV6 {
+			t.Errorf("filters for protocol %#x", f.protocol())
 		}
 	}
 }
 
-func TestSameFilters(t *testing.T) {
-	a := append(exemptFilters(fault.Exemption{ControlPort: 2332}), switchFilters()...)
-	b := append(switchFilters(), exemptFilters(fault.Exemption{ControlPort: 2332})...)
-	if !sameFilters(a, b) {
-		t.Error("the order of filters matters")
-	}
-	for name, other := range map[string][]filter{
-		"one missing":  a[1:],
-		"another port": append(exemptFilters(fault.Exemption{ControlPort: 2333}), switchFilters()...),
-		"one twice":    append(slices.Clip(a), a[0]),
-		"none":         nil,
-	} {
-		if sameFilters(a, other) {
-			t.Errorf("%s: taken for the same", name)
+func TestU32SurvivesTheKernelsFormat(t *testing.T) {
+	for _, k := range []keys{nil, {{offset: 16, mask: 0xff000000, value: 0x0a000000}}, {{offset: 0, mask: 1, value: 1}, {offset: 4, mask: 0x1fff}, {offset: 36, mask: 0xffffffff, value: 7}}} {
+		message := append(tcMsg(3, handleRoot, 0x800<<20|7, filterInfo(priority(1, ipv6), ipv6)).Serialize(), kindAttr(kindU32).Serialize()...)
+		message = append(message, encodeFilter(filter{k, 5}).Serialize()...)
+		got, err := parseFilter(message)
+		if err != nil || got.table || !got.simple || got.node != 7 || got.protocol != unix.ETH_P_IPV6 || got.classID != class(5) || !got.keys.equal(k) || got.redirect != -1 {
+			t.Errorf("%v became %+v, %v", k, got, err)
 		}
+		if block, f, known := blockOf(got.priority); block != 1 || f != ipv6 || !known {
+			t.Errorf("priority %d is block %d of %s", got.priority, block, f)
+		}
+	}
+	message := append(tcMsg(3, handleIngress, firstNode, filterInfo(priority(0, ipv4), ipv4)).Serialize(), kindAttr(kindU32).Serialize()...)
+	got, err := parseFilter(append(message, encodeRedirect(77).Serialize()...))
+	if err != nil || got.redirect != 77 || got.simple || len(got.keys) > 0 {
+		t.Errorf("redirect became %+v, %v", got, err)
+	}
+}
+
+// Names of links have at most fifteen bytes, and each index its own.
+func TestIFBNames(t *testing.T) {
+	seen := make(map[string]int)
+	for _, index := range []int{1, 2, 10, 99_999_999, 100_000_000, 268_435_456, 1<<31 - 1} {
+		name := ifbName(index)
+		if other, taken := seen[name]; taken || len(name) > unix.IFNAMSIZ-1 {
+			t.Errorf("index %d: %q (%d bytes, also of %d)", index, name, len(name), other)
+		}
+		seen[name] = index
 	}
 }

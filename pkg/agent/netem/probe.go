@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -21,36 +22,82 @@ const probeName = "tidelay-probe"
 const netemFix = "on the node run `modprobe sch_netem sch_prio cls_u32`; where that finds no module, " +
 	"RHEL, CentOS and Fedora have it in the package kernel-modules-extra, Debian and Ubuntu cloud images in linux-modules-extra-$(uname -r)"
 
-// Probe tries a whole fault on a scratch link that carries no packets and
-// removes it again. It returns nil when this engine works here, and otherwise
-// an error that wraps fault.ErrUnsupported and names what is missing and how to
-// get it.
-func Probe(log *slog.Logger) (err error) {
+// ingressFix is the same for what only ingress needs.
+const ingressFix = "on the node run `modprobe ifb sch_ingress act_mirred`"
+
+// Probe tries whole faults on a scratch link that carries no packets and
+// removes it again. It returns the features this kernel lacks, with the reason,
+// or an error that wraps fault.ErrUnsupported, when this engine does not work
+// here at all, and names what is missing and how to get it.
+func Probe(log *slog.Logger) (lacks map[fault.Feature]string, err error) {
 	link, err := addScratchLink()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, netlink.LinkDel(link)) }()
 
+	const memory = 1 << 20
 	device := rtnl.Device{Name: probeName, Index: link.Attrs().Index}
-	err = New(device, fault.Exemption{ControlPort: 1}, log).Set(fault.Fault{Name: fault.Latency, Delay: time.Millisecond})
+	unknown := map[fault.Feature]string{fault.FeatureIngress: "not tried yet"}
+	e := New([]rtnl.Device{device}, fault.Exemption{ControlPort: 1}, memory, unknown, log)
+	plain := scratchFault("plain")
+	err = e.Apply([]fault.Fault{plain})
 	switch {
 	case errors.Is(err, fault.ErrUnsupported):
-		return fmt.Errorf("%w; %s", err, netemFix)
+		return nil, fmt.Errorf("%w; %s", err, netemFix)
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w: %w; the container needs the capability NET_ADMIN", fault.ErrUnsupported, err)
+		return nil, fmt.Errorf("%w: %w; the container needs the capability NET_ADMIN", fault.ErrUnsupported, err)
 	case err != nil:
-		return fmt.Errorf("%w: %w", fault.ErrUnsupported, err)
+		return nil, fmt.Errorf("%w: %w", fault.ErrUnsupported, err)
 	}
-	return nil
+	lacks = make(map[fault.Feature]string)
+	e.lacks = lacks // also for the trials that follow
+	for _, trial := range trials(plain) {
+		if err := errors.Join(e.Apply(nil), e.Apply(trial.faults)); err != nil {
+			lacks[trial.feature] = strings.TrimPrefix(trial.explain+": "+err.Error(), ": ")
+		}
+	}
+	return lacks, e.Apply(nil)
+}
+
+// trial is a set of faults that only works with a feature.
+type trial struct {
+	feature fault.Feature
+	faults  []fault.Fault
+	// explain is what its lack means or takes; empty for nothing beyond the
+	// kernel's answer.
+	explain string
+}
+
+func trials(plain fault.Fault) []trial {
+	const percent = fault.Hundred / 10
+	chance := &fault.Chance{Percent: percent, Correlation: percent}
+	seed := uint64(1)
+	duplicate, corrupt, rate, seeded, ingress := scratchFault("duplicate"), scratchFault("corrupt"), scratchFault("rate"), scratchFault("seed"), scratchFault("ingress")
+	duplicate.Impairment.Duplicate = chance
+	corrupt.Impairment.Corrupt = chance
+	rate.Impairment.Rate = &fault.Rate{BitsPerSecond: fault.MaxRate, PacketOverhead: 1, CellSize: 1, CellOverhead: 1}
+	seeded.Impairment.Loss, seeded.Impairment.Seed = chance, &seed
+	ingress.Match.Direction = fault.Ingress
+	plain.Match.Protocol = fault.ProtocolUDP
+	return []trial{
+		{feature: fault.FeatureIngress, faults: []fault.Fault{ingress}, explain: ingressFix},
+		{feature: fault.FeatureDuplicate, faults: []fault.Fault{duplicate}},
+		{feature: fault.FeatureDuplicateBeside, faults: []fault.Fault{duplicate, plain}, explain: "since 2025 kernels refuse a duplicating netem beside another one on the same interface"},
+		{feature: fault.FeatureCorrupt, faults: []fault.Fault{corrupt}},
+		{feature: fault.FeatureRate, faults: []fault.Fault{rate}},
+		{feature: fault.FeatureSeed, faults: []fault.Fault{seeded}, explain: "netem takes a seed from Linux 6.6 on"},
+	}
+}
+
+func scratchFault(name string) fault.Fault {
+	return fault.Fault{Name: name, Match: fault.Match{Direction: fault.Egress}, Impairment: fault.Impairment{Delay: time.Millisecond}}
 }
 
 // addScratchLink makes a link of the first kind this kernel knows.
 func addScratchLink() (netlink.Link, error) {
-	if old, err := netlink.LinkByName(probeName); err == nil {
-		if err := netlink.LinkDel(old); err != nil {
-			return nil, fmt.Errorf("delete left-over link %s: %w", probeName, err)
-		}
+	if err := deleteLeftover(); err != nil {
+		return nil, err
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = probeName
@@ -71,6 +118,24 @@ func addScratchLink() (netlink.Link, error) {
 		errs = append(errs, fmt.Errorf("%s: %w", link.Type(), err))
 	}
 	return nil, fmt.Errorf("%w: add scratch link: %w", fault.ErrUnsupported, errors.Join(errs...))
+}
+
+// deleteLeftover removes what a probe that was killed left.
+func deleteLeftover() error {
+	old, err := netlink.LinkByName(probeName)
+	if err != nil {
+		return nil //nolint:nilerr // there is none, or adding one fails for the same reason
+	}
+	links := []netlink.Link{old}
+	if ifb, err := netlink.LinkByName(ifbName(old.Attrs().Index)); err == nil {
+		links = append(links, ifb)
+	}
+	for _, link := range links {
+		if err := netlink.LinkDel(link); err != nil {
+			return fmt.Errorf("delete left-over link %s: %w", link.Attrs().Name, err)
+		}
+	}
+	return nil
 }
 
 // scratch reads the link back for its index.

@@ -1,26 +1,31 @@
 //go:build linux
 
-// Package nfqueue delays the packets that leave a pod on kernels without
-// netem, with NET_ADMIN and nothing else.
+// Package nfqueue puts faults on what leaves and arrives at a pod on kernels
+// without netem, with NET_ADMIN and nothing else.
 //
 // The kernel holds the packets. This process only sees their ids and says when
-// they may go:
+// they may go, or that they are lost:
 //
-//	          table tidelay, chain postrouting
-//	packet ──► exempt? ──no──► queue 2332 ─────────────► device
-//	              │               │    ▲
-//	              │            id │    │ accept all up to this id
-//	              │               ▼    │
-//	              │          ring of deadlines
-//	              └─────yes───────────────────────────► device
+//	          table tidelay, chain postrouting (egress) or input (ingress)
+//	packet ──► exempt? ──no──► first rule that matches ──► chain of its fault
+//	              │                                             │
+//	              │                     queue 2340.. or 2360.. of the fault ─────► on
+//	              │                                     │    ▲
+//	              │                                  id │    │ verdict
+//	              │                                     ▼    │
+//	              │                                lane: shape, ring, heap
+//	              └─────yes──────────────────────────────────────────────────────► on
 //
-// With one delay for all, packets leave in the order in which they came. So
-// one verdict releases everything that is due, and one timer does for all.
+// Each fault has a queue and a lane of its own in each direction. With one
+// delay for all, packets leave in the order in which they came, and one verdict
+// releases everything that is due. Where chance decides, each packet has its
+// own deadline in a heap, and its own verdict; many go in one system call. One
+// timer does for all.
 //
-// The rule is the fault: its comment keeps name and delay, so that an agent
-// that was killed finds its fault again and `nft list ruleset` shows it. While
-// nobody reads the queue the rule lets packets pass (bypass). A queue without
-// room lets them pass too (fail-open).
+// The rules are the fault: their comments keep its name and a digest, so that
+// an agent that was killed finds its faults again and `nft list ruleset` shows
+// them. While nobody reads a queue the rules let packets pass (bypass). A queue
+// without room lets them pass too (fail-open).
 //
 // # TCP
 //
@@ -32,13 +37,16 @@
 // packet is copied and thrown away, and its copy, known by a mark, waits:
 //
 //	TCP packet ──► mark, dup, unmark ──► queue 2333, swallowed
-//	                      └──► copy ──► output and postrouting again ──► unmark ──► queue 2332
+//	                      └──► copy ──► output and postrouting again ──► unmark ──► queue 2340
 //
 // Queue 2333 is bound without a copy mode. The kernel frees what such a queue
 // is given and tells the sender that all went well, whereas a drop rule would
 // make TCP believe that it could not send. Without an agent the original
 // passes and the copy is dropped. SYN packets are held themselves, since
-// connection tracking takes up a connection when its first packet leaves.
+// connection tracking takes up a connection when its first packet leaves. What
+// arrives belongs to no socket yet and is held itself.
+//
+// A partition leads to queue 2333 too: its sender is not told either.
 //
 // # Limits
 //
@@ -48,6 +56,9 @@
 //   - TCP packets that carry a mark of their own (SO_MARK) are held themselves,
 //     at the speed that small queues allow.
 //   - Other tables of the pod meet each copy as a second, untracked packet.
+//   - A rate and a loss count what the kernel hands over, which for TCP can be a
+//     segment of 64 KiB that is cut up later.
+//   - Ports are matched in the first fragment of a packet only.
 //   - What waits when the reader is killed is lost, and so is what waits when
 //     somebody removes a netfilter hook in the pod (nf_queue_nf_hook_drop).
 package nfqueue

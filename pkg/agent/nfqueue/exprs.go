@@ -4,12 +4,16 @@ package nfqueue
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"slices"
 
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/fault"
 )
 
 // The words that rules are made of. Register 1 is scratch space.
@@ -21,11 +25,31 @@ func meta(key expr.MetaKey, op expr.CmpOp, value []byte) []expr.Any {
 	}
 }
 
-// notDevice matches what leaves by another interface.
-func notDevice(name string) []expr.Any {
+// deviceKey is the interface that packets of a direction cross.
+func deviceKey(direction fault.Direction) expr.MetaKey {
+	if direction == fault.Ingress {
+		return expr.MetaKeyIIFNAME
+	}
+	return expr.MetaKeyOIFNAME
+}
+
+func deviceName(name string) []byte {
 	padded := make([]byte, unix.IFNAMSIZ)
 	copy(padded, name)
-	return meta(expr.MetaKeyOIFNAME, expr.CmpOpNeq, padded)
+	return padded
+}
+
+func onDevice(direction fault.Direction, name string) []expr.Any {
+	return meta(deviceKey(direction), expr.CmpOpEq, deviceName(name))
+}
+
+// notDevices matches what crosses none of some interfaces.
+func notDevices(direction fault.Direction, names []string) []expr.Any {
+	words := []expr.Any{&expr.Meta{Key: deviceKey(direction), Register: 1}}
+	for _, name := range names {
+		words = append(words, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: deviceName(name)})
+	}
+	return words
 }
 
 func protocol(number byte) []expr.Any {
@@ -69,6 +93,19 @@ func tcpNotSYN() []expr.Any {
 	)
 }
 
+// localPort and remotePort are where packets of a direction have the pod's own
+// port and the peer's.
+func localPort(direction fault.Direction) uint32 {
+	if direction == fault.Ingress {
+		return destinationPort
+	}
+	return sourcePort
+}
+
+func remotePort(direction fault.Direction) uint32 {
+	return destinationPort - localPort(direction)
+}
+
 // loadDestination puts the destination address in register 1. It is 4 bytes
 // at offset 16 of an IPv4 header, 16 bytes at offset 24 of an IPv6 one.
 func loadDestination(v6 bool) expr.Any {
@@ -79,11 +116,71 @@ func loadDestination(v6 bool) expr.Any {
 	return load
 }
 
-func destination(addr netip.Addr) []expr.Any {
+// loadPeer puts the remote address of packets of a direction in register 1.
+func loadPeer(direction fault.Direction, v6 bool) expr.Any {
+	load := &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4}
+	if v6 {
+		load.Offset, load.Len = 24, 16
+	}
+	if direction == fault.Ingress { // the source is right before the destination
+		load.Offset -= load.Len
+	}
+	return load
+}
+
+func peerAddress(direction fault.Direction, addr netip.Addr) []expr.Any {
 	return []expr.Any{
-		loadDestination(addr.Is6()),
+		loadPeer(direction, addr.Is6()),
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: addr.AsSlice()},
 	}
+}
+
+// peerPrefix matches a remote network.
+func peerPrefix(direction fault.Direction, prefix netip.Prefix) []expr.Any {
+	addr := prefix.Masked().Addr()
+	if prefix.IsSingleIP() {
+		return peerAddress(direction, addr)
+	}
+	length := uint32(addr.BitLen() / 8)
+	return []expr.Any{
+		loadPeer(direction, addr.Is6()),
+		&expr.Bitwise{
+			SourceRegister: 1, DestRegister: 1, Len: length,
+			Mask: net.CIDRMask(prefix.Bits(), addr.BitLen()), Xor: make([]byte, length),
+		},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: addr.AsSlice()},
+	}
+}
+
+// ports matches a range of ports of the protocol that was matched before.
+func ports(side uint32, r api.PortRange) []expr.Any {
+	first := binary.BigEndian.AppendUint16(nil, r.First)
+	if r.First == r.Last {
+		return []expr.Any{transport(side, 2), &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: first}}
+	}
+	return []expr.Any{
+		transport(side, 2),
+		&expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: first},
+		&expr.Cmp{Op: expr.CmpOpLte, Register: 1, Data: binary.BigEndian.AppendUint16(nil, r.Last)},
+	}
+}
+
+// term matches what a term of a fault does.
+func term(direction fault.Direction, t fault.Term) []expr.Any {
+	var words []expr.Any
+	if t.Peer.IsValid() {
+		words = append(words, peerPrefix(direction, t.Peer)...)
+	}
+	if t.Protocol != 0 {
+		words = append(words, protocol(t.Protocol)...)
+	}
+	if t.Remote != (api.PortRange{}) {
+		words = append(words, ports(remotePort(direction), t.Remote)...)
+	}
+	if t.Local != (api.PortRange{}) {
+		words = append(words, ports(localPort(direction), t.Local)...)
+	}
+	return words
 }
 
 func mark(value uint32) []expr.Any {
@@ -113,6 +210,11 @@ func counter() []expr.Any {
 // pass ends the chain; the packet goes on.
 func pass() []expr.Any {
 	return []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}
+}
+
+// jump leaves the chain for another, for good.
+func jump(chain string) []expr.Any {
+	return []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}
 }
 
 // enqueue hands a packet to a queue. With bypass it passes if nobody reads the

@@ -13,14 +13,16 @@ import (
 // include/uapi/linux/netfilter/nfnetlink_queue.h.
 const (
 	typePacket       = unix.NFNL_SUBSYS_QUEUE << 8 // NFQNL_MSG_PACKET
+	typeVerdict      = typePacket + 1              // NFQNL_MSG_VERDICT
 	typeConfig       = typePacket + 2              // NFQNL_MSG_CONFIG
 	typeVerdictBatch = typePacket + 3              // NFQNL_MSG_VERDICT_BATCH
 )
 
 // Attributes. What they carry is big endian, unlike the headers around it.
 const (
-	attrPacketHeader  = 1 // NFQA_PACKET_HDR: u32 id, u16 ethertype, u8 hook
-	attrVerdictHeader = 2 // NFQA_VERDICT_HDR: u32 verdict, u32 id
+	attrPacketHeader  = 1  // NFQA_PACKET_HDR: u32 id, u16 ethertype, u8 hook
+	attrVerdictHeader = 2  // NFQA_VERDICT_HDR: u32 verdict, u32 id
+	attrLength        = 13 // NFQA_CAP_LEN: u32, where less than that was copied
 
 	attrConfigCommand = 1 // NFQA_CFG_CMD: u8 command, u8 unused, u16 family
 	attrConfigParams  = 2 // NFQA_CFG_PARAMS: u32 bytes to copy, u8 mode
@@ -34,8 +36,10 @@ const (
 	commandBind   = 1 << 24 // NFQNL_CFG_CMD_BIND
 	commandUnbind = 2 << 24 // NFQNL_CFG_CMD_UNBIND
 	copyMeta      = 1 << 24 // NFQNL_COPY_META
+	copyPacket    = 2 << 24 // NFQNL_COPY_PACKET
 	flagFailOpen  = 1       // NFQA_CFG_F_FAIL_OPEN
 	flagGSO       = 4       // NFQA_CFG_F_GSO
+	verdictDrop   = 0       // NF_DROP
 	verdictAccept = 1       // NF_ACCEPT
 )
 
@@ -69,17 +73,31 @@ func (m message) with(kind uint16, words ...uint32) message {
 	return m
 }
 
-// bindDelay asks for what goes through a queue: ids without content, large
-// segments whole, and letting pass what would be beyond maxLen packets. A
-// queue that is bound but has no copy mode yet frees what it is given, so one
-// message says it all.
-func bindDelay(queue uint16, maxLen uint32) message {
-	return newMessage(typeConfig, unix.NLM_F_ACK, queue).
-		with(attrConfigCommand, commandBind).
-		with(attrConfigParams, 0, copyMeta).
+// bind asks for what goes through a queue: ids without content, large segments
+// whole, and letting pass what would be beyond maxLen packets. With sizes, one
+// byte of each packet comes with its length, because lengths only come with
+// content. A queue that is bound but has no copy mode yet frees what it is
+// given, so one message says it all.
+func bind(queue uint16, maxLen uint32, sizes bool) message {
+	m := newMessage(typeConfig, unix.NLM_F_ACK, queue).with(attrConfigCommand, commandBind)
+	return m.with(attrConfigParams, copyParams(sizes)...).
 		with(attrConfigMaxLen, maxLen).
 		with(attrConfigMask, flagFailOpen|flagGSO).
 		with(attrConfigFlags, flagFailOpen|flagGSO)
+}
+
+// reconfigure changes what bind said about a queue.
+func reconfigure(queue uint16, maxLen uint32, sizes bool) message {
+	return newMessage(typeConfig, unix.NLM_F_ACK, queue).
+		with(attrConfigParams, copyParams(sizes)...).
+		with(attrConfigMaxLen, maxLen)
+}
+
+func copyParams(sizes bool) []uint32 {
+	if sizes {
+		return []uint32{1, copyPacket}
+	}
+	return []uint32{0, copyMeta}
 }
 
 // bindSink asks for a queue that frees what it is given, as one without a copy
@@ -98,21 +116,33 @@ func setMaxLen(queue uint16, maxLen uint32) message {
 	return newMessage(typeConfig, unix.NLM_F_ACK, queue).with(attrConfigMaxLen, maxLen)
 }
 
-// acceptUpTo releases the packets of a queue up to the one that setID names.
-func acceptUpTo(queue uint16) message {
-	return newMessage(typeVerdictBatch, 0, queue).with(attrVerdictHeader, verdictAccept, 0)
+// fill writes a verdict about one packet, or about all up to it, where the
+// message has room for just that.
+func (m message) fill(kind, queue uint16, verdict, id uint32) {
+	clear(m)
+	binary.NativeEndian.PutUint32(m, uint32(len(m)))
+	binary.NativeEndian.PutUint16(m[4:], kind)
+	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST)
+	binary.BigEndian.PutUint16(m[18:], queue) // nfgenmsg.res_id
+	binary.NativeEndian.PutUint16(m[headerLen:], verdictLen-headerLen)
+	binary.NativeEndian.PutUint16(m[headerLen+2:], attrVerdictHeader)
+	binary.BigEndian.PutUint32(m[headerLen+4:], verdict)
+	binary.BigEndian.PutUint32(m[headerLen+8:], id)
 }
 
-// setID completes what acceptUpTo returned.
-func (m message) setID(id uint32) {
-	binary.BigEndian.PutUint32(m[len(m)-4:], id)
+// packet is what the kernel tells of a packet that it queued.
+type packet struct {
+	queue uint16
+	id    uint32
+	// size is in bytes from the IP header on; 0 in a queue without sizes.
+	size uint32
 }
 
 // reply is one message from the kernel: a packet it queued, or the outcome of
 // a request, nil for success.
 type reply struct {
 	isPacket bool
-	id       uint32
+	packet   packet
 	outcome  error
 }
 
@@ -125,8 +155,9 @@ func parseReply(b []byte) (reply, error) {
 	}
 	switch binary.NativeEndian.Uint16(b[4:]) {
 	case typePacket:
-		id, err := packetID(b[headerLen:])
-		return reply{isPacket: true, id: id}, err
+		p, err := parsePacket(b[headerLen:])
+		p.queue = binary.BigEndian.Uint16(b[18:])
+		return reply{isPacket: true, packet: p}, err
 	case unix.NLMSG_ERROR:
 		if errno := -int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr:])); errno != 0 {
 			return reply{outcome: unix.Errno(errno)}, nil
@@ -137,18 +168,27 @@ func parseReply(b []byte) (reply, error) {
 	}
 }
 
-// packetID finds the packet header among attributes.
-func packetID(attrs []byte) (uint32, error) {
+// parsePacket finds the packet header and the length among attributes. The
+// header is the first of them; the length comes late if at all.
+func parsePacket(attrs []byte) (p packet, err error) {
+	found := false
 	for len(attrs) >= unix.SizeofNlAttr {
 		size, kind := int(binary.NativeEndian.Uint16(attrs)), binary.NativeEndian.Uint16(attrs[2:])
 		if size < unix.SizeofNlAttr || size > len(attrs) {
 			break
 		}
-		if kind == attrPacketHeader && size >= unix.SizeofNlAttr+packetHeaderLen {
-			return binary.BigEndian.Uint32(attrs[unix.SizeofNlAttr:]), nil
+		value := attrs[unix.SizeofNlAttr:size]
+		switch {
+		case kind == attrPacketHeader && len(value) >= packetHeaderLen:
+			p.id, found = binary.BigEndian.Uint32(value), true
+		case kind == attrLength && len(value) >= 4:
+			p.size = binary.BigEndian.Uint32(value)
 		}
 		aligned := (size + unix.NLA_ALIGNTO - 1) &^ (unix.NLA_ALIGNTO - 1)
 		attrs = attrs[min(aligned, len(attrs)):]
 	}
-	return 0, errMalformed
+	if !found {
+		return packet{}, errMalformed
+	}
+	return p, nil
 }

@@ -22,8 +22,8 @@ func TestRequests(t *testing.T) {
 		flags   netlink.HeaderFlags
 		want    attrs
 	}{
-		"bind the delay queue": {
-			bindDelay(0x0102, 0x10000), 0x302, netlink.Request | netlink.Acknowledge,
+		"bind a queue": {
+			bind(0x0102, 0x10000, false), 0x302, netlink.Request | netlink.Acknowledge,
 			attrs{
 				1: {1, 0, 0, 0},             // bind
 				2: {0, 0, 0, 0, 1, 0, 0, 0}, // metadata only
@@ -31,6 +31,20 @@ func TestRequests(t *testing.T) {
 				4: {0, 0, 0, 5},             // change fail-open and GSO
 				5: {0, 0, 0, 5},             // to on
 			},
+		},
+		"bind a queue with sizes": {
+			bind(0x0102, 0x10000, true), 0x302, netlink.Request | netlink.Acknowledge,
+			attrs{
+				1: {1, 0, 0, 0},
+				2: {0, 0, 0, 1, 2, 0, 0, 0}, // one byte of each packet
+				3: {0, 1, 0, 0},
+				4: {0, 0, 0, 5},
+				5: {0, 0, 0, 5},
+			},
+		},
+		"change a queue": {
+			reconfigure(0x0102, 7, false), 0x302, netlink.Request | netlink.Acknowledge,
+			attrs{2: {0, 0, 0, 0, 1, 0, 0, 0}, 3: {0, 0, 0, 7}},
 		},
 		"bind the sink": {
 			bindSink(0x0102), 0x302, netlink.Request | netlink.Acknowledge,
@@ -45,8 +59,16 @@ func TestRequests(t *testing.T) {
 			attrs{3: {0, 0, 0, 7}},
 		},
 		"accept up to an id": {
-			func() message { m := acceptUpTo(0x0102); m.setID(1); m.setID(0x0a0b0c0d); return m }(), 0x303, netlink.Request,
+			verdictMessage(typeVerdictBatch, verdictAccept), 0x303, netlink.Request,
 			attrs{2: {0, 0, 0, 1, 0x0a, 0x0b, 0x0c, 0x0d}},
+		},
+		"accept one": {
+			verdictMessage(typeVerdict, verdictAccept), 0x301, netlink.Request,
+			attrs{2: {0, 0, 0, 1, 0x0a, 0x0b, 0x0c, 0x0d}},
+		},
+		"drop one": {
+			verdictMessage(typeVerdict, verdictDrop), 0x301, netlink.Request,
+			attrs{2: {0, 0, 0, 0, 0x0a, 0x0b, 0x0c, 0x0d}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,6 +98,13 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// verdictMessage is a verdict on packet 0x0a0b0c0d of queue 0x0102.
+func verdictMessage(kind uint16, verdict uint32) message {
+	m := make(message, verdictLen)
+	m.fill(kind, 0x0102, verdict, 0x0a0b0c0d)
+	return m
+}
+
 // packetMessage is what the kernel sends for a packet with an id.
 func packetMessage(t testing.TB, id uint32, before ...netlink.Attribute) []byte {
 	t.Helper()
@@ -84,7 +113,7 @@ func packetMessage(t testing.TB, id uint32, before ...netlink.Attribute) []byte 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return kernelMessage(t, typePacket, append([]byte{unix.AF_INET, 0, 0, 1}, data...))
+	return kernelMessage(t, typePacket, append([]byte{unix.AF_INET, 0, 0x01, 0x02}, data...))
 }
 
 func outcomeMessage(t testing.TB, errno unix.Errno) []byte {
@@ -105,20 +134,21 @@ func kernelMessage(t testing.TB, kind netlink.HeaderType, data []byte) []byte {
 }
 
 func TestParseReply(t *testing.T) {
-	packet := packetMessage(t, 0xfffffffe)
+	whole := packetMessage(t, 0xfffffffe)
 	for name, c := range map[string]struct {
 		message []byte
 		want    reply
 		wantErr error
 	}{
-		"a packet":                    {message: packet, want: reply{isPacket: true, id: 0xfffffffe}},
-		"a packet with more before":   {message: packetMessage(t, 7, netlink.Attribute{Type: 3, Data: []byte{1}}), want: reply{isPacket: true, id: 7}},
-		"a packet that was cut off":   {message: packet[:headerLen+unix.SizeofNlAttr], wantErr: errMalformed},
+		"a packet":                    {message: whole, want: reply{isPacket: true, packet: packet{queue: 0x0102, id: 0xfffffffe}}},
+		"a packet with more before":   {message: packetMessage(t, 7, netlink.Attribute{Type: 3, Data: []byte{1}}), want: reply{isPacket: true, packet: packet{queue: 0x0102, id: 7}}},
+		"a packet with its size":      {message: packetMessage(t, 7, netlink.Attribute{Type: 13, Data: []byte{0, 0, 5, 220}}), want: reply{isPacket: true, packet: packet{queue: 0x0102, id: 7, size: 1500}}},
+		"a packet that was cut off":   {message: whole[:headerLen+unix.SizeofNlAttr], wantErr: errMalformed},
 		"a packet without its header": {message: kernelMessage(t, typePacket, make([]byte, 4)), wantErr: errMalformed},
 		"success":                     {message: outcomeMessage(t, 0), want: reply{}},
 		"failure":                     {message: outcomeMessage(t, unix.EPERM), want: reply{outcome: unix.EPERM}},
 		"something else":              {message: kernelMessage(t, 0x0a01, make([]byte, 4)), wantErr: errMalformed},
-		"half a header":               {message: packet[:8], wantErr: errMalformed},
+		"half a header":               {message: whole[:8], wantErr: errMalformed},
 		"nothing":                     {wantErr: errMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,8 +30,8 @@ func Probe() error {
 	}
 	s, err := openSocket()
 	if err == nil {
-		q := &queue{kernel: s, ring: newRing(1)}
-		err = errors.Join(q.request(bindDelay(probeQueue, 0)), s.close())
+		q := newScheduler(s)
+		err = errors.Join(q.request(bind(probeQueue, 0, false)), s.close())
 	}
 	if err != nil {
 		return missing("packet queues", "nfnetlink_queue", err)

@@ -4,16 +4,17 @@ package nfqueue
 
 import "time"
 
-// run is packets that were read together and leave together. Their ids follow
-// each other and end with last.
+// run is packets that came with one deadline and leave together. Their ids
+// follow each other and end with last.
 type run struct {
 	due   time.Duration
 	last  uint32
 	count uint32
 }
 
-// ring holds what waits, in the order in which it came and will leave. Its
-// memory is fixed. Deadlines are points on the caller's clock.
+// ring holds packets that leave in the order in which they came. Its memory
+// grows with what waits and is given back when nothing does. Deadlines are
+// points on the caller's clock.
 type ring struct {
 	runs    []run // a circle of length runs, from first on
 	first   int
@@ -22,33 +23,36 @@ type ring struct {
 	latest  time.Duration // no deadline is later
 }
 
-// newRing returns a ring for limit packets. It takes more than that, but is
-// full then.
-func newRing(limit int) *ring {
-	return &ring{runs: make([]run, limit)}
-}
+// smallRing is how many runs a ring begins with.
+const smallRing = 64
 
-// push adds count packets, of which the newest has the id last. A deadline
-// before that of the packets ahead is put off until theirs: a smaller delay
-// never lets a packet overtake.
-func (r *ring) push(last, count uint32, due time.Duration) {
+// push adds a packet, whose id is one more than that of the packet before it.
+// A deadline before that of the packets ahead is put off until theirs: no
+// packet overtakes.
+func (r *ring) push(id uint32, due time.Duration) {
 	r.latest = max(r.latest, due)
-	r.packets += count
-	if r.length < len(r.runs) {
-		r.length++
-	} else {
-		count += r.newest().count // no room for a run of their own: leave together
+	r.packets++
+	if r.length > 0 {
+		if newest := r.at(r.length - 1); newest.due == r.latest && newest.last+1 == id {
+			newest.last, newest.count = id, newest.count+1
+			return
+		}
 	}
-	*r.newest() = run{due: r.latest, last: last, count: count}
+	if r.length == len(r.runs) {
+		r.resize(max(2*len(r.runs), smallRing))
+	}
+	r.length++
+	*r.at(r.length - 1) = run{due: r.latest, last: id, count: 1}
 }
 
-func (r *ring) newest() *run {
-	return &r.runs[(r.first+r.length-1)%len(r.runs)]
-}
+func (r *ring) at(i int) *run { return &r.runs[(r.first+i)%len(r.runs)] }
 
-// full reports whether too many packets wait.
-func (r *ring) full() bool {
-	return r.packets > uint32(len(r.runs))
+func (r *ring) resize(size int) {
+	runs := make([]run, size)
+	for i := range r.length {
+		runs[i] = *r.at(i)
+	}
+	r.runs, r.first = runs, 0
 }
 
 // next returns the oldest run, the one that is due first.
@@ -63,10 +67,19 @@ func (r *ring) next() (run, bool) {
 func (r *ring) pop() {
 	r.packets -= r.runs[r.first].count
 	r.first = (r.first + 1) % len(r.runs)
-	r.length--
+	if r.length--; r.length == 0 && len(r.runs) > smallRing {
+		r.runs, r.first = nil, 0
+	}
+}
+
+// clamp makes every packet leave by a point in time.
+func (r *ring) clamp(due time.Duration) {
+	r.latest = min(r.latest, due)
+	for i := range r.length {
+		one := r.at(i)
+		one.due = min(one.due, due)
+	}
 }
 
 // clear forgets everything, with the order that was to be kept.
-func (r *ring) clear() {
-	r.first, r.length, r.packets, r.latest = 0, 0, 0, 0
-}
+func (r *ring) clear() { *r = ring{} }

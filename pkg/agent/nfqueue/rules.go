@@ -3,11 +3,12 @@
 package nfqueue
 
 import (
-	"fmt"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/nftables/expr"
 
@@ -17,7 +18,7 @@ import (
 // owner starts the comment of every rule of ours.
 const owner = "tidelay "
 
-// copyMark tells the copy that is to be delayed from its original: "tidl".
+// copyMark tells the copy that is to be held from its original: "tidl".
 const copyMark = 0x7469646c
 
 // rule is one nftables rule. Its comment, which the kernel holds with owner in
@@ -27,29 +28,25 @@ type rule struct {
 	exprs   []expr.Any
 }
 
-// policy is what the rules say beside the fault itself.
+// policy is what the rules say beside the faults themselves.
 type policy struct {
-	device  string
+	devices []string
 	exempt  fault.Exemption
 	enqueue enqueue
 }
 
-// rules returns the chain that puts a fault in force for IPv4 or IPv6. In nft's
-// words, for device eth0 and a probe of port 20180 from node 10.0.0.1:
+// base returns the rules that every packet of a direction meets: first what is
+// exempt, then the faults, the most precise first. In nft's words, for egress
+// by eth0, a probe of port 20180 from node 10.0.0.1, and one fault:
 //
 //	oifname != "eth0" return
 //	icmpv6 type 133-137 return
 //	tcp sport 2332 return
 //	tcp dport 2332 return
 //	ip daddr 10.0.0.1 tcp sport 20180 return
-//	meta mark 0x7469646c meta mark set 0 counter queue num 2332
-//	meta mark 0 tcp flags ! syn meta mark set 0x7469646c dup to ip daddr device oif meta mark set 0 queue num 2333 bypass
-//	counter queue num 2332 bypass
-//
-// Without the two rules before the last, TCP would crawl; see the package
-// comment.
-func (p policy) rules(v6 bool, f fault.Fault) []rule {
-	rules := []rule{{"other devices", join(notDevice(p.device), pass())}}
+//	ip daddr 10.0.7.0/24 tcp dport 2379 goto egress-0
+func (p policy) base(direction fault.Direction, v6 bool, faults []fault.Fault, places slots) []rule {
+	rules := []rule{{"other devices", join(notDevices(direction, p.devices), pass())}}
 	if v6 {
 		rules = append(rules, rule{"neighbour discovery", join(neighbourDiscovery(), pass())})
 	}
@@ -57,22 +54,54 @@ func (p policy) rules(v6 bool, f fault.Fault) []rule {
 		rule{"control port", join(tcpPort(sourcePort, p.exempt.ControlPort), pass())},
 		rule{"control port", join(tcpPort(destinationPort, p.exempt.ControlPort), pass())},
 	)
+	local := localPort(direction)
 	for _, node := range p.exempt.NodeAddrs {
 		node = node.Unmap().WithZone("")
 		if node.Is6() != v6 {
 			continue
 		}
 		for _, probed := range p.exempt.ProbePorts {
-			rules = append(rules, rule{"kubelet probes", join(destination(node), tcpPort(sourcePort, probed), pass())})
+			rules = append(rules, rule{"kubelet probes", join(peerAddress(direction, node), tcpPort(local, probed), pass())})
 		}
 	}
-	rules = append(rules,
-		rule{"hold the copy", join(mark(copyMark), setMark(0), counter(), p.enqueue(delayQueue, false))},
-		rule{"copy, swallow the original", join(mark(0), tcpNotSYN(),
-			setMark(copyMark), duplicate(v6), setMark(0), p.enqueue(sinkQueue, true))},
-		rule{formatFault(f), join(counter(), p.enqueue(delayQueue, true))},
-	)
+	for _, device := range p.devices {
+		for _, r := range fault.Rules(faults, direction, device) {
+			if r.V6 != v6 {
+				continue
+			}
+			match := term(direction, r.Term)
+			if len(p.devices) > 1 {
+				match = join(onDevice(direction, device), match)
+			}
+			rules = append(rules, rule{"fault " + r.Fault, join(match, jump(places[direction][r.Fault].chain()))})
+		}
+	}
 	return rules
+}
+
+// hold returns the chain of one fault. In nft's words, for egress:
+//
+//	meta mark 0x7469646c meta mark set 0 counter queue num 2340
+//	meta mark 0 tcp flags ! syn meta mark set 0x7469646c dup to ip daddr device oif meta mark set 0 queue num 2333 bypass
+//	counter queue num 2340 bypass
+//
+// Without the first two, TCP would crawl; see the package comment. What
+// arrives belongs to no socket yet and needs only the last. A partition
+// swallows: its sender is told that all went well.
+func (p policy) hold(at slot, v6 bool, f fault.Fault) []rule {
+	if f.Impairment.Partition {
+		return []rule{{formatFault(f), join(counter(), p.enqueue(sinkQueue, true))}}
+	}
+	last := rule{formatFault(f), join(counter(), p.enqueue(at.queue(), true))}
+	if at.direction == fault.Ingress {
+		return []rule{last}
+	}
+	return []rule{
+		{"hold the copy", join(mark(copyMark), setMark(0), counter(), p.enqueue(at.queue(), false))},
+		{"copy, swallow the original", join(mark(0), tcpNotSYN(),
+			setMark(copyMark), duplicate(v6), setMark(0), p.enqueue(sinkQueue, true))},
+		last,
+	}
 }
 
 // equalRules reports whether the kernel's rules are the ones that were asked
@@ -96,32 +125,48 @@ func (r rule) readable() []expr.Any {
 }
 
 // formatFault is the comment of the rule that stands for a fault, less owner.
+// A plain latency can be read back from it; of any other it has the name and a
+// digest, so that the kernel can tell whether it holds the one that is asked
+// for.
 func formatFault(f fault.Fault) string {
-	return fmt.Sprintf("%s delay=%s", f.Name, f.Delay)
+	if isPlain(f) {
+		return f.Name + " delay=" + fault.FormatDelay(f.Impairment.Delay)
+	}
+	wire := f.Wire()
+	wire.ExpiresAt = ""              // its life is no part of what it does
+	content, _ := json.Marshal(wire) // no float of a fault is infinite
+	sum := sha256.Sum256(content)
+	return f.Name + " #" + hex.EncodeToString(sum[:8])
 }
 
-// parseFault is the inverse of formatFault.
-func parseFault(comment string) (fault.Fault, error) {
-	name, delay, ok := strings.Cut(comment, " delay=")
+// plain is the latency fault of a delay.
+func plain(f fault.Fault) fault.Fault {
+	return fault.Fault{
+		Name:       fault.Latency,
+		Match:      fault.Match{Direction: fault.Egress},
+		Impairment: fault.Impairment{Delay: f.Impairment.Delay},
+	}
+}
+
+func isPlain(f fault.Fault) bool { return f.SameEffect(plain(f)) }
+
+// parseFault returns the name of the fault that a comment stands for, and the
+// fault itself if it is a plain latency.
+func parseFault(comment string) (name string, latency *fault.Fault, ok bool) {
+	name, rest, ok := strings.Cut(comment, " ")
 	if !ok {
-		return fault.Fault{}, fmt.Errorf("parse rule comment %q: no delay", comment)
+		return "", nil, false
 	}
-	d, err := time.ParseDuration(delay)
+	delay, found := strings.CutPrefix(rest, "delay=")
+	if !found {
+		return name, nil, strings.HasPrefix(rest, "#")
+	}
+	d, err := fault.ParseDelay(delay)
 	if err != nil {
-		return fault.Fault{}, fmt.Errorf("parse rule comment %q: %w", comment, err)
+		return "", nil, false
 	}
-	return fault.Fault{Name: name, Delay: d}, nil
-}
-
-// maxName keeps a comment well below what nft reads, 128 bytes.
-const maxName = 64
-
-// keepable checks that a fault's name fits in a comment.
-func keepable(f fault.Fault) error {
-	if kept, err := parseFault(formatFault(f)); err != nil || kept != f || len(f.Name) > maxName {
-		return fmt.Errorf("fault name %q: want at most %d bytes, without \" delay=\"", f.Name, maxName)
-	}
-	return nil
+	f := plain(fault.Fault{Impairment: fault.Impairment{Delay: d}})
+	return name, &f, name == fault.Latency
 }
 
 // commentType is NFTNL_UDATA_RULE_COMMENT. User data is a list of a type, a

@@ -14,12 +14,13 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 
+	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/fault"
 )
 
-func testPolicy() policy {
+func testPolicy(devices ...string) policy {
 	return policy{
-		device:  "eth0",
+		devices: devices,
 		enqueue: nativeQueue,
 		exempt: fault.Exemption{
 			ControlPort: 2332,
@@ -31,6 +32,16 @@ func testPolicy() policy {
 	}
 }
 
+// parsed reads faults as a user writes them.
+func parsed(t *testing.T, wire ...api.Fault) []fault.Fault {
+	t.Helper()
+	faults, err := fault.ParseSet(wire, fault.Limits{Now: time.Now(), Devices: []string{"eth0", "eth1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return faults
+}
+
 func comments(rules []rule) []string {
 	var all []string
 	for _, r := range rules {
@@ -39,24 +50,34 @@ func comments(rules []rule) []string {
 	return all
 }
 
-func TestRules(t *testing.T) {
-	latency := fault.Fault{Name: "latency", Delay: 1500 * time.Microsecond}
-	last := []string{"hold the copy", "copy, swallow the original", "latency delay=1.5ms"}
-	probe := "kubelet probes"
+func TestBaseRules(t *testing.T) {
+	faults := parsed(t,
+		api.Fault{Name: "host", Peers: []string{"10.1.0.5", "fd00::5"}, Delay: "1ms"},
+		api.Fault{Name: "latency", Delay: "2ms"},
+		api.Fault{Name: "net", Direction: "both", Peers: []string{"10.1.0.0/16"}, Delay: "3ms"},
+	)
+	places := make(slots).assign(faults)
+	const probe = "kubelet probes"
 	for name, c := range map[string]struct {
-		v6   bool
-		want []string
+		direction fault.Direction
+		v6        bool
+		want      []string
 	}{
-		"IPv4 has two nodes with two ports each": {
-			want: append([]string{"other devices", "control port", "control port", probe, probe, probe, probe}, last...),
+		"IPv4 egress has two nodes with two ports each, and the most precise fault first": {
+			fault.Egress, false,
+			[]string{"other devices", "control port", "control port", probe, probe, probe, probe, "fault host", "fault net", "fault latency"},
 		},
-		"IPv6 has one node, and neighbour discovery": {
-			v6:   true,
-			want: append([]string{"other devices", "neighbour discovery", "control port", "control port", probe, probe}, last...),
+		"IPv6 egress has one node, and neighbour discovery": {
+			fault.Egress, true,
+			[]string{"other devices", "neighbour discovery", "control port", "control port", probe, probe, "fault host", "fault latency"},
+		},
+		"IPv4 ingress has what is for it": {
+			fault.Ingress, false,
+			[]string{"other devices", "control port", "control port", probe, probe, probe, probe, "fault net"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rules := testPolicy().rules(c.v6, latency)
+			rules := testPolicy("eth0").base(c.direction, c.v6, faults, places)
 			if diff := cmp.Diff(c.want, comments(rules)); diff != "" {
 				t.Errorf("rules (-want +got)\n%s", diff)
 			}
@@ -70,135 +91,129 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// With several devices a rule is for one of them; a fault of one is not on the
+// other.
+func TestDevices(t *testing.T) {
+	faults := parsed(t, api.Fault{Name: "all", Delay: "1ms"}, api.Fault{Name: "one", Device: "eth1", Protocol: "tcp", Delay: "2ms"})
+	got := comments(testPolicy("eth0", "eth1").base(fault.Egress, false, faults, make(slots).assign(faults)))
+	want := []string{"fault all", "fault one", "fault all"}
+	if len(got) < 3 || !slices.Equal(got[len(got)-3:], want) {
+		t.Errorf("rules %v, want them to end with %v", got, want)
+	}
+}
+
+// What a term compares, as the bytes that are read of a packet.
+func TestTermsLookAtTheRightBytes(t *testing.T) {
+	f := parsed(t, api.Fault{
+		Name: "f", Direction: "both", Peers: []string{"10.1.0.0/16"}, Protocol: "tcp", Delay: "1ms",
+		Ports: &api.Ports{Local: []api.PortRange{{First: 4000, Last: 4000}}, Remote: []api.PortRange{{First: 20160, Last: 20180}}},
+	})
+	for direction, want := range map[fault.Direction][]uint32{
+		fault.Egress:  {16, 2, 0}, // destination address, destination port, source port
+		fault.Ingress: {12, 0, 2}, // the other way round
+	} {
+		var offsets []uint32
+		for _, e := range term(direction, fault.Rules(f, direction, "eth0")[0].Term) {
+			if load, ok := e.(*expr.Payload); ok {
+				offsets = append(offsets, load.Offset)
+			}
+		}
+		if !slices.Equal(offsets, want) {
+			t.Errorf("%s reads offsets %v, want %v", direction, offsets, want)
+		}
+	}
+	v6 := parsed(t, api.Fault{Name: "f", Peers: []string{"fd00::/64"}, Delay: "1ms"})
+	mask := term(fault.Egress, fault.Rules(v6, fault.Egress, "eth0")[0].Term)[1].(*expr.Bitwise).Mask
+	if want := append(slices.Repeat([]byte{0xff}, 8), make([]byte, 8)...); !slices.Equal(mask, want) {
+		t.Errorf("mask of fd00::/64: %x", mask)
+	}
+}
+
 // Whoever is to pass when no agent reads the queues must have bypass, and only
 // the copies must not.
 func TestRulesFailOpen(t *testing.T) {
-	rules := testPolicy().rules(false, fault.Fault{Name: "latency", Delay: time.Second})
-	var queues []expr.Queue
-	for _, r := range rules {
-		if q, ok := r.exprs[len(r.exprs)-1].(*expr.Queue); ok {
-			queues = append(queues, *q)
+	delay := parsed(t, api.Fault{Name: "f", Direction: "both", Delay: "1s"})[0]
+	cut := parsed(t, api.Fault{Name: "f", Direction: "both", Partition: true})[0]
+	egress, ingress := slot{fault.Egress, 3}, slot{fault.Ingress, 3}
+	queue := func(number uint16, bypass bool) expr.Queue {
+		q := expr.Queue{Num: number, Total: 1}
+		if bypass {
+			q.Flag = expr.QueueFlagBypass
 		}
+		return q
 	}
-	want := []expr.Queue{
-		{Num: 2332, Total: 1},
-		{Num: 2333, Total: 1, Flag: expr.QueueFlagBypass},
-		{Num: 2332, Total: 1, Flag: expr.QueueFlagBypass},
-	}
-	if diff := cmp.Diff(want, queues); diff != "" {
-		t.Errorf("queues (-want +got)\n%s", diff)
-	}
-}
-
-func TestEqualRules(t *testing.T) {
-	latency := fault.Fault{Name: "latency", Delay: time.Second}
-	asked := func() []rule { return testPolicy().rules(false, latency) }
-	otherExemption := testPolicy()
-	otherExemption.exempt.ProbePorts = []uint16{20180, 4000}
 	for name, c := range map[string]struct {
-		held []rule
-		want bool
+		at   slot
+		f    fault.Fault
+		want []expr.Queue
 	}{
-		"the same": {asked(), true},
-		"the same as it is read back": {func() []rule {
-			rules := asked()
-			for i, r := range rules {
-				rules[i].exprs = slices.DeleteFunc(r.exprs, func(e expr.Any) bool { _, dup := e.(*expr.Dup); return dup })
-				for j, e := range rules[i].exprs {
-					if _, ok := e.(*expr.Counter); ok {
-						rules[i].exprs[j] = &expr.Counter{Packets: 7, Bytes: 700}
-					}
-				}
-			}
-			return rules
-		}(), true},
-		"another delay":     {testPolicy().rules(false, fault.Fault{Name: "latency", Delay: time.Minute}), false},
-		"another exemption": {otherExemption.rules(false, latency), false},
-		"another family":    {testPolicy().rules(true, latency), false},
-		"a rule less":       {asked()[1:], false},
-		"another order": {func() []rule {
-			rules := asked()
-			slices.Reverse(rules)
-			return rules
-		}(), false},
-		"nothing": {nil, false},
+		"egress":            {egress, delay, []expr.Queue{queue(2343, false), queue(2333, true), queue(2343, true)}},
+		"ingress":           {ingress, delay, []expr.Queue{queue(2363, true)}},
+		"egress partition":  {egress, cut, []expr.Queue{queue(2333, true)}},
+		"ingress partition": {ingress, cut, []expr.Queue{queue(2333, true)}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			if got := equalRules(c.held, asked()); got != c.want {
-				t.Errorf("equal is %v", got)
+		var got []expr.Queue
+		for _, r := range testPolicy("eth0").hold(c.at, false, c.f) {
+			if q, ok := r.exprs[len(r.exprs)-1].(*expr.Queue); ok {
+				got = append(got, *q)
 			}
-		})
-	}
-}
-
-func TestParseComment(t *testing.T) {
-	for name, c := range map[string]struct {
-		data   []byte
-		want   string
-		wantOK bool
-	}{
-		"ours":              {[]byte("\x00\x0btidelay hi\x00"), "hi", true},
-		"somebody else's":   {[]byte("\x00\x0bkubernetes\x00"), "kubernetes", false},
-		"none":              {nil, "", false},
-		"cut off":           {[]byte("\x00\x20tidelay hi\x00"), "", false},
-		"not a comment":     {[]byte("\x01\x0btidelay hi\x00"), "", false},
-		"more than comment": {[]byte("\x00\x0btidelay hi\x00\x01\x01\x01"), "", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got, ok := parseComment(c.data); ok != c.wantOK || ok && got != c.want {
-				t.Errorf("got %q, %v", got, ok)
-			}
-		})
-	}
-}
-
-func TestParseFault(t *testing.T) {
-	for _, f := range []fault.Fault{
-		{Name: "latency", Delay: time.Microsecond},
-		{Name: "latency", Delay: 20 * time.Millisecond},
-		{Name: "far away", Delay: 10 * time.Minute},
-	} {
-		if got, err := parseFault(formatFault(f)); err != nil || got != f {
-			t.Errorf("%v is read back as %v, %v", f, got, err)
 		}
-	}
-	for _, comment := range []string{"", "latency", "latency delay=", "latency delay=soon", "hold the copy"} {
-		if f, err := parseFault(comment); err == nil {
-			t.Errorf("%q is read as %v", comment, f)
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", name, diff)
 		}
 	}
 }
 
-func TestKeepable(t *testing.T) {
-	for name, want := range map[string]bool{
-		"latency":               true,
-		strings.Repeat("x", 64): true,
-		strings.Repeat("x", 65): false,
-		"slow delay=5ms":        false,
-	} {
-		if err := keepable(fault.Fault{Name: name, Delay: time.Second}); (err == nil) != want {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
-}
-
-// struct xt_NFQ_info_v3 { u16 queuenum, queues_total, flags; }, aligned to 8.
 func TestCompatQueue(t *testing.T) {
-	for bypass, want := range map[bool][]uint16{true: {2333, 1, 1, 0}, false: {2333, 1, 0, 0}} {
-		target, ok := compatQueue(2333, bypass)[0].(*expr.Target)
-		if !ok || target.Name != "NFQUEUE" || target.Rev != 3 {
-			t.Fatalf("target %+v", target)
+	target, ok := compatQueue(0x0102, true)[0].(*expr.Target)
+	if !ok || target.Name != "NFQUEUE" || target.Rev != 3 {
+		t.Fatalf("target %+v", target)
+	}
+	info := []byte(*target.Info.(*xt.Unknown))
+	want := binary.NativeEndian.AppendUint16(nil, 0x0102)
+	want = binary.NativeEndian.AppendUint16(want, 1)
+	want = append(binary.NativeEndian.AppendUint16(want, 1), 0, 0)
+	if !slices.Equal(info, want) {
+		t.Errorf("info %v, want %v", info, want)
+	}
+}
+
+// The comment of a plain latency is the fault; of any other it tells whether
+// the kernel holds the one that is asked for.
+func TestComments(t *testing.T) {
+	plain := parsed(t, api.Fault{Name: "latency", Delay: "1.5ms"})[0]
+	if name, f, ok := parseFault(formatFault(plain)); !ok || name != "latency" || f == nil || !f.SameEffect(plain) {
+		t.Errorf("%q is read back as %q %+v %t", formatFault(plain), name, f, ok)
+	}
+	seen := make(map[string]bool)
+	for _, w := range []api.Fault{
+		{Name: "latency", Delay: "1ms", Direction: "both"},
+		{Name: "latency", Delay: "1ms", Peers: []string{"10.0.0.1"}},
+		{Name: "latency", Delay: "2ms", Peers: []string{"10.0.0.1"}},
+		{Name: strings.Repeat("a", 63), Loss: &api.Loss{Percent: 1}},
+	} {
+		f := parsed(t, w)[0]
+		comment := formatFault(f)
+		if name, latency, ok := parseFault(comment); !ok || name != w.Name || latency != nil || seen[comment] || len(owner+comment) > 127 {
+			t.Errorf("%q is read back as %q %+v %t", comment, name, latency, ok)
 		}
-		info, ok := target.Info.(*xt.Unknown)
-		if !ok {
-			t.Fatalf("info %T", target.Info)
+		seen[comment] = true
+		f.ExpiresAt = time.Now()
+		if formatFault(f) != comment {
+			t.Errorf("%q depends on how long the fault lasts", comment)
 		}
-		var got []uint16
-		for pair := range slices.Chunk(*info, 2) {
-			got = append(got, binary.NativeEndian.Uint16(pair))
+	}
+	for _, bad := range []string{"", "latency", "latency delay=", "latency delay=-1ms", "other delay=1ms", "latency delay=1ms loss 5%"} {
+		if _, _, ok := parseFault(bad); ok {
+			t.Errorf("%q is taken for a fault", bad)
 		}
-		if !slices.Equal(got, want) {
-			t.Errorf("info %v, want %v", got, want)
+	}
+}
+
+func TestOnlyOurCommentsAreOurs(t *testing.T) {
+	for _, data := range [][]byte{nil, {0}, {0, 1, 0}, {1, 9, 't'}, append([]byte{0, 7}, "theirs\x00"...), append([]byte{0, 99}, "tidelay x\x00"...)} {
+		if comment, ok := parseComment(data); ok {
+			t.Errorf("%q is taken for %q", data, comment)
 		}
 	}
 }

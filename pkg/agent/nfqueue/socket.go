@@ -56,8 +56,14 @@ func openSocket() (*socket, error) {
 }
 
 func (s *socket) prepare() error {
-	if err := unix.SetsockoptInt(s.file, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer); err != nil {
-		return os.NewSyscallError("SO_RCVBUFFORCE", err)
+	// A buffer beyond net.core.rmem_max takes NET_ADMIN in the initial user
+	// namespace; without it the system's largest has to do.
+	err := unix.SetsockoptInt(s.file, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
+	if errors.Is(err, unix.EPERM) {
+		err = unix.SetsockoptInt(s.file, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+	}
+	if err != nil {
+		return os.NewSyscallError("SO_RCVBUF", err)
 	}
 	// Lost messages show in the ids. The error would tell less, and it makes
 	// the kernel stop sending until all is read.
@@ -79,19 +85,17 @@ func (s *socket) send(m message) error {
 	return os.NewSyscallError("write netlink", err)
 }
 
-// batch is what one receive found.
+// batch is what one receive found, beside packets.
 type batch struct {
 	messages int
-	// packets were queued, the last of them under the id last.
-	packets, last uint32
 	// answers to requests came, and err is why some failed.
 	answers int
 	err     error
 }
 
-// receive reads up to batchSize messages. It never blocks: with nothing to
-// read the batch is empty.
-func (s *socket) receive() (batch, error) {
+// receive reads up to batchSize messages and hands every packet to take. It
+// never blocks: with nothing to read the batch is empty.
+func (s *socket) receive(take func(packet)) (batch, error) {
 	n, err := s.recvmmsg()
 	if err != nil {
 		return batch{}, err
@@ -103,8 +107,7 @@ func (s *socket) receive() (batch, error) {
 		case err != nil:
 			return b, err
 		case r.isPacket:
-			b.packets++
-			b.last = r.id
+			take(r.packet)
 		case errors.Is(r.outcome, unix.ENOENT):
 			// A verdict found nothing to release: the kernel drops what it
 			// holds when a device goes down or a hook is removed.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/nftables"
@@ -15,13 +16,22 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/fault"
 )
 
-// Where our rules are. The chain comes after source NAT (priority 100): it
-// sees the addresses that are on the wire.
+// Where our rules are. The chains come after source NAT (priority 100): they
+// see the addresses that are on the wire.
 const (
 	tableName     = "tidelay"
-	chainName     = "postrouting"
+	egressChain   = "postrouting"
+	ingressChain  = "input"
 	chainPriority = nftables.ChainPriority(110)
 )
+
+// baseChain is the chain that all packets of a direction meet.
+func baseChain(direction fault.Direction) string {
+	if direction == fault.Ingress {
+		return ingressChain
+	}
+	return egressChain
+}
 
 // family is IPv4 or IPv6. Each has its own table, because the inet family has
 // no dup statement.
@@ -32,25 +42,32 @@ const (
 	ipv6 = nftables.TableFamilyIPv6
 )
 
-// tables is what our tables hold, with an empty chain for one that has been
-// emptied; a family without a table is absent.
-type tables map[family][]rule
+// table is the chains of one family, by name.
+type table map[string][]rule
 
-// fault returns the fault that the tables put in force, zero if none.
-func (t tables) fault() fault.Fault {
-	for _, f := range []family{ipv4, ipv6} {
-		if rules := t[f]; len(rules) > 0 {
-			held, _ := parseFault(rules[len(rules)-1].comment) // readTable has tried
-			return held
-		}
-	}
-	return fault.Fault{}
+// tables is what our tables hold; a family without a table is absent.
+type tables map[family]table
+
+// holds reports whether what was read from the kernel is what was asked for.
+func (t tables) holds(asked tables) bool {
+	return maps.EqualFunc(t, asked, func(a, b table) bool { return maps.EqualFunc(a, b, equalRules) })
 }
 
-// counters returns how much traffic met the fault.
-func (t tables) counters() (packets, bytes uint64) {
-	for _, rules := range t {
-		for _, r := range rules {
+// rulesOf counts all rules.
+func (t tables) rules() int {
+	n := 0
+	for _, one := range t {
+		for _, rules := range one {
+			n += len(rules)
+		}
+	}
+	return n
+}
+
+// counters returns how much traffic met a chain, of both families.
+func (t tables) counters(chain string) (packets, bytes uint64) {
+	for _, one := range t {
+		for _, r := range one[chain] {
 			for _, e := range r.exprs {
 				if c, ok := e.(*expr.Counter); ok {
 					packets += c.Packets
@@ -60,11 +77,6 @@ func (t tables) counters() (packets, bytes uint64) {
 		}
 	}
 	return packets, bytes
-}
-
-// holds reports whether what was read from the kernel is what was asked for.
-func (t tables) holds(asked tables) bool {
-	return maps.EqualFunc(t, asked, equalRules)
 }
 
 // readTables returns what the kernel has under our name. The error wraps
@@ -79,58 +91,78 @@ func readTables() (tables, error) {
 		return nil, fmt.Errorf("list nftables tables: %w", err)
 	}
 	found := make(tables)
-	for _, table := range all {
-		if table.Name != tableName || table.Family != ipv4 && table.Family != ipv6 {
+	for _, one := range all {
+		if one.Name != tableName || one.Family != ipv4 && one.Family != ipv6 {
 			continue
 		}
-		if found[table.Family], err = readTable(conn, table); err != nil {
+		if found[one.Family], err = readTable(conn, one); err != nil {
 			return nil, fmt.Errorf("read nftables table %q: %w", tableName, err)
 		}
 	}
 	return found, nil
 }
 
-func readTable(conn *nftables.Conn, table *nftables.Table) ([]rule, error) {
-	chains, err := conn.ListChainsOfTableFamily(table.Family)
+func readTable(conn *nftables.Conn, from *nftables.Table) (table, error) {
+	chains, err := conn.ListChainsOfTableFamily(from.Family)
 	if err != nil {
 		return nil, fmt.Errorf("list chains: %w", err)
 	}
-	chains = slices.DeleteFunc(chains, func(c *nftables.Chain) bool { return c.Table.Name != tableName })
-	if len(chains) != 1 || !isOurChain(chains[0]) {
-		return nil, fmt.Errorf("chains %w", fault.ErrForeign)
-	}
-	listed, err := conn.GetRules(table, chains[0])
-	if err != nil {
-		return nil, fmt.Errorf("list rules: %w", err)
-	}
-	rules := make([]rule, len(listed))
-	for i, r := range listed {
-		comment, ok := parseComment(r.UserData)
-		if !ok {
-			return nil, fmt.Errorf("rule with handle %d %w", r.Handle, fault.ErrForeign)
+	found := make(table)
+	for _, chain := range chains {
+		if chain.Table.Name != tableName {
+			continue
 		}
-		rules[i] = rule{comment: comment, exprs: r.Exprs}
-	}
-	if len(rules) > 0 {
-		if _, err := parseFault(rules[len(rules)-1].comment); err != nil {
-			return nil, fmt.Errorf("%w: %w", err, fault.ErrForeign)
+		if !isOurChain(chain) {
+			return nil, fmt.Errorf("chain %q %w", chain.Name, fault.ErrForeign)
 		}
+		listed, err := conn.GetRules(from, chain)
+		if err != nil {
+			return nil, fmt.Errorf("list rules: %w", err)
+		}
+		rules := make([]rule, len(listed))
+		for i, r := range listed {
+			comment, ok := parseComment(r.UserData)
+			if !ok {
+				return nil, fmt.Errorf("rule with handle %d of chain %q %w", r.Handle, chain.Name, fault.ErrForeign)
+			}
+			rules[i] = rule{comment: comment, exprs: r.Exprs}
+		}
+		found[chain.Name] = rules
 	}
-	return rules, nil
+	if len(found) == 0 {
+		return nil, fmt.Errorf("a table without chains %w", fault.ErrForeign)
+	}
+	return found, nil
 }
 
-// write makes the kernel hold exactly these tables, in one transaction. A
-// chain that is there already stays in place, so no packet slips by.
-func (t tables) write() error {
+// write makes the kernel hold these tables instead of what was read, in one
+// transaction. A chain that is as it should be is not touched and goes on
+// counting, and the chains that packets come by stay in place: no packet slips
+// by, and none in a queue is lost (nf_queue_nf_hook_drop).
+func (t tables) write(held tables) error {
 	conn, err := connect()
 	if err != nil {
 		return err
 	}
-	for f, rules := range t {
-		chain := conn.AddChain(ourChain(conn.AddTable(ourTable(f))))
-		conn.FlushChain(chain)
-		for _, r := range rules {
-			conn.AddRule(&nftables.Rule{Table: chain.Table, Chain: chain, Exprs: r.exprs, UserData: formatComment(r.comment)})
+	for f, asked := range t {
+		at := conn.AddTable(ourTable(f))
+		now := held[f]
+		names := slices.SortedFunc(maps.Keys(asked), chainsBeforeTheirUse)
+		for _, name := range names {
+			if rules, there := now[name]; there && equalRules(rules, asked[name]) {
+				continue
+			}
+			chain := conn.AddChain(ourChain(at, name))
+			conn.FlushChain(chain)
+			for _, r := range asked[name] {
+				conn.AddRule(&nftables.Rule{Table: at, Chain: chain, Exprs: r.exprs, UserData: formatComment(r.comment)})
+			}
+		}
+		for name := range now {
+			if _, wanted := asked[name]; !wanted && !isBase(name) {
+				conn.FlushChain(ourChain(at, name))
+				conn.DelChain(ourChain(at, name))
+			}
 		}
 	}
 	if err := conn.Flush(); err != nil {
@@ -139,15 +171,32 @@ func (t tables) write() error {
 	return nil
 }
 
-// flush removes the rules and leaves the chains. Removing a chain makes the
-// kernel drop what is in any queue (nf_queue_nf_hook_drop), so that must wait
-// until ours is empty.
-func (t tables) flush() error {
-	empty := make(tables)
-	for f := range t {
-		empty[f] = nil
+// chainsBeforeTheirUse orders the chains of faults before those that go to
+// them.
+func chainsBeforeTheirUse(a, b string) int {
+	if isBase(a) == isBase(b) {
+		return strings.Compare(a, b)
 	}
-	return empty.write()
+	if isBase(b) {
+		return -1
+	}
+	return 1
+}
+
+// idle is the tables without a rule: the chains that packets come by stay.
+// Removing one makes the kernel drop what is in any queue, so that must wait
+// until ours are empty.
+func (t tables) idle() tables {
+	empty := make(tables)
+	for f, one := range t {
+		empty[f] = make(table)
+		for name := range one {
+			if isBase(name) {
+				empty[f][name] = nil
+			}
+		}
+	}
+	return empty
 }
 
 // remove deletes the tables, in one transaction.
@@ -169,20 +218,27 @@ func ourTable(f family) *nftables.Table {
 	return &nftables.Table{Name: tableName, Family: f}
 }
 
-func ourChain(table *nftables.Table) *nftables.Chain {
-	return &nftables.Chain{
-		Name:     chainName,
-		Table:    table,
-		Type:     nftables.ChainTypeFilter,
-		Hooknum:  nftables.ChainHookPostrouting,
-		Priority: new(chainPriority),
+func isBase(name string) bool { return name == egressChain || name == ingressChain }
+
+func ourChain(at *nftables.Table, name string) *nftables.Chain {
+	chain := &nftables.Chain{Name: name, Table: at}
+	if !isBase(name) {
+		return chain
 	}
+	chain.Type, chain.Priority = nftables.ChainTypeFilter, new(chainPriority)
+	chain.Hooknum = nftables.ChainHookPostrouting
+	if name == ingressChain {
+		chain.Hooknum = nftables.ChainHookInput
+	}
+	return chain
 }
 
 func isOurChain(c *nftables.Chain) bool {
-	return c.Name == chainName && c.Type == nftables.ChainTypeFilter &&
-		c.Hooknum != nil && *c.Hooknum == *nftables.ChainHookPostrouting &&
-		c.Priority != nil && *c.Priority == chainPriority
+	want := ourChain(c.Table, c.Name)
+	if want.Hooknum == nil {
+		return c.Hooknum == nil && (strings.HasPrefix(c.Name, "egress-") || strings.HasPrefix(c.Name, "ingress-"))
+	}
+	return c.Type == want.Type && c.Hooknum != nil && *c.Hooknum == *want.Hooknum && c.Priority != nil && *c.Priority == *want.Priority
 }
 
 // answerTimeout bounds every exchange with nftables. The kernel answers at

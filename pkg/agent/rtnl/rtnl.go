@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -18,17 +19,48 @@ type Device struct {
 	Index int
 }
 
-// FindDevice returns the interface called name. Without a name it is the one
-// of the IPv4 default route, else of the IPv6 one, else the only interface
-// that is not loopback. The error says what there is to choose from.
-func FindDevice(name string) (Device, error) {
+// AllDevices asks FindDevices for every interface.
+const AllDevices = "all"
+
+// ownPrefix starts the names of the interfaces that the agent makes itself.
+const ownPrefix = "tidelay"
+
+// FindDevices returns the wanted interfaces, by names with commas between
+// them. Without a name it is the one of the IPv4 default route, else of the
+// IPv6 one, else the only interface that is not loopback; AllDevices means all
+// that are up and not loopback. The error says what there is to choose from.
+func FindDevices(wanted string) ([]Device, error) {
 	links, err := Dump(netlink.LinkList)
 	if err != nil {
-		return Device{}, fmt.Errorf("list interfaces: %w", err)
+		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
-	if name != "" {
-		return named(links, name)
+	links = slices.DeleteFunc(links, func(l netlink.Link) bool { return strings.HasPrefix(l.Attrs().Name, ownPrefix) })
+	switch wanted {
+	case "":
+		device, err := defaultDevice(links)
+		return []Device{device}, err
+	case AllDevices:
+		found := up(links)
+		if len(found) == 0 {
+			return nil, errors.New("no interface but loopback is up")
+		}
+		return found, nil
 	}
+	var found []Device
+	for name := range strings.SplitSeq(wanted, ",") {
+		device, err := named(links, strings.TrimSpace(name))
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(found, device) {
+			found = append(found, device)
+		}
+	}
+	return found, nil
+}
+
+// defaultDevice returns the interface of the default route, else the only one.
+func defaultDevice(links []netlink.Link) (Device, error) {
 	routes, err := defaultRoutes()
 	if err != nil {
 		return Device{}, err
@@ -40,7 +72,11 @@ func FindDevice(name string) (Device, error) {
 			}
 		}
 	}
-	return only(links)
+	found := up(links)
+	if len(found) != 1 {
+		return Device{}, fmt.Errorf("no default route, and %d interfaces are up: name one of: %s", len(found), names(links))
+	}
+	return found[0], nil
 }
 
 func named(links []netlink.Link, name string) (Device, error) {
@@ -57,9 +93,10 @@ func named(links []netlink.Link, name string) (Device, error) {
 	return Device{}, fmt.Errorf("no interface %q; want one of: %s", name, names(links))
 }
 
-// only picks the interface that needs no choice. Links that are down, like the
-// tunnel endpoints some kernels create in every namespace, don't count.
-func only(links []netlink.Link) (Device, error) {
+// up returns the interfaces that are up and not loopback. Those that are down,
+// like the tunnel endpoints some kernels create in every namespace, carry
+// nothing.
+func up(links []netlink.Link) []Device {
 	var found []Device
 	for _, link := range links {
 		attrs := link.Attrs()
@@ -67,10 +104,7 @@ func only(links []netlink.Link) (Device, error) {
 			found = append(found, Device{Name: attrs.Name, Index: attrs.Index})
 		}
 	}
-	if len(found) != 1 {
-		return Device{}, fmt.Errorf("no default route, and %d interfaces are up: name one of: %s", len(found), names(links))
-	}
-	return found[0], nil
+	return found
 }
 
 func names(links []netlink.Link) string {

@@ -1,0 +1,99 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// What is never touched stays clean in every direction, under the worst there
+// is.
+func TestExemptionsHoldInEveryDirection(t *testing.T) {
+	a := startAgent(t, "--probe-ports=4000", "--node-ip=192.0.2.1,"+theLab.node.ip6)
+	l := a.lab
+	l.pod.listen(t, 4000, discard)
+	l.bystander.listen(t, api.Port, discard)
+	for _, direction := range []string{"egress", "ingress", "both"} {
+		for _, w := range []api.Fault{{Partition: true}, {Delay: "3s"}, {Loss: lossOf(100)}} {
+			w.Name, w.Direction = "all", direction
+			t.Run(direction+" "+cmp.Or(w.Delay, map[bool]string{true: "partition", false: "loss"}[w.Partition]), func(t *testing.T) {
+				a.t = t
+				a.put(w)
+				l.node.exec(t, "ip neigh flush dev br0")
+				l.pod.exec(t, "ip neigh flush dev eth0")
+				for _, c := range []struct {
+					what     string
+					from     host
+					to, port string
+				}{
+					{"the control port", l.node, l.pod.ip, "2332"},
+					{"the control port over IPv6", l.bystander, l.pod.ip6, "2332"},
+					{"another pod's control port", l.pod, l.bystander.ip, "2332"},
+					{"a probe", l.node, l.pod.ip, "4000"},
+					{"a probe over IPv6", l.node, l.pod.ip6, "4000"},
+				} {
+					if got := c.from.connectTime(t, net.JoinHostPort(c.to, c.port)); got > prompt {
+						t.Errorf("%s took %s", c.what, got)
+					}
+				}
+				for _, to := range []string{"127.0.0.1", "::1", l.pod.ip6} {
+					if p := l.pod.ping(t, to, 3, interval); p.received != p.sent || p.median() > prompt {
+						t.Errorf("ping from the pod to itself at %s: %+v", to, p)
+					}
+				}
+				if p := l.node.ping(t, l.pod.ip, 2, interval); p.received > 0 && p.median() < 3*time.Second {
+					t.Errorf("%d pings passed, in %s", p.received, p.median())
+				}
+			})
+		}
+	}
+	a.t = t
+}
+
+// A long partition whose neighbour tables are flushed again and again ends
+// neither the control port nor the way back. TIDELAY_PARTITION is how long,
+// such as "10m".
+func TestLongPartition(t *testing.T) {
+	long, err := time.ParseDuration(cmp.Or(os.Getenv("TIDELAY_PARTITION"), "20s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := startAgent(t)
+	l := a.lab
+	a.put(api.Fault{Name: "cut", Partition: true, Direction: "both"})
+	asked := 0
+	for start, flushed := time.Now(), 0; time.Since(start) < long; asked++ {
+		if due := int(3 * time.Since(start) / long); due > flushed { // twice, each after a third
+			flushed = due
+			l.node.exec(t, "ip neigh flush dev br0")
+			l.pod.exec(t, "ip neigh flush dev eth0")
+			l.bystander.exec(t, "ip neigh flush dev eth0")
+		}
+		asking := time.Now()
+		if status, body, err := a.request(http.MethodGet, api.PathLatency); err != nil || status != http.StatusOK || time.Since(asking) > prompt {
+			t.Fatalf("after %s of partition the control port took %s: %d, %v, %s", time.Since(start), time.Since(asking), status, err, body)
+		}
+		if p := l.bystander.ping(t, l.pod.ip, 5, 200*time.Millisecond); p.received > 0 {
+			t.Fatalf("after %s %d pings passed", time.Since(start), p.received)
+		}
+	}
+	t.Logf("the control port was asked %d times in %s", asked, long)
+	a.wantHeld(1)
+	a.put()
+	if err := poll(5*time.Second, func() error {
+		if p := l.bystander.ping(t, l.pod.ip, 5, interval); p.received != p.sent {
+			return fmt.Errorf("%d of %d pings", p.received, p.sent)
+		}
+		return nil
+	}); err != nil {
+		t.Errorf("after the partition: %v", err)
+	}
+}

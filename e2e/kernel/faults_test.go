@@ -1,0 +1,137 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// encode is a set as the body of PUT /v1/faults.
+func encode(t testing.TB, faults ...api.Fault) string {
+	t.Helper()
+	if faults == nil {
+		faults = []api.Fault{}
+	}
+	body, err := json.Marshal(api.FaultSet{Faults: faults})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// put replaces the whole set, and wants the kernel to hold all of it.
+func (a *agent) put(faults ...api.Fault) api.Changes {
+	a.t.Helper()
+	var answer api.Changes
+	a.send(http.MethodPut, api.PathFaults, encode(a.t, faults...), http.StatusOK, &answer)
+	if !answer.Applied || answer.Engine != engineName || len(answer.Faults) != len(faults) {
+		a.t.Fatalf("put %d faults: answer %+v", len(faults), answer)
+	}
+	a.wantHeld(len(faults))
+	return answer
+}
+
+// putOne adds or replaces one fault.
+func (a *agent) putOne(f api.Fault) api.Changes {
+	a.t.Helper()
+	body, err := json.Marshal(f)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	var answer api.Changes
+	a.send(http.MethodPut, api.PathFaults+"/"+f.Name, string(body), http.StatusOK, &answer)
+	return answer
+}
+
+// remove ends one fault.
+func (a *agent) remove(name string) {
+	a.t.Helper()
+	var answer api.Changes
+	a.send(http.MethodDelete, api.PathFaults+"/"+name, "", http.StatusOK, &answer)
+}
+
+// refused wants a set to be refused, and nothing to change by it.
+func (a *agent) refused(want int, faults ...api.Fault) api.Problem {
+	a.t.Helper()
+	before, held := kernelState(a.t, a.lab.pod), encode(a.t, a.faults()...)
+	var problem api.Problem
+	a.send(http.MethodPut, api.PathFaults, encode(a.t, faults...), want, &problem)
+	if after := kernelState(a.t, a.lab.pod); after != before {
+		a.t.Errorf("a refused set changed the kernel, before:\n%s\nafter:\n%s", before, after)
+	}
+	if after := encode(a.t, a.faults()...); after != held {
+		a.t.Errorf("a refused set changed the faults, before: %s, after: %s", held, after)
+	}
+	return problem
+}
+
+// faults is the desired set.
+func (a *agent) faults() []api.Fault {
+	a.t.Helper()
+	var set api.FaultSet
+	a.into(http.MethodGet, api.PathFaults, http.StatusOK, &set)
+	return set.Faults
+}
+
+// status is what the kernel holds.
+func (a *agent) status() api.Status {
+	a.t.Helper()
+	var status api.Status
+	a.into(http.MethodGet, api.PathStatus, http.StatusOK, &status)
+	return status
+}
+
+// fault is the status of one fault.
+func (a *agent) fault(name string) api.FaultStatus {
+	a.t.Helper()
+	for _, f := range a.status().Faults {
+		if f.Name == name {
+			return f
+		}
+	}
+	a.t.Fatalf("status has no fault %q", name)
+	return api.FaultStatus{}
+}
+
+// wantHeld wants so many faults, all of them in the kernel.
+func (a *agent) wantHeld(count int) {
+	a.t.Helper()
+	status := a.status()
+	if len(status.Faults) != count {
+		a.t.Errorf("%d faults, want %d: %+v", len(status.Faults), count, status.Faults)
+	}
+	for _, f := range status.Faults {
+		if !f.Held {
+			a.t.Errorf("the kernel does not hold %q; warnings: %q", f.Name, status.Warnings)
+		}
+	}
+}
+
+// lacks says why this engine can't do something here, "" when it can.
+func (a *agent) lacks(feature string) string {
+	a.t.Helper()
+	return a.status().Capabilities[engineName].Lacks[feature]
+}
+
+// clearAll ends every fault, at the end of a test whatever it did to the agent.
+func (a *agent) clearAll() {
+	a.t.Helper()
+	if a.cmd == nil {
+		a.start()
+	}
+	r, err := a.ask(http.MethodPut, api.PathFaults, encode(a.t))
+	if err != nil {
+		a.t.Errorf("clear all faults: %v", err)
+		return
+	}
+	switch r.status {
+	case http.StatusOK:
+	case http.StatusNotImplemented, http.StatusForbidden: // it had no engine or no right to set anything; the kernel will tell
+	default:
+		a.t.Errorf("clear all faults: status %d: %s", r.status, r.body)
+	}
+}

@@ -1,0 +1,111 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// wantLacking wants a fault refused for a feature that is not there, in words
+// that say so.
+func wantLacking(t *testing.T, a *agent, feature, reason string, w api.Fault) {
+	t.Helper()
+	problem := a.refused(http.StatusUnprocessableEntity, w)
+	if !strings.Contains(problem.Detail, feature) || !strings.Contains(problem.Detail, reason) {
+		t.Errorf("the detail does not say that %s is lacking, because %s: %s", feature, reason, problem.Detail)
+	}
+}
+
+// overhead is what a link layer and IP and UDP add to a datagram over IPv4.
+const overhead = 14 + 20 + 8
+
+func damageEffects() []effect {
+	early := func(got traffic) int {
+		count := 0
+		for _, a := range got.arrivals {
+			if a.delay < 100*time.Millisecond {
+				count++
+			}
+		}
+		return count
+	}
+	return []effect{
+		{
+			name: "duplicate", needs: "duplicate", fault: api.Fault{Duplicate: &api.Chance{Percent: 10}}, flow: more(4000),
+			check: func(got traffic) error {
+				if lost := len(got.lost()); lost+got.corrupt > 0 {
+					return fmt.Errorf("%d lost, %d corrupt", lost, got.corrupt)
+				}
+				return wantBinomial("came twice", got.duplicates(), got.sent, 0.1)
+			},
+		},
+		// A bit is flipped anywhere. In the sender's MAC address or in the port
+		// nobody notices; elsewhere outside the payload the packet is dropped.
+		{
+			name: "corrupt", needs: "corrupt", fault: api.Fault{Corrupt: &api.Chance{Percent: 10}},
+			flow: func(f *flow) { more(4000)(f); f.unsummed, f.size = true, 1000 },
+			check: func(got traffic) error {
+				damaged := got.sent - len(got.arrivals)
+				if got.corrupt == 0 || got.duplicates() > 0 {
+					return fmt.Errorf("%d with a wrong payload, %d came twice", got.corrupt, got.duplicates())
+				}
+				return wantBinomial("damaged", damaged, got.sent, 0.1*(1-8./(1000+overhead)))
+			},
+		},
+		{name: "reorder 25 %", flow: settled(500 * time.Millisecond), fault: api.Fault{Delay: "200ms", Reorder: &api.Reorder{Percent: 25}}, check: func(got traffic) error {
+			err := nothingLost(got)
+			if got.reordered() == 0 {
+				err = errors.Join(err, errors.New("none overtook another"))
+			}
+			return errors.Join(err, wantBinomial("went at once", early(got), got.sent, 0.25))
+		}},
+		{name: "reorder every fifth", flow: settled(500 * time.Millisecond), fault: api.Fault{Delay: "200ms", Reorder: &api.Reorder{Percent: 100, Gap: 5}}, check: func(got traffic) error {
+			err := nothingLost(got)
+			if n := early(got); n < got.sent/5-1 || n > got.sent/5+1 {
+				err = errors.Join(err, fmt.Errorf("%d of %d went at once, want a fifth", n, got.sent))
+			}
+			return err
+		}},
+	}
+}
+
+func rateEffects() []effect {
+	// 1000 bytes of payload, about twice as many as the link carries.
+	flood := func(f *flow) {
+		f.count, f.burst, f.size, f.settle = 2500, 12, 1000, 1200*time.Millisecond
+	}
+	// carries wants datagrams that take so many bytes of the link each.
+	carries := func(rate float64, bytes int) func(got traffic) error {
+		return func(got traffic) error {
+			if len(got.arrivals) < 100 {
+				return fmt.Errorf("%d of %d datagrams came", len(got.arrivals), got.sent)
+			}
+			first, last := got.arrivals[0], got.arrivals[len(got.arrivals)-1]
+			bits := 8 * float64(bytes) * float64(len(got.arrivals)-1)
+			return wantNear("bit/s", bits/(last.at-first.at).Seconds(), rate, 0.1)
+		}
+	}
+	const frame = 1000 + overhead
+	return []effect{
+		{name: "rate", needs: "rate", fault: api.Fault{Rate: &api.Rate{PerSecond: "5mbit"}}, flow: flood, check: carries(5e6, frame)},
+		{
+			name: "rate with overhead per packet", needs: "rate", flow: flood, check: carries(5e6, frame+500),
+			fault: api.Fault{Rate: &api.Rate{PerSecond: "5mbit", PacketOverhead: 500}},
+		},
+		{
+			name: "rate in cells", needs: "rate", flow: flood, check: carries(5e6, (frame+499)/500*(500+300)),
+			fault: api.Fault{Rate: &api.Rate{PerSecond: "5mbit", CellSize: 500, CellOverhead: 300}},
+		},
+		{
+			name: "rate of what arrives", needs: "rate", fault: api.Fault{Rate: &api.Rate{PerSecond: "5mbit"}}, check: carries(5e6, frame),
+			flow: func(f *flow) { flood(f); f.from, f.to = f.to, f.from },
+		},
+	}
+}

@@ -1,0 +1,187 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// effect is an impairment and how its traffic differs from that without.
+type effect struct {
+	name  string
+	fault api.Fault
+	// needs is the feature that an engine may lack.
+	needs string
+	check func(got traffic) error
+	// flow changes how it is measured; nil for the usual.
+	flow func(*flow)
+}
+
+// only narrows a fault to one flow, so that no other packet takes a random
+// number or meets it.
+func (f flow) only(w api.Fault) api.Fault {
+	w.Name, w.Protocol = "measured", "udp"
+	peer, direction := f.to, "egress"
+	if f.to.netns == theLab.pod.netns {
+		peer, direction = f.from, "ingress"
+	}
+	w.Direction, w.Peers = direction, []string{peer.ip, peer.ip6}
+	port := []api.PortRange{{First: uint16(f.port), Last: uint16(f.port)}}
+	if direction == "egress" {
+		w.Ports = &api.Ports{Remote: port}
+	} else {
+		w.Ports = &api.Ports{Local: port}
+	}
+	return w
+}
+
+func TestEffects(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	f := udp(l.pod, l.bystander, 2000)
+	base := f.run(t)
+	if len(base.lost()) > 0 || base.duplicates() > 0 || base.reordered() > 0 || base.corrupt > 0 {
+		t.Fatalf("without a fault %d of %d datagrams were lost, %d came twice, %d late and %d corrupt",
+			len(base.lost()), base.sent, base.duplicates(), base.reordered(), base.corrupt)
+	}
+	sparse(&f)
+	f.count = 200
+	var added time.Duration
+	retry(t, "the lab's own delay", func() error {
+		added = quantile(f.run(t).delays(), 0.5)
+		if added > 2*time.Millisecond {
+			return fmt.Errorf("%s: the machine is too busy to measure anything", added)
+		}
+		return nil
+	})
+	for _, group := range [][]effect{timingEffects(), lossEffects(), damageEffects(), rateEffects()} {
+		for _, e := range group {
+			t.Run(e.name, func(t *testing.T) { e.run(t, a, added) })
+		}
+	}
+}
+
+func (e effect) run(t *testing.T, a *agent, added time.Duration) {
+	a.t = t
+	f := udp(a.lab.pod, a.lab.bystander, 2000)
+	if e.flow != nil {
+		e.flow(&f)
+	}
+	w := f.only(e.fault)
+	if reason := a.lacks(e.needs); reason != "" {
+		wantLacking(t, a, e.needs, reason, w)
+		return
+	}
+	retry(t, e.name, func() error {
+		a.put(w)
+		defer a.put()
+		got := f.run(t)
+		got.added = added
+		return e.check(got)
+	})
+}
+
+// settled waits for what is delayed or dammed up.
+func settled(d time.Duration) func(*flow) { return func(f *flow) { f.settle = d } }
+
+// nothingLost wants every datagram once and intact.
+func nothingLost(got traffic) error {
+	if len(got.lost()) > 0 || got.duplicates() > 0 || got.corrupt > 0 {
+		return fmt.Errorf("%d of %d lost, %d came twice, %d corrupt", len(got.lost()), got.sent, got.duplicates(), got.corrupt)
+	}
+	return nil
+}
+
+// sparse makes the flow one whose delays say more of the fault than of a busy
+// machine.
+func sparse(f *flow) {
+	f.count, f.burst, f.pace, f.settle = 800, 2, 8*time.Millisecond, 500*time.Millisecond
+}
+
+func timingEffects() []effect {
+	return []effect{
+		{name: "delay", flow: sparse, fault: api.Fault{Delay: "20ms"}, check: func(got traffic) error {
+			err := nothingLost(got)
+			if got.reordered() > 0 {
+				err = errors.Join(err, fmt.Errorf("%d of %d came late", got.reordered(), got.sent))
+			}
+			if off := quantile(got.delays(), 0.5) - got.added - 20*time.Millisecond; off.Abs() > tolerance() {
+				err = errors.Join(err, fmt.Errorf("median delay is off by %s", off))
+			}
+			if least := slices.Min(got.delays()); least < 20*time.Millisecond {
+				err = errors.Join(err, fmt.Errorf("a delay of %s", least))
+			}
+			return err
+		}},
+		// The points are the quantiles of each distribution with mean 0 and, but
+		// for the uniform one, deviation 1, its tails cut at 4.
+		spread("uniform", -1, [5]float64{-0.8, -0.68, 0, 0.68, 0.8}),
+		spread("normal", -4, [5]float64{-1.282, -0.995, 0, 0.995, 1.282}),
+		spread("pareto", -0.82, [5]float64{-0.757, -0.714, -0.361, 0.668, 1.221}),
+		spread("paretonormal", -1.8, [5]float64{-0.945, -0.820, -0.247, 0.773, 1.238}),
+		// netem takes the random number modulo twice the jitter in nanoseconds
+		// (tabledist in net/sched/sch_netem.c), and most of a correlation with it,
+		// unless that is nearly all of the number's 32 bits.
+		{
+			name: "correlation", fault: api.Fault{Delay: "2.1s", Jitter: "2.1s", Correlation: 75},
+			flow: func(f *flow) { sparse(f); f.count, f.settle = 400, 4500*time.Millisecond },
+			check: func(got traffic) error {
+				err := errors.Join(nothingLost(got), wantResemblance(got, 0.5))
+				if off := quantile(got.delays(), 0.5) - 2100*time.Millisecond; off.Abs() > 500*time.Millisecond {
+					err = errors.Join(err, fmt.Errorf("median delay is off by %s", off))
+				}
+				return err
+			},
+		},
+	}
+}
+
+// spread is a jitter of 20ms around 90ms. Its delays never are below least
+// jitters from the middle, and have their quantiles at the points.
+func spread(distribution string, least float64, points [5]float64) effect {
+	const delay, jitter = 90 * time.Millisecond, 20 * time.Millisecond
+	at := func(point float64) time.Duration { return delay + time.Duration(point*float64(jitter)) }
+	return effect{
+		name: distribution + " jitter", flow: sparse,
+		fault: api.Fault{Delay: delay.String(), Jitter: jitter.String(), Distribution: distribution},
+		check: func(got traffic) error {
+			err := nothingLost(got)
+			if first := slices.Min(got.delays()); first < at(least)-100*time.Microsecond {
+				err = errors.Join(err, fmt.Errorf("a delay of %s, want at least %s", first, at(least)))
+			}
+			for i, share := range []float64{0.1, 0.16, 0.5, 0.84, 0.9} {
+				err = errors.Join(err, wantQuantile(got.delays(), share, at(points[i])+got.added))
+			}
+			if got.reordered() == 0 {
+				err = errors.Join(err, errors.New("none overtook another"))
+			}
+			return err
+		},
+	}
+}
+
+// wantResemblance wants a correlation of each delay with that of the datagram
+// sent before.
+func wantResemblance(got traffic, least float64) error {
+	delays := make([]float64, got.sent) // in milliseconds, by number
+	var mean float64
+	for _, a := range got.arrivals {
+		delays[a.number] = a.delay.Seconds() * 1e3
+		mean += delays[a.number] / float64(len(got.arrivals))
+	}
+	var together, alone float64
+	for i := 1; i < len(delays); i++ {
+		together += (delays[i] - mean) * (delays[i-1] - mean)
+		alone += (delays[i] - mean) * (delays[i] - mean)
+	}
+	if r := together / alone; r < least {
+		return fmt.Errorf("delays of neighbours correlate by %.2f, want at least %.2f", r, least)
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// A fault for one protocol is none for another, in either family.
+func TestProtocols(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	l.bystander.listen(t, 4000, discard)
+	datagrams := func() time.Duration {
+		got := trickle(l.pod, l.bystander, 7000).run(t)
+		if len(got.lost()) > 0 {
+			t.Errorf("%d of %d datagrams lost", len(got.lost()), got.sent)
+		}
+		return quantile(got.delays(), 0.5)
+	}
+	for _, protocol := range []string{"icmp", "tcp", "udp"} {
+		t.Run(protocol, func(t *testing.T) {
+			a.t = t
+			a.put(api.Fault{Name: "met", Delay: late.String(), Protocol: protocol})
+			defer a.put()
+			retry(t, protocol, func() error {
+				for what, measured := range map[string]struct {
+					protocol string
+					took     time.Duration
+				}{
+					"ping":           {"icmp", l.pod.rtt(t, l.bystander.ip)},
+					"ping over IPv6": {"icmp", l.pod.rtt(t, l.bystander.ip6)},
+					"TCP":            {"tcp", l.pod.connectTime(t, net.JoinHostPort(l.bystander.ip, "4000"))},
+					"TCP over IPv6":  {"tcp", l.pod.connectTime(t, net.JoinHostPort(l.bystander.ip6, "4000"))},
+					"UDP":            {"udp", datagrams()},
+				} {
+					if hit := measured.took >= late; hit != (measured.protocol == protocol) || measured.took > late*4/3 {
+						return fmt.Errorf("%s took %s", what, measured.took)
+					}
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// twelve faults, each for one address of the bystander in each family.
+func twelve(l *lab, first time.Duration) []api.Fault {
+	var faults []api.Fault
+	for i := range 12 {
+		faults = append(faults, api.Fault{
+			Name: fmt.Sprintf("f%02d", i), Peers: []string{l.bystander.more[i], l.bystander.more6[i]},
+			Delay: (first + time.Duration(i)*10*time.Millisecond).String(),
+		})
+	}
+	return faults
+}
+
+func TestTwelveFaultsAtOnce(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	const first = 20 * time.Millisecond
+	rest := trickle(l.pod, l.bystander, 7100)
+	retry(t, "twelve faults", func() error {
+		a.put(twelve(l, first)...)
+		defer a.put()
+		var flows []flow
+		var ends []func() (traffic, error)
+		for i := range 12 {
+			flows = append(flows, trickle(l.pod, l.bystander, 7000, toAddress(l.bystander.more[i])),
+				trickle(l.pod, l.bystander, 7000, toAddress(l.bystander.more6[i]), overV6))
+		}
+		for i := range flows {
+			flows[i].pace, flows[i].settle = 30*time.Millisecond, 300*time.Millisecond
+			ends = append(ends, flows[i].start())
+		}
+		beside, err := rest.start()()
+		if err == nil {
+			err = rest.undisturbed(beside)
+		}
+		for i, end := range ends {
+			got, failed := end()
+			want := first + time.Duration(i/2)*10*time.Millisecond
+			if failed == nil && (len(got.arrivals) != got.sent || quantile(got.delays(), 0.5) < want || quantile(got.delays(), 0.5) > want+8*time.Millisecond) {
+				failed = fmt.Errorf("%s: %d of %d came, want them after %s: %v", flows[i], len(got.arrivals), got.sent, want, got.delays())
+			}
+			if failed != nil {
+				return failed
+			}
+		}
+		return err
+	})
+}
+
+// One packet meets one fault, so two that are just as precise are refused,
+// whole and without touching what is there.
+func TestConflictsAreRefused(t *testing.T) {
+	a := startAgent(t)
+	peer := a.lab.bystander.ip
+	port := func(first, last uint16) *api.Ports {
+		return &api.Ports{Remote: ports(api.PortRange{First: first, Last: last})}
+	}
+	a.put(api.Fault{Name: "kept", Delay: "1ms", Peers: []string{peer}})
+	for name, two := range map[string][2]api.Fault{
+		"everything twice":    {{}, {Direction: "both"}},
+		"the same peer":       {{Peers: []string{peer, "192.0.2.1"}}, {Peers: []string{peer}}},
+		"the same peer, CIDR": {{Peers: []string{peer + "/32"}}, {Peers: []string{peer}}},
+		"overlapping ports":   {{Ports: port(10, 20)}, {Ports: port(15, 25)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a.t = t
+			one, other := two[0], two[1]
+			one.Name, one.Delay, other.Name, other.Delay = "one", "1ms", "other", "2ms"
+			problem := a.refused(http.StatusConflict, one, other)
+			if !strings.Contains(problem.Detail, `"one"`) || !strings.Contains(problem.Detail, `"other"`) {
+				t.Errorf("the detail does not name both faults: %s", problem.Detail)
+			}
+		})
+	}
+	a.t = t
+	var problem api.Problem
+	a.send(http.MethodPut, api.PathFaults+"/second", fmt.Sprintf(`{"peers":[%q],"delay":"2ms"}`, peer), http.StatusConflict, &problem)
+	a.wantHeld(1)
+}
+
+// A fault for one of two interfaces leaves the other alone; one for none in
+// particular is on both.
+func TestDevices(t *testing.T) {
+	l := theLab
+	const podIP, peerIP = "10.98.0.2", "10.98.0.3"
+	for _, command := range []string{
+		fmt.Sprintf("ip -n %s link add eth1 type veth peer name eth1 netns %s", l.pod.netns, l.bystander.netns),
+		fmt.Sprintf("ip -n %s addr add %s/24 dev eth1", l.pod.netns, podIP),
+		fmt.Sprintf("ip -n %s addr add %s/24 dev eth1", l.bystander.netns, peerIP),
+		fmt.Sprintf("ip -n %s link set eth1 up", l.pod.netns),
+		fmt.Sprintf("ip -n %s link set eth1 up", l.bystander.netns),
+	} {
+		sh(t, command)
+	}
+	t.Cleanup(func() { sh(t, fmt.Sprintf("ip -n %s link del eth1", l.pod.netns)) })
+	a := startAgent(t, "--device=eth0,eth1")
+	for _, c := range []struct {
+		direction, device string
+		first, second     time.Duration
+	}{
+		{"egress", "eth1", 0, late},
+		{"egress", "eth0", late, 0},
+		{"ingress", "eth1", 0, late},
+		{"both", "", 2 * late, 2 * late},
+	} {
+		t.Run(c.direction+" "+c.device, func(t *testing.T) {
+			a.t = t
+			a.put(api.Fault{Name: "met", Device: c.device, Direction: c.direction, Delay: late.String()})
+			defer a.put()
+			retry(t, "devices", func() error {
+				for to, want := range map[string]time.Duration{l.bystander.ip: c.first, peerIP: c.second} {
+					p := l.pod.ping(t, to, 10, interval)
+					if p.received != p.sent || p.median() < want || p.median() > want+late/3 {
+						return fmt.Errorf("ping %s: %d of %d, median %s, want %s", to, p.received, p.sent, p.median(), want)
+					}
+				}
+				return nil
+			})
+		})
+	}
+	a.t = t
+	problem := a.refused(http.StatusBadRequest, api.Fault{Name: "met", Device: "eth7", Delay: "1ms"})
+	if len(problem.Errors) != 1 || problem.Errors[0].Field != "faults[0].device" || !strings.Contains(problem.Errors[0].Accepted, "eth0, eth1") {
+		t.Errorf("a device that is not there: %+v", problem)
+	}
+}

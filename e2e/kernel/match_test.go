@@ -1,0 +1,150 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// late is the delay by which matched packets are told from others: longer than
+// a busy machine keeps one waiting.
+const late = 60 * time.Millisecond
+
+// match is a set of faults and which flows they meet.
+type match struct {
+	name   string
+	faults []api.Fault
+	// met flows are delayed by so much each; spared flows never notice.
+	met    []metFlow
+	spared []flow
+}
+
+type metFlow struct {
+	flow
+	delay time.Duration
+}
+
+// delayed is the match's fault with the delay that marks it.
+func delayed(w api.Fault) []api.Fault {
+	w.Name, w.Delay = "met", late.String()
+	return []api.Fault{w}
+}
+
+// met wants the flows to meet the fault that delayed makes.
+func met(flows ...flow) []metFlow {
+	var all []metFlow
+	for _, f := range flows {
+		all = append(all, metFlow{f, late})
+	}
+	return all
+}
+
+// trickle is a flow of a packet every 10 ms, to a port of the target.
+func trickle(from, to host, port int, change ...func(*flow)) flow {
+	f := flow{from: from, to: to, port: port, count: 15, burst: 1, pace: 10 * time.Millisecond, size: 64, settle: 150 * time.Millisecond}
+	for _, c := range change {
+		c(&f)
+	}
+	return f
+}
+
+func overV6(f *flow)                      { f.v6 = true }
+func toAddress(target string) func(*flow) { return func(f *flow) { f.target = target } }
+func fromAddress(ip string) func(*flow)   { return func(f *flow) { f.source = ip } }
+func fromPort(port int) func(*flow)       { return func(f *flow) { f.local = port } }
+
+func (m match) run(t *testing.T, a *agent) {
+	a.t = t
+	retry(t, m.name, func() error { return m.try(a) })
+}
+
+// try sets the faults, changes and clears them while the spared flows run.
+func (m match) try(a *agent) error {
+	stop := make(chan struct{})
+	var ends []func() (traffic, error)
+	for _, f := range m.spared {
+		f.count, f.until = 10_000, stop
+		ends = append(ends, f.start())
+	}
+	a.put(m.faults...)
+	err := wantMet(m.met)
+	changed := slices.Clone(m.faults)
+	for i := range changed {
+		changed[i].Jitter = "1ms"
+	}
+	a.put(changed...)
+	a.put()
+	for _, one := range m.met {
+		one.delay = 0
+		err = errors.Join(err, one.want(one.start()))
+	}
+	close(stop)
+	for i, end := range ends {
+		got, failed := end()
+		err = errors.Join(err, failed, m.spared[i].undisturbed(got))
+	}
+	return err
+}
+
+// wantMet sends all flows at once.
+func wantMet(flows []metFlow) error {
+	var ends []func() (traffic, error)
+	for _, f := range flows {
+		ends = append(ends, f.start())
+	}
+	var err error
+	for i, f := range flows {
+		err = errors.Join(err, f.want(ends[i]))
+	}
+	return err
+}
+
+// want wants every datagram, late by the delay and not much more.
+func (f metFlow) want(end func() (traffic, error)) error {
+	got, err := end()
+	if err != nil {
+		return err
+	}
+	if lost := len(got.lost()); lost > 0 {
+		return fmt.Errorf("%s: %d of %d lost", f, lost, got.sent)
+	}
+	least, most := slices.Min(got.delays()), quantile(got.delays(), 0.5)
+	if least < f.delay || most > f.delay+late/3 {
+		return fmt.Errorf("%s: delays from %s, median %s, want %s", f, least, most, f.delay)
+	}
+	return nil
+}
+
+// undisturbed wants what a flow is without any fault.
+func (f flow) undisturbed(got traffic) error {
+	if got.sent == 0 {
+		return fmt.Errorf("%s: nothing was sent", f)
+	}
+	if len(got.lost())+got.duplicates()+got.reordered()+got.corrupt > 0 {
+		return fmt.Errorf("%s, which no fault is for: of %d datagrams %d lost, %d twice, %d late, %d corrupt",
+			f, got.sent, len(got.lost()), got.duplicates(), got.reordered(), got.corrupt)
+	}
+	middle, most := quantile(got.delays(), 0.5), slices.Max(got.delays())
+	if middle > 5*time.Millisecond || most >= late {
+		return fmt.Errorf("%s, which no fault is for: median delay %s, longest %s", f, middle, most)
+	}
+	return nil
+}
+
+// String names a flow by its ends.
+func (f flow) String() string {
+	source, target := f.source, f.target
+	if source == "" {
+		source = f.from.address(f.v6)
+	}
+	if target == "" {
+		target = f.to.address(f.v6)
+	}
+	return fmt.Sprintf("the flow from %s (port %d) to %s port %d", source, f.local, target, f.port)
+}

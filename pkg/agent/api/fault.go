@@ -1,0 +1,200 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Fault is one fault: which packets it meets, what happens to them, and until
+// when. What is left out is not asked for; a fault without any term of a match
+// meets everything that goes in its direction.
+type Fault struct {
+	// Name identifies the fault on this pod: at most 63 of a-z, 0-9, "-" and
+	// ".", a letter or digit at both ends.
+	Name string `json:"name"`
+
+	// Direction is the pod's view: "egress" (the default) are the packets that
+	// leave the pod, "ingress" those that arrive, "both" all of them, so that
+	// the RTT grows by twice the delay.
+	Direction string `json:"direction,omitempty"`
+	// Device narrows the fault to one of the agent's interfaces.
+	Device string `json:"device,omitempty"`
+	// Peers are the remote addresses and CIDRs, IPv4 and IPv6.
+	Peers []string `json:"peers,omitempty"`
+	// Ports are the TCP or UDP ports on either side.
+	Ports *Ports `json:"ports,omitempty"`
+	// Protocol is "tcp", "udp" or "icmp" (which means ICMPv6 too).
+	Protocol string `json:"protocol,omitempty"`
+
+	// Delay is added to every packet, one way: "500us", "1.5ms", "90s"; from
+	// 1us to 600s. `tc ... netem delay DELAY`.
+	Delay string `json:"delay,omitempty"`
+	// Jitter spreads the delay; it is at most the delay. Packets overtake each
+	// other where it is longer than the time between them.
+	Jitter string `json:"jitter,omitempty"`
+	// Correlation is how much of a packet's jitter is that of the one before,
+	// in percent.
+	Correlation float64 `json:"correlation,omitempty"`
+	// Distribution is that of the jitter: "uniform" (the default) within
+	// delay±jitter; "normal", "pareto" or "paretonormal" with the jitter as
+	// standard deviation.
+	Distribution string `json:"distribution,omitempty"`
+	// Loss drops packets.
+	Loss *Loss `json:"loss,omitempty"`
+	// Duplicate sends packets twice.
+	Duplicate *Chance `json:"duplicate,omitempty"`
+	// Corrupt flips one bit of packets.
+	Corrupt *Chance `json:"corrupt,omitempty"`
+	// Reorder lets packets go without the delay, ahead of others.
+	Reorder *Reorder `json:"reorder,omitempty"`
+	// Rate is a link of limited capacity.
+	Rate *Rate `json:"rate,omitempty"`
+	// Partition drops every packet.
+	Partition bool `json:"partition,omitempty"`
+	// Seed makes the sequence of random choices repeatable.
+	Seed *uint64 `json:"seed,omitempty"`
+
+	// Duration is how long the fault lasts from when it is set, "90s", "10m",
+	// "1h30m". It is never part of an answer, which has ExpiresAt.
+	Duration string `json:"duration,omitempty"`
+	// ExpiresAt is when the fault ends by itself, RFC 3339; empty when it stays
+	// until it is cleared.
+	ExpiresAt string `json:"expiresAt,omitempty"`
+}
+
+// Ports names ports on both sides of the connection. Those of one side are
+// alternatives; when both sides are given, both must match.
+type Ports struct {
+	// Local is the pod's side.
+	Local []PortRange `json:"local,omitempty"`
+	// Remote is the peer's side.
+	Remote []PortRange `json:"remote,omitempty"`
+}
+
+// PortRange is a port, on the wire a number, or a range, on the wire a string
+// "FIRST-LAST".
+type PortRange struct{ First, Last uint16 }
+
+// String returns the port or the range.
+func (p PortRange) String() string {
+	if p.First == p.Last {
+		return strconv.Itoa(int(p.First))
+	}
+	return fmt.Sprintf("%d-%d", p.First, p.Last)
+}
+
+// MarshalJSON implements json.Marshaler.
+func (p PortRange) MarshalJSON() ([]byte, error) {
+	if p.First == p.Last {
+		return json.Marshal(p.First)
+	}
+	return json.Marshal(p.String())
+}
+
+// UnmarshalJSON implements json.Unmarshaler. The error says what is accepted.
+func (p *PortRange) UnmarshalJSON(b []byte) error {
+	text := string(b)
+	if unquoted, err := strconv.Unquote(text); err == nil {
+		text = unquoted
+	}
+	r, err := ParsePortRange(text)
+	if err != nil {
+		return err
+	}
+	*p = r
+	return nil
+}
+
+// Loss drops packets. Exactly one of Percent, GilbertElliott and FourState is
+// given.
+type Loss struct {
+	// Percent of packets are lost, each by its own chance.
+	Percent float64 `json:"percent,omitempty"`
+	// Correlation is how much of a packet's chance is that of the one before,
+	// in percent. The kernel's generator makes correlated losses rarer than
+	// Percent says; for bursts take a model.
+	Correlation float64 `json:"correlation,omitempty"`
+	// GilbertElliott loses packets in bursts.
+	GilbertElliott *GilbertElliott `json:"gilbertElliott,omitempty"`
+	// FourState loses packets in bursts and one by one.
+	FourState *FourState `json:"fourState,omitempty"`
+}
+
+// GilbertElliott is a link that is in a good or a bad state; all in percent.
+// `tc ... netem loss gemodel TOBAD TOGOOD LOSSINBAD LOSSINGOOD`.
+type GilbertElliott struct {
+	// ToBad and ToGood are the chances to change state, at every packet: p and
+	// r of the model.
+	ToBad  float64 `json:"toBad"`
+	ToGood float64 `json:"toGood"`
+	// LossInBad and LossInGood are the chances to lose a packet: 1-h and 1-k.
+	LossInBad  float64 `json:"lossInBad"`
+	LossInGood float64 `json:"lossInGood,omitempty"`
+}
+
+// FourState is a Markov chain of four states, 1 good, 3 burst of losses,
+// 2 good within a burst, 4 a single loss; all in percent.
+// `tc ... netem loss state P13 P31 P32 P23 P14`.
+type FourState struct {
+	P13 float64 `json:"p13"`
+	P31 float64 `json:"p31"`
+	P32 float64 `json:"p32,omitempty"`
+	P23 float64 `json:"p23,omitempty"`
+	P14 float64 `json:"p14,omitempty"`
+}
+
+// Chance is what happens to some packets; both in percent.
+type Chance struct {
+	Percent     float64 `json:"percent"`
+	Correlation float64 `json:"correlation,omitempty"`
+}
+
+// Reorder lets some packets go without the delay.
+type Reorder struct {
+	// Percent of the packets that Gap chooses go at once.
+	Percent float64 `json:"percent"`
+	// Correlation of these choices, in percent.
+	Correlation float64 `json:"correlation,omitempty"`
+	// Gap chooses every Gap-th packet; 1, the default, is every packet.
+	Gap uint32 `json:"gap,omitempty"`
+}
+
+// Rate is a link's capacity.
+type Rate struct {
+	// PerSecond is in decimal bits: "800kbit", "10mbit", "1.5gbit".
+	PerSecond string `json:"perSecond"`
+	// PacketOverhead is added to each packet's size, in bytes; it may be
+	// negative.
+	PacketOverhead int32 `json:"packetOverhead,omitempty"`
+	// CellSize makes packets go in cells of so many bytes, the last one filled
+	// up; CellOverhead is added to each cell.
+	CellSize     uint32 `json:"cellSize,omitempty"`
+	CellOverhead int32  `json:"cellOverhead,omitempty"`
+}
+
+// FaultSet is the whole desired state of a pod: the body of PUT PathFaults and
+// the answer of GET.
+type FaultSet struct {
+	// Faults in order of their names.
+	Faults []Fault `json:"faults"`
+}
+
+// ParsePortRange reads "PORT" or "FIRST-LAST".
+func ParsePortRange(s string) (PortRange, error) {
+	const want = `want a port from 1 to 65535 or a range "FIRST-LAST"`
+	first, last, isRange := strings.Cut(s, "-")
+	a, err := strconv.ParseUint(first, 10, 16)
+	if err != nil || a == 0 {
+		return PortRange{}, fmt.Errorf("port %.32q: %s", s, want)
+	}
+	if !isRange {
+		return PortRange{uint16(a), uint16(a)}, nil
+	}
+	b, err := strconv.ParseUint(last, 10, 16)
+	if err != nil || b < a {
+		return PortRange{}, fmt.Errorf("port %.32q: %s", s, want)
+	}
+	return PortRange{uint16(a), uint16(b)}, nil
+}

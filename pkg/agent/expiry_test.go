@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/fault"
+)
+
+// lasting is a fault that ends after d, beside others of the same kind.
+func lasting(name string, d time.Duration) fault.Fault {
+	f := late(time.Millisecond)
+	f.Name, f.ExpiresAt = name, time.Now().Add(d)
+	return f
+}
+
+// expiring runs a control in a bubble where time passes at once.
+func expiring(t *testing.T, test func(t *testing.T, c *control, e *fakeEngine)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		e := &fakeEngine{}
+		c := testControl(e, "")
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.run(ctx) }()
+		test(t, c, e)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+}
+
+func heldAfter(t *testing.T, e *fakeEngine, wait time.Duration, want int) {
+	t.Helper()
+	time.Sleep(wait)
+	synctest.Wait()
+	if held := e.holds(); len(held) != want {
+		t.Errorf("%d faults held, want %d: %s", len(held), want, names(held))
+	}
+}
+
+func TestEachFaultEndsOnTime(t *testing.T) {
+	expiring(t, func(t *testing.T, c *control, e *fakeEngine) {
+		forever := late(time.Millisecond)
+		if err := apply(c, lasting("a", 10*time.Second), lasting("b", 5*time.Second), forever); err != nil {
+			t.Fatal(err)
+		}
+		heldAfter(t, e, 5*time.Second-time.Millisecond, 3)
+		heldAfter(t, e, 2*time.Millisecond, 2)
+		heldAfter(t, e, 5*time.Second, 1)
+		heldAfter(t, e, 1000*time.Hour, 1)
+	})
+}
+
+func TestADeadlineCanMoveBothWays(t *testing.T) {
+	expiring(t, func(t *testing.T, c *control, e *fakeEngine) {
+		for _, d := range []time.Duration{time.Hour, 2 * time.Second, 10 * time.Second} {
+			if err := apply(c, lasting("a", d)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		heldAfter(t, e, 10*time.Second-time.Millisecond, 1)
+		heldAfter(t, e, 2*time.Millisecond, 0)
+	})
+}
+
+func TestAnEndThatFailsIsTriedAgain(t *testing.T) {
+	expiring(t, func(t *testing.T, c *control, e *fakeEngine) {
+		if err := apply(c, lasting("a", time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		e.set(func(e *fakeEngine) { e.applyErr = errors.New("boom") })
+		heldAfter(t, e, time.Minute, 1)
+		if tried := e.applied; tried < 10 || tried > 40 {
+			t.Errorf("applied %d times in a minute", tried)
+		}
+		e.set(func(e *fakeEngine) { e.applyErr = nil })
+		heldAfter(t, e, 2*retryInterval, 0)
+	})
+}

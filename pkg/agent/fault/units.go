@@ -1,0 +1,124 @@
+package fault
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// Percent is a probability in ten-thousandths of a percent.
+type Percent uint32
+
+// Hundred percent, and the smallest probability that can be named.
+const (
+	Hundred      Percent = 1_000_000
+	percentDigit         = 10_000
+)
+
+// percentAccepted closes every message about a bad percentage.
+const percentAccepted = "want a percentage from 0 to 100 with at most four decimals"
+
+// ParsePercent converts a JSON number of percents.
+func ParsePercent(f float64) (Percent, error) {
+	scaled := math.Round(f * percentDigit)
+	if math.IsNaN(f) || f < 0 || f > 100 || math.Abs(f*percentDigit-scaled) > 1e-6 {
+		return 0, fmt.Errorf("%s", percentAccepted)
+	}
+	return Percent(scaled), nil
+}
+
+// Float returns percents.
+func (p Percent) Float() float64 { return float64(p) / percentDigit }
+
+// Of returns the probability as a fraction of most, rounded to the nearest;
+// netem's unit is Of(math.MaxUint32).
+func (p Percent) Of(most uint64) uint64 {
+	whole := new(big.Int).SetUint64(most)
+	whole.Mul(whole, big.NewInt(int64(p)))
+	whole.Add(whole, big.NewInt(int64(Hundred)/2))
+	return whole.Div(whole, big.NewInt(int64(Hundred))).Uint64()
+}
+
+// String writes the number of percents.
+func (p Percent) String() string { return strconv.FormatFloat(p.Float(), 'f', -1, 64) + "%" }
+
+// Bounds of a rate, in bits per second.
+const (
+	MinRate = 8_000
+	MaxRate = 100_000_000_000
+)
+
+const rateAccepted = `want a number with the unit bit, kbit, mbit or gbit per second ("800kbit", "10mbit", "1.5gbit"), from 8kbit to 100gbit`
+
+var ratePattern = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)(bit|kbit|mbit|gbit)$`)
+
+// rateUnits from the largest, decimal as everywhere in networking.
+var rateUnits = []struct { //nolint:gochecknoglobals // a constant table
+	name string
+	bits uint64
+}{{"gbit", 1e9}, {"mbit", 1e6}, {"kbit", 1e3}, {"bit", 1}}
+
+// ParseRate reads a rate in bits per second; the unit is not optional, because
+// programs disagree about what a bare number means. It is rounded down to whole
+// bytes per second, the kernel's unit.
+func ParseRate(s string) (uint64, error) {
+	match := ratePattern.FindStringSubmatch(s)
+	if match == nil || len(s) > maxLength {
+		return 0, fmt.Errorf("%s", rateAccepted)
+	}
+	number, _ := new(big.Rat).SetString(match[1])
+	for _, unit := range rateUnits {
+		if unit.name == match[2] {
+			number.Mul(number, new(big.Rat).SetInt(new(big.Int).SetUint64(unit.bits)))
+		}
+	}
+	if number.Cmp(new(big.Rat).SetInt64(MinRate)) < 0 || number.Cmp(new(big.Rat).SetInt64(MaxRate)) > 0 {
+		return 0, fmt.Errorf("%s", rateAccepted)
+	}
+	bits := new(big.Int).Div(number.Num(), number.Denom()).Uint64()
+	return bits / 8 * 8, nil
+}
+
+// FormatRate writes a rate in the grammar that ParseRate reads, exactly, in the
+// largest unit it fills.
+func FormatRate(bits uint64) string {
+	for _, unit := range rateUnits {
+		if bits >= unit.bits {
+			number := new(big.Rat).SetFrac(new(big.Int).SetUint64(bits), new(big.Int).SetUint64(unit.bits))
+			text := number.FloatString(9)
+			return trimZeros(text) + unit.name
+		}
+	}
+	return "0bit"
+}
+
+func trimZeros(s string) string {
+	for s[len(s)-1] == '0' {
+		s = s[:len(s)-1]
+	}
+	if s[len(s)-1] == '.' {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// Bounds of a duration.
+const (
+	MinDuration = time.Second
+	MaxDuration = 30 * 24 * time.Hour
+)
+
+const durationAccepted = `want how long the fault lasts, with units ("90s", "10m", "1h30m"), from 1s to 720h`
+
+// ParseDuration reads how long a fault lasts, in the grammar of
+// time.ParseDuration.
+func ParseDuration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || len(s) > maxLength || d < MinDuration || d > MaxDuration {
+		return 0, fmt.Errorf("%s", durationAccepted)
+	}
+	return d, nil
+}

@@ -1,0 +1,124 @@
+// Package measure takes the round-trip time to other hosts from inside the
+// pod: what the applications in it experience, faults included.
+package measure
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/fault"
+)
+
+// Bounds of a plan, so that no request keeps the agent or a peer busy for long.
+const (
+	MaxTargets = 16
+	MaxCount   = 100
+	// MaxTime is how long it may take when no sample is answered.
+	MaxTime = time.Minute
+)
+
+// Target is where to measure to: with a port by TCP, without one by ICMP echo.
+type Target struct {
+	Addr netip.Addr
+	Port uint16
+}
+
+// String writes a target as ParseTarget reads it.
+func (t Target) String() string {
+	if t.Port == 0 {
+		return t.Addr.String()
+	}
+	return netip.AddrPortFrom(t.Addr, t.Port).String()
+}
+
+// Protocol is "tcp" or "icmp".
+func (t Target) Protocol() string {
+	if t.Port == 0 {
+		return fault.ProtocolICMP
+	}
+	return fault.ProtocolTCP
+}
+
+const targetAccepted = `want "IP" for ICMP or "IP:PORT" for TCP ("10.0.0.5", "10.0.0.5:20160", "[fd00::5]:20160")`
+
+// ParseTarget reads "IP" or "IP:PORT". Names are refused: what they resolve to
+// may change between two samples.
+func ParseTarget(s string) (Target, error) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return Target{Addr: addr.Unmap()}, nil
+	}
+	addrPort, err := netip.ParseAddrPort(s)
+	if err != nil || addrPort.Port() == 0 {
+		return Target{}, fmt.Errorf("target %.60q: %s", s, targetAccepted)
+	}
+	return Target{Addr: addrPort.Addr().Unmap(), Port: addrPort.Port()}, nil
+}
+
+// Plan is what to measure.
+type Plan struct {
+	Targets []Target
+	// Count samples of each target, a new one every Interval, each of which may
+	// take Timeout.
+	Count             int
+	Interval, Timeout time.Duration
+}
+
+// Time is the longest that a plan can take, when every sample times out.
+func (p Plan) Time() time.Duration {
+	return time.Duration(p.Count) * max(p.Interval, p.Timeout)
+}
+
+// Parse reads a plan and fills in what is left out. The error is a
+// fault.Invalid with every bad value.
+func Parse(w api.Measure) (Plan, error) {
+	p := Plan{Count: 10, Interval: 100 * time.Millisecond, Timeout: time.Second}
+	var bad fault.Invalid
+	if len(w.Targets) == 0 || len(w.Targets) > MaxTargets {
+		bad = append(bad, fault.FieldError{Field: "targets", Value: fmt.Sprintf("%d targets", len(w.Targets)), Accepted: fmt.Sprintf("want 1 to %d", MaxTargets)})
+	}
+	for i, text := range w.Targets[:min(len(w.Targets), MaxTargets)] {
+		field := fmt.Sprintf("targets[%d]", i)
+		target, err := ParseTarget(text)
+		switch {
+		case err != nil:
+			bad = append(bad, fault.FieldError{Field: field, Value: fmt.Sprintf("%.60s", text), Accepted: targetAccepted})
+		case w.Protocol != "" && w.Protocol != target.Protocol():
+			bad = append(bad, fault.FieldError{Field: field, Value: text, Accepted: "want a port for protocol tcp and none for icmp"})
+		}
+		p.Targets = append(p.Targets, target)
+	}
+	if w.Protocol != "" && w.Protocol != fault.ProtocolTCP && w.Protocol != fault.ProtocolICMP {
+		bad = append(bad, fault.FieldError{Field: "protocol", Value: fmt.Sprintf("%.60s", w.Protocol), Accepted: "want tcp or icmp"})
+	}
+	if w.Count != 0 {
+		if w.Count < 1 || w.Count > MaxCount {
+			bad = append(bad, fault.FieldError{Field: "count", Value: strconv.Itoa(w.Count), Accepted: fmt.Sprintf("want 1 to %d", MaxCount)})
+		}
+		p.Count = w.Count
+	}
+	bad = append(bad, parseTime("interval", w.Interval, 10*time.Millisecond, time.Second, &p.Interval)...)
+	bad = append(bad, parseTime("timeout", w.Timeout, 10*time.Millisecond, 10*time.Second, &p.Timeout)...)
+	if len(bad) == 0 && p.Time() > MaxTime {
+		bad = append(bad, fault.FieldError{Field: "count", Value: strconv.Itoa(p.Count),
+			Accepted: fmt.Sprintf("want count times the larger of interval and timeout within %s, not %s", MaxTime, p.Time())})
+	}
+	if len(bad) > 0 {
+		return Plan{}, bad
+	}
+	return p, nil
+}
+
+func parseTime(field, text string, least, most time.Duration, into *time.Duration) fault.Invalid {
+	if text == "" {
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < least || d > most {
+		return fault.Invalid{{Field: field, Value: fmt.Sprintf("%.60s", text), Accepted: fmt.Sprintf(`want a time with its unit ("100ms", "1s"), from %s to %s`, least, most)}}
+	}
+	*into = d
+	return nil
+}

@@ -1,0 +1,194 @@
+package netem
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/fault"
+)
+
+// randomFaults returns a set without conflicts of up to five faults.
+func randomFaults(random *rand.Rand) []fault.Fault {
+	peers := [][]string{nil, nil, {"10.0.0.9/32"}, {"10.0.0.0/24", "fd00::/64"}, {"10.0.0.0/16"}, {"fd00::9/128"}, {"::/0"}}
+	for {
+		var all []fault.Fault
+		for _, name := range []string{"a", "b", "c", "d", "e"}[:random.IntN(6)] {
+			f := everything(name, []fault.Direction{fault.Egress, fault.Ingress, fault.Both}[random.IntN(3)], time.Duration(1+random.IntN(3))*ms)
+			f.Match.Peers = prefixes(peers[random.IntN(len(peers))]...)
+			f.Match.Protocol = []string{"", "", "tcp", "udp"}[random.IntN(4)]
+			if random.IntN(3) == 0 {
+				f.Match.RemotePorts = portRange(20160, uint16(20160+random.IntN(3)))
+			}
+			if random.IntN(4) == 0 {
+				f.Impairment.Jitter, f.Impairment.Distribution = ms, []fault.Distribution{fault.Uniform, fault.Normal}[random.IntN(2)]
+			}
+			all = append(all, f)
+		}
+		if set, err := fault.Set(all); err == nil {
+			return set
+		}
+	}
+}
+
+// verdicts of every packet at both places.
+type verdicts []verdict
+
+func (k *fakeKernel) verdicts() verdicts {
+	var all verdicts
+	for _, p := range []place{egress, ingress} {
+		for _, pkt := range packets {
+			all = append(all, k.verdict(p, pkt))
+		}
+	}
+	return all
+}
+
+func expected(e *Engine, faults []fault.Fault) verdicts {
+	var all verdicts
+	for _, p := range []place{egress, ingress} {
+		for _, pkt := range packets {
+			all = append(all, expect(e, faults, p, pkt))
+		}
+	}
+	return all
+}
+
+// subject names the packet and the place of a verdict.
+func subject(i int) string {
+	return []place{egress, ingress}[i/len(packets)].String() + ": " + packets[i%len(packets)].String()
+}
+
+// is fails the test unless the verdicts are as wanted.
+func (k *fakeKernel) is(want verdicts, what string) {
+	k.t.Helper()
+	for i, got := range k.verdicts() {
+		if got != want[i] {
+			k.t.Fatalf("%s: %s meets %+v, want %+v", what, subject(i), got, want[i])
+		}
+	}
+}
+
+// watch checks before every change that each packet meets what it met before
+// or what it will meet, and that it does not go back.
+func (k *fakeKernel) watch(before, after verdicts, what string) (check func(string)) {
+	changed := make(map[int]bool)
+	return func(at string) {
+		for i, now := range k.verdicts() {
+			switch {
+			case now == after[i]:
+				changed[i] = before[i] != after[i]
+			case changed[i]:
+				k.t.Fatalf("%s, at %s: %s is back at %+v", what, at, subject(i), now)
+			case now != before[i]:
+				k.t.Fatalf("%s, at %s: %s meets %+v, neither %+v nor %+v", what, at, subject(i), now, before[i], after[i])
+			}
+		}
+	}
+}
+
+// The heart of the engine: while one set of faults replaces another, every
+// packet meets its old or its new fault at every moment.
+func TestEveryPacketMeetsItsOldOrItsNewFault(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	for round := range 25 {
+		k := newFake(t)
+		e := k.engine(nil)
+		var old []fault.Fault
+		for step := range 6 {
+			if random.IntN(5) == 0 {
+				e = k.engine(nil) // another process
+			}
+			next := randomFaults(random)
+			what := fmt.Sprintf("round %d.%d: %v to %v", round, step, old, next)
+			check := k.watch(expected(e, old), expected(e, next), what)
+			k.each = func(o op) error { check(o.String()); return nil }
+			k.resets = func(o op) { t.Errorf("%s: %s drops what waits", what, o) }
+			if err := e.Apply(next); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			check("the end")
+			k.is(expected(e, next), what)
+			if len(next) == 0 && (k.trees[egress].ours() || k.trees[ingress].ours()) {
+				t.Errorf("%s: something is left", what)
+			}
+			if hooked := k.hook.present; hooked != (len(next) > 0) {
+				t.Errorf("%s: an ingress qdisc is there: %t", what, hooked)
+			}
+			old = next
+		}
+	}
+}
+
+// An agent that is killed after any change leaves a state from which the next
+// one gets to any other set, and the same holds on the way.
+func TestAnyInterruptedChangeConverges(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	for round := range 5 {
+		first, second, third := randomFaults(random), randomFaults(random), randomFaults(random)
+		for n := 1; ; n++ {
+			k := newFake(t)
+			e := k.engine(nil)
+			if err := e.Apply(first); err != nil {
+				t.Fatal(err)
+			}
+			k.failAt(n, true)
+			if err := e.Apply(second); err == nil {
+				break // fewer than n changes
+			}
+			next := k.engine(nil)
+			what := fmt.Sprintf("round %d: %v to %v, killed before change %d, to %v", round, first, second, n, third)
+			check := k.watch(k.verdicts(), expected(next, third), what)
+			k.each = func(o op) error { check(o.String()); return nil }
+			if err := next.Apply(third); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			check("the end")
+			if state, err := next.State(third); err != nil || len(state.Drift) > 0 {
+				t.Fatalf("%s: in the end: %v, %v", what, state.Drift, err)
+			}
+		}
+	}
+}
+
+// A change that fails at any point leaves every packet where it was, and the
+// engine knows where that is.
+func TestAFailureLeavesWhatWasThere(t *testing.T) {
+	random := rand.New(rand.NewPCG(9, 10))
+	for range 8 {
+		first, second := randomFaults(random), randomFaults(random)
+		for n := 1; ; n++ {
+			k := newFake(t)
+			e := k.engine(nil)
+			if err := e.Apply(first); err != nil {
+				t.Fatal(err)
+			}
+			before := k.verdicts()
+			k.failAt(n, false)
+			err := e.Apply(second)
+			if err == nil {
+				break
+			}
+			what := fmt.Sprintf("%v to %v, failing at change %d", first, second, n)
+			if !errors.Is(err, errInjected) || strings.Contains(err.Error(), "roll back") {
+				t.Fatalf("%s: %v", what, err)
+			}
+			k.is(before, what)
+			k.each, k.ops = nil, nil
+			if err := e.Apply(first); err != nil {
+				t.Fatalf("%s, then back: %v", what, err)
+			}
+			for _, o := range k.ops { // a rollback may end in another block, never in other netems
+				if _, set := o.(setQdisc); set {
+					t.Fatalf("%s, then back: %s", what, o)
+				}
+			}
+			if err := e.Apply(second); err != nil {
+				t.Fatalf("%s, then again: %v", what, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package netem
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/fault"
+)
+
+// oldTree is what the first release left: two bands, its own netem, filters
+// whose nodes the kernel numbered, exempt before all.
+func oldTree(delay time.Duration) *tree {
+	all := filter{band: bandFirst}
+	t := &tree{place: egress, link: device, led: true, root: true, clean: true, netems: map[uint8]emulator{
+		bandFirst: {handle: handleOld, setting: setting{options: options{delay: delay, limit: 10_000}}},
+	}}
+	for f := range families {
+		for _, k := range exemptKeys(fault.Exemption{ControlPort: 2332}, fault.Egress, f) {
+			t.blocks[f] = []block{{index: 0, filters: append(t.effective(f), filter{k, bandClean})}}
+		}
+		t.blocks[f] = append(t.blocks[f], block{index: 1, filters: []filter{all}})
+	}
+	return t
+}
+
+func TestATreeOfTheFirstReleaseIsTakenOver(t *testing.T) {
+	k := newFake(t)
+	k.trees[egress] = oldTree(20 * ms)
+	e := k.engine(nil)
+	k.resets = func(o op) { t.Errorf("%s drops what waits", o) }
+	adopted, err := e.Adopt()
+	if err != nil || len(adopted) != 1 || !adopted[0].SameEffect(everything(fault.Latency, fault.Egress, 20*ms)) {
+		t.Fatalf("Adopt = %v, %v", adopted, err)
+	}
+	// The probes were not exempt then and are now, so some packets change.
+	check := k.watch(k.verdicts(), expected(e, adopted), "taking over")
+	k.each = func(o op) error { check(o.String()); return nil }
+	if err := e.Apply(adopted); err != nil {
+		t.Fatal(err)
+	}
+	check("the end")
+	if got := k.trees[egress].netems; len(got) != 1 || got[3].handle != netemHandle(3) {
+		t.Errorf("the netems are %v", got)
+	}
+}
+
+func TestAdopt(t *testing.T) {
+	latency := everything(fault.Latency, fault.Egress, 20*ms)
+	jittery := latency
+	jittery.Impairment.Jitter, jittery.Impairment.Distribution = ms, fault.Uniform
+	for name, c := range map[string]struct {
+		faults []fault.Fault
+		want   int
+		err    error
+	}{
+		"nothing":            {nil, 0, nil},
+		"a constant delay":   {[]fault.Fault{latency}, 1, nil},
+		"ingress":            {[]fault.Fault{everything("x", fault.Ingress, ms)}, 0, fault.ErrLeftover},
+		"both":               {[]fault.Fault{everything("x", fault.Both, ms)}, 0, fault.ErrLeftover},
+		"jitter":             {[]fault.Fault{jittery}, 0, fault.ErrLeftover},
+		"a match":            {[]fault.Fault{matched("x", fault.Match{Direction: fault.Egress, Peers: prefixes("0.0.0.0/0")}, ms)}, 0, fault.ErrLeftover},
+		"several":            {named("a", 2, ms), 0, fault.ErrLeftover},
+		"one beside latency": {append(named("a", 1, ms), latency), 0, fault.ErrLeftover},
+	} {
+		k := newFake(t)
+		if err := k.engine(nil).Apply(c.faults); err != nil {
+			t.Fatal(err)
+		}
+		k.ops = nil
+		got, err := k.engine(nil).Adopt()
+		if !errors.Is(err, c.err) || len(got) != c.want || len(k.ops) > 0 {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+		if c.want == 1 && !got[0].SameEffect(c.faults[0]) {
+			t.Errorf("%s: %v, want %v", name, got[0], c.faults[0])
+		}
+	}
+}
+
+func TestStateReportsDrift(t *testing.T) {
+	faults := []fault.Fault{everything("all", fault.Both, ms), matched("peer", fault.Match{Direction: fault.Egress, Peers: prefixes("10.0.0.9/32")}, 2*ms)}
+	for name, c := range map[string]struct {
+		meddle func(k *fakeKernel)
+		held   string
+		drift  string // empty for none
+	}{
+		"nothing": {func(*fakeKernel) {}, "all peer", ""},
+		"a filter of one fault is gone": {func(k *fakeKernel) {
+			list := &k.trees[egress].blocks[ipv6][0].filters
+			*list = (*list)[:len(*list)-1]
+		}, "peer", `eth0 egress: fault "all": other packets`},
+		"an exemption is gone": {func(k *fakeKernel) {
+			list := &k.trees[egress].blocks[ipv4][0].filters
+			*list = (*list)[1:]
+		}, "all peer", "eth0 egress: 4 filters for ip, not the 5 asked for"},
+		"another delay": {func(k *fakeKernel) {
+			e := k.trees[ingress].netems[bandFirst]
+			e.setting.delay = 7 * ms
+			k.trees[ingress].netems[bandFirst] = e
+		}, "peer", "the kernel holds netem limit 1000 delay 7ms"},
+		"no redirect":  {func(k *fakeKernel) { k.hook.redirects[ipv6] = false }, "peer", "not all that arrives is redirected"},
+		"ifb is down":  {func(k *fakeKernel) { k.trees[ingress].ifbUp = false }, "peer", "not all that arrives is redirected"},
+		"no tree":      {func(k *fakeKernel) { k.trees[egress] = newFake(k.t).trees[egress] }, "", `eth0 egress: fault "peer": there is no tree`},
+		"a netem more": {func(k *fakeKernel) { k.trees[egress].netems[9] = emulator{handle: netemHandle(9)} }, "all peer", "netem 7e09: that no fault asks for"},
+		"the root":     {func(k *fakeKernel) { k.trees[egress].fits = false }, "all peer", "not as it was made"},
+	} {
+		k := newFake(t)
+		e := k.engine(nil)
+		if err := e.Apply(faults); err != nil {
+			t.Fatal(err)
+		}
+		c.meddle(k)
+		k.ops = nil
+		state, err := e.State(faults)
+		var held []string
+		for _, f := range faults {
+			if _, ok := state.Held[f.Name]; ok {
+				held = append(held, f.Name)
+			}
+		}
+		drift := strings.Join(state.Drift, "\n")
+		if err != nil || strings.Join(held, " ") != c.held || (drift == "") != (c.drift == "") || !strings.Contains(drift, c.drift) || len(k.ops) > 0 {
+			t.Errorf("%s: holds %v, want %q; drift:\n%s\nwant %q; %v", name, held, c.held, drift, c.drift, err)
+		}
+		if err := e.Apply(faults); err != nil {
+			t.Errorf("%s: mending: %v", name, err)
+		} else if state, err = e.State(faults); err != nil || len(state.Drift) > 0 || len(state.Held) != 2 || len(state.Held["all"]) != 2 {
+			t.Errorf("%s: after mending: %+v, %v", name, state, err)
+		}
+	}
+	k := newFake(t)
+	if err := k.engine(nil).Apply(faults); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := k.engine(nil).State(nil); err != nil || len(state.Drift) != 2 {
+		t.Errorf("faults that nobody asks for: %+v, %v", state, err)
+	}
+}

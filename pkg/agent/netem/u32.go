@@ -1,0 +1,196 @@
+package netem
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink/nl"
+)
+
+// sizeSel and sizeKey are the sizes of struct tc_u32_sel without keys and of
+// struct tc_u32_key (include/uapi/linux/pkt_cls.h).
+const (
+	sizeSel = 16
+	sizeKey = 16
+)
+
+const (
+	kindU32    = "u32"
+	kindMirred = "mirred"
+	// mirredRedirect is TCA_EGRESS_REDIR, and actionStolen TC_ACT_STOLEN, what
+	// becomes of a packet for those it was taken from.
+	mirredRedirect = 1
+	actionStolen   = 4
+	// sizeMirred is struct tc_mirred; its last words are the redirection and the
+	// interface.
+	sizeMirred = 28
+)
+
+// encodeSel returns struct tc_u32_sel. No keys are written as one that matches
+// everything, as tc does.
+func encodeSel(k keys) []byte {
+	if len(k) == 0 {
+		k = keys{{}}
+	}
+	sel := append([]byte{nl.TC_U32_TERMINAL, 0, byte(len(k)), 0}, words(0, 0, 0)...)
+	for _, one := range k {
+		sel = binary.BigEndian.AppendUint32(sel, one.mask)
+		sel = binary.BigEndian.AppendUint32(sel, one.value)
+		sel = append(sel, words(uint32(one.offset), 0)...)
+	}
+	return sel
+}
+
+// encodeFilter returns the TCA_OPTIONS of a filter that leads to a band.
+func encodeFilter(f filter) *nl.RtAttr {
+	options := nl.NewRtAttr(nl.TCA_OPTIONS, nil)
+	options.AddRtAttr(nl.TCA_U32_CLASSID, words(class(f.band)))
+	options.AddRtAttr(nl.TCA_U32_SEL, encodeSel(f.keys))
+	return options
+}
+
+// encodeRedirect returns the TCA_OPTIONS of a filter that redirects everything
+// to the way out of an interface.
+func encodeRedirect(index int) *nl.RtAttr {
+	options := nl.NewRtAttr(nl.TCA_OPTIONS, nil)
+	options.AddRtAttr(nl.TCA_U32_SEL, encodeSel(nil))
+	action := options.AddRtAttr(nl.TCA_U32_ACT, nil).AddRtAttr(nl.TCA_ACT_TAB, nil)
+	action.AddRtAttr(nl.TCA_ACT_KIND, nl.ZeroTerminated(kindMirred))
+	action.AddRtAttr(nl.TCA_ACT_OPTIONS, nil).AddRtAttr(nl.TCA_MIRRED_PARMS, words(0, 0, actionStolen, 0, 0, mirredRedirect, uint32(index)))
+	return options
+}
+
+// u32 is a filter as the kernel reports it.
+type u32 struct {
+	kind     string
+	priority uint16
+	protocol uint16 // host byte order
+	node     uint32
+	classID  uint32
+	keys     keys
+	// redirect is the interface of the only action, a redirection; -1 without.
+	redirect int
+	// table is set for what only holds filters, and simple for filters that do
+	// nothing but what is in here.
+	table, simple bool
+}
+
+// String names a filter in tc's words.
+func (u u32) String() string {
+	return fmt.Sprintf("%s filter with priority %d", u.kind, u.priority)
+}
+
+// redirection returns the family and the interface of a filter that is one of
+// our redirects; 0 for an interface that is gone, -1 for any other filter.
+func (u u32) redirection() (family, int) {
+	block, f, known := blockOf(u.priority)
+	if !known || block != 0 || f.protocol() != u.protocol || u.node != firstNode || len(u.keys) > 0 {
+		return ipv4, -1
+	}
+	return f, u.redirect
+}
+
+// parseFilter reads a message about a filter of any kind.
+func parseFilter(message []byte) (u32, error) {
+	head := nl.DeserializeTcMsg(message)
+	u := u32{
+		priority: uint16(head.Info >> 16), protocol: networkOrder(uint16(head.Info)),
+		node: head.Handle & 0xfff, redirect: -1, table: true, simple: true,
+	}
+	attrs, err := nl.ParseRouteAttr(message[head.Len():])
+	if err != nil {
+		return u32{}, fmt.Errorf("parse filter: %w", err)
+	}
+	var options []byte
+	for _, attr := range attrs {
+		switch attr.Attr.Type {
+		case nl.TCA_KIND:
+			u.kind = strings.TrimRight(string(attr.Value), "\x00")
+		case nl.TCA_CHAIN:
+			u.simple = u.simple && slices.Equal(wordsOf(attr.Value), []uint32{0})
+		case nl.TCA_OPTIONS:
+			options = attr.Value
+		}
+	}
+	if u.kind != kindU32 {
+		u.table, u.simple = false, false
+		return u, nil
+	}
+	if err := u.parseOptions(options); err != nil {
+		return u32{}, fmt.Errorf("parse filter: %w", err)
+	}
+	return u, nil
+}
+
+func (u *u32) parseOptions(payload []byte) error {
+	attrs, err := nl.ParseRouteAttr(payload)
+	if err != nil {
+		return err
+	}
+	for _, attr := range attrs {
+		switch value := attr.Value; attr.Attr.Type {
+		case nl.TCA_U32_SEL:
+			u.table = false
+			u.parseSel(value)
+		case nl.TCA_U32_CLASSID:
+			if w := wordsOf(value); len(w) > 0 {
+				u.classID = w[0]
+			}
+		case nl.TCA_U32_ACT:
+			u.parseAction(value)
+		case nl.TCA_U32_LINK, nl.TCA_U32_POLICE, nl.TCA_U32_INDEV, nl.TCA_U32_MARK:
+			u.simple = false
+		}
+	}
+	return nil
+}
+
+func (u *u32) parseSel(sel []byte) {
+	if len(sel) < sizeSel || len(sel) < sizeSel+int(sel[2])*sizeKey || sel[0] != nl.TC_U32_TERMINAL {
+		u.simple = false
+		return
+	}
+	for i := range int(sel[2]) {
+		one := sel[sizeSel+i*sizeKey:]
+		k := key{mask: binary.BigEndian.Uint32(one), value: binary.BigEndian.Uint32(one[4:]), offset: int32(binary.NativeEndian.Uint32(one[8:]))}
+		if binary.NativeEndian.Uint32(one[12:]) != 0 { // an offset that the packet decides
+			u.simple = false
+		}
+		if k.mask != 0 {
+			u.keys = append(u.keys, k)
+		}
+	}
+}
+
+// parseAction looks for the one action that a redirect has.
+func (u *u32) parseAction(payload []byte) {
+	u.simple = false
+	actions, err := nl.ParseRouteAttr(payload)
+	if err != nil || len(actions) != 1 {
+		return
+	}
+	action, err := nl.ParseRouteAttrAsMap(actions[0].Value)
+	if err != nil || strings.TrimRight(string(action[nl.TCA_ACT_KIND].Value), "\x00") != kindMirred {
+		return
+	}
+	options, err := nl.ParseRouteAttrAsMap(action[nl.TCA_ACT_OPTIONS].Value)
+	if err != nil || len(options[nl.TCA_MIRRED_PARMS].Value) < sizeMirred {
+		return
+	}
+	mirred := wordsOf(options[nl.TCA_MIRRED_PARMS].Value)
+	if mirred[5] == mirredRedirect && mirred[2] == actionStolen {
+		u.redirect = int(mirred[6])
+	}
+}
+
+// filterInfo is tcm_info of a filter.
+func filterInfo(priority uint16, f family) uint32 {
+	return uint32(priority)<<16 | uint32(networkOrder(f.protocol()))
+}
+
+// networkOrder converts between the host's order of bytes and the network's.
+func networkOrder(i uint16) uint16 {
+	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, i))
+}

@@ -1,0 +1,138 @@
+//go:build linux
+
+package nfqueue
+
+import (
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/fault"
+)
+
+// lane is one kernel queue: the packets of one fault in one direction.
+//
+// What waits in the order in which it came is in the ring and leaves by
+// verdicts for many; what may overtake is in the heap and leaves one by one. A
+// verdict for many also lets go of all that is older. So the ring takes
+// packets only when the heap is empty; then all that is in the heap is newer.
+type lane struct {
+	queue uint16
+	shape *shape
+	// limit is how many packets wait at most.
+	limit uint32
+
+	ring ring
+	heap deadlines
+	// newest is the id of the packet that came last.
+	newest uint32
+	// early counts packets that left before they were due, dropped those that
+	// were lost on purpose or found the queue of a rate full.
+	early, dropped uint64
+}
+
+// What the packets that wait cost, and the queue before a rate: see the netem
+// engine's limit, which is the same.
+const (
+	packetMemory = 2 << 10
+	rateQueue    = 500 * time.Millisecond
+	fullPacket   = 1_500
+	leastPacket  = 64
+	minRateQueue = 64
+)
+
+// limitFor returns how many packets of an impairment may wait. Without a rate
+// it is all that the memory allows, since nothing is set aside for them.
+func limitFor(i fault.Impairment, memory uint64) uint32 {
+	most := max(1, memory/packetMemory)
+	if i.Rate == nil {
+		return uint32(min(most, 1<<24))
+	}
+	bytes := i.Rate.BitsPerSecond / 8
+	queue := max(bytes*uint64(rateQueue)/uint64(time.Second)/fullPacket, minRateQueue)
+	flight := uint64((i.Delay + i.Jitter).Microseconds()) * (bytes / leastPacket) / uint64(time.Second/time.Microsecond)
+	return uint32(min(most, queue+flight, 1<<24))
+}
+
+// waiting is how many packets the lane holds.
+func (l *lane) waiting() uint32 { return l.ring.packets + uint32(len(l.heap)) }
+
+// take decides about a packet that came. One that is lost leaves at once.
+func (l *lane) take(p packet, now time.Duration, out *verdicts) {
+	// Ids are consecutive. A missing one is that of a packet whose message
+	// found no room; the kernel let it pass.
+	l.early += uint64(p.id - l.newest - 1)
+	l.newest = p.id
+	if l.shape.constant() && len(l.heap) == 0 {
+		l.ring.push(p.id, now+l.shape.Delay)
+		return
+	}
+	if l.shape.Rate != nil && l.waiting() >= l.limit {
+		l.dropped++
+		out.drop(l.queue, p.id)
+		return
+	}
+	due, lost := l.shape.decide(now, p.size)
+	if lost {
+		l.dropped++
+		out.drop(l.queue, p.id)
+		return
+	}
+	l.heap.push(held{due: due, id: p.id})
+}
+
+// letGo lets go of what is due, and of the oldest if there are too many.
+func (l *lane) letGo(now time.Duration, out *verdicts) {
+	for {
+		oldest, ok := l.ring.next()
+		full := l.waiting() > l.limit
+		if !ok || oldest.due > now && !full {
+			break
+		}
+		if oldest.due > now {
+			l.early += uint64(oldest.count)
+		}
+		l.ring.pop()
+		out.acceptUpTo(l.queue, oldest.last)
+	}
+	for len(l.heap) > 0 {
+		full := l.waiting() > l.limit
+		if l.heap[0].due > now && !full {
+			break
+		}
+		if l.heap[0].due > now {
+			l.early++
+		}
+		out.accept(l.queue, l.heap.pop().id)
+	}
+}
+
+// next returns when the lane has to let go of something again.
+func (l *lane) next() (due time.Duration, ok bool) {
+	oldest, ok := l.ring.next()
+	due = oldest.due
+	if len(l.heap) > 0 && (!ok || l.heap[0].due < due) {
+		return l.heap[0].due, true
+	}
+	return due, ok
+}
+
+// become takes another fault's impairment for the packets that come from now
+// on. Those that wait keep their deadlines, but none waits longer than one that
+// comes now could: a delay of minutes that was set by mistake ends with it.
+func (l *lane) become(i fault.Impairment, limit uint32, now time.Duration) {
+	l.shape, l.limit = newShape(i), limit
+	l.early, l.dropped = 0, 0
+	if i.Rate == nil {
+		l.ring.clamp(now + l.shape.longest())
+		l.heap.clamp(now + l.shape.longest())
+	}
+}
+
+// flush lets go of everything at once, in order.
+func (l *lane) flush(out *verdicts) {
+	if l.waiting() == 0 {
+		return
+	}
+	l.ring.clear()
+	l.heap = nil
+	out.acceptUpTo(l.queue, l.newest)
+}

@@ -1,0 +1,118 @@
+//go:build linux
+
+package nfqueue
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tidelay/tidelay/pkg/agent/fault"
+)
+
+// State reads from the kernel which of these faults it holds, with what was
+// counted since each was put there. Packets and Bytes met the fault. Dropped
+// were lost on purpose, because a rate's queue was full, or by the kernel's
+// queue. Overlimits left before they were due, because too many waited or came
+// at once. Backlog wait now.
+func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	state := fault.State{Held: make(map[string][]fault.Holding)}
+	held, err := readTables()
+	if err != nil {
+		return fault.State{}, err
+	}
+	stats, err := readQueueStats()
+	if err != nil {
+		return fault.State{}, err
+	}
+	asked := e.tables(e.applied, e.places)
+	if len(e.applied) == 0 {
+		asked = make(tables)
+	}
+	if !held.holds(asked) {
+		state.Drift = append(state.Drift, "the rules of nftables table "+tableName+" are not the ones that were written")
+		return state, nil
+	}
+	for _, f := range faults {
+		if holdings, ok := e.holdings(f, held, stats); ok {
+			state.Held[f.Name] = holdings
+		}
+	}
+	return state, nil
+}
+
+// holdings returns what there is of a fault in each of its directions, and
+// whether that is all of it.
+func (e *Engine) holdings(f fault.Fault, held tables, stats map[uint16]queueStats) ([]fault.Holding, bool) {
+	var all []fault.Holding
+	for _, direction := range []fault.Direction{fault.Egress, fault.Ingress} {
+		if !f.Match.Direction.Has(direction) {
+			continue
+		}
+		at, there := e.places[direction][f.Name]
+		if !there || !f.Impairment.Partition && !e.has(f, at) {
+			return nil, false
+		}
+		one := fault.Holding{Direction: direction, Device: strings.Join(e.policy.devices, ",")}
+		if f.Match.Device != "" {
+			one.Device = f.Match.Device
+		}
+		c := &one.Counters
+		c.Packets, c.Bytes = held.counters(at.chain())
+		if f.Impairment.Partition {
+			c.Dropped = c.Packets
+		} else if l, bound := e.scheduler.look(at.queue()); bound {
+			c.Dropped, c.Overlimits = l.dropped+stats[at.queue()].dropped, l.early
+			c.Backlog = stats[at.queue()].waiting
+		}
+		all = append(all, one)
+	}
+	return all, true
+}
+
+// Adopt returns what an earlier process left in the kernel: nothing, or a
+// latency of all egress, whose comment says it all. Anything else of ours is
+// fault.ErrLeftover.
+func (e *Engine) Adopt() ([]fault.Fault, error) {
+	held, err := readTables()
+	if err != nil || held.rules() == 0 {
+		return nil, err
+	}
+	for _, one := range held {
+		for chain, rules := range one {
+			if isBase(chain) || len(rules) == 0 {
+				continue
+			}
+			if _, latency, ok := parseFault(rules[len(rules)-1].comment); ok && latency != nil {
+				faults := []fault.Fault{*latency}
+				if held.holds(e.tables(faults, make(slots).assign(faults))) {
+					return faults, nil
+				}
+			}
+		}
+	}
+	return nil, fmt.Errorf("rules of nftables table %s: %w", tableName, fault.ErrLeftover)
+}
+
+// placesOf finds the slots of faults that an earlier process left.
+func placesOf(held tables) slots {
+	places := make(slots)
+	for _, direction := range []fault.Direction{fault.Egress, fault.Ingress} {
+		places[direction] = make(map[string]slot)
+		for _, one := range held {
+			for chain, rules := range one {
+				digits, ours := strings.CutPrefix(chain, direction.String()+"-")
+				number, err := strconv.Atoi(digits)
+				if !ours || err != nil || number < 0 || number >= fault.MaxFaults || len(rules) == 0 {
+					continue
+				}
+				if name, _, ok := parseFault(rules[len(rules)-1].comment); ok {
+					places[direction][name] = slot{direction, number}
+				}
+			}
+		}
+	}
+	return places
+}

@@ -5,7 +5,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-GOBUILD := go build -tags nomsgpack -ldflags "-s -w -X main.version=$(VERSION)"
 
 export TIDELAY_VERSION := $(VERSION)
 # One set of flags for everything but -race, so that nothing is compiled twice.
@@ -15,8 +14,8 @@ export GOFLAGS := -trimpath
 ##@ Build
 .PHONY: build
 build: ## Build the injector and the agent as static binaries into bin/
-	@mkdir -p bin
-	$(GOBUILD) -o bin/ ./cmd/injector ./cmd/agent
+	hack/go-build.sh bin/injector ./cmd/injector
+	hack/go-build.sh bin/agent ./cmd/agent
 
 .PHONY: images
 images: ## Build the images tidelay/injector:dev and tidelay/agent:dev, FROM scratch

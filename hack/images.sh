@@ -15,8 +15,7 @@ version=${TIDELAY_VERSION:-$(git -C "$repo" describe --tags --always --dirty 2>/
 source_of() { if [[ $1 == pinger ]]; then echo ./e2e/pinger; else echo "./cmd/$1"; fi; }
 
 build() { # NAME DIR
-  CGO_ENABLED=0 GOOS=linux GOARCH=$(docker version -f '{{.Server.Arch}}') go -C "$repo" build -trimpath -tags nomsgpack \
-    -ldflags "-s -w -X main.version=$version" -o "$2/$1" "$(source_of "$1")"
+  GOOS=linux GOARCH=$(docker version -f '{{.Server.Arch}}') TIDELAY_VERSION=$version "$hack/go-build.sh" "$2/$1" "$(source_of "$1")"
   docker_build "tidelay/$1:$tag" --label "org.opencontainers.image.version=$version" \
     --file "$hack/images/$1.Dockerfile" "$2"
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# kernel-test.sh: the kernel tier, once for each engine. netem runs on this kernel where it has it, else under User Mode
-# Linux; nfqueue runs on this kernel.
-#   TEST_ARGS          more arguments for the test binary, such as -test.run=TestDelay
+# kernel-test.sh: the kernel tier, once for each engine: the agent from outside (e2e/kernel), then the engine's own tests.
+# netem runs on this kernel where it has it, else under User Mode Linux; nfqueue runs on this kernel.
+#   TEST_ARGS          more arguments for the test binaries, such as -test.run=TestDelay
+#   TIDELAY_PARTITION  how long the long partition lasts, such as 10m (20s)
 #   REQUIRE_NETEM=1    to fail, not warn, when netem can be tried nowhere
 set -euo pipefail
 # shellcheck source=hack/lib.sh
@@ -14,9 +15,9 @@ cd "$repo"
 mkdir -p bin
 export CGO_ENABLED=0 GOFLAGS=-trimpath TIDELAY_AGENT="$repo/bin/agent"
 step "build the agent and its tests" bash -c '
-  go build -tags nomsgpack -ldflags "-s -w" -o bin/agent ./cmd/agent
+  hack/go-build.sh bin/agent ./cmd/agent
   go test -c -tags kernel -o bin/kernel.test ./e2e/kernel
-  go test -c -tags kernel -o bin/nfqueue.test ./pkg/agent/nfqueue'
+  go test -c -tags kernel -o bin/netem.test ./pkg/agent/netem'
 
 # Whether this kernel has netem, tried in a namespace of its own.
 has_netem() {
@@ -28,20 +29,25 @@ has_netem() {
 }
 
 read -ra args <<<"${TEST_ARGS:-}"
-run() { (cd e2e/kernel && "$@" "$repo/bin/kernel.test" -test.v "${args[@]}"); }
+# run ENGINE COMMAND...: both tests of an engine, by a command that runs them.
+run() {
+  local engine=$1
+  shift
+  (cd e2e/kernel && TIDELAY_ENGINE=$engine "$@" "$repo/bin/kernel.test" -test.v "${args[@]}")
+  (cd "pkg/agent/$engine" && "$@" "$repo/bin/$engine.test" -test.v "${args[@]}")
+}
 
 say "== nfqueue, on this kernel ($(uname -r))"
 flag=auto
 if has_netem; then flag=nfqueue; fi
-TIDELAY_ENGINE=nfqueue TIDELAY_ENGINE_FLAG=$flag run env
-(cd pkg/agent/nfqueue && "$repo/bin/nfqueue.test" -test.v "${args[@]}")
+TIDELAY_ENGINE_FLAG=$flag run nfqueue env
 
 if [[ $flag == nfqueue ]]; then
   say "== netem, on this kernel ($(uname -r))"
-  TIDELAY_ENGINE=netem run env
+  run netem env
 elif "$hack/deps.sh" uml; then
   say "== netem, under User Mode Linux"
-  UML_TIMEOUT=1200 TIDELAY_ENGINE=netem run "$hack/uml.sh"
+  UML_TIMEOUT=1200 run netem "$hack/uml.sh"
 elif [[ ${REQUIRE_NETEM:-} == 1 ]]; then
   die "this kernel has no netem and there is no User Mode Linux to try it in"
 else

@@ -26,7 +26,7 @@ func TestExemptionsHoldInEveryDirection(t *testing.T) {
 			w.Name, w.Direction = "all", direction
 			t.Run(direction+" "+cmp.Or(w.Delay, map[bool]string{true: "partition", false: "loss"}[w.Partition]), func(t *testing.T) {
 				a.t = t
-				a.put(w)
+				a.apply(w)
 				l.node.exec(t, "ip neigh flush dev br0")
 				l.pod.exec(t, "ip neigh flush dev eth0")
 				for _, c := range []struct {
@@ -68,7 +68,7 @@ func TestLongPartition(t *testing.T) {
 	}
 	a := startAgent(t)
 	l := a.lab
-	a.put(api.Fault{Name: "cut", Partition: true, Direction: "both"})
+	a.apply(api.Fault{Name: "cut", Partition: true, Direction: "both"})
 	asked := 0
 	for start, flushed := time.Now(), 0; time.Since(start) < long; asked++ {
 		if due := int(3 * time.Since(start) / long); due > flushed { // twice, each after a third
@@ -87,7 +87,7 @@ func TestLongPartition(t *testing.T) {
 	}
 	t.Logf("the control port was asked %d times in %s", asked, long)
 	a.wantHeld(1)
-	a.put()
+	a.apply()
 	if err := poll(5*time.Second, func() error {
 		if p := l.bystander.ping(t, l.pod.ip, 5, interval); p.received != p.sent {
 			return fmt.Errorf("%d of %d pings", p.received, p.sent)

@@ -30,7 +30,7 @@ func TestPutReplacesTheWholeSet(t *testing.T) {
 		{[]api.Fault{third}, map[string]string{"second": "remove", "third": "keep"}},
 		{nil, map[string]string{"third": "remove"}},
 	} {
-		answer := a.put(step.set...)
+		answer := a.apply(step.set...)
 		if len(answer.Changes) != len(step.want) {
 			t.Errorf("changes %+v, want %v", answer.Changes, step.want)
 		}
@@ -53,20 +53,20 @@ func TestUnchangedFaultsLoseNothing(t *testing.T) {
 		return api.Fault{Name: "other", Peers: []string{x[1], l.bystander.more6[1]}, Delay: delay, Direction: "both"}
 	}
 	retry(t, "a fault that stays", func() error {
-		a.put(stays)
-		defer a.put()
+		a.apply(stays)
+		defer a.apply()
 		stop := make(chan struct{})
 		f := flow{from: l.pod, to: l.bystander, target: x[0], port: 7000, count: 100_000, burst: 1, pace: time.Millisecond, size: 64, settle: 300 * time.Millisecond, until: stop}
 		back := f
 		back.from, back.to, back.source, back.target, back.port = f.to, f.from, f.target, "", 7001
 		ends := []func() (traffic, error){f.start(), back.start()}
 		for i := range 10 {
-			a.put(stays, other("30ms"))
+			a.apply(stays, other("30ms"))
 			a.putOne(other("40ms"))
 			if i%2 == 0 {
 				a.remove("other")
 			} else {
-				a.put(stays)
+				a.apply(stays)
 			}
 		}
 		close(stop)
@@ -90,7 +90,7 @@ func TestUnchangedFaultsLoseNothing(t *testing.T) {
 func TestInvalidSetChangesNothing(t *testing.T) {
 	a := startAgent(t)
 	good := api.Fault{Name: "good", Delay: "20ms"}
-	a.put(good)
+	a.apply(good)
 	good.Delay = "30ms"
 	peer := func(f api.Fault) api.Fault { f.Peers = []string{"192.0.2.1"}; return f }
 	for field, bad := range map[string]api.Fault{
@@ -125,9 +125,9 @@ func TestConcurrentIdenticalPutsLeaveOneTree(t *testing.T) {
 		{Name: "loss", Peers: []string{a.lab.bystander.ip}, Loss: lossOf(1)},
 		{Name: "back", Direction: "ingress", Delay: "5ms"},
 	}
-	a.put(set...)
+	a.apply(set...)
 	once := kernelState(t, a.lab.pod)
-	a.put()
+	a.apply()
 	body := encode(t, set...)
 	var group sync.WaitGroup
 	for range 100 {

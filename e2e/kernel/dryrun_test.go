@@ -27,7 +27,7 @@ func assorted(l *lab) []api.Fault {
 
 func TestDryRunChangesNothing(t *testing.T) {
 	a := startAgent(t)
-	a.put(api.Fault{Name: "latency", Delay: "10ms"})
+	a.apply(api.Fault{Name: "latency", Delay: "10ms"})
 	before := kernelState(t, a.lab.pod)
 	var planned api.Changes
 	a.send(http.MethodPut, api.PathFaults+"?dryRun=true", encode(t, assorted(a.lab)...), http.StatusOK, &planned)
@@ -53,12 +53,12 @@ func TestPrintedCommandsBuildTheTree(t *testing.T) {
 	a := startAgent(t)
 	if engineName != "netem" {
 		// What tc shows is netem's; another engine still prints the commands.
-		if answer := a.put(assorted(a.lab)...); len(answer.TC) == 0 {
+		if answer := a.apply(assorted(a.lab)...); len(answer.TC) == 0 {
 			t.Error("no commands")
 		}
 		return
 	}
-	answer := a.put(assorted(a.lab)...)
+	answer := a.apply(assorted(a.lab)...)
 	pod := a.lab.pod
 	apart := host{netns: pod.netns + "-dry"}
 	sh(t, "ip netns add "+apart.netns)

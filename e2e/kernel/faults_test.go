@@ -4,8 +4,10 @@ package kernel
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
@@ -23,13 +25,13 @@ func encode(t testing.TB, faults ...api.Fault) string {
 	return string(body)
 }
 
-// put replaces the whole set, and wants the kernel to hold all of it.
-func (a *agent) put(faults ...api.Fault) api.Changes {
+// apply replaces the whole set, and wants the kernel to hold all of it.
+func (a *agent) apply(faults ...api.Fault) api.Changes {
 	a.t.Helper()
 	var answer api.Changes
 	a.send(http.MethodPut, api.PathFaults, encode(a.t, faults...), http.StatusOK, &answer)
 	if !answer.Applied || answer.Engine != engineName || len(answer.Faults) != len(faults) {
-		a.t.Fatalf("put %d faults: answer %+v", len(faults), answer)
+		a.t.Fatalf("apply %d faults: answer %+v", len(faults), answer)
 	}
 	a.wantHeld(len(faults))
 	return answer
@@ -123,15 +125,20 @@ func (a *agent) clearAll() {
 	if a.cmd == nil {
 		a.start()
 	}
-	r, err := a.ask(http.MethodPut, api.PathFaults, encode(a.t))
+	err := poll(5*time.Second, func() error {
+		r, err := a.ask(http.MethodPut, api.PathFaults, encode(a.t))
+		switch {
+		case err != nil:
+			return err
+		case r.status == http.StatusOK:
+			return nil
+		case r.status == http.StatusNotImplemented, r.status == http.StatusForbidden:
+			return nil // it had no engine, or no right, to set anything; the kernel will tell
+		default:
+			return fmt.Errorf("status %d: %s", r.status, r.body)
+		}
+	})
 	if err != nil {
 		a.t.Errorf("clear all faults: %v", err)
-		return
-	}
-	switch r.status {
-	case http.StatusOK:
-	case http.StatusNotImplemented, http.StatusForbidden: // it had no engine or no right to set anything; the kernel will tell
-	default:
-		a.t.Errorf("clear all faults: status %d: %s", r.status, r.body)
 	}
 }

@@ -86,8 +86,8 @@ func TestSeedRepeatsItself(t *testing.T) {
 		return
 	}
 	lost := func(seed uint64) []int {
-		a.put(seeded(seed))
-		defer a.put()
+		a.apply(seeded(seed))
+		defer a.apply()
 		return f.run(t).lost()
 	}
 	first, again, other := lost(7), lost(7), lost(8)
@@ -103,7 +103,7 @@ func TestSeedRepeatsItself(t *testing.T) {
 func TestPartition(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	a.put(api.Fault{Name: "cut", Partition: true, Direction: "both"})
+	a.apply(api.Fault{Name: "cut", Partition: true, Direction: "both"})
 	for _, c := range []struct {
 		from host
 		to   string
@@ -115,7 +115,7 @@ func TestPartition(t *testing.T) {
 	if c := a.fault("cut").Counters; c.Dropped < 15 {
 		t.Errorf("counters of the partition: %+v", c)
 	}
-	a.put()
+	a.apply()
 	if p := l.node.ping(t, l.pod.ip, 5, 20*time.Millisecond); p.received != p.sent {
 		t.Errorf("after the partition %d of %d pings passed", p.received, p.sent)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -74,6 +75,13 @@ func makeLab() (l *lab, remove func(), err error) {
 		if _, err := output(command); err != nil {
 			return nil, remove, err
 		}
+	}
+	// As container runtimes do: a process without NET_RAW may send echo requests.
+	err = l.pod.inside(func() error {
+		return os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 2147483647"), 0o644)
+	})
+	if err != nil {
+		return nil, remove, fmt.Errorf("let the pod ping: %w", err)
 	}
 	for _, to := range []string{l.pod.ip, l.pod.ip6, l.bystander.ip, l.bystander.ip6} {
 		err := poll(5*time.Second, func() error {

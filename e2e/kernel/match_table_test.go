@@ -81,7 +81,7 @@ func portMatches(l *lab) []match {
 		{
 			name: "ports of what arrives", faults: delayed(api.Fault{Direction: "ingress", Ports: &api.Ports{Local: some}}),
 			met:    met(in(7000), in(7012), in(7013, overV6)),
-			spared: []flow{in(7014), in(7010, overV6), in(7100, fromPort(7000)), port(7000), port(7101, fromPort(7011))},
+			spared: []flow{in(7014), in(7010, overV6), in(7100, fromPort(7012)), port(7000), port(7101, fromPort(7011))},
 		},
 		{
 			name: "a port on both sides", faults: delayed(api.Fault{Protocol: "udp", Ports: &api.Ports{Local: one, Remote: some}}),

@@ -14,7 +14,7 @@ import (
 
 // late is the delay by which matched packets are told from others: longer than
 // a busy machine keeps one waiting.
-const late = 60 * time.Millisecond
+const late = 150 * time.Millisecond
 
 // match is a set of faults and which flows they meet.
 type match struct {
@@ -47,7 +47,7 @@ func met(flows ...flow) []metFlow {
 
 // trickle is a flow of a packet every 10 ms, to a port of the target.
 func trickle(from, to host, port int, change ...func(*flow)) flow {
-	f := flow{from: from, to: to, port: port, count: 15, burst: 1, pace: 10 * time.Millisecond, size: 64, settle: 150 * time.Millisecond}
+	f := flow{from: from, to: to, port: port, count: 15, burst: 1, pace: 10 * time.Millisecond, size: 64, settle: 300 * time.Millisecond}
 	for _, c := range change {
 		c(&f)
 	}
@@ -72,14 +72,14 @@ func (m match) try(a *agent) error {
 		f.count, f.until = 10_000, stop
 		ends = append(ends, f.start())
 	}
-	a.put(m.faults...)
+	a.apply(m.faults...)
 	err := wantMet(m.met)
 	changed := slices.Clone(m.faults)
 	for i := range changed {
 		changed[i].Jitter = "1ms"
 	}
-	a.put(changed...)
-	a.put()
+	a.apply(changed...)
+	a.apply()
 	for _, one := range m.met {
 		one.delay = 0
 		err = errors.Join(err, one.want(one.start()))
@@ -135,16 +135,4 @@ func (f flow) undisturbed(got traffic) error {
 		return fmt.Errorf("%s, which no fault is for: median delay %s, longest %s", f, middle, most)
 	}
 	return nil
-}
-
-// String names a flow by its ends.
-func (f flow) String() string {
-	source, target := f.source, f.target
-	if source == "" {
-		source = f.from.address(f.v6)
-	}
-	if target == "" {
-		target = f.to.address(f.v6)
-	}
-	return fmt.Sprintf("the flow from %s (port %d) to %s port %d", source, f.local, target, f.port)
 }

@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,8 +20,8 @@ import (
 // A flow is numbered UDP datagrams from one host to another.
 type flow struct {
 	from, to host
-	// source and target are addresses of the two hosts; empty for their first,
-	// of IPv6 if v6.
+	// source and target are addresses of the two hosts; empty for their first
+	// of the family that the other one or v6 says.
 	source, target string
 	v6             bool
 	// port is the receiver's, local the sender's or 0 for any.
@@ -35,12 +36,16 @@ type flow struct {
 	settle time.Duration
 	// unsummed leaves out UDP's checksum, so that corruption gets through.
 	unsummed bool
+	// flood looks at the clock once a burst only, to be as fast as can be. On
+	// User Mode Linux that takes as long as sending does.
+	flood bool
 	// until ends the flow before its count, when closed.
 	until <-chan struct{}
 }
 
-// header is number, time sent and checksum at the start of each payload.
-const header = 4 + 8 + 4
+// header is number, time sent, checksum and the flow's identity at the start of
+// each payload.
+const header = 4 + 8 + 4 + 8
 
 // udp is a flow that loses nothing in the lab without a fault, on User Mode
 // Linux too.
@@ -61,7 +66,7 @@ type traffic struct {
 	arrivals []arrival // in the order in which they came
 	// corrupt counts those whose payload was not what was sent.
 	corrupt int
-	// added is the median delay in the lab without a fault, where it is known.
+	// added is what the lab adds to a delay, where it was measured.
 	added time.Duration
 }
 
@@ -78,8 +83,7 @@ func (f flow) run(t testing.TB) traffic {
 // start sends a flow in the background; the returned function waits for its
 // end. Once start returns, both ends are there.
 func (f flow) start() func() (traffic, error) {
-	f.source = cmp.Or(f.source, f.from.address(f.v6))
-	f.target = cmp.Or(f.target, f.to.address(f.v6))
+	f.source, f.target = f.ends()
 	receiver, err := f.to.socket(f.target, f.port, false)
 	if err != nil {
 		return func() (traffic, error) { return traffic{}, fmt.Errorf("receive datagrams: %w", err) }
@@ -107,10 +111,23 @@ func (f flow) start() func() (traffic, error) {
 	}
 }
 
+// ends are the addresses that a flow goes between.
+func (f flow) ends() (source, target string) {
+	v6 := f.v6 || strings.Contains(f.source+f.target, ":")
+	return cmp.Or(f.source, f.from.address(v6)), cmp.Or(f.target, f.to.address(v6))
+}
+
+// String names a flow by its ends.
+func (f flow) String() string {
+	source, target := f.ends()
+	return fmt.Sprintf("the flow from %s (port %d) to %s port %d", source, f.local, target, f.port)
+}
+
 // send returns how many it sent.
 func (f flow) send(conn *net.UDPConn, start time.Time) (int, error) {
 	to := &net.UDPAddr{IP: net.ParseIP(f.target), Port: f.port}
 	payload := make([]byte, max(f.size, header))
+	var stamp time.Duration
 	tick := time.NewTicker(f.pace)
 	defer tick.Stop()
 	for number := range f.count {
@@ -122,7 +139,11 @@ func (f flow) send(conn *net.UDPConn, start time.Time) (int, error) {
 			}
 		}
 		binary.BigEndian.PutUint32(payload, uint32(number))
-		binary.BigEndian.PutUint64(payload[4:], uint64(time.Since(start)))
+		if number%f.burst == 0 || !f.flood {
+			stamp = time.Since(start)
+		}
+		binary.BigEndian.PutUint64(payload[4:], uint64(stamp))
+		binary.BigEndian.PutUint64(payload[16:], uint64(start.UnixNano()))
 		binary.BigEndian.PutUint32(payload[12:], checksum(payload))
 		if _, err := conn.WriteToUDP(payload, to); err != nil && !errors.Is(err, unix.ECONNREFUSED) {
 			return number, fmt.Errorf("send datagram %d: %w", number, err)
@@ -133,7 +154,7 @@ func (f flow) send(conn *net.UDPConn, start time.Time) (int, error) {
 
 // checksum covers all of a payload but itself.
 func checksum(payload []byte) uint32 {
-	return crc32.Update(crc32.ChecksumIEEE(payload[:12]), crc32.IEEETable, payload[header:])
+	return crc32.Update(crc32.ChecksumIEEE(payload[:12]), crc32.IEEETable, payload[16:])
 }
 
 // receive reads until the socket's deadline, at most so many.
@@ -153,6 +174,9 @@ func receive(conn *net.UDPConn, start time.Time, most int) traffic {
 		if n < header || binary.BigEndian.Uint32(payload[12:]) != checksum(payload) {
 			got.corrupt++
 			continue
+		}
+		if binary.BigEndian.Uint64(payload[16:]) != uint64(start.UnixNano()) {
+			continue // left over from an earlier flow
 		}
 		sent := time.Duration(binary.BigEndian.Uint64(payload[4:]))
 		got.arrivals = append(got.arrivals, arrival{int(binary.BigEndian.Uint32(payload)), at, at - sent})

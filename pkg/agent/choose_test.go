@@ -12,7 +12,7 @@ import (
 type probe = func() (map[fault.Feature]string, error)
 
 func TestChoose(t *testing.T) {
-	works := func() (map[fault.Feature]string, error) { return nil, nil }
+	works := func() (map[fault.Feature]string, error) { return map[fault.Feature]string{}, nil }
 	missing := func() (map[fault.Feature]string, error) { return nil, errors.New("kernel has no sch_netem") }
 	for name, c := range map[string]struct {
 		want            string

@@ -78,9 +78,8 @@ func (s *server) fail(c *gin.Context, err error) {
 	if reason == reasonFailed {
 		s.log.Error("request failed", "method", c.Request.Method, "route", c.FullPath(), "err", err)
 	}
-	var invalid fault.Invalid
 	var fields []api.FieldError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[fault.Invalid](err); ok {
 		for _, e := range invalid {
 			fields = append(fields, api.FieldError(e))
 		}

@@ -298,7 +298,7 @@ func TestWordsOfAFault(t *testing.T) {
 		"every packet that arrives at eth0 is dropped":                                 {Name: "a", Direction: "ingress", Partition: true},
 		"every packet that leaves eth0 shares a link of 10mbit per second":             {Name: "a", Rate: &api.Rate{PerSecond: "10mbit"}},
 		"is 20ms late, one way, ±5ms (pareto)":                                         {Name: "a", Delay: "20ms", Jitter: "5ms", Distribution: "pareto"},
-		"goes at once, ahead of others, with a chance of 25%, one packet in 5":       {Name: "a", Delay: "1ms", Reorder: &api.Reorder{Percent: 25, Gap: 5}},
+		"goes at once, ahead of others, with a chance of 25%, one packet in 5":         {Name: "a", Delay: "1ms", Reorder: &api.Reorder{Percent: 25, Gap: 5}},
 		"is sent twice with a chance of 1%, has a bit flipped with a chance of 0.001%": {Name: "a", Duplicate: &api.Chance{Percent: 1}, Corrupt: &api.Chance{Percent: 0.001}},
 	} {
 		if got := explain(parsed(f), []string{"eth0"}); !strings.Contains(got, want) {

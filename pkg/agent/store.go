@@ -58,27 +58,24 @@ func (s store) save(faults []fault.Fault) error {
 	return nil
 }
 
-// replaceFile writes beside the file, flushes, renames, and flushes the name,
-// so that a crash leaves the old content or the new, of the node too.
+// replaceFile writes beside the file and renames, so that a crash of the
+// process leaves the old content or the new. It does not flush to the disk,
+// which would take longer than all the rest of a change: a crash of the node
+// ends the faults in its kernel too, and a file that it tore is set aside.
 func replaceFile(path string, content []byte) error {
-	dir := filepath.Dir(path)
-	beside, err := os.CreateTemp(dir, filepath.Base(path)+".*")
+	beside, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
 	_, err = beside.Write(content)
-	err = errors.Join(err, beside.Sync(), beside.Close())
+	err = errors.Join(err, beside.Close())
 	if err == nil {
 		err = os.Rename(beside.Name(), path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(beside.Name()))
 	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return nil
 }
 
 // load returns the stored set, with faults whose time is over. It fails with

@@ -52,7 +52,7 @@ func sample(quantile func(p float64) float64) []float64 {
 // at what a table can hold. Each cut takes from both, so it is done until they
 // no longer change.
 func standardize(values []float64) []float64 {
-	const cut, rounds = -math.MinInt16 / Scale, 100
+	const cut, rounds, enough = -math.MinInt16 / Scale, 100, 1e-6
 	for range rounds {
 		var sum, squares float64
 		for _, value := range values {
@@ -61,6 +61,9 @@ func standardize(values []float64) []float64 {
 		}
 		mean := sum / Size
 		deviation := math.Sqrt(squares/Size - mean*mean)
+		if math.Abs(mean) < enough && math.Abs(deviation-1) < enough {
+			break
+		}
 		for i, value := range values {
 			values[i] = min(max((value-mean)/deviation, -cut), cut)
 		}

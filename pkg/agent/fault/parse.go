@@ -215,21 +215,26 @@ func (p *parser) expiry(at string, w api.Fault) time.Time {
 		}
 		return p.limits.Now.Add(d)
 	case w.ExpiresAt != "":
-		t, err := time.Parse(time.RFC3339Nano, w.ExpiresAt)
-		switch {
-		case err == nil && p.limits.Stored:
-		case err != nil || t.Sub(p.limits.Now) > MaxDuration:
-			p.bad(at+"expiresAt", w.ExpiresAt, `want a time of RFC 3339 within 720h from now ("2030-01-31T12:00:00Z")`)
-		case !t.After(p.limits.Now):
-			p.bad(at+"expiresAt", w.ExpiresAt, "want a time in the future; here it is "+p.limits.Now.UTC().Format(time.RFC3339))
-		case limit > 0 && t.Sub(p.limits.Now) > limit:
-			p.bad(at+"expiresAt", w.ExpiresAt, "want a time within the cap"+capped)
-		}
-		return t
+		return p.expiresAt(at+"expiresAt", w.ExpiresAt, capped)
 	case limit > 0 && !p.limits.Stored:
 		return p.limits.Now.Add(limit)
 	}
 	return time.Time{}
+}
+
+func (p *parser) expiresAt(field, text, capped string) time.Time {
+	limit := p.limits.MaxDuration
+	t, err := time.Parse(time.RFC3339Nano, text)
+	switch {
+	case err == nil && p.limits.Stored:
+	case err != nil || t.Sub(p.limits.Now) > MaxDuration:
+		p.bad(field, text, `want a time of RFC 3339 within 720h from now ("2030-01-31T12:00:00Z")`)
+	case !t.After(p.limits.Now):
+		p.bad(field, text, "want a time in the future; here it is "+p.limits.Now.UTC().Format(time.RFC3339))
+	case limit > 0 && t.Sub(p.limits.Now) > limit:
+		p.bad(field, text, "want a time within the cap"+capped)
+	}
+	return t
 }
 
 // shorten keeps what is echoed from filling the answer or the log.

@@ -12,10 +12,11 @@ import (
 // Percent is a probability in ten-thousandths of a percent.
 type Percent uint32
 
-// Hundred percent, and the smallest probability that can be named.
+// Hundred percent.
 const (
-	Hundred      Percent = 1_000_000
-	percentDigit         = 10_000
+	Hundred Percent = 1_000_000
+	// percentDigit is one percent.
+	percentDigit = 10_000
 )
 
 // percentAccepted closes every message about a bad percentage.

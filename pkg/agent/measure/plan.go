@@ -75,9 +75,35 @@ func (p Plan) Time() time.Duration {
 // fault.Invalid with every bad value.
 func Parse(w api.Measure) (Plan, error) {
 	p := Plan{Count: 10, Interval: 100 * time.Millisecond, Timeout: time.Second}
+	bad := p.parseTargets(w)
+	if w.Count != 0 {
+		if w.Count < 1 || w.Count > MaxCount {
+			bad = append(bad, fault.FieldError{Field: "count", Value: strconv.Itoa(w.Count), Accepted: fmt.Sprintf("want 1 to %d", MaxCount)})
+		}
+		p.Count = w.Count
+	}
+	bad = append(bad, parseTime("interval", w.Interval, 10*time.Millisecond, time.Second, &p.Interval)...)
+	bad = append(bad, parseTime("timeout", w.Timeout, 10*time.Millisecond, 10*time.Second, &p.Timeout)...)
+	if len(bad) == 0 && p.Time() > MaxTime {
+		bad = append(bad, fault.FieldError{
+			Field: "count", Value: strconv.Itoa(p.Count),
+			Accepted: fmt.Sprintf("want count times the larger of interval and timeout within %s, not %s", MaxTime, p.Time()),
+		})
+	}
+	if len(bad) > 0 {
+		return Plan{}, bad
+	}
+	return p, nil
+}
+
+// parseTargets reads where to measure to.
+func (p *Plan) parseTargets(w api.Measure) fault.Invalid {
 	var bad fault.Invalid
 	if len(w.Targets) == 0 || len(w.Targets) > MaxTargets {
 		bad = append(bad, fault.FieldError{Field: "targets", Value: fmt.Sprintf("%d targets", len(w.Targets)), Accepted: fmt.Sprintf("want 1 to %d", MaxTargets)})
+	}
+	if w.Protocol != "" && w.Protocol != fault.ProtocolTCP && w.Protocol != fault.ProtocolICMP {
+		bad = append(bad, fault.FieldError{Field: "protocol", Value: fmt.Sprintf("%.60s", w.Protocol), Accepted: "want tcp or icmp"})
 	}
 	for i, text := range w.Targets[:min(len(w.Targets), MaxTargets)] {
 		field := fmt.Sprintf("targets[%d]", i)
@@ -90,25 +116,7 @@ func Parse(w api.Measure) (Plan, error) {
 		}
 		p.Targets = append(p.Targets, target)
 	}
-	if w.Protocol != "" && w.Protocol != fault.ProtocolTCP && w.Protocol != fault.ProtocolICMP {
-		bad = append(bad, fault.FieldError{Field: "protocol", Value: fmt.Sprintf("%.60s", w.Protocol), Accepted: "want tcp or icmp"})
-	}
-	if w.Count != 0 {
-		if w.Count < 1 || w.Count > MaxCount {
-			bad = append(bad, fault.FieldError{Field: "count", Value: strconv.Itoa(w.Count), Accepted: fmt.Sprintf("want 1 to %d", MaxCount)})
-		}
-		p.Count = w.Count
-	}
-	bad = append(bad, parseTime("interval", w.Interval, 10*time.Millisecond, time.Second, &p.Interval)...)
-	bad = append(bad, parseTime("timeout", w.Timeout, 10*time.Millisecond, 10*time.Second, &p.Timeout)...)
-	if len(bad) == 0 && p.Time() > MaxTime {
-		bad = append(bad, fault.FieldError{Field: "count", Value: strconv.Itoa(p.Count),
-			Accepted: fmt.Sprintf("want count times the larger of interval and timeout within %s, not %s", MaxTime, p.Time())})
-	}
-	if len(bad) > 0 {
-		return Plan{}, bad
-	}
-	return p, nil
+	return bad
 }
 
 func parseTime(field, text string, least, most time.Duration, into *time.Duration) fault.Invalid {

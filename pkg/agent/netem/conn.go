@@ -127,10 +127,14 @@ func (c *conn) do(o op) error {
 	default:
 		err = c.doLink(o)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, fault.ErrUnsupported):
+		return err // says it all
+	case err != nil:
 		return fmt.Errorf("%s: %w", o, err)
+	default:
+		return nil
 	}
-	return nil
 }
 
 // doLink makes a change of a link.

@@ -51,12 +51,12 @@ const (
 // message is one request to the kernel.
 type message []byte
 
-// newMessage starts a request about a queue.
-func newMessage(kind, flags, queue uint16) message {
+// newConfig starts a request to configure a queue, which the kernel answers.
+func newConfig(queue uint16) message {
 	m := make(message, headerLen)
 	binary.NativeEndian.PutUint32(m, headerLen)
-	binary.NativeEndian.PutUint16(m[4:], kind)
-	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST|flags)
+	binary.NativeEndian.PutUint16(m[4:], typeConfig)
+	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
 	binary.BigEndian.PutUint16(m[18:], queue) // nfgenmsg.res_id
 	return m
 }
@@ -79,7 +79,7 @@ func (m message) with(kind uint16, words ...uint32) message {
 // content. A queue that is bound but has no copy mode yet frees what it is
 // given, so one message says it all.
 func bind(queue uint16, maxLen uint32, sizes bool) message {
-	m := newMessage(typeConfig, unix.NLM_F_ACK, queue).with(attrConfigCommand, commandBind)
+	m := newConfig(queue).with(attrConfigCommand, commandBind)
 	return m.with(attrConfigParams, copyParams(sizes)...).
 		with(attrConfigMaxLen, maxLen).
 		with(attrConfigMask, flagFailOpen|flagGSO).
@@ -88,7 +88,7 @@ func bind(queue uint16, maxLen uint32, sizes bool) message {
 
 // reconfigure changes what bind said about a queue.
 func reconfigure(queue uint16, maxLen uint32, sizes bool) message {
-	return newMessage(typeConfig, unix.NLM_F_ACK, queue).
+	return newConfig(queue).
 		with(attrConfigParams, copyParams(sizes)...).
 		with(attrConfigMaxLen, maxLen)
 }
@@ -103,17 +103,17 @@ func copyParams(sizes bool) []uint32 {
 // bindSink asks for a queue that frees what it is given, as one without a copy
 // mode does.
 func bindSink(queue uint16) message {
-	return newMessage(typeConfig, unix.NLM_F_ACK, queue).with(attrConfigCommand, commandBind)
+	return newConfig(queue).with(attrConfigCommand, commandBind)
 }
 
 // unbind gives a queue back. What it holds is dropped.
 func unbind(queue uint16) message {
-	return newMessage(typeConfig, unix.NLM_F_ACK, queue).with(attrConfigCommand, commandUnbind)
+	return newConfig(queue).with(attrConfigCommand, commandUnbind)
 }
 
 // setMaxLen changes how many packets a queue holds at most.
 func setMaxLen(queue uint16, maxLen uint32) message {
-	return newMessage(typeConfig, unix.NLM_F_ACK, queue).with(attrConfigMaxLen, maxLen)
+	return newConfig(queue).with(attrConfigMaxLen, maxLen)
 }
 
 // fill writes a verdict about one packet, or about all up to it, where the

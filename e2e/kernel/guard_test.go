@@ -1,0 +1,172 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// wantStatus asks and wants a status; everything but 200 has a problem's body.
+func (a *agent) wantStatus(what, method, path, body string, want int, headers ...string) api.Problem {
+	a.t.Helper()
+	r, err := a.ask(method, path, body, headers...)
+	if err != nil {
+		a.t.Fatalf("%s: %s %s: %v", what, method, path, err)
+	}
+	var problem api.Problem
+	if r.status != want {
+		a.t.Errorf("%s: %s %s: status %d, want %d: %.300s", what, method, path, r.status, want, r.body)
+	} else if want != http.StatusOK {
+		if err := json.Unmarshal(r.body, &problem); err != nil || r.header.Get("Content-Type") != api.ContentTypeProblem || problem.Status != want || problem.Detail == "" {
+			a.t.Errorf("%s: %s %s: no problem document: %v, %.300s", what, method, path, err, r.body)
+		}
+	}
+	return problem
+}
+
+func TestTokenGuardsEveryRouteButHealth(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	write := func(token string) {
+		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first\n")
+	a := startAgent(t, "--token-file="+file)
+	routes := []string{api.PathLatency, api.PathLatency + "/1ms", api.PathFaults, api.PathStatus, api.PathMetrics, api.PathOpenAPI}
+	all := func(what, header string, want int) {
+		t.Helper()
+		for _, route := range routes {
+			a.wantStatus(what, http.MethodGet, route, "", want, "Authorization", header)
+		}
+		a.wantStatus(what, http.MethodPut, api.PathFaults, `{"faults":[]}`, want, "Authorization", header)
+	}
+	all("no token", "", http.StatusUnauthorized)
+	all("a wrong token", "Bearer second", http.StatusUnauthorized)
+	all("another scheme", "Basic first", http.StatusUnauthorized)
+	all("the token", "Bearer first", http.StatusOK)
+	write("second")
+	all("the old token", "Bearer first", http.StatusUnauthorized)
+	all("the new token", "Bearer second", http.StatusOK)
+	for _, route := range []string{api.PathHealthz, api.PathReadyz} {
+		a.wantStatus("health", http.MethodGet, route, "", http.StatusOK)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	all("a token without a file", "Bearer second", http.StatusUnauthorized)
+	write("third")
+	a.token = "third" // the clean-up clears with it
+}
+
+func TestReadOnlyRefusesChanges(t *testing.T) {
+	a := startAgent(t, "--read-only")
+	before := kernelState(t, a.lab.pod)
+	for _, c := range []struct{ method, path, body string }{
+		{http.MethodGet, api.PathLatency + "/1ms", ""},
+		{http.MethodDelete, api.PathLatency, ""},
+		{http.MethodPut, api.PathFaults, `{"faults":[{"name":"a","delay":"1ms"}]}`},
+		{http.MethodPut, api.PathFaults + "/a", `{"delay":"1ms"}`},
+		{http.MethodDelete, api.PathFaults + "/a", ""},
+	} {
+		problem := a.wantStatus("read-only", c.method, c.path, c.body, http.StatusForbidden)
+		if !strings.Contains(problem.Detail, "--read-only") {
+			t.Errorf("the detail does not name the flag: %s", problem.Detail)
+		}
+	}
+	for _, route := range []string{api.PathLatency, api.PathFaults, api.PathStatus, api.PathMetrics, api.PathOpenAPI, api.PathReadyz} {
+		a.wantStatus("read-only", http.MethodGet, route, "", http.StatusOK)
+	}
+	if after := kernelState(t, a.lab.pod); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+func TestBodiesAreBoundedAndStrict(t *testing.T) {
+	a := startAgent(t)
+	a.set("20ms")
+	before := kernelState(t, a.lab.pod)
+	large := `{"faults":[{"name":"a","delay":"1ms","device":"` + strings.Repeat("x", 256<<10) + `"}]}`
+	for _, c := range []struct {
+		what, method, path, body string
+		want                     int
+		field                    string
+	}{
+		{"too large", http.MethodPut, api.PathFaults, large, http.StatusRequestEntityTooLarge, ""},
+		{"an unknown field", http.MethodPut, api.PathFaults, `{"faults":[{"name":"a","dleay":"1ms"}]}`, http.StatusBadRequest, "dleay"},
+		{"an unknown field inside", http.MethodPut, api.PathFaults + "/a", `{"loss":{"percentage":1}}`, http.StatusBadRequest, "percentage"},
+		{"no JSON", http.MethodPut, api.PathFaults, `delay=1ms`, http.StatusBadRequest, ""},
+		{"two documents", http.MethodPut, api.PathFaults, `{"faults":[]}{"faults":[]}`, http.StatusBadRequest, ""},
+		{"no list", http.MethodPut, api.PathFaults, `{}`, http.StatusBadRequest, "faults"},
+		{"another name", http.MethodPut, api.PathFaults + "/a", `{"name":"b","delay":"1ms"}`, http.StatusBadRequest, "name"},
+		{"no such fault", http.MethodDelete, api.PathFaults + "/nothing", "", http.StatusNotFound, "nothing"},
+	} {
+		problem := a.wantStatus(c.what, c.method, c.path, c.body, c.want)
+		said := problem.Detail
+		for _, e := range problem.Errors {
+			said += " " + e.Field + " " + e.Accepted
+		}
+		if !strings.Contains(said, c.field) || len(problem.Detail) > 500 {
+			t.Errorf("%s: the problem does not name %q, or is too long: %+v", c.what, c.field, problem)
+		}
+	}
+	if after := kernelState(t, a.lab.pod); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	if held := a.faults(); len(held) != 1 || held[0].Delay != "20ms" {
+		t.Errorf("faults %+v", held)
+	}
+}
+
+// Too many requests are told so, and health is not among them.
+func TestRequestsAreLimited(t *testing.T) {
+	a := startAgent(t)
+	client := &http.Client{Transport: &http.Transport{DialContext: a.lab.node.dial, MaxIdleConnsPerHost: 1}}
+	get := func(path string) *http.Response {
+		response, err := client.Get("http://" + a.lab.pod.ip + ":2332" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body) // so that the connection serves again
+		_ = response.Body.Close()
+		return response
+	}
+	refused := 0
+	const requests = 1000
+	for range requests {
+		switch response := get("/nowhere"); response.StatusCode {
+		case http.StatusTooManyRequests:
+			refused++
+			if response.Header.Get("Retry-After") == "" {
+				t.Fatal("a 429 without Retry-After")
+			}
+		case http.StatusNotFound:
+		default:
+			t.Fatalf("status %d", response.StatusCode)
+		}
+	}
+	if refused == 0 || refused == requests {
+		t.Errorf("%d of %d requests were refused", refused, requests)
+	}
+	if response := get(api.PathHealthz); response.StatusCode != http.StatusOK {
+		t.Errorf("health: status %d", response.StatusCode)
+	}
+	client.CloseIdleConnections()
+	eventually(t, 5*time.Second, "requests are served again", func() error {
+		status, body, err := a.request(http.MethodGet, api.PathLatency)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("status %d: %s", status, body)
+		}
+		return err
+	})
+}

@@ -1,0 +1,156 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// What a fault had stays with none of its successors. The kernel keeps the
+// options of a qdisc that a change does not name.
+func TestNothingSticks(t *testing.T) {
+	a := startAgent(t)
+	f := udp(a.lab.pod, a.lab.bystander, 1000)
+	f.unsummed, f.size = true, 1000
+	everything := api.Fault{
+		Delay: "30ms", Jitter: "10ms", Distribution: "pareto", Correlation: 20, Loss: lossOf(10), Reorder: &api.Reorder{Percent: 20, Gap: 3},
+		Rate: &api.Rate{PerSecond: "50mbit"},
+	}
+	if a.lacks("corrupt") == "" {
+		everything.Corrupt = &api.Chance{Percent: 10}
+	}
+	if a.lacks("duplicate") == "" {
+		everything.Duplicate = &api.Chance{Percent: 10}
+	}
+	clean := func(wanted time.Duration) func() error {
+		return func() error {
+			got := f.run(t)
+			err := nothingLost(got)
+			if late := got.reordered(); late > 0 {
+				err = errors.Join(err, fmt.Errorf("%d of %d late", late, got.sent))
+			}
+			if middle := quantile(got.delays(), 0.5); middle < wanted || middle > wanted+10*time.Millisecond {
+				err = errors.Join(err, fmt.Errorf("median delay %s, want %s", middle, wanted))
+			}
+			return err
+		}
+	}
+	a.apply(f.only(everything))
+	if got := f.run(t); len(got.lost()) == 0 {
+		t.Error("everything at once loses nothing")
+	}
+	a.apply(f.only(api.Fault{Delay: "20ms"}))
+	retry(t, "a delay after everything", clean(20*time.Millisecond))
+	a.apply(f.only(everything))
+	a.apply(f.only(api.Fault{Loss: lossOf(0.0001)}))
+	retry(t, "nearly nothing after everything", clean(0))
+}
+
+// netem's older options hold 274 s at most, and what is longer wraps.
+func TestVeryLongDelays(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	base := l.node.rtt(t, l.pod.ip)
+	for _, delay := range []string{"274s", "275s", "300s", "600s"} {
+		a.set(delay)
+		if f := a.fault("latency"); f.Delay != delay || !f.Held {
+			t.Errorf("%s is read back as %+v", delay, f)
+		}
+		// Many releases of tc print the older option, which ends at 274.9 s.
+		shown := a.lab.pod.exec(t, "tc qdisc show dev eth0")
+		if engineName == "netem" && !strings.Contains(shown, "delay "+delay) && (delay == "274s" || !strings.Contains(shown, "delay 275s")) {
+			t.Errorf("tc does not show %s:\n%s", delay, shown)
+		}
+		if p := l.node.ping(t, l.pod.ip, 2, interval); p.received > 0 {
+			t.Errorf("under %s %d pings are answered at once", delay, p.received)
+		}
+		start := time.Now()
+		a.clear()
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("clearing %s took %s", delay, took)
+		}
+		l.node.wantRTT(t, "after "+delay, l.pod.ip, base)
+	}
+}
+
+// What waits for the longer delay may be late, what comes after the change may
+// not.
+func TestShorteningTakesHoldAtOnce(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	base := l.node.rtt(t, l.pod.ip)
+	a.set("60s")
+	if p := l.node.ping(t, l.pod.ip, 5, interval); p.received > 0 {
+		t.Errorf("%d pings are answered under 60s", p.received)
+	}
+	a.set("1ms")
+	if p := l.node.ping(t, l.pod.ip, 5, interval); p.received != p.sent {
+		t.Errorf("%d of %d pings are answered once the delay is 1ms", p.received, p.sent)
+	}
+	l.node.wantRTT(t, "after the change", l.pod.ip, base+time.Millisecond)
+	other := l.bystander.more[0]
+	a.apply(api.Fault{Name: "long", Delay: "60s", Peers: []string{other}}, api.Fault{Name: "short", Delay: "1ms", Peers: []string{l.bystander.ip}})
+	l.pod.wantRTT(t, "beside a long one", l.bystander.ip, base+time.Millisecond)
+}
+
+// limits of a queue, by its effect: what waits under 100 ms at the rate that
+// one sender reaches is dropped by the kernel's default of 1000 packets, and by
+// ours not.
+func TestTheQueueHoldsAHighRate(t *testing.T) {
+	a := startAgent(t)
+	f := udp(a.lab.pod, a.lab.bystander, 8000)
+	f.burst, f.pace, f.settle, f.flood = 1000, time.Millisecond, time.Second, true
+	a.set("100ms")
+	retry(t, "100ms at a high rate", func() error {
+		got := f.run(t)
+		if dropped := a.fault("latency").Counters.Dropped; len(got.lost()) > 0 || dropped > 0 {
+			return fmt.Errorf("%d of %d were lost, %d dropped", len(got.lost()), got.sent, dropped)
+		}
+		return nil
+	})
+	if warnings := a.status().Warnings; len(warnings) > 0 {
+		t.Errorf("warnings %q", warnings)
+	}
+	a.clear()
+	if engineName != "netem" {
+		return // there is no such control
+	}
+	pod := a.lab.pod
+	pod.exec(t, "tc qdisc add dev eth0 root netem delay 100ms limit 1000")
+	defer pod.exec(t, "tc qdisc del dev eth0 root")
+	retry(t, "the control, 100ms with a limit of 1000", func() error {
+		if got := f.run(t); len(got.lost()) == 0 {
+			return fmt.Errorf("lost none of %d: the rate is too low to prove anything", got.sent)
+		}
+		return nil
+	})
+}
+
+// The memory that the operator grants is the limit, and the agent says so when
+// it is reached: netem then drops packets, nfqueue lets them pass early.
+func TestAFullQueueIsReported(t *testing.T) {
+	a := startAgent(t, "--queue-memory=1Mi") // 512 packets
+	f := udp(a.lab.pod, a.lab.bystander, 2000)
+	f.burst, f.settle = 200, 2*time.Second
+	a.set("1s")
+	got := f.run(t)
+	c := a.fault("latency").Counters
+	lost, beyond := uint64(len(got.lost())), c.Overlimits
+	if engineName == "netem" {
+		beyond = c.Dropped
+	}
+	if beyond < 1000 || c.Dropped != lost {
+		t.Errorf("of 2000 datagrams under 1s with 512 places %d were lost: counters %+v", lost, c)
+	}
+	warnings := strings.Join(a.status().Warnings, "\n")
+	if !strings.Contains(warnings, `fault "latency"`) || !strings.Contains(warnings, strconv.FormatUint(beyond, 10)) || !strings.Contains(warnings, "--queue-memory") {
+		t.Errorf("warnings %q do not tell that %d packets found no place", warnings, beyond)
+	}
+}

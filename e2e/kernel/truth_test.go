@@ -1,0 +1,128 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// What the kernel counts is what was sent, for each fault its own.
+func TestCountersCount(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	f := udp(l.pod, l.bystander, 1000)
+	lossy, plain := f.only(api.Fault{Loss: lossOf(20)}), api.Fault{Name: "plain", Delay: "1ms", Peers: []string{l.bystander.more[0]}, Protocol: "udp"}
+	a.apply(lossy, plain)
+	got := f.run(t)
+	beside := udp(l.pod, l.bystander, 500)
+	beside.target = l.bystander.more[0]
+	beside.run(t)
+	lost := uint64(len(got.lost()))
+	if c := a.fault("measured").Counters; c.Dropped != lost || c.Packets != 1000-lost && c.Packets != 1000 || c.Bytes < (1000-lost)*(64+28) || c.Backlog != 0 {
+		t.Errorf("of 1000 datagrams %d were lost: counters %+v", lost, c)
+	}
+	if c := a.fault("plain").Counters; c.Packets != 500 || c.Dropped != 0 || c.Bytes < 500*(64+28) {
+		t.Errorf("500 datagrams: counters %+v", c)
+	}
+	_, metrics, err := a.request(http.MethodGet, api.PathMetrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		fmt.Sprintf(`tidelay_fault_dropped_packets_total{device="eth0",direction="egress",fault="measured"} %d`, lost),
+		`tidelay_fault_packets_total{device="eth0",direction="egress",fault="plain"} 500`,
+		`tidelay_fault_held{fault="plain"} 1`,
+		`tidelay_agent_kernel_readable 1`,
+	} {
+		if !strings.Contains(string(metrics), line) {
+			t.Errorf("metrics lack %s:\n%s", line, metrics)
+		}
+	}
+	if warnings := a.status().Warnings; len(warnings) > 0 {
+		t.Errorf("warnings %q", warnings)
+	}
+}
+
+// The agent's own measurement agrees with ping's and TCP's from outside.
+func TestMeasure(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	l.bystander.listen(t, 4000, discard)
+	a.set("20ms")
+	closed := net.JoinHostPort(l.bystander.ip, "4999")
+	ask := api.Measure{Targets: []string{l.bystander.ip, l.bystander.ip6, net.JoinHostPort(l.bystander.ip6, "4000"), closed, "10.99.0.99"}, Count: 9, Interval: "20ms", Timeout: "300ms"}
+	body, err := json.Marshal(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	retry(t, "POST /v1/measure under 20ms", func() error {
+		var answer api.Measurements
+		a.send(http.MethodPost, api.PathMeasure, string(body), http.StatusOK, &answer)
+		if len(answer.Results) != len(ask.Targets) {
+			t.Fatalf("%d results for %d targets", len(answer.Results), len(ask.Targets))
+		}
+		for i, m := range answer.Results[:3] {
+			if m.Target != ask.Targets[i] || m.Sent != 9 || m.Received != 9 || len(m.Samples) != 9 || m.Min == nil || m.Median == nil || m.P99 == nil {
+				return fmt.Errorf("%+v", m)
+			}
+			if *m.Min < 20 || *m.Median > 25 || *m.Median < *m.Min || *m.P99 < *m.Median {
+				return fmt.Errorf("%s: min %.3f, median %.3f, p99 %.3f ms, want 20", m.Target, *m.Min, *m.Median, *m.P99)
+			}
+		}
+		if nobody := answer.Results[4]; nobody.Received != 0 || nobody.Median != nil || nobody.Error == "" {
+			return fmt.Errorf("nobody is there: %+v", nobody)
+		}
+		return nil
+	})
+	var problem api.Problem
+	a.send(http.MethodPost, api.PathMeasure, `{"targets":["tikv-1"]}`, http.StatusBadRequest, &problem)
+	a.send(http.MethodPost, api.PathMeasure, `{"targets":[]}`, http.StatusBadRequest, &problem)
+}
+
+// verify=true says what a set did to the RTT of a peer.
+func TestVerify(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	l.bystander.listen(t, 4000, discard)
+	retry(t, "verify", func() error {
+		defer a.apply()
+		for _, c := range []struct {
+			path  string
+			asked float64
+		}{
+			{api.PathLatency + "/20ms?verify=true&peer=" + l.bystander.ip, 20},
+			{api.PathLatency + "/50ms?direction=both&verify=true&peer=" + net.JoinHostPort(l.bystander.ip, "4000"), 80},
+			{api.PathLatency + "/0?verify=true&peer=" + l.bystander.ip, -100},
+		} {
+			v := a.latency(http.MethodGet, c.path).Verified
+			if v == nil || v.MeasuredRTT == nil {
+				return fmt.Errorf("%s: verified %+v", c.path, v)
+			}
+			if v.AskedRTT != c.asked || math.Abs(*v.MeasuredRTT-c.asked) > 5 || !strings.Contains(v.Verdict, "agrees with") {
+				return fmt.Errorf("%s: asked %.3f, measured %.3f: %s", c.path, v.AskedRTT, *v.MeasuredRTT, v.Verdict)
+			}
+		}
+		var changes api.Changes
+		set := encode(t, api.Fault{Name: "else", Delay: "50ms", Peers: []string{"192.0.2.1"}})
+		a.send(http.MethodPut, api.PathFaults+"?verify=true&peer="+l.bystander.ip, set, http.StatusOK, &changes)
+		if v := changes.Verified; v == nil || v.AskedRTT != 0 || !strings.Contains(v.Verdict, "agrees with") {
+			return fmt.Errorf("a fault for another peer: %+v", v)
+		}
+		return nil
+	})
+	start := time.Now()
+	a.wantStatus("verify without a peer", http.MethodGet, api.PathLatency+"/1ms?verify=true", "", http.StatusBadRequest)
+	a.wantStatus("verify what takes too long", http.MethodGet, api.PathLatency+"/60s?verify=true&peer="+l.bystander.ip, "", http.StatusBadRequest)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the refusals took %s", took)
+	}
+}

@@ -63,27 +63,35 @@ func TestPrintedCommandsBuildTheTree(t *testing.T) {
 	apart := host{netns: pod.netns + "-dry"}
 	sh(t, "ip netns add "+apart.netns)
 	t.Cleanup(func() { sh(t, "ip netns del "+apart.netns) })
-	// The name of the ifb has the interface's index in it.
-	index := strings.Split(pod.exec(t, "ip -o link show dev eth0"), ":")[0]
-	sh(t, fmt.Sprintf("ip -n %s link add eth0 index %s type veth peer name other", apart.netns, index))
+	sh(t, fmt.Sprintf("ip -n %s link add eth0 type veth peer name other", apart.netns))
 	script := strings.Join(answer.TC, "\n")
 	if out, err := exec.Command("ip", "netns", "exec", apart.netns, "sh", "-euc", script).CombinedOutput(); err != nil {
 		t.Fatalf("the printed commands fail: %v\n%s\n%s", err, out, script)
 	}
-	for _, device := range []string{"eth0", "tidelay" + index} {
-		for _, show := range []string{"tc qdisc show dev " + device, "tc filter show dev " + device} {
-			want, got := tree(pod.exec(t, show)), tree(apart.exec(t, show))
-			if len(want) == 0 || !slices.Equal(want, got) {
+	for _, show := range []string{"tc qdisc show dev %s", "tc filter show dev %s", "tc filter show dev %s ingress"} {
+		for _, of := range []func(host) string{func(host) string { return "eth0" }, func(h host) string { return h.ifb(t) }} {
+			want, got := tree(pod.exec(t, fmt.Sprintf(show, of(pod)))), tree(apart.exec(t, fmt.Sprintf(show, of(apart))))
+			if !slices.Equal(want, got) {
 				t.Errorf("%s, made by the agent:\n%s\nby the commands:\n%s\nwhich are:\n%s", show, strings.Join(want, "\n"), strings.Join(got, "\n"), script)
 			}
 		}
 	}
+	if all := pod.exec(t, "tc qdisc show dev eth0"); strings.Count(all, "netem") != 3 {
+		t.Errorf("the agent's own tree has not three netem:\n%s", all)
+	}
+}
+
+// ifb is the name of the interface that what arrives at eth0 goes through. It
+// has the index of eth0 in it.
+func (h host) ifb(t *testing.T) string {
+	t.Helper()
+	return "tidelay" + strings.Split(h.exec(t, "ip -o link show dev eth0"), ":")[0]
 }
 
 // volatile is what differs between two builds of one tree: a seed that the
 // kernel chose, and the priorities and numbers of filters, which tell an older
-// list from its replacement.
-var volatile = regexp.MustCompile(` (seed|pref|refcnt) [0-9]+| fh [0-9a-f:]+| (order|key ht) [0-9a-f]+`)
+// list from its replacement, and the name and MAC address of the ifb.
+var volatile = regexp.MustCompile(` ([0-9a-f]{2}:){5}[0-9a-f]{2}| (seed|pref|refcnt) [0-9]+| fh [0-9a-f:]+|tidelay[0-9]+| (order|key ht) [0-9a-f]+`)
 
 // tree is the text of tc without what is volatile.
 func tree(text string) []string {

@@ -3,12 +3,15 @@
 package kernel
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -128,40 +131,22 @@ func TestBodiesAreBoundedAndStrict(t *testing.T) {
 	}
 }
 
-// Too many requests are told so, and health is not among them.
+// Too many requests are told so, and health is not among them. They are all
+// sent before the first answer is read, for a slow client would not be too many.
 func TestRequestsAreLimited(t *testing.T) {
 	a := startAgent(t)
-	client := &http.Client{Transport: &http.Transport{DialContext: a.lab.node.dial, MaxIdleConnsPerHost: 1}}
-	get := func(path string) *http.Response {
-		response, err := client.Get("http://" + a.lab.pod.ip + ":2332" + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.Copy(io.Discard, response.Body) // so that the connection serves again
-		_ = response.Body.Close()
-		return response
-	}
-	refused := 0
 	const requests = 1000
-	for range requests {
-		switch response := get("/nowhere"); response.StatusCode {
-		case http.StatusTooManyRequests:
-			refused++
-			if response.Header.Get("Retry-After") == "" {
-				t.Fatal("a 429 without Retry-After")
-			}
-		case http.StatusNotFound:
-		default:
-			t.Fatalf("status %d", response.StatusCode)
-		}
+	missing, healthy := a.pipeline("/nowhere", requests), a.pipeline(api.PathHealthz, 3)
+	if refused := missing[http.StatusTooManyRequests]; refused == 0 || refused+missing[http.StatusNotFound] != requests || refused == requests {
+		t.Errorf("%d requests at once: answers %v", requests, missing)
 	}
-	if refused == 0 || refused == requests {
-		t.Errorf("%d of %d requests were refused", refused, requests)
+	if healthy[http.StatusOK] != 3 {
+		t.Errorf("health meanwhile: answers %v", healthy)
 	}
-	if response := get(api.PathHealthz); response.StatusCode != http.StatusOK {
-		t.Errorf("health: status %d", response.StatusCode)
+	r, err := a.ask(http.MethodGet, "/nowhere", "")
+	if err == nil && r.status == http.StatusTooManyRequests && r.header.Get("Retry-After") == "" {
+		t.Error("a 429 without Retry-After")
 	}
-	client.CloseIdleConnections()
 	eventually(t, 5*time.Second, "requests are served again", func() error {
 		status, body, err := a.request(http.MethodGet, api.PathLatency)
 		if err == nil && status != http.StatusOK {
@@ -169,4 +154,35 @@ func TestRequestsAreLimited(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// pipeline sends requests on one connection without waiting for answers, and
+// counts these by status.
+func (a *agent) pipeline(path string, count int) map[int]int {
+	a.t.Helper()
+	conn, err := a.lab.node.dial(a.t.Context(), "tcp", net.JoinHostPort(a.lab.pod.ip, strconv.Itoa(api.Port)))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer conn.Close()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(conn, strings.Repeat("GET "+path+" HTTP/1.1\r\nHost: agent\r\n\r\n", count))
+		sent <- err
+	}()
+	answers := make(map[int]int)
+	reader := bufio.NewReader(conn)
+	for range count {
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			a.t.Fatalf("after %v: %v", answers, err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		answers[response.StatusCode]++
+	}
+	if err := <-sent; err != nil {
+		a.t.Fatal(err)
+	}
+	return answers
 }

@@ -18,10 +18,11 @@ import (
 )
 
 // Bounds of the HTTP server. The slowest answer but a measurement's is that of
-// a clear, which waits up to a second for packets to leave.
+// a clear, which waits up to a second for packets to leave, behind others that
+// do the same.
 const (
 	readTimeout     = 5 * time.Second
-	writeTimeout    = 10 * time.Second
+	writeTimeout    = time.Minute
 	idleTimeout     = 2 * time.Minute
 	shutdownTimeout = 3 * time.Second
 	maxHeaderBytes  = 16 << 10

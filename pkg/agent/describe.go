@@ -29,7 +29,7 @@ func (s *server) latency(f *fault.Fault) api.Latency {
 	}
 	answer.RTT = roundTrip(*f)
 	answer.TC = netem.Equivalent(deviceOf(*f, answer.Devices), *f)
-	answer.Meaning = explain(*f, answer.Devices)
+	answer.Meaning = explain(*f, answer.Devices) + caveat(s.choice.name, *f)
 	return answer
 }
 
@@ -75,6 +75,16 @@ func explain(f fault.Fault, devices []string) string {
 		sentence += "; " + consequence(f)
 	}
 	return sentence
+}
+
+// caveat is what an engine holds of a fault without doing it; empty if nothing.
+// The kernel takes the delay from its table by the low bits of a correlated
+// number, which are as random as without (tabledist in net/sched/sch_netem.c).
+func caveat(engine string, f fault.Fault) string {
+	if engine == EngineNetem && f.Impairment.Correlation > 0 {
+		return "; the kernel's netem holds the correlation of the jitter, but it has no effect there: the engine nfqueue does it"
+	}
+	return ""
 }
 
 // terms says which packets of a direction a fault meets.

@@ -112,13 +112,13 @@ func (s *server) changeFaults(c *gin.Context, e edit, options options) {
 		Devices:  deviceNames(s.devices),
 		Changes:  []api.Change{},
 		Faults:   fault.WireSet(made.after),
-		TC:       netem.Commands(deviceNames(s.devices), s.exempt, s.queueMemory, made.after),
+		TC:       append([]string{}, netem.Commands(deviceNames(s.devices), s.exempt, s.queueMemory, made.after)...),
 		Verified: verified,
 	}
 	for _, step := range steps(made.before, made.after) {
 		meaning := "its packets pass as if it had not been there"
 		if step.fault != nil {
-			meaning = explain(*step.fault, deviceNames(s.devices))
+			meaning = explain(*step.fault, deviceNames(s.devices)) + caveat(s.choice.name, *step.fault)
 		}
 		answer.Changes = append(answer.Changes, api.Change{Name: step.name, Action: step.action, Meaning: meaning})
 	}

@@ -67,10 +67,11 @@ func (s *server) changeLatency(c *gin.Context, r request, options options) {
 		s.fail(c, err)
 		return
 	}
-	c.Header("ETag", revision(made.after))
 	answer := s.latency(find(made.after, fault.Latency))
 	if r.dryRun {
 		answer.Meaning = "dry run, nothing was changed: " + answer.Meaning
+	} else {
+		c.Header("ETag", revision(made.after))
 	}
 	answer.Verified = verified
 	c.JSON(http.StatusOK, answer)

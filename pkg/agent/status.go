@@ -52,9 +52,13 @@ func warnings(now snapshot) []string {
 			all = append(all, notHeld(f, now.state))
 			continue
 		}
-		if dropped := overflowed(f, total(holdings)); dropped > 0 {
-			all = append(all, fmt.Sprintf("fault %q: %d packets were dropped though no loss was asked for: more waited than its queue holds; "+
-				"lower the traffic or the delay, or raise --queue-memory", f.Name, dropped))
+		const remedy = "more waited than its queue holds; lower the traffic or the delay, or raise --queue-memory"
+		counted := total(holdings)
+		if dropped := overflowed(f, counted); dropped > 0 {
+			all = append(all, fmt.Sprintf("fault %q: %d packets were dropped though no loss was asked for: %s", f.Name, dropped, remedy))
+		}
+		if counted.Overlimits > 0 {
+			all = append(all, fmt.Sprintf("fault %q: %d packets left before they were due: %s", f.Name, counted.Overlimits, remedy))
 		}
 	}
 	if len(all) == 0 || len(now.desired) == 0 {

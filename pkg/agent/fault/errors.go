@@ -3,6 +3,8 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -93,9 +95,10 @@ func Features(faults []Fault) map[Feature]string {
 // reason by feature.
 func Check(faults []Fault, lacks map[Feature]string) error {
 	var errs []error
-	for feature, name := range Features(faults) {
+	needs := Features(faults)
+	for _, feature := range slices.Sorted(maps.Keys(needs)) {
 		if reason, lacking := lacks[feature]; lacking {
-			errs = append(errs, fmt.Errorf("fault %q: %s is %w: %s", name, feature, ErrUnsupported, reason))
+			errs = append(errs, fmt.Errorf("fault %q: %s is %w: %s", needs[feature], feature, ErrUnsupported, reason))
 		}
 	}
 	return errors.Join(errs...)

@@ -18,6 +18,9 @@ const (
 	maxPeers = 64
 	maxPorts = 16
 	maxTerms = 512
+	// maxAllTerms is of all faults together: a packet is compared with one after
+	// the other.
+	maxAllTerms = 1_000
 )
 
 // Limits is what the agent's flags and the clock say about a fault's life.
@@ -65,10 +68,18 @@ func ParseSet(w []api.Fault, limits Limits) ([]Fault, error) {
 }
 
 // Set returns faults that were parsed one by one as a set, sorted by name. The
-// error is a Conflict, or an Invalid when there are too many.
+// error is a Conflict, or an Invalid when there are too many of them or of their
+// terms.
 func Set(faults []Fault) ([]Fault, error) {
 	if len(faults) > MaxFaults {
 		return nil, Invalid{{"faults", strconv.Itoa(len(faults)) + " faults", fmt.Sprintf("want at most %d at once", MaxFaults)}}
+	}
+	terms := 0
+	for _, f := range faults {
+		terms += len(f.Match.terms())
+	}
+	if terms > maxAllTerms {
+		return nil, Invalid{{"faults", strconv.Itoa(terms) + " combinations", fmt.Sprintf("want at most %d combinations of peer, ports and protocol in all faults together", maxAllTerms)}}
 	}
 	sorted := slices.SortedFunc(slices.Values(faults), func(a, b Fault) int { return strings.Compare(a.Name, b.Name) })
 	if err := conflict(sorted); err != nil {

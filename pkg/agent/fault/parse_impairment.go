@@ -14,11 +14,12 @@ const maxSeed = 1<<53 - 1
 
 func (p *parser) impairment(at string, w api.Fault) Impairment {
 	var i Impairment
+	before := len(p.invalid)
 	p.timing(at, w, &i)
 	p.loss(at+"loss", w.Loss, &i)
 	i.Duplicate = p.chance(at+"duplicate", w.Duplicate)
 	i.Corrupt = p.chance(at+"corrupt", w.Corrupt)
-	i.Reorder = p.reorder(at+"reorder", w.Reorder, i.Delay)
+	i.Reorder = p.reorder(at+"reorder", w)
 	i.Rate = p.rate(at+"rate", w.Rate)
 	i.Partition, i.Seed = w.Partition, w.Seed
 	rest := i
@@ -30,15 +31,18 @@ func (p *parser) impairment(at string, w api.Fault) Impairment {
 		p.bad(at+"seed", strconv.FormatUint(*i.Seed, 10), "want an integer from 0 to 9007199254740991")
 	case i.Seed != nil && !i.Random():
 		p.bad(at+"seed", strconv.FormatUint(*i.Seed, 10), "nothing here is random: want jitter, loss, duplicate, corrupt or reorder with it")
-	case i.Nothing() && len(p.invalid) == 0:
+	case i.Nothing() && len(p.invalid) == before:
 		p.bad(at+"delay", w.Delay, "want at least one of delay, loss, duplicate, corrupt, rate and partition")
 	}
 	return i
 }
 
 func (p *parser) timing(at string, w api.Fault, i *Impairment) {
+	// What can't be read is one mistake, not another one in what depends on it.
+	before := len(p.invalid)
 	i.Delay = p.delay(at+"delay", w.Delay)
 	i.Jitter = p.delay(at+"jitter", w.Jitter)
+	unread := len(p.invalid) > before
 	i.Correlation = p.percent(at+"correlation", w.Correlation)
 	i.Distribution = Distribution(w.Distribution)
 	switch i.Distribution {
@@ -47,15 +51,16 @@ func (p *parser) timing(at string, w api.Fault, i *Impairment) {
 		p.bad(at+"distribution", w.Distribution, "want uniform, normal, pareto or paretonormal")
 	}
 	switch {
+	case unread:
 	case i.Jitter > i.Delay:
 		p.bad(at+"jitter", w.Jitter, fmt.Sprintf("want at most the delay, %s: no packet can leave before it came", FormatDelay(i.Delay)))
 	case i.Jitter > MaxJitter:
 		p.bad(at+"jitter", w.Jitter, fmt.Sprintf("want at most %s, the most that kernels can hold", FormatDelay(MaxJitter)))
 	}
-	if i.Jitter > 0 {
-		if i.Distribution == "" {
-			i.Distribution = Uniform
-		}
+	if i.Jitter > 0 && i.Distribution == "" {
+		i.Distribution = Uniform
+	}
+	if i.Jitter > 0 || unread {
 		return
 	}
 	if w.Correlation != 0 {
@@ -128,12 +133,13 @@ func (p *parser) chance(field string, w *api.Chance) *Chance {
 	return &Chance{Percent: p.percent(field+".percent", w.Percent), Correlation: p.percent(field+".correlation", w.Correlation)}
 }
 
-func (p *parser) reorder(field string, w *api.Reorder, delay time.Duration) *Reorder {
+func (p *parser) reorder(field string, f api.Fault) *Reorder {
+	w := f.Reorder
 	if w == nil {
 		return nil
 	}
 	chance := p.chance(field, &api.Chance{Percent: w.Percent, Correlation: w.Correlation})
-	if delay == 0 {
+	if delay, err := ParseDelay(f.Delay); f.Delay == "" || err == nil && delay == 0 {
 		p.bad(field, number(w.Percent)+"%", "packets overtake those that are delayed: want a delay with it")
 	}
 	const maxGap = 1_000_000

@@ -181,10 +181,11 @@ func (t Term) String() string {
 	if t.Peer.IsValid() {
 		words = append(words, "with peer "+t.Peer.String())
 	}
-	for side, r := range map[string]api.PortRange{"remote": t.Remote, "local": t.Local} {
-		if r != (api.PortRange{}) {
-			words = append(words, fmt.Sprintf("%s port %s", side, r))
-		}
+	if t.Remote != (api.PortRange{}) {
+		words = append(words, "remote port "+t.Remote.String())
+	}
+	if t.Local != (api.PortRange{}) {
+		words = append(words, "local port "+t.Local.String())
 	}
 	return strings.Join(words, " ")
 }

@@ -25,7 +25,7 @@ const percentAccepted = "want a percentage from 0 to 100 with at most four decim
 // ParsePercent converts a JSON number of percents.
 func ParsePercent(f float64) (Percent, error) {
 	scaled := math.Round(f * percentDigit)
-	if math.IsNaN(f) || f < 0 || f > 100 || math.Abs(f*percentDigit-scaled) > 1e-6 {
+	if math.IsNaN(f) || f < 0 || f > 100 || math.Abs(f*percentDigit-scaled) > 1e-6 || f > 0 && scaled == 0 {
 		return 0, fmt.Errorf("%s", percentAccepted)
 	}
 	return Percent(scaled), nil

@@ -102,7 +102,8 @@ func (p *Plan) parseTargets(w api.Measure) fault.Invalid {
 	if len(w.Targets) == 0 || len(w.Targets) > MaxTargets {
 		bad = append(bad, fault.FieldError{Field: "targets", Value: fmt.Sprintf("%d targets", len(w.Targets)), Accepted: fmt.Sprintf("want 1 to %d", MaxTargets)})
 	}
-	if w.Protocol != "" && w.Protocol != fault.ProtocolTCP && w.Protocol != fault.ProtocolICMP {
+	known := w.Protocol == fault.ProtocolTCP || w.Protocol == fault.ProtocolICMP
+	if w.Protocol != "" && !known {
 		bad = append(bad, fault.FieldError{Field: "protocol", Value: fmt.Sprintf("%.60s", w.Protocol), Accepted: "want tcp or icmp"})
 	}
 	for i, text := range w.Targets[:min(len(w.Targets), MaxTargets)] {
@@ -111,7 +112,7 @@ func (p *Plan) parseTargets(w api.Measure) fault.Invalid {
 		switch {
 		case err != nil:
 			bad = append(bad, fault.FieldError{Field: field, Value: fmt.Sprintf("%.60s", text), Accepted: targetAccepted})
-		case w.Protocol != "" && w.Protocol != target.Protocol():
+		case known && w.Protocol != target.Protocol():
 			bad = append(bad, fault.FieldError{Field: field, Value: text, Accepted: "want a port for protocol tcp and none for icmp"})
 		}
 		p.Targets = append(p.Targets, target)

@@ -34,8 +34,8 @@ type scheduler struct {
 	lanes  map[uint16]*lane
 	sink   bool // the sink queue is bound
 	out    *verdicts
-	// now is the time of the batch that is being taken in, and arrive what
-	// takes each packet of it.
+	// now is the time of the batch that is being taken in, notYet before its
+	// first packet, and arrive what takes each packet of it.
 	now    time.Duration
 	arrive func(packet)
 }
@@ -202,15 +202,22 @@ func (s *scheduler) turn() (time.Duration, error) {
 // clock is the time that deadlines are on.
 func (s *scheduler) clock() time.Duration { return time.Since(s.epoch) }
 
+const notYet = time.Duration(-1)
+
 // take reads one batch.
 func (s *scheduler) take() (batch, error) {
-	s.now = s.clock()
+	s.now = notYet
 	return s.kernel.receive(s.arrive)
 }
 
 // arrived decides about one packet. One of a queue that was given back is not
 // there any more.
 func (s *scheduler) arrived(p packet) {
+	// The clock is read when the packets are there, not before: one that came
+	// in between would leave early.
+	if s.now == notYet {
+		s.now = s.clock()
+	}
 	if l := s.lanes[p.queue]; l != nil {
 		l.take(p, s.now, s.out)
 	}

@@ -3,6 +3,7 @@
 package nfqueue
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -245,9 +246,17 @@ func isOurChain(c *nftables.Chain) bool {
 // once, but not always as often as the library waits for.
 const answerTimeout = 5 * time.Second
 
+// transactionBuffer has room for a transaction of the largest set of faults,
+// and for the kernel's answers, one to each rule, which all come at once.
+const transactionBuffer = 16 << 20
+
 func connect() (*nftables.Conn, error) {
 	conn, err := nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
-		return c.SetDeadline(time.Now().Add(answerTimeout))
+		return errors.Join(
+			c.SetDeadline(time.Now().Add(answerTimeout)),
+			c.SetReadBuffer(transactionBuffer),
+			c.SetWriteBuffer(transactionBuffer),
+		)
 	}))
 	if err != nil {
 		return nil, fmt.Errorf("connect to nftables: %w", err)

@@ -75,7 +75,7 @@ func (a *agent) start() {
 		a.t.Fatalf("start agent: %v", err)
 	}
 	eventually(a.t, 20*time.Second, "the agent answers", func() error {
-		_, _, err := a.request(http.MethodGet, api.PathHealthz)
+		_, _, err := a.request(api.PathHealthz)
 		return err
 	})
 }
@@ -123,9 +123,9 @@ func (a *agent) ask(method, path, body string, headers ...string) (reply, error)
 	return reply{response.StatusCode, response.Header, content}, err
 }
 
-// request is ask without a body.
-func (a *agent) request(method, path string) (int, []byte, error) {
-	r, err := a.ask(method, path, "")
+// request is ask for a read.
+func (a *agent) request(path string) (int, []byte, error) {
+	r, err := a.ask(http.MethodGet, path, "")
 	return r.status, r.body, err
 }
 

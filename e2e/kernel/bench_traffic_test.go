@@ -141,7 +141,7 @@ func flood(b *testing.B, from, to host, length time.Duration) flooded {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer receiver.Close()
+	defer func() { _ = receiver.Close() }()
 	forceBuffer(b, receiver, unix.SO_RCVBUFFORCE)
 	var f flooded
 	start := time.Now()

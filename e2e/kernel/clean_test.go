@@ -78,7 +78,7 @@ func TestLongPartition(t *testing.T) {
 			l.bystander.exec(t, "ip neigh flush dev eth0")
 		}
 		asking := time.Now()
-		if status, body, err := a.request(http.MethodGet, api.PathLatency); err != nil || status != http.StatusOK || time.Since(asking) > prompt {
+		if status, body, err := a.request(api.PathLatency); err != nil || status != http.StatusOK || time.Since(asking) > prompt {
 			t.Fatalf("after %s of partition the control port took %s: %d, %v, %s", time.Since(start), time.Since(asking), status, err, body)
 		}
 		if p := l.bystander.ping(t, l.pod.ip, 5, 200*time.Millisecond); p.received > 0 {

@@ -114,7 +114,7 @@ func TestConcurrentSetsLeaveOneFault(t *testing.T) {
 	for i := range 20 {
 		group.Go(func() {
 			path := fmt.Sprintf("%s/%dms", api.PathLatency, 20+i%2*30)
-			if status, body, err := a.request(http.MethodGet, path); err != nil || status != http.StatusOK {
+			if status, body, err := a.request(path); err != nil || status != http.StatusOK {
 				t.Errorf("%s: status %d, %v: %s", path, status, err, body)
 			}
 		})

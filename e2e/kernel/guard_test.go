@@ -148,7 +148,7 @@ func TestRequestsAreLimited(t *testing.T) {
 		t.Error("a 429 without Retry-After")
 	}
 	eventually(t, 5*time.Second, "requests are served again", func() error {
-		status, body, err := a.request(http.MethodGet, api.PathLatency)
+		status, body, err := a.request(api.PathLatency)
 		if err == nil && status != http.StatusOK {
 			err = fmt.Errorf("status %d: %s", status, body)
 		}

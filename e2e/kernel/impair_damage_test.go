@@ -81,30 +81,30 @@ func rateEffects() []effect {
 	flood := func(f *flow) {
 		f.count, f.burst, f.size, f.settle = 2500, 12, 1000, 1200*time.Millisecond
 	}
-	// carries wants datagrams that take so many bytes of the link each.
-	carries := func(rate float64, bytes int) func(got traffic) error {
+	// carries wants datagrams that take so many bytes of a link of 5mbit each.
+	carries := func(bytes int) func(got traffic) error {
 		return func(got traffic) error {
 			if len(got.arrivals) < 100 {
 				return fmt.Errorf("%d of %d datagrams came", len(got.arrivals), got.sent)
 			}
 			first, last := got.arrivals[0], got.arrivals[len(got.arrivals)-1]
 			bits := 8 * float64(bytes) * float64(len(got.arrivals)-1)
-			return wantNear("bit/s", bits/(last.at-first.at).Seconds(), rate, 0.1)
+			return wantNear("bit/s", bits/(last.at-first.at).Seconds(), 5e6, 0.1)
 		}
 	}
 	const frame = 1000 + overhead
 	return []effect{
-		{name: "rate", needs: "rate", fault: api.Fault{Rate: &api.Rate{PerSecond: "5mbit"}}, flow: flood, check: carries(5e6, frame)},
+		{name: "rate", needs: "rate", fault: api.Fault{Rate: &api.Rate{PerSecond: "5mbit"}}, flow: flood, check: carries(frame)},
 		{
-			name: "rate with overhead per packet", needs: "rate", flow: flood, check: carries(5e6, frame+500),
+			name: "rate with overhead per packet", needs: "rate", flow: flood, check: carries(frame + 500),
 			fault: api.Fault{Rate: &api.Rate{PerSecond: "5mbit", PacketOverhead: 500}},
 		},
 		{
-			name: "rate in cells", needs: "rate", flow: flood, check: carries(5e6, (frame+499)/500*(500+300)),
+			name: "rate in cells", needs: "rate", flow: flood, check: carries((frame + 499) / 500 * (500 + 300)),
 			fault: api.Fault{Rate: &api.Rate{PerSecond: "5mbit", CellSize: 500, CellOverhead: 300}},
 		},
 		{
-			name: "rate of what arrives", needs: "rate", fault: api.Fault{Rate: &api.Rate{PerSecond: "5mbit"}}, check: carries(5e6, frame),
+			name: "rate of what arrives", needs: "rate", fault: api.Fault{Rate: &api.Rate{PerSecond: "5mbit"}}, check: carries(frame),
 			flow: func(f *flow) { flood(f); f.from, f.to = f.to, f.from },
 		},
 	}

@@ -95,10 +95,10 @@ func TestNoEngine(t *testing.T) {
 			if !strings.Contains(problem.Detail, "--device") {
 				t.Errorf("the detail does not name the flag: %s", problem.Detail)
 			}
-			if status, body, err := a.request(http.MethodGet, api.PathReadyz); err != nil || status != http.StatusServiceUnavailable {
+			if status, body, err := a.request(api.PathReadyz); err != nil || status != http.StatusServiceUnavailable {
 				t.Errorf("readyz: %d %s %v", status, body, err)
 			}
-			if status, body, err := a.request(http.MethodGet, api.PathHealthz); err != nil || status != http.StatusOK {
+			if status, body, err := a.request(api.PathHealthz); err != nil || status != http.StatusOK {
 				t.Errorf("healthz: %d %s %v", status, body, err)
 			}
 			for _, method := range []string{http.MethodGet, http.MethodDelete} {
@@ -119,7 +119,7 @@ func TestStatusAndMetricsSayWhatTheKernelCounts(t *testing.T) {
 	}
 	a.set("20ms")
 	l.node.ping(t, l.pod.ip, 10, interval)
-	_, body, err := a.request(http.MethodGet, api.PathStatus)
+	_, body, err := a.request(api.PathStatus)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestStatusAndMetricsSayWhatTheKernelCounts(t *testing.T) {
 	if c := status.Faults[0].Counters; c.Packets < 10 || c.Bytes < 10*84 || c.Dropped != 0 || c.Overlimits != 0 {
 		t.Errorf("counters after 10 pings: %+v", c)
 	}
-	_, metrics, err := a.request(http.MethodGet, api.PathMetrics)
+	_, metrics, err := a.request(api.PathMetrics)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestStatusAndMetricsSayWhatTheKernelCounts(t *testing.T) {
 			t.Errorf("metrics lack %s:\n%s", line, metrics)
 		}
 	}
-	if status, body, err := a.request(http.MethodGet, api.PathReadyz); err != nil || status != http.StatusOK || !strings.Contains(string(body), engineName) {
+	if status, body, err := a.request(api.PathReadyz); err != nil || status != http.StatusOK || !strings.Contains(string(body), engineName) {
 		t.Errorf("readyz: %d %s %v", status, body, err)
 	}
 }

@@ -33,7 +33,7 @@ func TestCountersCount(t *testing.T) {
 	if c := a.fault("plain").Counters; c.Packets != 500 || c.Dropped != 0 || c.Bytes < 500*(64+28) {
 		t.Errorf("500 datagrams: counters %+v", c)
 	}
-	_, metrics, err := a.request(http.MethodGet, api.PathMetrics)
+	_, metrics, err := a.request(api.PathMetrics)
 	if err != nil {
 		t.Fatal(err)
 	}

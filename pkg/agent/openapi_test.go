@@ -458,14 +458,14 @@ func TestOpenAPIExamples(t *testing.T) {
 // type that requests have.
 func parseExample(schema string, content []byte) (known bool, err error) {
 	limits := fault.Limits{Stored: true, Devices: []string{"eth0"}}
-	switch strings.TrimPrefix(schema, "/components/schemas/") {
+	switch name := strings.TrimPrefix(schema, "/components/schemas/"); name {
 	case "Fault", "FaultBody":
 		var one api.Fault
 		if err := decodeStrictly(content, &one); err != nil {
 			return true, err
 		}
-		if one.Name == "" {
-			one.Name = "example"
+		if name == "FaultBody" && one.Name == "" {
+			one.Name = "of-the-path"
 		}
 		_, err = fault.ParseSet([]api.Fault{one}, limits)
 		return true, err
@@ -503,7 +503,7 @@ func TestOpenAPIRefusesWhatTheAgentRefuses(t *testing.T) {
 			`{"partition":true,"delay":"1ms"}`, `{"partition":true,"seed":1}`, `{"partition":1}`, `{"loss":{"percent":1},"seed":-1}`, `{"loss":{"percent":1},"seed":9007199254740992}`,
 			`{"delay":"1ms","duration":"90"}`, `{"delay":"1ms","expiresAt":"tomorrow"}`, `{"delay":"1ms","duration":"1m","expiresAt":"2030-01-31T12:00:00Z"}`,
 		},
-		"Fault":    {`{"name":"a"}`, `{"name":"a/b","delay":"1ms"}`},
+		"Fault":    {`{"name":"","delay":"1ms"}`, `{"name":"a"}`, `{"name":"a/b","delay":"1ms"}`},
 		"FaultSet": {`{"faults":[{"name":"a"}]}`, `{"faults":{}}`, `{"faults":[],"version":1}`},
 		"Measure": {
 			`{}`, `{"targets":[]}`, `{"targets":["10.0.0.5"],"protocol":"udp"}`, `{"targets":["10.0.0.5"],"count":101}`, `{"targets":["10.0.0.5"],"interval":"100"}`, `{"targets":["10.0.0.5"],"size":64}`,

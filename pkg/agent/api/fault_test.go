@@ -1,15 +1,13 @@
-package api_test
+package api
 
 import (
 	"encoding/json"
 	"strings"
 	"testing"
-
-	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 func TestParsePortRange(t *testing.T) {
-	for in, want := range map[string]api.PortRange{
+	for in, want := range map[string]PortRange{
 		"1":         {First: 1, Last: 1},
 		"65535":     {First: 65535, Last: 65535},
 		"080":       {First: 80, Last: 80},
@@ -17,7 +15,7 @@ func TestParsePortRange(t *testing.T) {
 		"5-5":       {First: 5, Last: 5},
 		"1-65535":   {First: 1, Last: 65535},
 	} {
-		if got, err := api.ParsePortRange(in); err != nil || got != want {
+		if got, err := ParsePortRange(in); err != nil || got != want {
 			t.Errorf("ParsePortRange(%q) = %v, %v; want %v", in, got, err, want)
 		}
 	}
@@ -25,7 +23,7 @@ func TestParsePortRange(t *testing.T) {
 		"", " ", "0", "-", "-1", "1-", "0-5", "5-4", "65536", "1-65536", "1-2-3", "1 - 2", " 1", "1\n", "+1", "1,2", "1:2", "0x50", "8e1", "80.0", "http",
 		"٨٠", strings.Repeat("9", 1<<20), strings.Repeat("0", 40) + "1-",
 	} {
-		got, err := api.ParsePortRange(in)
+		got, err := ParsePortRange(in)
 		if err == nil {
 			t.Errorf("ParsePortRange(%.40q) = %v, want an error", in, got)
 			continue
@@ -44,7 +42,7 @@ func TestPortRangeJSON(t *testing.T) {
 		`"80-81"`: `"80-81"`,
 		`65535`:   `65535`,
 	} {
-		var p api.PortRange
+		var p PortRange
 		if err := json.Unmarshal([]byte(in), &p); err != nil {
 			t.Errorf("%s: %v", in, err)
 			continue
@@ -54,10 +52,10 @@ func TestPortRangeJSON(t *testing.T) {
 		}
 	}
 	for _, in := range []string{`0`, `-1`, `65536`, `80.5`, `8e1`, `""`, `"0-1"`, `"http"`, `null`, `true`, `[80]`, `{"first":1,"last":2}`, `"80`} {
-		p := api.PortRange{First: 7, Last: 7}
+		p := PortRange{First: 7, Last: 7}
 		if err := json.Unmarshal([]byte(in), &p); err == nil {
 			t.Errorf("%s is accepted as %v", in, p)
-		} else if (p != api.PortRange{First: 7, Last: 7}) {
+		} else if (p != PortRange{First: 7, Last: 7}) {
 			t.Errorf("%s is refused and changed the value to %v", in, p)
 		}
 	}
@@ -66,21 +64,21 @@ func TestPortRangeJSON(t *testing.T) {
 // What is left out is left out on the wire too, and what must be there is.
 func TestFaultJSON(t *testing.T) {
 	seed := uint64(0)
-	for want, f := range map[string]api.Fault{
+	for want, f := range map[string]Fault{
 		`{"name":""}`: {},
 		`{"name":"a","ports":{"local":[1,"2-3"]},"loss":{"gilbertElliott":{"toBad":0,"toGood":0,"lossInBad":0}},"seed":0}`: {
-			Name: "a", Ports: &api.Ports{Local: []api.PortRange{{First: 1, Last: 1}, {First: 2, Last: 3}}},
-			Loss: &api.Loss{GilbertElliott: &api.GilbertElliott{}}, Seed: &seed,
+			Name: "a", Ports: &Ports{Local: []PortRange{{First: 1, Last: 1}, {First: 2, Last: 3}}},
+			Loss: &Loss{GilbertElliott: &GilbertElliott{}}, Seed: &seed,
 		},
 		`{"name":"a","duplicate":{"percent":0.0001},"reorder":{"percent":25,"gap":5},"rate":{"perSecond":"10mbit","packetOverhead":-14}}`: {
-			Name: "a", Duplicate: &api.Chance{Percent: 0.0001}, Reorder: &api.Reorder{Percent: 25, Gap: 5}, Rate: &api.Rate{PerSecond: "10mbit", PacketOverhead: -14},
+			Name: "a", Duplicate: &Chance{Percent: 0.0001}, Reorder: &Reorder{Percent: 25, Gap: 5}, Rate: &Rate{PerSecond: "10mbit", PacketOverhead: -14},
 		},
 	} {
 		if got, err := json.Marshal(f); err != nil || string(got) != want {
 			t.Errorf("written %s, %v; want %s", got, err, want)
 		}
 	}
-	status, err := json.Marshal(api.FaultStatus{Fault: api.Fault{Name: "a"}, Held: true})
+	status, err := json.Marshal(FaultStatus{Fault: Fault{Name: "a"}, Held: true})
 	if err != nil || !strings.HasPrefix(string(status), `{"name":"a","held":true,"counters":{`) {
 		t.Errorf("a fault's status is written %s, %v", status, err)
 	}
@@ -91,21 +89,21 @@ func FuzzParsePortRange(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		p, err := api.ParsePortRange(in)
+		p, err := ParsePortRange(in)
 		if err != nil {
 			return
 		}
 		if p.First == 0 || p.Last < p.First {
 			t.Fatalf("ParsePortRange(%q) = %d to %d", in, p.First, p.Last)
 		}
-		if again, err := api.ParsePortRange(p.String()); err != nil || again != p {
+		if again, err := ParsePortRange(p.String()); err != nil || again != p {
 			t.Fatalf("%q is written %q, which is %v, %v", in, p, again, err)
 		}
 		content, err := json.Marshal(p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var read api.PortRange
+		var read PortRange
 		if err := json.Unmarshal(content, &read); err != nil || read != p {
 			t.Fatalf("%q is %s in JSON, which is %v, %v", in, content, read, err)
 		}

@@ -58,7 +58,7 @@ func TestFeatures(t *testing.T) {
 
 // The same request gets the same answer.
 func TestMessagesDoNotDependOnChance(t *testing.T) {
-	faults := parseSet(t, api.Fault{Name: "a", Direction: "both", Rate: &api.Rate{PerSecond: "1mbit"}, Loss: &api.Loss{Percent: 1}, Corrupt: &api.Chance{Percent: 1}, Seed: ptr(uint64(1))})
+	faults := parseSet(t, api.Fault{Name: "a", Direction: "both", Rate: &api.Rate{PerSecond: "1mbit"}, Loss: &api.Loss{Percent: 1}, Corrupt: &api.Chance{Percent: 1}, Seed: new(uint64(1))})
 	lacks := map[fault.Feature]string{fault.FeatureIngress: "x", fault.FeatureRate: "x", fault.FeatureSeed: "x", fault.FeatureCorrupt: "x"}
 	both := []api.Fault{
 		{Name: "a", Delay: "1ms", Ports: &api.Ports{Local: singlePorts(1), Remote: singlePorts(1)}},

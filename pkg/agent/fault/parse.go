@@ -237,7 +237,7 @@ func (p *parser) expiresAt(field, text, capped string) time.Time {
 	limit := p.limits.MaxDuration
 	t, err := time.Parse(time.RFC3339Nano, text)
 	switch {
-	case err == nil && p.limits.Stored:
+	case err == nil && p.limits.Stored && !t.IsZero():
 	case err != nil || t.Sub(p.limits.Now) > MaxDuration:
 		p.bad(field, text, `want a time of RFC 3339 within 720h from now ("2030-01-31T12:00:00Z")`)
 	case !t.After(p.limits.Now):

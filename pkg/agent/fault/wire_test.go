@@ -109,7 +109,7 @@ func (g generator) impairment(f *api.Fault) {
 		}
 	}
 	if random := f.Jitter != "" || f.Loss != nil || f.Duplicate != nil || f.Corrupt != nil || f.Reorder != nil; random && g.sometimes() {
-		f.Seed = ptr(g.Uint64N(1 << 53))
+		f.Seed = new(g.Uint64N(1 << 53))
 	}
 }
 
@@ -168,7 +168,7 @@ func TestEqual(t *testing.T) {
 		}
 		return got
 	}
-	base := api.Fault{Name: "a", Peers: []string{"10.0.0.1", "10.0.0.2"}, Delay: "1ms", ExpiresAt: "2030-01-31T13:00:00Z", Loss: &api.Loss{Percent: 1}, Seed: ptr(uint64(1))}
+	base := api.Fault{Name: "a", Peers: []string{"10.0.0.1", "10.0.0.2"}, Delay: "1ms", ExpiresAt: "2030-01-31T13:00:00Z", Loss: &api.Loss{Percent: 1}, Seed: new(uint64(1))}
 	for name, c := range map[string]struct {
 		change       func(f *api.Fault)
 		same, effect bool
@@ -178,7 +178,7 @@ func TestEqual(t *testing.T) {
 		"another unit":  {func(f *api.Fault) { f.Delay = "1000us" }, true, true},
 		"another zone":  {func(f *api.Fault) { f.ExpiresAt = "2030-01-31T15:00:00+02:00" }, true, true},
 		"another end":   {func(f *api.Fault) { f.ExpiresAt = "2030-01-31T13:00:01Z" }, false, true},
-		"another seed":  {func(f *api.Fault) { f.Seed = ptr(uint64(2)) }, false, false},
+		"another seed":  {func(f *api.Fault) { f.Seed = new(uint64(2)) }, false, false},
 		"another loss":  {func(f *api.Fault) { f.Loss = &api.Loss{Percent: 2} }, false, false},
 		"fewer peers":   {func(f *api.Fault) { f.Peers = f.Peers[:1] }, false, false},
 		"another name":  {func(f *api.Fault) { f.Name = "b" }, false, false},

@@ -47,11 +47,11 @@ const targetAccepted = `want "IP" for ICMP or "IP:PORT" for TCP ("10.0.0.5", "10
 // ParseTarget reads "IP" or "IP:PORT". Names are refused: what they resolve to
 // may change between two samples.
 func ParseTarget(s string) (Target, error) {
-	if addr, err := netip.ParseAddr(s); err == nil {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
 		return Target{Addr: addr.Unmap()}, nil
 	}
 	addrPort, err := netip.ParseAddrPort(s)
-	if err != nil || addrPort.Port() == 0 {
+	if err != nil || addrPort.Port() == 0 || addrPort.Addr().Zone() != "" {
 		return Target{}, fmt.Errorf("target %.60q: %s", s, targetAccepted)
 	}
 	return Target{Addr: addrPort.Addr().Unmap(), Port: addrPort.Port()}, nil

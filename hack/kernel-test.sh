@@ -17,7 +17,8 @@ export CGO_ENABLED=0 GOFLAGS=-trimpath TIDELAY_AGENT="$repo/bin/agent"
 step "build the agent and its tests" bash -c '
   hack/go-build.sh bin/agent ./cmd/agent
   go test -c -tags kernel -o bin/kernel.test ./e2e/kernel
-  go test -c -tags kernel -o bin/netem.test ./pkg/agent/netem'
+  go test -c -tags kernel -o bin/netem.test ./pkg/agent/netem
+  go test -c -tags kernel -o bin/nfqueue.test ./pkg/agent/nfqueue'
 
 # Whether this kernel has netem, tried in a namespace of its own.
 has_netem() {
@@ -34,7 +35,7 @@ run() {
   local engine=$1
   shift
   (cd e2e/kernel && TIDELAY_ENGINE=$engine "$@" "$repo/bin/kernel.test" -test.v "${args[@]}")
-  (cd "pkg/agent/$engine" && "$@" "$repo/bin/$engine.test" -test.v "${args[@]}")
+  (cd "pkg/agent/$engine" && "$@" "$repo/bin/$engine.test" -test.v -test.run=Kernel "${args[@]}")
 }
 
 say "== nfqueue, on this kernel ($(uname -r))"
@@ -47,7 +48,7 @@ if [[ $flag == nfqueue ]]; then
   run netem env
 elif "$hack/deps.sh" uml; then
   say "== netem, under User Mode Linux"
-  UML_TIMEOUT=1200 run netem "$hack/uml.sh"
+  UML_TIMEOUT=1800 run netem "$hack/uml.sh"
 elif [[ ${REQUIRE_NETEM:-} == 1 ]]; then
   die "this kernel has no netem and there is no User Mode Linux to try it in"
 else

@@ -38,7 +38,7 @@ func (d *deadlines) pop() held {
 	heap := *d
 	top, last := heap[0], len(heap)-1
 	heap[0] = heap[last]
-	if last == 0 && cap(heap) > smallRing {
+	if last == 0 && cap(heap) > keptRoom {
 		*d = nil // give the memory of a burst back
 		return top
 	}
@@ -63,10 +63,10 @@ func (d deadlines) sink(i int) {
 	}
 }
 
-// clamp makes every packet leave by a point in time.
-func (d deadlines) clamp(due time.Duration) {
+// change gives every packet another deadline.
+func (d deadlines) change(to func(due time.Duration) time.Duration) {
 	for i := range d {
-		d[i].due = min(d[i].due, due)
+		d[i].due = to(d[i].due)
 	}
 	for i := len(d)/2 - 1; i >= 0; i-- {
 		d.sink(i)

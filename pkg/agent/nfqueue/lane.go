@@ -119,12 +119,28 @@ func (l *lane) next() (due time.Duration, ok bool) {
 // on. Those that wait keep their deadlines, but none waits longer than one that
 // comes now could: a delay of minutes that was set by mistake ends with it.
 func (l *lane) become(i fault.Impairment, limit uint32, now time.Duration) {
+	before := l.shape
 	l.shape, l.limit = newShape(i), limit
 	l.early, l.dropped = 0, 0
-	if i.Rate == nil {
-		l.ring.clamp(now + l.shape.longest())
-		l.heap.clamp(now + l.shape.longest())
+	latest := now + l.shape.longest()
+	l.ring.clamp(latest)
+	if i.Rate != nil && before.Rate != nil {
+		// The queue before the link is the same. It empties faster if it can.
+		l.shape.linkFree = now + hurry(before.linkFree-now, before.Rate, i.Rate)
+		l.heap.change(func(due time.Duration) time.Duration {
+			sent := now + hurry(due-before.Delay-now, before.Rate, i.Rate)
+			return min(due, sent+l.shape.longest())
+		})
+		return
 	}
+	l.heap.change(func(due time.Duration) time.Duration { return min(due, latest) })
+}
+
+// hurry is how long a link takes for what takes it d, when it changes to a
+// higher rate; 0 for what is through already.
+func hurry(d time.Duration, from, to *fault.Rate) time.Duration {
+	faster := min(1, float64(from.BitsPerSecond)/float64(to.BitsPerSecond))
+	return time.Duration(float64(max(0, d)) * faster)
 }
 
 // flush lets go of everything at once, in order.

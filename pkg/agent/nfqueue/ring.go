@@ -23,8 +23,13 @@ type ring struct {
 	latest  time.Duration // no deadline is later
 }
 
-// smallRing is how many runs a ring begins with.
-const smallRing = 64
+const (
+	// smallRing is how many runs a ring begins with.
+	smallRing = 64
+	// keptRoom is how many runs or packets there is room for after a burst, so
+	// that not each batch of a busy queue asks for memory anew.
+	keptRoom = 1024
+)
 
 // push adds a packet, whose id is one more than that of the packet before it.
 // A deadline before that of the packets ahead is put off until theirs: no
@@ -67,7 +72,7 @@ func (r *ring) next() (run, bool) {
 func (r *ring) pop() {
 	r.packets -= r.runs[r.first].count
 	r.first = (r.first + 1) % len(r.runs)
-	if r.length--; r.length == 0 && len(r.runs) > smallRing {
+	if r.length--; r.length == 0 && len(r.runs) > keptRoom {
 		r.runs, r.first = nil, 0
 	}
 }

@@ -5,6 +5,8 @@ package nfqueue
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -267,10 +269,17 @@ func (s *scheduler) onKick(kick func()) {
 	s.kick = kick
 }
 
-// laneState is what a lane counted and holds.
+// queues lists those that have a lane.
+func (s *scheduler) queues() []uint16 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.lanes))
+}
+
+// laneState is what a lane does and counted.
 type laneState struct {
+	impairment     fault.Impairment
 	early, dropped uint64
-	constant       bool
 }
 
 // look returns the state of a lane, false without one.
@@ -281,5 +290,5 @@ func (s *scheduler) look(queue uint16) (laneState, bool) {
 	if l == nil {
 		return laneState{}, false
 	}
-	return laneState{early: l.early, dropped: l.dropped, constant: l.shape.constant()}, true
+	return laneState{l.shape.Impairment, l.early, l.dropped}, true
 }

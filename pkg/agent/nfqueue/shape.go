@@ -32,7 +32,11 @@ func newShape(i fault.Impairment) *shape {
 	if i.Seed != nil {
 		seed = *i.Seed
 	}
-	s := &shape{Impairment: i, random: rand.New(rand.NewPCG(seed, 0)), state: 1}
+	random := rand.New(rand.NewPCG(seed, 0))
+	s := &shape{
+		Impairment: i, random: random, state: 1,
+		lastLoss: random.Float64(), lastDelay: random.Float64(), lastReorder: random.Float64(),
+	}
 	if i.Jitter > 0 {
 		s.table = distribution.Table(i.Distribution)
 	}
@@ -157,7 +161,8 @@ func (s *shape) late() time.Duration {
 	if s.Jitter == 0 {
 		return s.Delay
 	}
-	sample := s.table[int(s.correlated(s.Correlation, &s.lastDelay)*float64(len(s.table)))]
+	last := len(s.table) - 1
+	sample := s.table[min(int(s.correlated(s.Correlation, &s.lastDelay)*float64(last+1)), last)]
 	return max(0, s.Delay+time.Duration(int64(s.Jitter)*int64(sample)/distribution.Scale))
 }
 

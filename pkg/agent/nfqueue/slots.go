@@ -35,6 +35,9 @@ func (s slot) queue() uint16 {
 // chain is the name of the slot's chain.
 func (s slot) chain() string { return fmt.Sprintf("%s-%d", s.direction, s.number) }
 
+// directions are those that have slots.
+func directions() []fault.Direction { return []fault.Direction{fault.Egress, fault.Ingress} }
+
 // slots is where faults are, by direction and name.
 type slots map[fault.Direction]map[string]slot
 
@@ -44,7 +47,7 @@ type slots map[fault.Direction]map[string]slot
 // as many slots as faults; only if that is not enough are those used too.
 func (s slots) assign(faults []fault.Fault) slots {
 	next := make(slots)
-	for _, direction := range []fault.Direction{fault.Egress, fault.Ingress} {
+	for _, direction := range directions() {
 		next[direction] = make(map[string]slot)
 		kept, used := make(map[int]bool), make(map[int]bool)
 		for _, held := range s[direction] {
@@ -78,15 +81,4 @@ func lowest(kept, used map[int]bool) int {
 		number++
 	}
 	return number
-}
-
-// queues lists the queues in use.
-func (s slots) queues() map[uint16]bool {
-	all := make(map[uint16]bool)
-	for _, byName := range s {
-		for _, one := range byName {
-			all[one.queue()] = true
-		}
-	}
-	return all
 }

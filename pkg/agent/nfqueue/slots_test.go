@@ -4,6 +4,7 @@ package nfqueue
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/tidelay/tidelay/pkg/agent/fault"
@@ -35,8 +36,14 @@ func TestAFaultKeepsItsSlot(t *testing.T) {
 
 func TestDirectionsHaveSlotsOfTheirOwn(t *testing.T) {
 	places := make(slots).assign(append(named(fault.Both, "a"), named(fault.Ingress, "b")...))
-	want := map[uint16]bool{2340: true, 2360: true, 2361: true}
-	if got := places.queues(); fmt.Sprint(got) != fmt.Sprint(want) {
+	var got []uint16
+	for _, byName := range places {
+		for _, at := range byName {
+			got = append(got, at.queue())
+		}
+	}
+	slices.Sort(got)
+	if want := []uint16{2340, 2360, 2361}; !slices.Equal(got, want) {
 		t.Errorf("queues %v, want %v", got, want)
 	}
 }

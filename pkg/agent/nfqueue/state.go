@@ -36,9 +36,12 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 		return state, nil
 	}
 	for _, f := range faults {
-		if holdings, ok := e.holdings(f, held, stats); ok {
-			state.Held[f.Name] = holdings
+		holdings, ok := e.holdings(f, held, stats)
+		if !ok {
+			state.Drift = append(state.Drift, fmt.Sprintf("fault %q is not what its rules and queues were made for", f.Name))
+			continue
 		}
+		state.Held[f.Name] = holdings
 	}
 	return state, nil
 }
@@ -47,7 +50,7 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 // whether that is all of it.
 func (e *Engine) holdings(f fault.Fault, held tables, stats map[uint16]queueStats) ([]fault.Holding, bool) {
 	var all []fault.Holding
-	for _, direction := range []fault.Direction{fault.Egress, fault.Ingress} {
+	for _, direction := range directions() {
 		if !f.Match.Direction.Has(direction) {
 			continue
 		}
@@ -74,32 +77,44 @@ func (e *Engine) holdings(f fault.Fault, held tables, stats map[uint16]queueStat
 
 // Adopt returns what an earlier process left in the kernel: nothing, or a
 // latency of all egress, whose comment says it all. Anything else of ours is
-// fault.ErrLeftover.
+// fault.ErrLeftover. What was exempt then does not matter; Apply says it anew.
 func (e *Engine) Adopt() ([]fault.Fault, error) {
 	held, err := readTables()
 	if err != nil || held.rules() == 0 {
 		return nil, err
 	}
+	latency, alone := leftLatency(held)
+	if !alone {
+		return nil, fmt.Errorf("rules of nftables table %s: %w", tableName, fault.ErrLeftover)
+	}
+	return []fault.Fault{latency}, nil
+}
+
+// leftLatency returns the plain latency that the chains of all faults stand
+// for, and whether there is one and nothing else.
+func leftLatency(held tables) (latency fault.Fault, alone bool) {
 	for _, one := range held {
 		for chain, rules := range one {
-			if isBase(chain) || len(rules) == 0 {
+			if isBase(chain) {
 				continue
 			}
-			if _, latency, ok := parseFault(rules[len(rules)-1].comment); ok && latency != nil {
-				faults := []fault.Fault{*latency}
-				if held.holds(e.tables(faults, make(slots).assign(faults))) {
-					return faults, nil
-				}
+			if len(rules) == 0 {
+				return fault.Fault{}, false
 			}
+			_, found, ok := parseFault(rules[len(rules)-1].comment)
+			if !ok || found == nil || alone && !found.SameEffect(latency) {
+				return fault.Fault{}, false
+			}
+			latency, alone = *found, true
 		}
 	}
-	return nil, fmt.Errorf("rules of nftables table %s: %w", tableName, fault.ErrLeftover)
+	return latency, alone
 }
 
 // placesOf finds the slots of faults that an earlier process left.
 func placesOf(held tables) slots {
 	places := make(slots)
-	for _, direction := range []fault.Direction{fault.Egress, fault.Ingress} {
+	for _, direction := range directions() {
 		places[direction] = make(map[string]slot)
 		for _, one := range held {
 			for chain, rules := range one {

@@ -1,0 +1,376 @@
+//go:build linux
+
+package nfqueue
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tidelay/tidelay/pkg/agent/fault"
+)
+
+// fakeQueue is a queue of the kernel's.
+type fakeQueue struct {
+	next   uint32 // id of the next packet
+	held   []uint32
+	maxLen uint32
+}
+
+// fakeKernel holds packets in queues as the kernel does, and hands out what
+// there is to read in batches.
+type fakeKernel struct {
+	queues   map[uint16]*fakeQueue
+	unread   []reply
+	left     map[uint16][]uint32 // ids that left, by queue
+	late     int                 // packets that come just before the next answer, on queue 1
+	refusals map[uint16]error    // of requests, by queue
+	broken   error               // of receive
+	closed   bool
+}
+
+func newFakeKernel() *fakeKernel {
+	return &fakeKernel{queues: make(map[uint16]*fakeQueue), left: make(map[uint16][]uint32), refusals: make(map[uint16]error)}
+}
+
+// come puts packets into a queue. Those without room pass.
+func (k *fakeKernel) come(queue uint16, count int) {
+	q := k.queues[queue]
+	for range count {
+		if q == nil || len(q.held) >= int(q.maxLen) {
+			k.left[queue] = append(k.left[queue], 0)
+			continue
+		}
+		q.next++
+		q.held = append(q.held, q.next)
+		k.unread = append(k.unread, reply{isPacket: true, packet: packet{queue: queue, id: q.next}})
+	}
+}
+
+func (k *fakeKernel) fd() int { return 42 }
+
+func (k *fakeKernel) send(m message) error {
+	if k.closed {
+		return unix.EBADF
+	}
+	for ; len(m) > 0; m = m[binary.NativeEndian.Uint32(m):] {
+		kind, queue := binary.NativeEndian.Uint16(m[4:]), binary.BigEndian.Uint16(m[18:])
+		if kind == typeConfig {
+			k.configure(queue, m[:binary.NativeEndian.Uint32(m)])
+			continue
+		}
+		k.release(queue, kind, binary.BigEndian.Uint32(m[headerLen+8:]))
+	}
+	return nil
+}
+
+func (k *fakeKernel) release(queue, kind uint16, id uint32) {
+	q := k.queues[queue]
+	if q == nil {
+		k.unread = append(k.unread, reply{outcome: unix.ENODEV})
+		return
+	}
+	q.held = slices.DeleteFunc(q.held, func(one uint32) bool {
+		gone := one == id || kind == typeVerdictBatch && int32(one-id) <= 0
+		if gone {
+			k.left[queue] = append(k.left[queue], one)
+		}
+		return gone
+	})
+}
+
+func (k *fakeKernel) configure(queue uint16, m message) {
+	k.come(1, k.late)
+	k.late = 0
+	if err := k.refusals[queue]; err != nil {
+		k.unread = append(k.unread, reply{outcome: err})
+		return
+	}
+	for attrs := m[headerLen:]; len(attrs) > 0; attrs = attrs[binary.NativeEndian.Uint16(attrs):] {
+		value := binary.BigEndian.Uint32(attrs[unix.SizeofNlAttr:])
+		switch kind := binary.NativeEndian.Uint16(attrs[2:]); {
+		case kind == attrConfigCommand && value == commandBind:
+			k.queues[queue] = &fakeQueue{}
+		case kind == attrConfigCommand && value == commandUnbind:
+			delete(k.queues, queue)
+		case kind == attrConfigMaxLen:
+			k.queues[queue].maxLen = value
+		}
+	}
+	k.unread = append(k.unread, reply{})
+}
+
+func (k *fakeKernel) receive(take func(packet)) (b batch, err error) {
+	if k.broken != nil {
+		return b, k.broken
+	}
+	for len(k.unread) > 0 && b.messages < batchSize {
+		r := k.unread[0]
+		k.unread = k.unread[1:]
+		b.messages++
+		if r.isPacket {
+			take(r.packet)
+			continue
+		}
+		b.answers++
+		b.err = errors.Join(b.err, r.outcome)
+	}
+	return b, nil
+}
+
+func (k *fakeKernel) close() error {
+	k.closed = true
+	return nil
+}
+
+const testMemory = 256 << 20
+
+func newTestScheduler(t testing.TB, shapes map[uint16]fault.Impairment) (*scheduler, *fakeKernel) {
+	t.Helper()
+	k := newFakeKernel()
+	s := newScheduler(k)
+	for queue, i := range shapes {
+		if err := s.shape(queue, i, testMemory); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, k
+}
+
+func turn(t testing.TB, s *scheduler) time.Duration {
+	t.Helper()
+	wait, err := s.turn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wait
+}
+
+func (k *fakeKernel) expectLeft(t *testing.T, queue uint16, want ...uint32) {
+	t.Helper()
+	if got := k.left[queue]; !slices.Equal(got, want) {
+		t.Errorf("%v left queue %d, want %v", got, queue, want)
+	}
+}
+
+// Each queue has its own time, and the scheduler waits for the next of all.
+func TestSchedulerServesAllQueues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, k := newTestScheduler(t, map[uint16]fault.Impairment{1: {Delay: 20 * ms}, 2: {Delay: 5 * ms}})
+		if wait := turn(t, s); wait != forever {
+			t.Errorf("waits %v for nothing", wait)
+		}
+		k.come(1, 2)
+		k.come(2, 1)
+		if wait := turn(t, s); wait != 5*ms {
+			t.Errorf("waits %v, want 5ms", wait)
+		}
+		k.expectLeft(t, 2)
+		time.Sleep(5 * ms)
+		if wait := turn(t, s); wait != 15*ms {
+			t.Errorf("waits %v, want 15ms", wait)
+		}
+		k.expectLeft(t, 2, 1)
+		k.expectLeft(t, 1)
+		time.Sleep(15 * ms)
+		if wait := turn(t, s); wait != forever {
+			t.Errorf("waits %v for nothing", wait)
+		}
+		k.expectLeft(t, 1, 1, 2)
+	})
+}
+
+// A change of one queue is none of another's business, whose packets may come
+// while it is made.
+func TestSchedulerChangesOneQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, k := newTestScheduler(t, map[uint16]fault.Impairment{1: {Delay: 20 * ms}, 2: {Delay: time.Hour}})
+		k.come(2, 1)
+		turn(t, s)
+		for _, change := range []func() error{
+			func() error { return s.shape(2, fault.Impairment{Delay: ms}, testMemory) },
+			func() error { return s.shape(3, fault.Impairment{Delay: ms}, testMemory) },
+			s.swallow,
+			func() error { return s.release(2) },
+			func() error { return s.retire(2) },
+		} {
+			k.late = 1
+			if err := change(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k.expectLeft(t, 2, 1)
+		k.expectLeft(t, 1)
+		time.Sleep(20 * ms)
+		turn(t, s)
+		k.expectLeft(t, 1, 1, 2, 3, 4)
+		if got := s.queues(); !slices.Equal(got, []uint16{1, 3}) {
+			t.Errorf("queues %v", got)
+		}
+	})
+}
+
+// The one who sleeps until a packet is due must learn that it is due earlier.
+func TestSchedulerWakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, k := newTestScheduler(t, map[uint16]fault.Impairment{1: {Delay: time.Hour}})
+		kicks := 0
+		s.onKick(func() { kicks++ })
+		k.come(1, 1)
+		if wait := turn(t, s); wait != time.Hour {
+			t.Fatalf("waits %v", wait)
+		}
+		if err := s.shape(1, fault.Impairment{Delay: 5 * ms}, testMemory); err != nil || kicks == 0 {
+			t.Errorf("%v, %d kicks", err, kicks)
+		}
+		if wait := turn(t, s); wait != 5*ms {
+			t.Errorf("waits %v after the change, want 5ms", wait)
+		}
+	})
+}
+
+// What a queue holds when it is given back, and what has no message read yet,
+// leaves first.
+func TestSchedulerLosesNothingAtTheEnd(t *testing.T) {
+	for name, end := range map[string]func(*scheduler) error{
+		"retire": func(s *scheduler) error { return s.retire(1) },
+		"close":  (*scheduler).close,
+	} {
+		s, k := newTestScheduler(t, map[uint16]fault.Impairment{1: {Delay: time.Hour, Jitter: time.Minute, Distribution: fault.Uniform}})
+		k.come(1, 2)
+		turn(t, s)
+		k.come(1, 1) // not read yet
+		k.late = 2   // come when the end is near
+		if err := end(s); err != nil {
+			t.Fatal(err)
+		}
+		if got := k.left[1]; !slices.Equal(got, []uint32{1, 2, 3, 4, 5}) {
+			t.Errorf("%s: %v left", name, got)
+		}
+	}
+}
+
+func TestSchedulerEnds(t *testing.T) {
+	s, k := newTestScheduler(t, map[uint16]fault.Impairment{1: {Delay: time.Hour}})
+	if err := errors.Join(s.swallow(), s.close(), s.close(), s.release(1), s.retire(1)); err != nil {
+		t.Errorf("close twice, and what comes late: %v", err)
+	}
+	if _, there := k.queues[sinkQueue]; there || !k.closed {
+		t.Error("the sink or the socket is still there")
+	}
+	_, errTurn := s.turn()
+	_, errRunning := s.running()
+	for _, err := range []error{errTurn, errRunning, s.swallow(), s.shape(1, fault.Impairment{}, testMemory)} {
+		if !errors.Is(err, errStopped) {
+			t.Errorf("after close: %v", err)
+		}
+	}
+}
+
+func TestSchedulerReportsTheKernelsErrors(t *testing.T) {
+	s, k := newTestScheduler(t, map[uint16]fault.Impairment{1: {Delay: ms}})
+	k.refusals[2], k.refusals[sinkQueue] = unix.EPERM, unix.EBUSY
+	if err := s.shape(2, fault.Impairment{}, testMemory); !errors.Is(err, unix.EPERM) {
+		t.Errorf("bind refused: %v", err)
+	}
+	if err := s.swallow(); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("sink refused: %v", err)
+	}
+	if _, bound := s.look(2); bound {
+		t.Error("a queue that was refused counts as bound")
+	}
+	k.refusals[1] = unix.EINVAL
+	if err := s.shape(1, fault.Impairment{Delay: 2 * ms}, testMemory); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("change refused: %v", err)
+	}
+	if l, _ := s.look(1); l.impairment.Delay != ms {
+		t.Errorf("a change that was refused is in force: %+v", l)
+	}
+	k.unread = append(k.unread, reply{outcome: unix.EIO})
+	if _, err := s.turn(); !errors.Is(err, unix.EIO) {
+		t.Errorf("a verdict that was refused: %v", err)
+	}
+	k.broken = unix.ENOMEM
+	if _, err := s.turn(); !errors.Is(err, unix.ENOMEM) {
+		t.Errorf("turn: %v", err)
+	}
+	if err := s.release(1); !errors.Is(err, unix.ENOMEM) {
+		t.Errorf("release: %v", err)
+	}
+}
+
+// packetsOnly always has one more batch, and forgets.
+type packetsOnly struct {
+	fakeKernel
+	next uint32
+}
+
+func (k *packetsOnly) send(m message) error {
+	if binary.NativeEndian.Uint16(m[4:]) == typeConfig {
+		return k.fakeKernel.send(m)
+	}
+	return nil
+}
+
+func (k *packetsOnly) receive(take func(packet)) (batch, error) {
+	if len(k.unread) > 0 {
+		return k.fakeKernel.receive(take)
+	}
+	for range batchSize {
+		k.next++
+		take(packet{queue: 1, id: k.next, size: 1000})
+	}
+	return batch{messages: batchSize}, nil
+}
+
+func busy(t testing.TB, i fault.Impairment) *scheduler {
+	t.Helper()
+	s := newScheduler(&packetsOnly{fakeKernel: *newFakeKernel()})
+	if err := s.shape(1, i, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// busyKinds is one impairment for each way that packets take through a lane.
+func busyKinds() map[string]fault.Impairment {
+	return map[string]fault.Impairment{
+		"constant": {Delay: ms},
+		"jitter":   {Delay: ms, Jitter: ms, Distribution: fault.Normal},
+		"loss":     {Loss: &fault.Chance{Percent: fault.Hundred / 2}},
+		"rate":     {Rate: &fault.Rate{BitsPerSecond: 1_000_000_000}},
+	}
+}
+
+func BenchmarkTurn(b *testing.B) {
+	for name, i := range busyKinds() {
+		b.Run(name, func(b *testing.B) {
+			s := busy(b, i)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.turn(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/batchSize, "ns/packet")
+		})
+	}
+}
+
+func TestTurnDoesNotAllocate(t *testing.T) {
+	for name, i := range busyKinds() {
+		s := busy(t, i)
+		// Until the lane has grown to its limit of packets.
+		for range 100 {
+			turn(t, s)
+		}
+		if allocs := testing.AllocsPerRun(1000, func() { turn(t, s) }); allocs >= 1 {
+			t.Errorf("%s: %v allocations for a batch", name, allocs)
+		}
+	}
+}

@@ -65,7 +65,7 @@ func TestDeadlinesSurviveKill(t *testing.T) {
 	start := time.Now()
 	a.apply(
 		api.Fault{Name: "long", Delay: "20ms", Peers: []string{x[0]}, Duration: "1h"},
-		api.Fault{Name: "short", Delay: "20ms", Peers: []string{x[1]}, Duration: "6s"},
+		api.Fault{Name: "short", Delay: "20ms", Peers: []string{x[1]}, Duration: "15s"},
 	)
 	want := encode(t, a.faults()...)
 	a.stop(syscall.SIGKILL)
@@ -74,14 +74,14 @@ func TestDeadlinesSurviveKill(t *testing.T) {
 		t.Errorf("faults before the kill: %s\nand after: %s", want, got)
 	}
 	a.wantHeld(2)
-	eventually(t, 15*time.Second, "the short one ends", func() error {
+	eventually(t, 30*time.Second, "the short one ends", func() error {
 		if left := a.faults(); len(left) != 1 || left[0].Name != "long" {
 			return fmt.Errorf("%+v", left)
 		}
 		return nil
 	})
-	if took := time.Since(start); took < 5*time.Second {
-		t.Errorf("6s ended after %s", took)
+	if took := time.Since(start); took < 14*time.Second {
+		t.Errorf("15s ended after %s", took)
 	}
 	a.wantHeld(1)
 }

@@ -36,8 +36,8 @@ type scheduler struct {
 	lanes  map[uint16]*lane
 	sink   bool // the sink queue is bound
 	out    *verdicts
-	// now is the time of the batch that is being taken in, notYet before its
-	// first packet, and arrive what takes each packet of it.
+	// now is the time of the batch that is being taken in, 0 before its first
+	// packet, and arrive what takes each.
 	now    time.Duration
 	arrive func(packet)
 }
@@ -204,20 +204,17 @@ func (s *scheduler) turn() (time.Duration, error) {
 // clock is the time that deadlines are on.
 func (s *scheduler) clock() time.Duration { return time.Since(s.epoch) }
 
-const notYet = time.Duration(-1)
-
 // take reads one batch.
 func (s *scheduler) take() (batch, error) {
-	s.now = notYet
+	s.now = 0
 	return s.kernel.receive(s.arrive)
 }
 
 // arrived decides about one packet. One of a queue that was given back is not
-// there any more.
+// there any more. The time of a batch is that after it was read: before, one
+// could come in between, and its delay would have begun before it did.
 func (s *scheduler) arrived(p packet) {
-	// The clock is read when the packets are there, not before: one that came
-	// in between would leave early.
-	if s.now == notYet {
+	if s.now == 0 {
 		s.now = s.clock()
 	}
 	if l := s.lanes[p.queue]; l != nil {

@@ -30,6 +30,7 @@ type fakeKernel struct {
 	left     map[uint16][]uint32 // ids that left, by queue
 	late     int                 // packets that come just before the next answer, on queue 1
 	refusals map[uint16]error    // of requests, by queue
+	slow     time.Duration       // what receive takes
 	broken   error               // of receive
 	closed   bool
 }
@@ -109,6 +110,9 @@ func (k *fakeKernel) receive(take func(packet)) (b batch, err error) {
 	if k.broken != nil {
 		return b, k.broken
 	}
+	if k.slow > 0 {
+		time.Sleep(k.slow)
+	}
 	for len(k.unread) > 0 && b.messages < batchSize {
 		r := k.unread[0]
 		k.unread = k.unread[1:]
@@ -182,6 +186,19 @@ func TestSchedulerServesAllQueues(t *testing.T) {
 			t.Errorf("waits %v for nothing", wait)
 		}
 		k.expectLeft(t, 1, 1, 2)
+	})
+}
+
+// A reader that gets no processor time for a while before it reads must not
+// take what came meanwhile for older than it is.
+func TestSchedulerIsNeverEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, k := newTestScheduler(t, map[uint16]fault.Impairment{1: {Delay: 20 * ms}})
+		k.slow = 15 * ms
+		k.come(1, 1) // at any time in these 15 ms, at the latest at their end
+		if wait := turn(t, s); wait != 20*ms {
+			t.Errorf("waits %v after the packet was read, want 20ms", wait)
+		}
 	})
 }
 

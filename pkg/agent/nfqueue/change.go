@@ -89,6 +89,7 @@ func (e *Engine) become(held tables, faults []fault.Fault, places slots) error {
 		if !now.holds(asked) {
 			return errors.New("read back: the kernel holds other rules than it was given")
 		}
+		e.log.Debug("rules written", "faults", len(faults), "rules", asked.rules())
 	}
 	return each(idle, e.scheduler.retire)
 }

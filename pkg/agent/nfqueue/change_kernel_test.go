@@ -3,6 +3,7 @@
 package nfqueue
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/fault"
@@ -100,6 +102,59 @@ func TestKernelRollBack(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// One fault changes again and again while packets meet another: none of those
+// is lost, late or out of order.
+func TestKernelOthersGoOn(t *testing.T) {
+	const count = 20_000
+	here, there := newPods(t)
+	receiver, sender := there.udp(t, there.v4, echoPort, time.Second), here.udp(t, here.v4, 0, time.Second)
+	a := here.start(t, fault.Exemption{})
+	steady := api.Fault{Name: "steady", Peers: []string{there.v4.String()}, Delay: "20ms"}
+	a.apply(steady)
+	stop, changes := make(chan struct{}), make(chan int, 1)
+	go func() {
+		n := 0
+		defer func() { changes <- n }()
+		for ; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			other := api.Fault{Name: "other", Peers: []string{"10.99.0.77"}, Delay: strconv.Itoa(n%7+1) + "ms"}
+			set := [][]api.Fault{{steady, other}, {steady}, {other, steady, {Name: "loss", Direction: "both", Protocol: "icmp", Loss: &api.Loss{Percent: 5}}}}[n%3]
+			if err := a.tryApply(set...); err != nil {
+				t.Errorf("change %d: %v", n, err)
+				return
+			}
+		}
+	}()
+	go func() {
+		for i := range uint32(count) {
+			_ = unix.Sendto(sender, binary.BigEndian.AppendUint32(nil, i), 0, sockaddr(there.v4, echoPort))
+			if i%100 == 99 {
+				<-time.After(10 * time.Millisecond)
+			}
+		}
+	}()
+	buffer := make([]byte, 4)
+	for want := range uint32(count) {
+		if _, err := receive(receiver, buffer); err != nil {
+			t.Fatalf("datagram %d: %v", want, err)
+		}
+		if got := binary.BigEndian.Uint32(buffer); got != want {
+			t.Fatalf("datagram %d came in the place of %d", got, want)
+		}
+	}
+	close(stop)
+	if n := <-changes; n < 20 {
+		t.Errorf("only %d changes were made meanwhile", n)
+	}
+	if c := a.counters(steady); c.Packets != count || c.Dropped+c.Overlimits > 0 {
+		t.Errorf("counters %+v after %d packets", c, count)
 	}
 }
 

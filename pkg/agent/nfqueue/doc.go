@@ -27,6 +27,17 @@
 // them. While nobody reads a queue the rules let packets pass (bypass). A queue
 // without room lets them pass too (fail-open).
 //
+// # Changes
+//
+// A change is one nftables transaction and never removes a hook. The chain of a
+// fault that stays is not written, so its rules count on, and its queue is not
+// touched. Packets of a fault that ends leave before its rules go, in order, and
+// those that came meanwhile right after. When a delay gets shorter, or a link
+// faster, those that wait are late by no more than those that come.
+// What the kernel refuses half way is taken back.
+//
+// Packets and bytes are counted by the rules, everything else by the lanes.
+//
 // # TCP
 //
 // A TCP socket may have about a millisecond of data between itself and the
@@ -58,7 +69,11 @@
 //   - Other tables of the pod meet each copy as a second, untracked packet.
 //   - A rate and a loss count what the kernel hands over, which for TCP can be a
 //     segment of 64 KiB that is cut up later.
-//   - Ports are matched in the first fragment of a packet only.
+//   - Ports are matched in the first fragment of a packet only; the others meet
+//     a fault that names no port, or none.
+//   - In a user namespace of its own a pod's sockets have the room that
+//     net.core.rmem_max allows. A stall of the reader then lets packets pass
+//     sooner, and a set of hundreds of peers and ports can be refused.
 //   - What waits when the reader is killed is lost, and so is what waits when
 //     somebody removes a netfilter hook in the pod (nf_queue_nf_hook_drop).
 package nfqueue

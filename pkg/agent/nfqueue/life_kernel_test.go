@@ -3,7 +3,6 @@
 package nfqueue
 
 import (
-	"bytes"
 	"net/netip"
 	"strings"
 	"testing"
@@ -213,62 +212,6 @@ func TestKernelAgentStopped(t *testing.T) {
 	untouched(t, here, there)
 	if rules := here.ruleset(t); !strings.Contains(rules, "delay=10m0s") && !strings.Contains(rules, "delay=600s") {
 		t.Errorf("the fault is gone from\n%s", rules)
-	}
-}
-
-func TestKernelForeignTable(t *testing.T) {
-	for name, foreign := range map[string]string{
-		"a table":             "add table ip tidelay",
-		"an IPv6 table":       "add table ip6 tidelay",
-		"a chain":             "table ip tidelay { chain postrouting { type filter hook postrouting priority 0; }; }",
-		"a rule in our chain": "table ip tidelay { chain postrouting { type filter hook postrouting priority 110; counter; }; }",
-	} {
-		t.Run(name, func(t *testing.T) {
-			here, there := newPods(t)
-			there.echo(t, there.v4)
-			here.exec(t, "nft", foreign)
-			before := here.ruleset(t)
-			a := here.start(t, fault.Exemption{})
-			for _, f := range [][]api.Fault{{latency(20 * time.Millisecond)}, nil} {
-				if err := a.tryApply(f...); err == nil || !strings.Contains(err.Error(), fault.ErrForeign.Error()) {
-					t.Errorf("apply %d faults: %v, want %v", len(f), err, fault.ErrForeign)
-				}
-			}
-			if diff := cmp.Diff(before, here.ruleset(t)); diff != "" {
-				t.Errorf("rules were changed (-before +after)\n%s", diff)
-			}
-			untouched(t, here, there)
-		})
-	}
-}
-
-func TestKernelSecondAgent(t *testing.T) {
-	here, _ := newPods(t)
-	a := here.start(t, fault.Exemption{})
-	a.set(20 * time.Millisecond)
-	second := here.as(t, roleAgent, onlyNetAdmin)
-	second.Env = append(second.Env, envExempt+"={}")
-	if out, err := second.CombinedOutput(); err == nil || !bytes.Contains(out, []byte(fault.ErrForeign.Error())) {
-		t.Errorf("a second agent: %v\n%s", err, out)
-	}
-	a.counters(latency(20 * time.Millisecond)) // which it holds
-}
-
-func TestKernelProbe(t *testing.T) {
-	here, _ := newPods(t)
-	for name, c := range map[string]struct{ capabilities, want string }{
-		"with NET_ADMIN":    {onlyNetAdmin, ""},
-		"without NET_ADMIN": {"-net_admin", "NET_ADMIN"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			out, err := here.as(t, roleProbe, c.capabilities).CombinedOutput()
-			if (err != nil) != (c.want != "") || !strings.Contains(string(out), c.want) {
-				t.Errorf("probe: %v, %q; want %q", err, out, c.want)
-			}
-			if rules := here.ruleset(t); rules != "" {
-				t.Errorf("probe leaves\n%s", rules)
-			}
-		})
 	}
 }
 

@@ -1,0 +1,129 @@
+//go:build linux
+
+package nfqueue
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fakeQueue is a queue of the kernel's.
+type fakeQueue struct {
+	next   uint32 // id of the next packet
+	held   []uint32
+	maxLen uint32
+}
+
+// fakeKernel holds packets in queues as the kernel does, and hands out what
+// there is to read in batches.
+type fakeKernel struct {
+	queues   map[uint16]*fakeQueue
+	unread   []reply
+	left     map[uint16][]uint32 // ids that left, by queue
+	late     int                 // packets that come just before the next answer, on queue 1
+	refusals map[uint16]error    // of requests, by queue
+	slow     time.Duration       // what receive takes
+	broken   error               // of receive
+	closed   bool
+}
+
+func newFakeKernel() *fakeKernel {
+	return &fakeKernel{queues: make(map[uint16]*fakeQueue), left: make(map[uint16][]uint32), refusals: make(map[uint16]error)}
+}
+
+// come puts packets into a queue. Those without room pass.
+func (k *fakeKernel) come(queue uint16, count int) {
+	q := k.queues[queue]
+	for range count {
+		if q == nil || len(q.held) >= int(q.maxLen) {
+			k.left[queue] = append(k.left[queue], 0)
+			continue
+		}
+		q.next++
+		q.held = append(q.held, q.next)
+		k.unread = append(k.unread, reply{isPacket: true, packet: packet{queue: queue, id: q.next}})
+	}
+}
+
+func (k *fakeKernel) fd() int { return 42 }
+
+func (k *fakeKernel) send(m message) error {
+	if k.closed {
+		return unix.EBADF
+	}
+	for ; len(m) > 0; m = m[binary.NativeEndian.Uint32(m):] {
+		kind, queue := binary.NativeEndian.Uint16(m[4:]), binary.BigEndian.Uint16(m[18:])
+		if kind == typeConfig {
+			k.configure(queue, m[:binary.NativeEndian.Uint32(m)])
+			continue
+		}
+		k.release(queue, kind, binary.BigEndian.Uint32(m[headerLen+8:]))
+	}
+	return nil
+}
+
+func (k *fakeKernel) release(queue, kind uint16, id uint32) {
+	q := k.queues[queue]
+	if q == nil {
+		k.unread = append(k.unread, reply{outcome: unix.ENODEV})
+		return
+	}
+	q.held = slices.DeleteFunc(q.held, func(one uint32) bool {
+		gone := one == id || kind == typeVerdictBatch && int32(one-id) <= 0
+		if gone {
+			k.left[queue] = append(k.left[queue], one)
+		}
+		return gone
+	})
+}
+
+func (k *fakeKernel) configure(queue uint16, m message) {
+	k.come(1, k.late)
+	k.late = 0
+	if err := k.refusals[queue]; err != nil {
+		k.unread = append(k.unread, reply{outcome: err})
+		return
+	}
+	for attrs := m[headerLen:]; len(attrs) > 0; attrs = attrs[binary.NativeEndian.Uint16(attrs):] {
+		value := binary.BigEndian.Uint32(attrs[unix.SizeofNlAttr:])
+		switch kind := binary.NativeEndian.Uint16(attrs[2:]); {
+		case kind == attrConfigCommand && value == commandBind:
+			k.queues[queue] = &fakeQueue{}
+		case kind == attrConfigCommand && value == commandUnbind:
+			delete(k.queues, queue)
+		case kind == attrConfigMaxLen:
+			k.queues[queue].maxLen = value
+		}
+	}
+	k.unread = append(k.unread, reply{})
+}
+
+func (k *fakeKernel) receive(take func(packet)) (b batch, err error) {
+	if k.broken != nil {
+		return b, k.broken
+	}
+	if k.slow > 0 {
+		time.Sleep(k.slow)
+	}
+	for len(k.unread) > 0 && b.messages < batchSize {
+		r := k.unread[0]
+		k.unread = k.unread[1:]
+		b.messages++
+		if r.isPacket {
+			take(r.packet)
+			continue
+		}
+		b.answers++
+		b.err = errors.Join(b.err, r.outcome)
+	}
+	return b, nil
+}
+
+func (k *fakeKernel) close() error {
+	k.closed = true
+	return nil
+}

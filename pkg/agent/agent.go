@@ -54,7 +54,9 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 		}
 		return nil
 	})
-	group.Go(func() error { return s.control.run(ctx) })
+	if s.choice.name != engineNone { // else nothing could be ended, again and again
+		group.Go(func() error { return s.control.run(ctx) })
+	}
 	group.Go(func() error { return serve(ctx, listener, s.handler(registry)) })
 	return group.Wait()
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -152,14 +153,12 @@ func compare(before, after api.Measurement, expected time.Duration) *api.Verifie
 	measured := *after.Median - *before.Median
 	v.MeasuredRTT = &measured
 	// One scheduling delay, or a twentieth of what was asked for.
-	tolerance := max(2, absolute(v.AskedRTT)/20)
+	tolerance := max(2, math.Abs(v.AskedRTT)/20)
 	word := "agrees with"
-	if absolute(measured-v.AskedRTT) > tolerance {
+	if math.Abs(measured-v.AskedRTT) > tolerance {
 		word = "DIFFERS from"
 	}
 	v.Verdict = fmt.Sprintf("the median RTT to %s changed by %+.3f ms, which %s the %+.3f ms asked for (tolerance %.1f ms)",
 		after.Target, measured, word, v.AskedRTT, tolerance)
 	return v
 }
-
-func absolute(f float64) float64 { return max(f, -f) }

@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -56,11 +57,16 @@ const rateAccepted = `want a number with the unit bit, kbit, mbit or gbit per se
 
 var ratePattern = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)(bit|kbit|mbit|gbit)$`)
 
-// rateUnits from the largest, decimal as everywhere in networking.
-var rateUnits = []struct { //nolint:gochecknoglobals // a constant table
+// rateUnit is decimal, as everywhere in networking.
+type rateUnit struct {
 	name string
 	bits uint64
-}{{"gbit", 1e9}, {"mbit", 1e6}, {"kbit", 1e3}, {"bit", 1}}
+}
+
+// rateUnits are in order from the largest.
+func rateUnits() []rateUnit {
+	return []rateUnit{{"gbit", 1e9}, {"mbit", 1e6}, {"kbit", 1e3}, {"bit", 1}}
+}
 
 // ParseRate reads a rate in bits per second; the unit is not optional, because
 // programs disagree about what a bare number means. It is rounded down to whole
@@ -71,7 +77,7 @@ func ParseRate(s string) (uint64, error) {
 		return 0, fmt.Errorf("%s", rateAccepted)
 	}
 	number, _ := new(big.Rat).SetString(match[1])
-	for _, unit := range rateUnits {
+	for _, unit := range rateUnits() {
 		if unit.name == match[2] {
 			number.Mul(number, new(big.Rat).SetInt(new(big.Int).SetUint64(unit.bits)))
 		}
@@ -86,24 +92,13 @@ func ParseRate(s string) (uint64, error) {
 // FormatRate writes a rate in the grammar that ParseRate reads, exactly, in the
 // largest unit it fills.
 func FormatRate(bits uint64) string {
-	for _, unit := range rateUnits {
+	for _, unit := range rateUnits() {
 		if bits >= unit.bits {
 			number := new(big.Rat).SetFrac(new(big.Int).SetUint64(bits), new(big.Int).SetUint64(unit.bits))
-			text := number.FloatString(9)
-			return trimZeros(text) + unit.name
+			return strings.TrimRight(strings.TrimRight(number.FloatString(9), "0"), ".") + unit.name
 		}
 	}
 	return "0bit"
-}
-
-func trimZeros(s string) string {
-	for s[len(s)-1] == '0' {
-		s = s[:len(s)-1]
-	}
-	if s[len(s)-1] == '.' {
-		s = s[:len(s)-1]
-	}
-	return s
 }
 
 // Bounds of a duration.

@@ -29,27 +29,16 @@ type lane struct {
 	early, dropped uint64
 }
 
-// What the packets that wait cost, and the queue before a rate: see the netem
-// engine's limit, which is the same.
-const (
-	packetMemory = 2 << 10
-	rateQueue    = 500 * time.Millisecond
-	fullPacket   = 1_500
-	leastPacket  = 64
-	minRateQueue = 64
-)
-
 // limitFor returns how many packets of an impairment may wait. Without a rate
 // it is all that the memory allows, since nothing is set aside for them.
 func limitFor(i fault.Impairment, memory uint64) uint32 {
-	most := max(1, memory/packetMemory)
+	const mostPackets = 1 << 24
+	most := min(max(1, memory/fault.PacketMemory), mostPackets)
 	if i.Rate == nil {
-		return uint32(min(most, 1<<24))
+		return uint32(most)
 	}
-	bytes := i.Rate.BitsPerSecond / 8
-	queue := max(bytes*uint64(rateQueue)/uint64(time.Second)/fullPacket, minRateQueue)
-	flight := uint64((i.Delay + i.Jitter).Microseconds()) * (bytes / leastPacket) / uint64(time.Second/time.Microsecond)
-	return uint32(min(most, queue+flight, 1<<24))
+	flight := uint64((i.Delay + i.Jitter).Microseconds()) * i.Rate.PacketsPerSecond() / uint64(time.Second/time.Microsecond)
+	return uint32(min(most, i.Rate.Queue()+flight))
 }
 
 // waiting is how many packets the lane holds.

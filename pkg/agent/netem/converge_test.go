@@ -106,7 +106,7 @@ func TestEveryPacketMeetsItsOldOrItsNewFault(t *testing.T) {
 			what := fmt.Sprintf("round %d.%d: %v to %v", round, step, old, next)
 			check := k.watch(expected(e, old), expected(e, next), what)
 			k.each = func(o op) error { check(o.String()); return nil }
-			k.resets = func(o op) { t.Errorf("%s: %s drops what waits", what, o) }
+			k.resets = func(o op) { t.Errorf("%s: %s drops packets", what, o) }
 			if err := e.Apply(next); err != nil {
 				t.Fatalf("%s: %v", what, err)
 			}

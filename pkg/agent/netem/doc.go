@@ -29,8 +29,8 @@
 // then the old one is deleted in one request; see plan.go for why no packet
 // meets anything but its old or its new fault in between.
 //
-// The ingress qdisc is there with the first fault of any direction, empty
-// unless one is for ingress; see hook.go for why.
+// The root of egress and the ingress qdisc are both there with the first fault
+// of either direction, empty where none is for theirs; see hook.go for why.
 //
 // The qdiscs live in the pod's network namespace and not in the agent, so
 // faults outlive the agent. The handles mark a tree as ours. What somebody

@@ -172,7 +172,7 @@ func (e *Engine) assign(now snapshot, wants map[place]wanted) (map[place]*spec, 
 	targets, all, short := make(map[place]*spec), make(map[place]map[string]uint8), false
 	for p, w := range wants {
 		all[p] = make(map[string]uint8)
-		if len(w.settings) == 0 {
+		if !w.stands(now.tree(p)) {
 			targets[p] = nil
 			continue
 		}

@@ -34,7 +34,7 @@ type fakeKernel struct {
 	each func(o op) error
 	// alone refuses a duplicating netem beside another one.
 	alone bool
-	// resets is called when packets that wait on the way out are dropped.
+	// resets is called when a change drops packets while there are faults.
 	resets func(o op)
 	ops    []op
 }
@@ -108,8 +108,8 @@ func (k *fakeKernel) do(o op) error {
 	return nil
 }
 
-// doHook makes changes of the ingress qdisc. That one comes or goes resets what
-// waits on the way out.
+// doHook makes changes of the ingress qdisc. That one comes or goes drops what
+// is on its way out.
 func (k *fakeKernel) doHook(o op) error {
 	switch o := o.(type) {
 	case setQdisc:
@@ -142,14 +142,13 @@ func (k *fakeKernel) doHook(o op) error {
 	return nil
 }
 
-// reset notices packets that can be waiting on the way out.
+// reset notices that packets meet faults of either direction.
 func (k *fakeKernel) reset(o op) {
-	for f := range families {
-		for _, one := range k.trees[egress].effective(f) {
-			if one.band != bandClean && k.resets != nil {
-				k.resets(o)
-				return
-			}
+	for _, t := range k.trees {
+		leads := func(one filter) bool { return one.band != bandClean }
+		if k.resets != nil && (slices.ContainsFunc(t.effective(ipv4), leads) || slices.ContainsFunc(t.effective(ipv6), leads)) {
+			k.resets(o)
+			return
 		}
 	}
 }
@@ -204,6 +203,9 @@ func (k *fakeKernel) setQdisc(t *tree, o setQdisc) error {
 		if t.taken != "" {
 			return fault.ErrForeign
 		}
+		if t.direction == fault.Egress && !t.root {
+			k.reset(o)
+		}
 		t.root, t.fits = true, true
 	case kindFIFO:
 		t.clean = true
@@ -240,6 +242,7 @@ func (k *fakeKernel) deleteQdisc(t *tree, o deleteQdisc) error {
 	switch {
 	case o.link != t.link:
 	case o.kind == kindPrio:
+		k.reset(o)
 		*t = tree{place: t.place, link: t.link, netems: make(map[uint8]emulator), led: true}
 	case o.kind == kindNetem:
 		band := uint8(o.parent)

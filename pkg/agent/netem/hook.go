@@ -8,12 +8,13 @@ import (
 // hook is the ingress qdisc of a device, and what on it leads arriving packets
 // to our ifb.
 //
-// Adding an ingress qdisc to an interface, and taking it away, makes the kernel
-// drop what waits on the way out (dev_deactivate in qdisc_graft,
-// net/sched/sch_api.c). Faults of egress would lose packets when the first
-// fault of ingress comes and when the last one goes. Therefore the empty
-// ingress qdisc comes with the first fault of any direction, before packets
-// wait, and goes with the last. A filter on our root says that it is ours.
+// Adding a root or an ingress qdisc to an interface, and taking it away, makes
+// the kernel drop what waits on the way out and, for a moment, what is sent
+// (dev_deactivate in qdisc_graft, net/sched/sch_api.c). Faults that stay would
+// lose packets when the first fault of another direction comes and when the
+// last one goes. Therefore both come with the first fault of any direction,
+// empty where none is for theirs, and go with the last. A filter on our root
+// says that the ingress qdisc is ours.
 type hook struct {
 	// present is an ingress qdisc of ours.
 	present bool

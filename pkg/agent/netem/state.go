@@ -73,10 +73,16 @@ func (t tree) drift(w wanted, bands map[string]uint8, h hook) []string {
 	say := func(format string, args ...any) {
 		all = append(all, t.String()+": "+fmt.Sprintf(format, args...))
 	}
-	if len(w.settings) == 0 && t.ours() {
+	switch stands := w.stands(t); {
+	case !stands && t.ours():
 		say("a tree of ours that no fault asks for, with %d netems", len(t.netems))
-	}
-	if len(w.settings) == 0 || !t.root {
+		return all
+	case !stands:
+		return all
+	case !t.root:
+		if len(w.settings) == 0 { // else every fault says so
+			say("there is no tree of ours")
+		}
 		return all
 	}
 	if !t.fits || !t.clean {

@@ -29,7 +29,7 @@ func TestATreeOfTheFirstReleaseIsTakenOver(t *testing.T) {
 	k := newFake(t)
 	k.trees[egress] = oldTree(20 * ms)
 	e := k.engine(nil)
-	k.resets = func(o op) { t.Errorf("%s drops what waits", o) }
+	k.resets = func(o op) { t.Errorf("%s drops packets", o) }
 	adopted, err := e.Adopt()
 	if err != nil || len(adopted) != 1 || !adopted[0].SameEffect(everything(fault.Latency, fault.Egress, 20*ms)) {
 		t.Fatalf("Adopt = %v, %v", adopted, err)

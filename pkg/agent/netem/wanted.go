@@ -19,18 +19,23 @@ type rule struct {
 
 // wanted is what the faults ask of one place.
 type wanted struct {
+	// tree is wanted for a fault of this place, and on egress for one of either
+	// direction; see hook.
+	tree     bool
 	rules    [families][]rule
 	settings map[string]setting // by fault
 }
 
 // compile decides what faults ask of a place. Without a fault for it that is
-// nothing at all.
+// nothing but perhaps a tree.
 func compile(p place, faults []fault.Fault, exempt fault.Exemption, queueMemory uint64) wanted {
 	w := wanted{settings: make(map[string]setting)}
 	for _, f := range faults {
-		if f.Match.On(p.direction, p.device) {
+		on := f.Match.On(p.direction, p.device)
+		if on {
 			w.settings[f.Name] = settingFor(f.Impairment, queueMemory)
 		}
+		w.tree = w.tree || on || p.direction == fault.Egress && f.Match.On(fault.Ingress, p.device)
 	}
 	if len(w.settings) == 0 {
 		return w
@@ -74,11 +79,15 @@ func check(faults []fault.Fault, wants map[place]wanted) error {
 	return invalid
 }
 
+// stands reports whether there should be a tree. One without faults is not
+// worth a quarrel with somebody else's.
+func (w wanted) stands(t tree) bool { return len(w.settings) > 0 || w.tree && t.taken == "" }
+
 func (w wanted) names() []string { return slices.Sorted(maps.Keys(w.settings)) }
 
 // only is what is wanted of some of the faults.
 func (w wanted) only(keep map[string]uint8) wanted {
-	rest := wanted{settings: make(map[string]setting)}
+	rest := wanted{tree: w.tree, settings: make(map[string]setting)}
 	for name := range keep {
 		rest.settings[name] = w.settings[name]
 	}

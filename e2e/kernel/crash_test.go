@@ -36,10 +36,10 @@ func TestKilledInTheMiddleOfAnApply(t *testing.T) {
 	}
 	for round := range rounds {
 		next := round % 2
-		asked := make(chan struct{})
+		asked, body := make(chan struct{}), encode(t, sets[next]...)
 		go func() {
 			defer close(asked)
-			_, _ = a.ask(http.MethodPut, api.PathFaults, encode(t, sets[next]...)) // it may be killed before it answers
+			_, _ = a.ask(http.MethodPut, api.PathFaults, body) // it may be killed before it answers
 		}()
 		<-time.After(rand.N(30 * time.Millisecond))
 		a.stop(syscall.SIGKILL)

@@ -150,21 +150,21 @@ func TestDevices(t *testing.T) {
 		direction, device string
 		first, second     time.Duration
 	}{
-		{"egress", "eth1", 0, late},
-		{"egress", "eth0", late, 0},
-		{"ingress", "eth1", 0, late},
-		{"both", "", 2 * late, 2 * late},
+		{"egress", "eth1", 0, late()},
+		{"egress", "eth0", late(), 0},
+		{"ingress", "eth1", 0, late()},
+		{"both", "", 2 * late(), 2 * late()},
 	} {
 		t.Run(c.direction+" "+c.device, func(t *testing.T) {
 			a.t = t
-			a.apply(api.Fault{Name: "met", Device: c.device, Direction: c.direction, Delay: late.String()})
+			a.apply(api.Fault{Name: "met", Device: c.device, Direction: c.direction, Delay: late().String()})
 			defer a.apply()
 			retry(t, "devices", func() error {
 				// From outside: ping takes the time of a reply where it comes in,
 				// which is before nfqueue's delay of what arrives.
 				for to, want := range map[string]time.Duration{l.pod.ip: c.first, podIP: c.second} {
 					p := l.bystander.ping(t, to, 10, interval)
-					if p.received != p.sent || p.median() < want || p.median() > want+late/3 {
+					if p.received != p.sent || p.median() < want || p.median() > want+late()/3 {
 						return fmt.Errorf("ping %s: %d of %d, median %s, want %s", to, p.received, p.sent, p.median(), want)
 					}
 				}

@@ -103,35 +103,35 @@ func portMatches(l *lab) []match {
 // precedence has faults that match the same packets: the most precise wins.
 func precedence(l *lab) []match {
 	x, x6 := l.bystander.more, l.bystander.more6
-	to := func(ip string, port int, d time.Duration) metFlow {
-		return metFlow{trickle(l.pod, l.bystander, port, toAddress(ip), settled(400*time.Millisecond)), d}
+	to := func(ip string, port, times int) metFlow {
+		return metFlow{trickle(l.pod, l.bystander, port, toAddress(ip), settled(5*late())), time.Duration(times) * late()}
 	}
-	const ms = time.Millisecond
+	times := func(n int) string { return (time.Duration(n) * late()).String() }
 	one := &api.Ports{Remote: ports(api.PortRange{First: 7000, Last: 7000})}
 	back := trickle(l.bystander, l.pod, 7200)
 	return []match{
 		{
 			name: "a host before its net before the rest",
 			faults: []api.Fault{
-				{Name: "host", Delay: "60ms", Peers: []string{x[0], x6[0]}},
-				{Name: "latency", Delay: "120ms"},
-				{Name: "net", Delay: "180ms", Peers: []string{"10.99.0.16/28", "fd99::10/124"}},
+				{Name: "host", Delay: times(1), Peers: []string{x[0], x6[0]}},
+				{Name: "latency", Delay: times(2)},
+				{Name: "net", Delay: times(3), Peers: []string{"10.99.0.16/28", "fd99::10/124"}},
 			},
 			met: []metFlow{
-				to(x[0], 7000, 60*ms), to(x6[0], 7000, 60*ms), to(x[1], 7000, 180*ms), to(x6[1], 7000, 180*ms),
-				to(l.bystander.ip, 7000, 120*ms), to(l.bystander.ip6, 7000, 120*ms),
+				to(x[0], 7000, 1), to(x6[0], 7000, 1), to(x[1], 7000, 3), to(x6[1], 7000, 3),
+				to(l.bystander.ip, 7000, 2), to(l.bystander.ip6, 7000, 2),
 			},
 			spared: []flow{back},
 		},
 		{
 			name: "a port before none, a protocol before none, a peer before a port",
 			faults: []api.Fault{
-				{Name: "latency", Delay: "60ms"},
-				{Name: "peer", Delay: "240ms", Peers: []string{x[0]}},
-				{Name: "port", Delay: "120ms", Ports: one},
-				{Name: "protocol", Delay: "180ms", Protocol: "udp"},
+				{Name: "latency", Delay: times(1)},
+				{Name: "peer", Delay: times(4), Peers: []string{x[0]}},
+				{Name: "port", Delay: times(2), Ports: one},
+				{Name: "protocol", Delay: times(3), Protocol: "udp"},
 			},
-			met:    []metFlow{to(x[0], 7000, 240*ms), to(x[1], 7000, 120*ms), to(x6[1], 7000, 120*ms), to(x[1], 7100, 180*ms)},
+			met:    []metFlow{to(x[0], 7000, 4), to(x[1], 7000, 2), to(x6[1], 7000, 2), to(x[1], 7100, 3)},
 			spared: []flow{back},
 		},
 	}

@@ -63,11 +63,28 @@ func (c *conn) index(name string) (int, error) {
 	if index, known := c.devices[name]; known {
 		return index, nil
 	}
-	link, err := netlink.LinkByName(name)
+	link, err := c.link(name)
 	if err != nil {
 		return 0, fmt.Errorf("find %s: %w", name, err)
 	}
 	return link.Attrs().Index, nil
+}
+
+// link reads a link by its name. It is netlink.LinkByName without a socket of
+// its own; the error is unix.ENODEV when there is none.
+func (c *conn) link(name string) (netlink.Link, error) {
+	request := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
+	request.Sockets = c.sockets
+	request.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	request.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	found, err := request.Execute(unix.NETLINK_ROUTE, 0)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) != 1 {
+		return nil, fmt.Errorf("%d links of one name", len(found))
+	}
+	return netlink.LinkDeserialize(nil, found[0])
 }
 
 // request sends one message about tc and waits for the kernel's answer.
@@ -141,7 +158,7 @@ func (c *conn) do(o op) error {
 func (c *conn) doLink(o op) error {
 	switch o := o.(type) {
 	case addIFB:
-		device, err := netlink.LinkByName(o.device)
+		device, err := c.link(o.device)
 		if err != nil {
 			return err
 		}

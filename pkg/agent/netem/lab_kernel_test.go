@@ -27,7 +27,7 @@ const memory = 256 << 20
 // A lab is a pod with an eth0, whose other end is in a namespace of its own and
 // has several addresses, one for each peer. The test's thread is in the pod.
 type lab struct {
-	t *testing.T
+	t testing.TB
 	// pod and node are open network namespaces.
 	pod, node int
 	device    rtnl.Device
@@ -42,7 +42,7 @@ const (
 func peerAddr(i int) string { return fmt.Sprintf("10.77.1.%d", i) }
 
 // newLab makes namespaces that go when the test ends.
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	runtime.LockOSThread() // and never unlocked, so that the thread ends with the test
 	l := &lab{t: t, exempt: fault.Exemption{

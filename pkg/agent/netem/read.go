@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/tidelay/tidelay/pkg/agent/fault"
@@ -51,9 +50,9 @@ func (c *conn) readPort(device string, index int) (port, error) {
 
 // readIFB reads our ifb and returns its index, 0 if there is none.
 func (c *conn) readIFB(t *tree) (int, error) {
-	link, err := netlink.LinkByName(t.link)
+	link, err := c.link(t.link)
 	switch {
-	case errors.As(err, new(netlink.LinkNotFoundError)):
+	case errors.Is(err, unix.ENODEV):
 		return 0, nil
 	case err != nil:
 		return 0, fmt.Errorf("find %s: %w", t.link, err)

@@ -60,3 +60,12 @@ func BenchmarkKernelStream(b *testing.B) {
 		b.ReportMetric(here.stream(b, there.listen(b, there.v4, 0), 3*time.Second)/1e6, "Mbit/s")
 	}
 }
+
+// BenchmarkKernelApply changes a delay: rules written, if any, and read back.
+func BenchmarkKernelApply(b *testing.B) {
+	here, _ := newPods(b)
+	a := here.start(b, fault.Exemption{})
+	for i := 0; b.Loop(); i++ {
+		a.set(time.Duration(20+i%2) * time.Millisecond)
+	}
+}

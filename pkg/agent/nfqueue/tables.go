@@ -61,6 +61,7 @@ func readTables() (tables, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer conn.CloseLasting()
 	all, err := conn.ListTables()
 	if err != nil {
 		return nil, fmt.Errorf("list nftables tables: %w", err)
@@ -119,6 +120,7 @@ func (t tables) write(held tables) error {
 	if err != nil {
 		return err
 	}
+	defer conn.CloseLasting()
 	for _, f := range slices.Sorted(maps.Keys(t)) {
 		at := conn.AddTable(ourTable(f))
 		asked, now := t[f], held[f]
@@ -180,6 +182,7 @@ func (t tables) remove() error {
 	if err != nil {
 		return err
 	}
+	defer conn.CloseLasting()
 	for f := range t {
 		conn.DelTable(ourTable(f))
 	}
@@ -198,7 +201,7 @@ const answerTimeout = 5 * time.Second
 const transactionBuffer = 16 << 20
 
 func connect() (*nftables.Conn, error) {
-	conn, err := nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
 		return errors.Join(
 			c.SetDeadline(time.Now().Add(answerTimeout)),
 			c.SetReadBuffer(transactionBuffer),

@@ -1,0 +1,73 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// The first fault of an interface and the end of the last one: nfqueue loses
+// nothing of what no fault is for. With netem the kernel exchanges the
+// interface's queue, which drops what is sent meanwhile (dev_deactivate,
+// net/sched/sch_generic.c), and so does `tc qdisc add`; then it is only what
+// was sent while the request was under way.
+func TestFirstAndLast(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	stop := make(chan struct{})
+	f := flow{from: l.pod, to: l.bystander, port: 7000, count: 100_000, burst: 1, pace: time.Millisecond, size: 64, settle: 2 * late(), until: stop}
+	began := time.Now()
+	end := f.start()
+	type span struct{ from, to time.Duration }
+	var requests []span
+	request := func(faults ...api.Fault) {
+		from := time.Since(began)
+		a.apply(faults...)
+		requests = append(requests, span{from, time.Since(began)})
+	}
+	const rounds = 10
+	for range rounds {
+		request(api.Fault{Name: "elsewhere", Peers: []string{"192.0.2.1"}, Direction: "both", Delay: "20ms"})
+		<-time.After(50 * time.Millisecond) // without a request
+		request()
+		<-time.After(50 * time.Millisecond)
+	}
+	close(stop)
+	got, err := end()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := got.lost()
+	t.Logf("%d of %d datagrams lost in %d changes", len(lost), got.sent, len(requests))
+	if engineName == "nfqueue" && len(lost) > 0 {
+		t.Errorf("datagrams %v were lost", lost)
+	}
+	if got.sent < rounds*50 || got.duplicates()+got.reordered()+got.corrupt > 0 {
+		t.Errorf("of %d datagrams %d came twice, %d late, %d corrupt", got.sent, got.duplicates(), got.reordered(), got.corrupt)
+	}
+	for _, number := range lost {
+		earliest, latest := got.sentBetween(number)
+		if !slices.ContainsFunc(requests, func(s span) bool { return earliest <= s.to && latest >= s.from }) {
+			t.Errorf("datagram %d, sent after %s to %s, was lost with no change under way: %v", number, earliest, latest, requests)
+		}
+	}
+}
+
+// sentBetween is when a lost datagram was sent: between its neighbours that
+// came.
+func (g traffic) sentBetween(number int) (earliest, latest time.Duration) {
+	latest = time.Hour
+	for _, one := range g.arrivals {
+		sent := one.at - one.delay
+		if one.number < number {
+			earliest = max(earliest, sent)
+		} else {
+			latest = min(latest, sent)
+		}
+	}
+	return earliest, latest
+}

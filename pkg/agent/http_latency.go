@@ -9,16 +9,21 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/fault"
 )
 
-// setLatency makes the fault named latency that of the path and the query.
+// setLatency makes the fault named latency that of the path and the query. A
+// delay of 0 clears it, and then the query may not describe one.
 func (s *server) setLatency(c *gin.Context) {
-	options, err := changeOptions(c, "jitter", "correlation", "distribution", "duration", "direction")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
 	delay, err := fault.ParseDelay(c.Param("delay"))
 	if err != nil {
 		s.fail(c, fault.Invalid{{Field: "delay", Value: c.Param("delay"), Accepted: fault.DelayAccepted}})
+		return
+	}
+	var describing []string
+	if delay > 0 {
+		describing = []string{"jitter", "correlation", "distribution", "duration", "direction"}
+	}
+	options, err := changeOptions(c, describing...)
+	if err != nil {
+		s.fail(c, err)
 		return
 	}
 	r := request{edit: removeOne(fault.Latency, false), match: options.match, dryRun: options.dryRun}

@@ -105,19 +105,21 @@ func (s *server) verifiedChange(c *gin.Context, r request, o options) (outcome, 
 }
 
 // verifyPlan has few samples, each with the time that the change may make it
-// take.
+// take, so that both measurements together end within about a minute.
 func (s *server) verifyPlan(peer measure.Target, r request) (measure.Plan, error) {
 	r.dryRun = true
 	planned, err := s.control.change(r)
 	if err != nil {
 		return measure.Plan{}, err
 	}
-	const samples, patience = 10, 5 * time.Second
+	const fewest, most, patience = 3, 10, 5 * time.Second
 	longest := max(s.expectedRTT(planned.before, peer), s.expectedRTT(planned.after, peer))
 	if longest > patience {
 		return measure.Plan{}, queryError("verify", "true", fmt.Sprintf("the RTT to the peer becomes %s: want at most %s to measure it", longest, patience))
 	}
-	return measure.Plan{Targets: []measure.Target{peer}, Count: samples, Interval: 50 * time.Millisecond, Timeout: 2*longest + 500*time.Millisecond}, nil
+	timeout := 2*longest + 500*time.Millisecond
+	samples := min(max(int(measure.MaxTime/2/timeout), fewest), most) // twice
+	return measure.Plan{Targets: []measure.Target{peer}, Count: samples, Interval: 50 * time.Millisecond, Timeout: timeout}, nil
 }
 
 // expectedRTT is what faults add to the RTT to a peer on average: the delay

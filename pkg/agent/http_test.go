@@ -103,6 +103,7 @@ func TestErrorsAreProblemDocuments(t *testing.T) {
 		"tc's arguments":         {&fakeEngine{}, "GET", "/latency/20ms%20loss%2050%25", "", 400, `"20ms loss 50%"`},
 		"an escaped slash":       {&fakeEngine{}, "GET", "/latency/20ms%2F", "", 400, `"20ms/"`},
 		"an empty delay":         {&fakeEngine{}, "GET", "/latency/", "", 400, `""`},
+		"a jitter of nothing":    {&fakeEngine{}, "GET", "/latency/0?jitter=5ms", "", 400, "query jitter"},
 		"an unknown query":       {&fakeEngine{}, "GET", "/latency/20ms?jiter=5ms", "", 400, "query jiter"},
 		"a query twice":          {&fakeEngine{}, "GET", "/latency/20ms?jitter=5ms&jitter=6ms", "", 400, "want it once"},
 		"a query of nothing":     {&fakeEngine{}, "GET", "/latency/20ms?jitter=", "", 400, "leave it out"},

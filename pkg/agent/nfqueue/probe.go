@@ -78,6 +78,7 @@ func listTables() error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = conn.CloseLasting() }()
 	_, err = conn.ListTables()
 	return err
 }
@@ -103,6 +104,7 @@ func try(f family, exprs []expr.Any) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = conn.CloseLasting() }()
 	table := conn.CreateTable(&nftables.Table{Name: probeTable, Family: f})
 	chain := conn.AddChain(&nftables.Chain{Name: "probe", Table: table})
 	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: exprs})

@@ -61,7 +61,7 @@ func readTables() (tables, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.CloseLasting()
+	defer func() { _ = conn.CloseLasting() }()
 	all, err := conn.ListTables()
 	if err != nil {
 		return nil, fmt.Errorf("list nftables tables: %w", err)
@@ -120,7 +120,7 @@ func (t tables) write(held tables) error {
 	if err != nil {
 		return err
 	}
-	defer conn.CloseLasting()
+	defer func() { _ = conn.CloseLasting() }()
 	for _, f := range slices.Sorted(maps.Keys(t)) {
 		at := conn.AddTable(ourTable(f))
 		asked, now := t[f], held[f]
@@ -182,7 +182,7 @@ func (t tables) remove() error {
 	if err != nil {
 		return err
 	}
-	defer conn.CloseLasting()
+	defer func() { _ = conn.CloseLasting() }()
 	for f := range t {
 		conn.DelTable(ourTable(f))
 	}
@@ -200,6 +200,8 @@ const answerTimeout = 5 * time.Second
 // and for the kernel's answers, one to each rule, which all come at once.
 const transactionBuffer = 16 << 20
 
+// connect opens a connection for several exchanges, which ends with
+// CloseLasting.
 func connect() (*nftables.Conn, error) {
 	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
 		return errors.Join(

@@ -46,6 +46,10 @@ say "== nfqueue, on this kernel ($(uname -r))"
 flag=auto
 if has_netem; then flag=nfqueue; fi
 TIDELAY_ENGINE_FLAG=$flag run nfqueue env
+if [[ ${TEST_ARGS:-} == *-test.bench=* ]]; then
+  say "== netem's requests, on this kernel"
+  "$repo/bin/netem.test" -test.run='^$' -test.bench=KernelRequests
+fi
 
 if [[ $flag == nfqueue ]]; then
   say "== netem, on this kernel ($(uname -r))"

@@ -34,16 +34,28 @@ func (w *world) run(ctx context.Context, t *testing.T, from string, into any, ar
 // rtt is the median of some pings, none of which may be lost.
 func (w *world) rtt(ctx context.Context, t *testing.T, from string, to corev1.Pod) time.Duration {
 	t.Helper()
-	const count = 15
+	rtts := w.ping(ctx, t, from, to)
+	if len(rtts) != pings {
+		t.Fatalf("ping from %s to %s: %d answered, want %d", from, to.Name, len(rtts), pings)
+	}
+	return rtts[pings/2]
+}
+
+// pings are as many as ping sends.
+const pings = 15
+
+// ping returns the times of those that were answered, sorted.
+func (w *world) ping(ctx context.Context, t *testing.T, from string, to corev1.Pod) []time.Duration {
+	t.Helper()
 	var result struct {
 		Sent int             `json:"sent"`
 		RTTs []time.Duration `json:"rtts"`
 	}
-	w.run(ctx, t, from, &result, "ping", to.Status.PodIP, strconv.Itoa(count))
-	if result.Sent != count || len(result.RTTs) != count {
-		t.Fatalf("ping from %s to %s: %d sent, %d answered, want %d", from, to.Name, result.Sent, len(result.RTTs), count)
+	w.run(ctx, t, from, &result, "ping", to.Status.PodIP, strconv.Itoa(pings))
+	if result.Sent != pings {
+		t.Fatalf("ping from %s to %s: %d sent, want %d", from, to.Name, result.Sent, pings)
 	}
-	return slices.Sorted(slices.Values(result.RTTs))[count/2]
+	return slices.Sorted(slices.Values(result.RTTs))
 }
 
 // tolerance is for two virtual hops on a machine that runs a whole cluster.
@@ -66,8 +78,17 @@ func (w *world) wantRTT(ctx context.Context, t *testing.T, what, from string, to
 	}
 }
 
-// curl asks a pod's agent and wants a 200.
+// curl asks a pod's agent about its latency and wants a 200.
 func (w *world) curl(ctx context.Context, t *testing.T, method string, pod corev1.Pod, path string) api.Latency {
+	t.Helper()
+	var answer api.Latency
+	w.ask(ctx, t, method, pod, path, nil, &answer)
+	return answer
+}
+
+// ask sends a pod's agent a request, with a body unless that is nil, and wants
+// a 200.
+func (w *world) ask(ctx context.Context, t *testing.T, method string, pod corev1.Pod, path string, body, answer any) {
 	t.Helper()
 	var result struct {
 		Status int    `json:"status"`
@@ -78,10 +99,16 @@ func (w *world) curl(ctx context.Context, t *testing.T, method string, pod corev
 			t.Log(w.describeAgent(ctx, pod))
 		}
 	}()
-	w.run(ctx, t, pinger, &result, "http", method, fmt.Sprintf("http://%s:%d%s", pod.Status.PodIP, api.Port, path))
-	var answer api.Latency
-	if err := json.Unmarshal([]byte(result.Body), &answer); err != nil || result.Status != http.StatusOK {
+	args := []string{"http", method, fmt.Sprintf("http://%s:%d%s", pod.Status.PodIP, api.Port, path)}
+	if body != nil {
+		content, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, string(content))
+	}
+	w.run(ctx, t, pinger, &result, args...)
+	if err := json.Unmarshal([]byte(result.Body), answer); err != nil || result.Status != http.StatusOK {
 		t.Fatalf("%s %s of %s: status %d (%v): %s", method, path, pod.Name, result.Status, err, result.Body)
 	}
-	return answer
 }

@@ -4,7 +4,7 @@
 //
 //	pinger wait                       do nothing until a signal comes
 //	pinger ping TARGET COUNT          {"sent":N,"rtts":[NANOSECONDS,...]}
-//	pinger http METHOD URL            {"status":200,"body":"..."}
+//	pinger http METHOD URL [BODY]     {"status":200,"body":"..."}
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -46,9 +47,11 @@ func run(ctx context.Context, args []string) error {
 	case len(args) == 3 && args[0] == "ping":
 		return ping(ctx, args[1], args[2])
 	case len(args) == 3 && args[0] == "http":
-		return ask(ctx, args[1], args[2])
+		return ask(ctx, args[1], args[2], "")
+	case len(args) == 4 && args[0] == "http":
+		return ask(ctx, args[1], args[2], args[3])
 	}
-	return errors.New("usage: pinger wait | ping TARGET COUNT | http METHOD URL")
+	return errors.New("usage: pinger wait | ping TARGET COUNT | http METHOD URL [BODY]")
 }
 
 func ping(ctx context.Context, target, count string) error {
@@ -68,10 +71,10 @@ func ping(ctx context.Context, target, count string) error {
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{"sent": statistics.PacketsSent, "rtts": statistics.Rtts})
 }
 
-func ask(ctx context.Context, method, url string) error {
+func ask(ctx context.Context, method, url, content string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, url, nil)
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(content))
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", method, url, err)
 	}

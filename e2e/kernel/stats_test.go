@@ -88,7 +88,7 @@ func wantBinomial(what string, count, n int, p float64) error {
 // wantQuantile wants a share of all values to be below a point: as many as
 // 99.9 % of all samples of this size have there. The lab's own delay
 // varies by at most the tolerance.
-func wantQuantile(values []time.Duration, share float64, at time.Duration) error {
+func wantQuantile(values []time.Duration, share float64, at, tolerance time.Duration) error {
 	below := func(point time.Duration) int {
 		count := 0
 		for _, v := range values {
@@ -99,7 +99,7 @@ func wantQuantile(values []time.Duration, share float64, at time.Duration) error
 		return count
 	}
 	what := fmt.Sprintf("below %s", at)
-	n, early, late := len(values), below(at), below(at+tolerance())
+	n, early, late := len(values), below(at), below(at+tolerance)
 	want := share * float64(n)
 	switch {
 	case float64(early) > want:

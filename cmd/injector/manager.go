@@ -26,6 +26,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
 	"github.com/tidelay/tidelay/pkg/webhook"
 	"github.com/tidelay/tidelay/pkg/webhook/certificate"
+	"github.com/tidelay/tidelay/pkg/webhook/configfile"
 )
 
 // shutdownTimeout is how long requests under way may take once the drain is
@@ -52,7 +53,11 @@ func newManager(o options, d *drain) (ctrl.Manager, error) {
 		return nil, err
 	}
 	informers := confirm.NewInformers(mgr.GetCache(), kinds)
-	if err := addWebhook(mgr, o, d); err != nil {
+	file, err := configfile.Open(o.config, o.defaults(), metrics.Registry, ctrl.Log.WithName("config"))
+	if err != nil {
+		return nil, err
+	}
+	if err := addWebhook(mgr, file, d); err != nil {
 		return nil, err
 	}
 	// In this order, so that the first failure is the root of the others.
@@ -63,7 +68,7 @@ func newManager(o options, d *drain) (ctrl.Manager, error) {
 		{"informers", func(*http.Request) error { return informers.Synced() }},
 		{"webhook", mgr.GetWebhookServer().StartedChecker()},
 	}}
-	for _, r := range []manager.Runnable{h.server(o.healthAddr), source, informers} {
+	for _, r := range []manager.Runnable{h.server(o.healthAddr), source, informers, file} {
 		if err := mgr.Add(r); err != nil {
 			return nil, fmt.Errorf("add %T: %w", r, err)
 		}
@@ -114,13 +119,13 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-func addWebhook(mgr ctrl.Manager, o options, d *drain) error {
+func addWebhook(mgr ctrl.Manager, file *configfile.File, d *drain) error {
 	reader, err := confirm.NewReader(mgr.GetCache(), mgr.GetAPIReader(), metrics.Registry)
 	if err != nil {
 		return err
 	}
 	injector, err := webhook.New(webhook.Options{
-		Config:     o.config(),
+		Config:     file.Current,
 		Decoder:    admission.NewDecoder(mgr.GetScheme()),
 		Resolver:   tidbcluster.NewResolver(reader),
 		Namespaces: webhook.NewNamespaces(reader),

@@ -21,19 +21,19 @@ import (
 
 // options is the command line.
 type options struct {
-	agentImage      string
-	agentPullPolicy string
-	webhookPort     int
-	healthAddr      string
-	metricsAddr     string
-	namespace       string
-	webhookName     string
-	serviceName     string
-	drain           time.Duration
-	kubeconfig      string
-	logLevel        string
-	logFormat       string
-	version         bool
+	agentImage  string
+	config      string
+	webhookPort int
+	healthAddr  string
+	metricsAddr string
+	namespace   string
+	webhookName string
+	serviceName string
+	drain       time.Duration
+	kubeconfig  string
+	logLevel    string
+	logFormat   string
+	version     bool
 }
 
 // flags returns the flag set that fills o.
@@ -41,8 +41,8 @@ func (o *options) flags(getenv func(string) string) *pflag.FlagSet {
 	f := pflag.NewFlagSet("injector", pflag.ContinueOnError)
 	f.SortFlags = false
 	f.Usage = func() {}
-	f.StringVar(&o.agentImage, "agent-image", "", "image of the agent; required")
-	f.StringVar(&o.agentPullPolicy, "agent-image-pull-policy", string(corev1.PullIfNotPresent), "Always, IfNotPresent or Never")
+	f.StringVar(&o.agentImage, "agent-image", "", "image of the agent, unless --config has one; required")
+	f.StringVar(&o.config, "config", "", "file that says how to inject, followed while it changes; empty for the defaults")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "TCP port of the webhook, 1 to 65535")
 	f.StringVar(&o.healthAddr, "health-addr", ":8081", "address of /healthz and /readyz")
 	f.StringVar(&o.metricsAddr, "metrics-addr", ":8080", "address of /metrics")
@@ -87,9 +87,7 @@ func (o options) validate() error {
 			problems = append(problems, fmt.Errorf("%s %q: want %s", flag, value, want))
 		}
 	}
-	if err := o.config().Validate(); err != nil {
-		problems = append(problems, err)
-	}
+	check(webhook.IsImage(o.agentImage), "agent-image", o.agentImage, "an image reference such as tidelay/agent:v1")
 	check(o.webhookPort >= 1 && o.webhookPort <= 65535, "webhook-port", strconv.Itoa(o.webhookPort), "1 to 65535")
 	check(isAddress(o.healthAddr), "health-addr", o.healthAddr, "an address such as :8081 or 127.0.0.1:8081")
 	check(isAddress(o.metricsAddr), "metrics-addr", o.metricsAddr, "an address such as :8080 or 127.0.0.1:8080")
@@ -102,8 +100,9 @@ func (o options) validate() error {
 	return errors.Join(problems...)
 }
 
-func (o options) config() webhook.Config {
-	return webhook.Config{Image: o.agentImage, PullPolicy: corev1.PullPolicy(o.agentPullPolicy), Version: version}
+// defaults is what the configuration file need not say.
+func (o options) defaults() webhook.Config {
+	return webhook.Config{Image: o.agentImage, PullPolicy: corev1.PullIfNotPresent, Resources: webhook.DefaultResources(), Version: version}
 }
 
 // logger returns a logger that writes to w, and makes it everybody's: that of

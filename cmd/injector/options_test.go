@@ -22,7 +22,7 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := options{
-		agentImage: "tidelay/agent:dev", agentPullPolicy: "IfNotPresent", webhookPort: 9443, healthAddr: ":8081", metricsAddr: ":8080",
+		agentImage: "tidelay/agent:dev", webhookPort: 9443, healthAddr: ":8081", metricsAddr: ":8080",
 		namespace: "tidelay-system", webhookName: "tidelay-injector", serviceName: "tidelay-injector", drain: 10 * time.Second,
 		logLevel: "info", logFormat: "text",
 	}
@@ -41,7 +41,6 @@ func TestParseRefuses(t *testing.T) {
 		"if the port is too large":    {args: []string{"--webhook-port=65536"}, want: []string{`webhook-port "65536": want 1 to 65535`}},
 		"if an address has no port":   {args: []string{"--health-addr=localhost"}, want: []string{`health-addr "localhost": want an address`}},
 		"if an address has port 0":    {args: []string{"--metrics-addr=:0"}, want: []string{`metrics-addr ":0": want an address`}},
-		"if the pull policy is bad":   {args: []string{"--agent-image-pull-policy=never"}, want: []string{`agent-image-pull-policy "never": want Always`}},
 		"if names are bad":            {args: []string{"--webhook-name=A", "--service-name=a.b"}, want: []string{`webhook-name "A"`, `service-name "a.b"`}},
 		"if the drain is too long":    {args: []string{"--drain=1h"}, want: []string{`drain "1h0m0s": want 0s to 1m`}},
 		"if the log flags are bad":    {args: []string{"--log-level=all", "--log-format=xml"}, want: []string{`log-level "all": want info or debug`, `log-format "xml"`}},

@@ -76,14 +76,17 @@ func (s *suite) startReplica(ctx context.Context, flags ...string) (*replica, er
 		return nil, fmt.Errorf("get Deployment: %w", err)
 	}
 	args, env := commandLine(&deployment.Spec.Template.Spec.Containers[0])
-
+	config, err := s.mountConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
 	addresses, err := freeAddresses()
 	if err != nil {
 		return nil, err
 	}
 	r := &replica{webhook: addresses[0], health: addresses[1], metrics: addresses[2], exited: make(chan struct{})}
 	_, webhookPort, _ := net.SplitHostPort(r.webhook)
-	args = append(args, "--kubeconfig="+s.kubeconfig, "--webhook-port="+webhookPort,
+	args = append(args, "--kubeconfig="+s.kubeconfig, "--config="+config, "--webhook-port="+webhookPort,
 		"--health-addr="+r.health, "--metrics-addr="+r.metrics)
 	args = append(args, flags...)
 
@@ -103,6 +106,20 @@ func (s *suite) startReplica(ctx context.Context, flags ...string) (*replica, er
 		close(r.exited)
 	}()
 	return r, nil
+}
+
+// mountConfig brings the shipped ConfigMap to where a replica can read it, as
+// kubelet does, and returns the file's path.
+func (s *suite) mountConfig(ctx context.Context) (string, error) {
+	config := &corev1.ConfigMap{}
+	if err := s.client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: injectorName}, config); err != nil {
+		return "", fmt.Errorf("get ConfigMap: %w", err)
+	}
+	path := filepath.Join(s.dir, "config.yaml")
+	if err := os.WriteFile(path, []byte(config.Data["config.yaml"]), 0o600); err != nil {
+		return "", fmt.Errorf("write configuration: %w", err)
+	}
+	return path, nil
 }
 
 // newReplica is startReplica for a test. The process ends with the test unless

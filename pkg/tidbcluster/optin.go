@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // Annotations of a TidbCluster.
@@ -14,6 +17,9 @@ const (
 	// ComponentsAnnotation narrows the opt-in to a comma-separated list of
 	// components.
 	ComponentsAnnotation = annotationPrefix + "components"
+	// MaxDurationAnnotation is how long faults last at most, "1h", in the place
+	// of the injector's own setting.
+	MaxDurationAnnotation = annotationPrefix + "max-duration"
 
 	annotationPrefix = "tidelay.io/"
 )
@@ -22,6 +28,8 @@ const (
 type OptIn struct {
 	// Inject is whether the TidbCluster opts in at all.
 	Inject bool
+	// MaxDuration is how long faults last at most; 0 where that is not said.
+	MaxDuration time.Duration
 	// Problems are sentences about annotations that make no sense. None of them
 	// widens the selection.
 	Problems []string
@@ -39,10 +47,22 @@ func ParseOptIn(annotations map[string]string) OptIn {
 	case ok && value != "false":
 		o.problemf(`annotation %s is %.64q, which does not opt in; accepted: "true", "false"`, InjectAnnotation, value)
 	}
-	list, ok := annotations[ComponentsAnnotation]
-	if !ok {
-		return o
+	if value, ok := annotations[MaxDurationAnnotation]; ok {
+		d, err := time.ParseDuration(value)
+		if err != nil || d < api.MinDuration || d > api.MaxDuration {
+			o.problemf(`annotation %s is %.64q; accepted: a time with its unit from %s to %s, such as "1h"`, MaxDurationAnnotation, value, api.MinDuration, api.MaxDuration)
+		} else {
+			o.MaxDuration = d
+		}
 	}
+	if list, ok := annotations[ComponentsAnnotation]; ok {
+		o.narrow(list)
+	}
+	return o
+}
+
+// narrow reads the list of components.
+func (o *OptIn) narrow(list string) {
 	o.narrowed = true
 	for name := range strings.SplitSeq(list, ",") {
 		component, err := ParseComponent(strings.TrimSpace(name))
@@ -52,7 +72,6 @@ func ParseOptIn(annotations map[string]string) OptIn {
 		}
 		o.components = append(o.components, component)
 	}
-	return o
 }
 
 // Covers reports whether pods of component c are asked for.

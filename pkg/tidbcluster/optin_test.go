@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -12,6 +13,7 @@ func TestParseOptIn(t *testing.T) {
 	tests := map[string]struct {
 		annotations map[string]string
 		covers      []Component
+		maxDuration time.Duration
 		problems    []string // what each must contain
 	}{
 		"if there are no annotations, nothing": {},
@@ -47,6 +49,21 @@ func TestParseOptIn(t *testing.T) {
 			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/components": ""},
 			problems:    []string{`unknown component ""`},
 		},
+		"if a duration is named, it": {
+			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/max-duration": "90m"},
+			covers:      Components(),
+			maxDuration: 90 * time.Minute,
+		},
+		"if a duration is too long, none, and say so": {
+			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/max-duration": "721h"},
+			covers:      Components(),
+			problems:    []string{`tidelay.io/max-duration is "721h"; accepted: a time with its unit from 1s to 720h`},
+		},
+		"if a duration has no unit, none, and say so": {
+			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/max-duration": "60"},
+			covers:      Components(),
+			problems:    []string{`tidelay.io/max-duration is "60"`},
+		},
 		"if components are named without inject, nothing": {
 			annotations: map[string]string{"tidelay.io/components": "pd"},
 		},
@@ -57,6 +74,9 @@ func TestParseOptIn(t *testing.T) {
 			covered := slices.DeleteFunc(Components(), func(c Component) bool { return !got.Covers(c) })
 			if diff := cmp.Diff(slices.Sorted(slices.Values(test.covers)), covered, equateEmpty()); diff != "" {
 				t.Errorf("covers (-want +got):\n%s", diff)
+			}
+			if got.MaxDuration != test.maxDuration {
+				t.Errorf("max duration %s, want %s", got.MaxDuration, test.maxDuration)
 			}
 			if len(got.Problems) != len(test.problems) {
 				t.Fatalf("problems %q, want %d", got.Problems, len(test.problems))

@@ -25,7 +25,7 @@ func BenchmarkInject(b *testing.B) {
 		b.Fatal(err)
 	}
 	injector, err := New(Options{
-		Config: testConfig, Decoder: admission.NewDecoder(clientgoscheme.Scheme),
+		Config: current, Decoder: admission.NewDecoder(clientgoscheme.Scheme),
 		Resolver: resolved(optedIn()), Namespaces: level{}, Events: &recorder{}, Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {

@@ -25,7 +25,7 @@ func nameConflict(pod *corev1.Pod) string {
 		}
 	}
 	for _, v := range pod.Spec.Volumes {
-		if v.Name == stateVolume || v.Name == noTokenVolume {
+		if slices.Contains([]string{stateVolume, noTokenVolume, tokenVolume}, v.Name) {
 			return fmt.Sprintf("a volume is already called %s", v.Name)
 		}
 	}

@@ -1,6 +1,9 @@
 package webhook
 
 import (
+	"fmt"
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -13,56 +16,82 @@ const ContainerName = "tidelay-agent"
 const (
 	stateVolume   = "tidelay-state"
 	noTokenVolume = "tidelay-no-token"
+	tokenVolume   = "tidelay-token"
 
-	stateDir = "/run/tidelay"
-	tokenDir = "/var/run/secrets/kubernetes.io/serviceaccount"
+	stateDir          = "/run/tidelay"
+	serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
+	// tokenDir has the agent's own token, which only it and its clients know.
+	tokenDir = "/etc/tidelay"
+	// tokenKey is the token's key in its Secret.
+	tokenKey = "token"
 )
 
-// container returns the agent's container for pod.
+// container returns the agent's container for pod, whose faults end after
+// maxDuration, or when they are asked to where that is 0.
 //
 // TiDB Operator reads pods with its own, older Pod type and writes them back
 // whole, so a field it does not know would be lost and every such update
 // rejected. Only fields of k8s.io/api v0.28 (operator v1.6.0) are used, here
 // and in volumes.
-func (c Config) container(pod *corev1.Pod) corev1.Container {
-	return corev1.Container{
+func (c Config) container(pod *corev1.Pod, maxDuration time.Duration) corev1.Container {
+	container := corev1.Container{
 		Name:            ContainerName,
 		Image:           c.Image,
 		ImagePullPolicy: c.PullPolicy,
 		Args:            []string{"--state-dir=" + stateDir},
-		Env:             environment(pod),
+		Env:             c.environment(pod),
 		Ports: []corev1.ContainerPort{
 			{Name: "tidelay", ContainerPort: api.Port, Protocol: corev1.ProtocolTCP},
 		},
-		Resources:       resources(pod),
+		Resources:       c.resources(pod),
 		SecurityContext: securityContext(),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: stateVolume, MountPath: stateDir},
 			// The API server mounts the pod's service account token into every
 			// container that has nothing mounted there.
-			{Name: noTokenVolume, MountPath: tokenDir, ReadOnly: true},
+			{Name: noTokenVolume, MountPath: serviceAccountDir, ReadOnly: true},
 		},
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		// No probes: TiDB Operator's rolling upgrades wait for the pod to be
 		// ready, and an ailing agent must never hold up the database.
 	}
+	if maxDuration > 0 {
+		container.Args = append(container.Args, "--max-duration="+maxDuration.String())
+	}
+	if c.TokenSecret != "" {
+		container.Args = append(container.Args, "--token-file="+tokenDir+"/"+tokenKey)
+		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: tokenVolume, MountPath: tokenDir, ReadOnly: true})
+	}
+	return container
 }
 
-func volumes() []corev1.Volume {
+// volumes are what the agent's container mounts. A missing Secret must not keep
+// the database from starting: it is optional, and the agent without a token
+// lets nobody in.
+func (c Config) volumes() []corev1.Volume {
 	size := resource.MustParse("1Mi")
 	empty := corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &size}}
-	return []corev1.Volume{
+	all := []corev1.Volume{
 		{Name: stateVolume, VolumeSource: empty},
 		{Name: noTokenVolume, VolumeSource: empty},
 	}
+	if c.TokenSecret != "" {
+		all = append(all, corev1.Volume{Name: tokenVolume, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			SecretName:  c.TokenSecret,
+			Items:       []corev1.KeyToPath{{Key: tokenKey, Path: tokenKey}},
+			DefaultMode: new(int32(0o400)),
+			Optional:    new(true),
+		}}})
+	}
+	return all
 }
 
 // environment tells the agent which packets are kubelet's probes. The node's
 // address and the ports exempt them together, so neither is given alone.
-func environment(pod *corev1.Pod) []corev1.EnvVar {
+func (c Config) environment(pod *corev1.Pod) []corev1.EnvVar {
 	env := []corev1.EnvVar{
 		// Collect harder before the memory limit is reached.
-		{Name: "GOMEMLIMIT", Value: "96MiB"},
+		{Name: "GOMEMLIMIT", Value: fmt.Sprintf("%dMiB", c.Resources.Limits.Memory().Value()*3/4>>20)},
 	}
 	if ports := podProbePorts(pod); ports != "" {
 		env = append(env,

@@ -12,7 +12,10 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-var testConfig = Config{Image: "tidelay/agent:test", PullPolicy: corev1.PullIfNotPresent, Version: "v0.0.0-test"}
+var testConfig = Config{Image: "tidelay/agent:test", PullPolicy: corev1.PullIfNotPresent, Resources: DefaultResources(), Version: "v0.0.0-test"}
+
+// current is testConfig as an Injector asks for it.
+func current() Config { return testConfig }
 
 // memberOf returns the membership of a TiKV pod whose TidbCluster has the given
 // annotations, key and value in turn.

@@ -4,10 +4,11 @@
 // # What opts a pod in
 //
 // A pod is a candidate when its controller owners lead to a TidbCluster
-// (package tidbcluster). Then three annotations speak:
+// (package tidbcluster). Then four annotations speak:
 //
 //	TidbCluster  tidelay.io/inject: "true"          opts the cluster in; no other value does
 //	TidbCluster  tidelay.io/components: "pd,tikv"   narrows it to these components
+//	TidbCluster  tidelay.io/max-duration: "1h"      is how long a fault lasts at most
 //	Pod          tidelay.io/inject: "false"         opts the pod out, as does any value but "true"
 //
 // An unknown name in tidelay.io/components never widens the selection: it is
@@ -47,8 +48,8 @@
 // serving certificate, and the certificate's CA is in the
 // MutatingWebhookConfiguration.
 //
-//	--agent-image=              image of the agent; required
-//	--agent-image-pull-policy=IfNotPresent
+//	--agent-image=              image of the agent, unless --config has one; required
+//	--config=                   file that says how to inject; see package configfile
 //	--webhook-port=9443
 //	--health-addr=:8081
 //	--metrics-addr=:8080
@@ -66,4 +67,6 @@
 //	tidelay_admission_decisions_total{reason,component}
 //	tidelay_admission_duration_seconds
 //	tidelay_live_reads_total{kind,result}   result is found, not_found or error
+//	tidelay_config_last_reload_successful   1, or 0 while the file makes no sense
+//	tidelay_config_last_reload_success_timestamp_seconds
 package webhook

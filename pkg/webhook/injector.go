@@ -31,8 +31,8 @@ type namespaces interface {
 
 // Options is what an Injector is made of. All fields are required.
 type Options struct {
-	// Config says what to inject.
-	Config Config
+	// Config returns what to inject, which is valid. It is called for each pod.
+	Config func() Config
 	// Decoder knows pods.
 	Decoder admission.Decoder
 	// Resolver is usually a tidbcluster.Resolver.
@@ -51,12 +51,8 @@ type Injector struct {
 	metrics *metrics
 }
 
-// New returns an Injector. It fails if the Config is not valid or the metrics
-// cannot be registered.
+// New returns an Injector. It fails if the metrics cannot be registered.
 func New(o Options) (*Injector, error) {
-	if err := o.Config.Validate(); err != nil {
-		return nil, err
-	}
 	m, err := newMetrics(o.Metrics)
 	if err != nil {
 		return nil, err
@@ -111,7 +107,7 @@ func (i *Injector) decide(ctx context.Context, req admission.Request, pod *corev
 			return member, Decision{Reason: LookupFailed, Detail: err.Error()}, err
 		}
 	}
-	return member, i.options.Config.Decide(pod, member, level), nil
+	return member, i.options.Config().Decide(pod, member, level), nil
 }
 
 // answer counts the decision and makes it an admission response.

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -40,10 +41,19 @@ func (c Config) patch(pod *corev1.Pod, member tidbcluster.Membership) []jsonpatc
 	if pod.Spec.Volumes == nil {
 		add("/spec/volumes", []corev1.Volume{})
 	}
-	for _, v := range volumes() {
+	for _, v := range c.volumes() {
 		add("/spec/volumes/-", v)
 	}
-	add("/spec/containers/-", c.container(pod))
+	if pod.Spec.ImagePullSecrets == nil && len(c.PullSecrets) > 0 {
+		add("/spec/imagePullSecrets", []corev1.LocalObjectReference{})
+	}
+	for _, name := range c.PullSecrets {
+		if secret := (corev1.LocalObjectReference{Name: name}); !slices.Contains(pod.Spec.ImagePullSecrets, secret) {
+			add("/spec/imagePullSecrets/-", secret)
+		}
+	}
+	maxDuration := cmp.Or(member.OptIn.MaxDuration, c.MaxDuration)
+	add("/spec/containers/-", c.container(pod, maxDuration))
 	return ops
 }
 

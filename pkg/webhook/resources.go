@@ -4,42 +4,32 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// resources returns what the agent asks for. It takes about 11 MiB and no CPU
-// to speak of while it waits.
+// resources returns what the agent asks for in pod.
 //
 // It has no CPU limit where it can do without: the nfqueue engine releases each
 // packet on time, and a throttled container does not run for up to 100 ms. In a
 // Guaranteed pod it must have one, equal to its request, or the database would
-// lose its class and with it its pinned CPUs. Half a core is more than delaying
-// 10,000 packets/s takes, and little beside a database that is Guaranteed.
+// lose its class and with it its pinned CPUs.
 //
 // Where every container has a CPU limit the agent has one too, for a
 // ResourceQuota on limits.cpu demands it of each and would reject the pod. A
 // pod with resources of its own (spec.resources) gets nothing added: its parts
 // must not be larger than the whole.
-func resources(pod *corev1.Pod) corev1.ResourceRequirements {
+func (c Config) resources(pod *corev1.Pod) corev1.ResourceRequirements {
 	if pod.Spec.Resources != nil {
 		return corev1.ResourceRequirements{}
 	}
-	memory := resource.MustParse("128Mi")
+	r := corev1.ResourceRequirements{Requests: c.Resources.Requests.DeepCopy(), Limits: c.Resources.Limits.DeepCopy()}
 	if guaranteed(pod) {
-		all := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: memory}
-		return corev1.ResourceRequirements{Requests: all, Limits: all.DeepCopy()}
+		r.Requests = c.Resources.Limits.DeepCopy()
+		return r
 	}
-	limits := corev1.ResourceList{corev1.ResourceMemory: memory}
-	if limitsCPU(pod) {
-		limits[corev1.ResourceCPU] = resource.MustParse("500m")
+	if !limitsCPU(pod) {
+		delete(r.Limits, corev1.ResourceCPU)
 	}
-	return corev1.ResourceRequirements{
-		Requests: corev1.ResourceList{
-			corev1.ResourceCPU:    resource.MustParse("10m"),
-			corev1.ResourceMemory: resource.MustParse("32Mi"),
-		},
-		Limits: limits,
-	}
+	return r
 }
 
 // limitsCPU reports whether every container of pod has a CPU limit.

@@ -46,7 +46,7 @@ func TestResourcesKeepTheClass(t *testing.T) {
 			if got := guaranteed(pod); got != test.guaranteed {
 				t.Errorf("guaranteed = %v, want %v", got, test.guaranteed)
 			}
-			agent := resources(pod)
+			agent := testConfig.resources(pod)
 			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Resources: agent})
 			if got := guaranteed(pod); got != test.guaranteed {
 				t.Errorf("guaranteed = %v with the agent, want %v", got, test.guaranteed)
@@ -67,7 +67,7 @@ func TestResourcesStayWithinThePodsOwn(t *testing.T) {
 	pod := &corev1.Pod{Spec: corev1.PodSpec{Resources: &corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2")},
 	}}}
-	if agent := resources(pod); agent.Requests != nil || agent.Limits != nil {
+	if agent := testConfig.resources(pod); agent.Requests != nil || agent.Limits != nil {
 		t.Errorf("the agent adds %+v to a pod that has resources of its own", agent)
 	}
 }

@@ -4,9 +4,17 @@
 // import it without linking the agent.
 package api
 
+import "time"
+
 // Port is the TCP port of the agent's HTTP API in every injected pod, and the
 // one port whose packets no fault ever touches.
 const Port = 2332
+
+// Bounds of how long a fault lasts that does not stay until it is cleared.
+const (
+	MinDuration = time.Second
+	MaxDuration = 30 * 24 * time.Hour
+)
 
 // Routes of the agent. A route that takes a value has it appended after a
 // slash: PathLatency + "/20ms", PathFaults + "/slow-store".

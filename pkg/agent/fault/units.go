@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // Percent is a probability in ten-thousandths of a percent.
@@ -103,8 +105,8 @@ func FormatRate(bits uint64) string {
 
 // Bounds of a duration.
 const (
-	MinDuration = time.Second
-	MaxDuration = 30 * 24 * time.Hour
+	MinDuration = api.MinDuration
+	MaxDuration = api.MaxDuration
 )
 
 const durationAccepted = `want how long the fault lasts, with units ("90s", "10m", "1h30m"), from 1s to 720h`

@@ -22,18 +22,33 @@ import (
 
 // BenchmarkTCP sends one TCP stream out of the pod under a delay, with the
 // queue that the agent computes and, in turn, with one of 1000 packets, which
-// is netem's default.
+// is netem's default. A large segment counts as one packet (GSO), so that 1000
+// are far more than one stream sends; without segmentation offload they are
+// not.
 func BenchmarkTCP(b *testing.B) {
-	for _, delay := range []string{"20ms", "100ms"} {
+	for _, c := range []struct {
+		delay   string
+		segment bool
+	}{{"20ms", false}, {"100ms", false}, {"20ms", true}, {"100ms", true}} {
+		name, delay := c.delay, c.delay
+		if c.segment {
+			name += " without GSO"
+		}
 		var computed float64
-		b.Run(delay+"/computed-queue", func(b *testing.B) {
+		b.Run(name+"/computed-queue", func(b *testing.B) {
+			if c.segment {
+				withoutGSO(b)
+			}
 			a := startAgent(b)
 			for b.Loop() {
 				computed = streamUnder(b, a, delay)
 				b.ReportMetric(computed/1e6, "Mbit/s")
 			}
 		})
-		b.Run(delay+"/1000-packets", func(b *testing.B) {
+		b.Run(name+"/1000-packets", func(b *testing.B) {
+			if c.segment {
+				withoutGSO(b)
+			}
 			a := startAgent(b, "--queue-memory=2000Ki") // 2 KiB a packet
 			for b.Loop() {
 				thousand := streamUnder(b, a, delay)
@@ -42,6 +57,15 @@ func BenchmarkTCP(b *testing.B) {
 			}
 		})
 	}
+}
+
+// withoutGSO makes every packet of the pod one of at most the MTU.
+func withoutGSO(b *testing.B) {
+	b.Helper()
+	const all = 65535 // GSO_MAX_SEGS
+	set := func(segments int) { theLab.pod.exec(b, fmt.Sprintf("ip link set dev eth0 gso_max_segs %d", segments)) }
+	set(1)
+	b.Cleanup(func() { set(all) })
 }
 
 // streamUnder returns bits per second after the window has opened.

@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"sync/atomic"
 	"time"
@@ -82,9 +83,7 @@ func Parse(content []byte, defaults webhook.Config) (webhook.Config, error) {
 
 func merge(defaults, given corev1.ResourceList) corev1.ResourceList {
 	all := defaults.DeepCopy()
-	for name, quantity := range given {
-		all[name] = quantity
-	}
+	maps.Copy(all, given)
 	return all
 }
 

@@ -32,7 +32,7 @@ has_netem() {
 read -ra args <<<"${TEST_ARGS:-}"
 # What is the same for both engines, and takes many processes, is proved with nfqueue: under User Mode Linux each takes
 # seconds to start.
-engine_independent='TestTokenGuards|TestReadOnly|TestBodiesAre|TestRequestsAre|TestRevisions|TestMaxDuration|TestDamagedState|TestNoEngine'
+engine_independent='TestTokenGuards|TestReadOnly|TestBodiesAre|TestRequestsAre|TestRevisions|TestMaxDuration|TestDamagedState|TestNoEngine|TestMonitoringNames'
 
 # run ENGINE COMMAND...: both tests of an engine, by a command that runs them.
 run() {

@@ -40,8 +40,8 @@ func newManager(o options, d *drain) (ctrl.Manager, error) {
 		return nil, err
 	}
 	secret := types.NamespacedName{Namespace: o.namespace, Name: certificate.SecretName(o.webhookName)}
-	source := certificate.NewSource(config, secret, o.serviceName, ctrl.Log.WithName("certificate"))
 	trust := &certificate.Trust{Webhook: o.webhookName, Secret: secret}
+	source := certificate.NewSource(config, trust, o.serviceName, ctrl.Log.WithName("certificate"))
 	kinds := slices.Concat(tidbcluster.Kinds(), webhook.Kinds())
 
 	mgr, err := ctrl.NewManager(config, managerOptions(o, source, slices.Concat(kinds, trust.Kinds())))

@@ -169,3 +169,36 @@ func eventuallyInjects(t *testing.T) {
 		return nil
 	})
 }
+
+// While the CA is replaced no pod is missed: the API server trusts both, and
+// the injector goes on with its old certificate until it does.
+func TestRotationMissesNoPod(t *testing.T) {
+	old, err := world.injector.certificate(t.Context())
+	must(t, err)
+	n := newNamespace(t)
+	pod := n.pod("basic-pd-0", "pd", n.statefulSet("basic-pd", n.cluster("basic", optedIn())))
+	must(t, world.client.Delete(t.Context(), caSecret()))
+	rotated, asked := time.Now(), 0
+	var served *x509.Certificate
+	// Some more after the new one is served.
+	for after := 0; after < 50; {
+		asked++
+		if stored, _ := n.post(pod, dryRun); agents(stored) != 1 {
+			t.Fatalf("pod %d, %s after the CA was deleted, was missed", asked, time.Since(rotated))
+		}
+		served, err = world.injector.certificate(t.Context())
+		must(t, err) // a new connection, by the caBundle of now
+		switch {
+		case !served.Equal(old):
+			after++
+		case time.Since(rotated) > time.Minute:
+			t.Fatal("the new CA is not in use after a minute")
+		}
+	}
+	bundle, err := world.caBundle(t.Context())
+	must(t, err)
+	t.Logf("%d pods in %s, none missed; the caBundle has %d CAs", asked, time.Since(rotated), bytes.Count(bundle, []byte("BEGIN")))
+	if bytes.Count(bundle, []byte("BEGIN")) < 2 {
+		t.Error("the caBundle has no CA but the new one")
+	}
+}

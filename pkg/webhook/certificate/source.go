@@ -7,9 +7,9 @@
 // keeps it in memory. That part is cert-manager's library. Ours is to copy the
 // CA into the MutatingWebhookConfiguration.
 //
-// When the CA changes, replicas and API server follow within milliseconds of
-// each other, not at once. A pod created in between goes uninjected: the
-// webhook fails open.
+// When the CA changes, the caBundle has both, and every replica goes on serving
+// its old leaf until the new CA has been in there for a while. No admission
+// fails in between.
 package certificate
 
 import (
@@ -23,7 +23,6 @@ import (
 	cmtls "github.com/cert-manager/cert-manager/pkg/server/tls"
 	"github.com/cert-manager/cert-manager/pkg/server/tls/authority"
 	"github.com/go-logr/logr"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 )
 
@@ -33,17 +32,20 @@ const retryInterval = 200 * time.Millisecond
 
 // Source holds the serving certificate. Run it with a manager.
 type Source struct {
-	source *cmtls.DynamicSource
-	log    logr.Logger
+	source   *cmtls.DynamicSource
+	handover handover
+	log      logr.Logger
 }
 
 // SecretName is the name of the CA's Secret for a MutatingWebhookConfiguration.
 func SecretName(webhook string) string { return webhook + "-ca" }
 
 // NewSource returns a Source of certificates for service, signed by the CA in
-// secret, which is in the same namespace.
-func NewSource(config *rest.Config, secret types.NamespacedName, service string, log logr.Logger) *Source {
+// trust's Secret, which is in the same namespace.
+func NewSource(config *rest.Config, trust *Trust, service string, log logr.Logger) *Source {
+	secret := trust.Secret
 	return &Source{
+		handover: handover{trust: trust},
 		source: &cmtls.DynamicSource{
 			DNSNames: []string{
 				service + "." + secret.Namespace + ".svc",
@@ -77,7 +79,13 @@ func (s *Source) NeedLeaderElection() bool { return false }
 // ConfigureTLS makes a server serve the certificate, over HTTP/1.1: the API
 // server speaks nothing else to webhooks.
 func (s *Source) ConfigureTLS(config *tls.Config) {
-	config.GetCertificate = s.source.GetCertificate
+	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		latest, err := s.source.GetCertificate(hello)
+		if err != nil {
+			return nil, err
+		}
+		return s.handover.choose(latest, time.Now()), nil
+	}
 	config.MinVersion = tls.VersionTLS12
 	config.NextProtos = []string{"http/1.1"}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func TestSourceBeforeTheFirstCertificate(t *testing.T) {
-	s := NewSource(&rest.Config{}, secretName, "tidelay-injector", logr.Discard())
+	s := NewSource(&rest.Config{}, &Trust{Secret: secretName}, "tidelay-injector", logr.Discard())
 	want := []string{"tidelay-injector.tidelay-system.svc", "tidelay-injector.tidelay-system"}
 	if !slices.Equal(s.source.DNSNames, want) {
 		t.Errorf("names %q, want %q", s.source.DNSNames, want)

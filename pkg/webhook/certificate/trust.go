@@ -3,9 +3,12 @@ package certificate
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -30,8 +33,9 @@ const caKey = "ca.crt"
 // fieldOwner owns the caBundle in server-side apply, and nothing else.
 const fieldOwner = client.FieldOwner("tidelay-injector")
 
-// Trust keeps the caBundle of a MutatingWebhookConfiguration equal to the CA in
-// the Secret, whoever changes either.
+// Trust keeps the CA in the Secret in the caBundle of a
+// MutatingWebhookConfiguration, whoever changes either, and behind it the CAs
+// of before as long as they are valid.
 type Trust struct {
 	// Webhook names the MutatingWebhookConfiguration.
 	Webhook string
@@ -43,7 +47,14 @@ type Trust struct {
 	// Writer patches the MutatingWebhookConfiguration.
 	Writer client.Writer
 
-	established atomic.Bool
+	// trusted are the CAs in the caBundle; nil until the first is.
+	trusted atomic.Pointer[[]trustedCA]
+}
+
+// trustedCA is a CA, and when we first saw or wrote it in the caBundle.
+type trustedCA struct {
+	certificate *x509.Certificate
+	since       time.Time
 }
 
 // Kinds lists what t watches: two objects, without their contents.
@@ -95,18 +106,60 @@ func (t *Trust) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.R
 	if err := t.Reader.Get(ctx, types.NamespacedName{Name: t.Webhook}, config); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("read MutatingWebhookConfiguration %s: %w", t.Webhook, err))
 	}
-	switch err := t.write(ctx, config, ca); {
+	bundle := bundle(ca, present(config), time.Now())
+	switch err := t.write(ctx, config, bundle); {
 	case apierrors.IsConflict(err):
 		// Whoever was faster has caused an event, which brings us back here.
 		return reconcile.Result{}, nil
 	case err != nil:
 		return reconcile.Result{}, err
 	}
-	t.established.Store(true)
+	t.remember(bundle, time.Now())
 	return reconcile.Result{}, nil
 }
 
-// write sets the caBundle of every webhook of config to ca, and no other field.
+// present is the first caBundle that config has.
+func present(config *admissionregistrationv1.MutatingWebhookConfiguration) []byte {
+	for _, w := range config.Webhooks {
+		if len(w.ClientConfig.CABundle) > 0 {
+			return w.ClientConfig.CABundle
+		}
+	}
+	return nil
+}
+
+// remember notes the CAs of a caBundle, and keeps since when those that were
+// there before are.
+func (t *Trust) remember(bundle []byte, now time.Time) {
+	all := []trustedCA{}
+	for _, c := range parse(bundle) {
+		one := trustedCA{certificate: c, since: now}
+		if before := t.trusted.Load(); before != nil {
+			if i := slices.IndexFunc(*before, func(b trustedCA) bool { return b.certificate.Equal(c) }); i >= 0 {
+				one.since = (*before)[i].since
+			}
+		}
+		all = append(all, one)
+	}
+	t.trusted.Store(&all)
+}
+
+// Since returns since when the CA that signed leaf is in the caBundle, as far
+// as this process knows.
+func (t *Trust) Since(leaf *x509.Certificate) (since time.Time, trusted bool) {
+	all := t.trusted.Load()
+	if all == nil {
+		return time.Time{}, false
+	}
+	for _, ca := range *all {
+		if leaf.CheckSignatureFrom(ca.certificate) == nil {
+			return ca.since, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// write sets the caBundle of every webhook of config, and no other field.
 func (t *Trust) write(ctx context.Context, config *admissionregistrationv1.MutatingWebhookConfiguration, ca []byte) error {
 	before := config.DeepCopy()
 	changed := false
@@ -130,7 +183,7 @@ func (t *Trust) write(ctx context.Context, config *admissionregistrationv1.Mutat
 // Ready returns nil once the API server was told to trust our CA. It is a
 // healthz.Checker.
 func (t *Trust) Ready(*http.Request) error {
-	if !t.established.Load() {
+	if t.trusted.Load() == nil {
 		return fmt.Errorf("the CA is not in MutatingWebhookConfiguration %s yet", t.Webhook)
 	}
 	return nil

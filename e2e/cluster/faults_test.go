@@ -28,7 +28,7 @@ func TestFaultsForOnePeer(t *testing.T) {
 			set := func(faults ...api.Fault) {
 				t.Helper()
 				var made api.Changes
-				theWorld.ask(ctx, t, http.MethodPut, pod, api.PathFaults, api.FaultSet{Faults: faults}, &made)
+				theWorld.ask(ctx, t, http.MethodPut, pod, api.PathFaults, api.FaultSet{Faults: append([]api.Fault{}, faults...)}, &made) // [] for none
 				t.Logf("changes: %+v", made.Changes)
 			}
 			defer set()

@@ -100,21 +100,24 @@ func TestShorteningTakesHoldAtOnce(t *testing.T) {
 	l.pod.wantRTT(t, "beside a long one", l.bystander.ip, base+time.Millisecond)
 }
 
-// limits of a queue, by its effect: what waits under 100 ms at the rate that
-// one sender reaches is dropped by the kernel's default of 1000 packets, and by
-// ours not.
+// limits of a queue, by its effect: what waits at the rate that one sender
+// reaches is dropped by the kernel's default of 1000 packets, and by ours not.
 func TestTheQueueHoldsAHighRate(t *testing.T) {
 	a := startAgent(t)
 	f := udp(a.lab.pod, a.lab.bystander, 8000)
 	f.burst, f.pace, f.settle, f.flood = 1000, time.Millisecond, time.Second, true
-	a.set("100ms")
-	retry(t, "100ms at a high rate", func() error {
-		got := f.run(t)
-		if dropped := a.fault("latency").Counters.Dropped; len(got.lost()) > 0 || dropped > 0 {
-			return fmt.Errorf("%d of %d were lost, %d dropped", len(got.lost()), got.sent, dropped)
-		}
-		return nil
-	})
+	// In 100 ms a sender under User Mode Linux does not always reach 1000.
+	const longer = "400ms"
+	for _, delay := range []string{"100ms", longer} {
+		a.set(delay)
+		retry(t, delay+" at a high rate", func() error {
+			got := f.run(t)
+			if dropped := a.fault("latency").Counters.Dropped; len(got.lost()) > 0 || dropped > 0 {
+				return fmt.Errorf("%d of %d were lost, %d dropped", len(got.lost()), got.sent, dropped)
+			}
+			return nil
+		})
+	}
 	if warnings := a.status().Warnings; len(warnings) > 0 {
 		t.Errorf("warnings %q", warnings)
 	}
@@ -123,9 +126,9 @@ func TestTheQueueHoldsAHighRate(t *testing.T) {
 		return // there is no such control
 	}
 	pod := a.lab.pod
-	pod.exec(t, "tc qdisc add dev eth0 root netem delay 100ms limit 1000")
+	pod.exec(t, "tc qdisc add dev eth0 root netem limit 1000 delay "+longer)
 	defer pod.exec(t, "tc qdisc del dev eth0 root")
-	retry(t, "the control, 100ms with a limit of 1000", func() error {
+	retry(t, "the control, a limit of 1000", func() error {
 		if got := f.run(t); len(got.lost()) == 0 {
 			return fmt.Errorf("lost none of %d: the rate is too low to prove anything", got.sent)
 		}

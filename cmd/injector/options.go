@@ -41,7 +41,7 @@ func (o *options) flags(getenv func(string) string) *pflag.FlagSet {
 	f := pflag.NewFlagSet("injector", pflag.ContinueOnError)
 	f.SortFlags = false
 	f.Usage = func() {}
-	f.StringVar(&o.agentImage, "agent-image", "", "image of the agent, unless --config has one; required")
+	f.StringVar(&o.agentImage, "agent-image", "", "image of the agent where --config names none; required")
 	f.StringVar(&o.config, "config", "", "file that says how to inject, followed while it changes; empty for the defaults")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "TCP port of the webhook, 1 to 65535")
 	f.StringVar(&o.healthAddr, "health-addr", ":8081", "address of /healthz and /readyz")

@@ -48,7 +48,7 @@
 // serving certificate, and the certificate's CA is in the
 // MutatingWebhookConfiguration.
 //
-//	--agent-image=              image of the agent, unless --config has one; required
+//	--agent-image=              image of the agent where --config names none; required
 //	--config=                   file that says how to inject; see package configfile
 //	--webhook-port=9443
 //	--health-addr=:8081

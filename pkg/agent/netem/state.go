@@ -73,13 +73,13 @@ func (t tree) drift(w wanted, bands map[string]uint8, h hook) []string {
 	say := func(format string, args ...any) {
 		all = append(all, t.String()+": "+fmt.Sprintf(format, args...))
 	}
-	switch stands := w.stands(t); {
-	case !stands && t.ours():
-		say("a tree of ours that no fault asks for, with %d netems", len(t.netems))
+	if !w.stands(t) {
+		if t.ours() {
+			say("a tree of ours that no fault asks for, with %d netems", len(t.netems))
+		}
 		return all
-	case !stands:
-		return all
-	case !t.root:
+	}
+	if !t.root {
 		if len(w.settings) == 0 { // else every fault says so
 			say("there is no tree of ours")
 		}

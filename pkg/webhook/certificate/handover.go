@@ -2,7 +2,6 @@ package certificate
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"sync"
 	"time"
 )
@@ -11,15 +10,10 @@ import (
 // far more than API servers need to hear of it.
 const settleTime = 10 * time.Second
 
-// truster says since when the API server is told to trust who signed a leaf.
-type truster interface {
-	Since(leaf *x509.Certificate) (since time.Time, trusted bool)
-}
-
 // handover goes on with a leaf until the API server can trust the next one.
 // Its zero value but for trust is ready for use.
 type handover struct {
-	trust truster
+	trust *Trust
 
 	mu      sync.Mutex
 	serving *tls.Certificate

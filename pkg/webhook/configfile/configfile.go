@@ -70,12 +70,13 @@ func Parse(content []byte, defaults webhook.Config) (webhook.Config, error) {
 		Limits:   merge(defaults.Resources.Limits, d.Agent.Resources.Limits),
 		Claims:   d.Agent.Resources.Claims,
 	}
+	var unparsed error
 	if text := d.Agent.MaxDuration; text != "" {
 		if c.MaxDuration, err = time.ParseDuration(text); err != nil || c.MaxDuration == 0 {
-			return webhook.Config{}, fmt.Errorf(`agent.maxDuration %.100q: want a time with its unit, such as "1h"`, text)
+			unparsed = fmt.Errorf(`agent.maxDuration %.100q: want a time with its unit, such as "1h"`, text)
 		}
 	}
-	if err := c.Validate(); err != nil {
+	if err := errors.Join(unparsed, c.Validate()); err != nil {
 		return webhook.Config{}, err
 	}
 	return c, nil

@@ -7,13 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -76,22 +70,6 @@ func newManager(o options, d *drain) (ctrl.Manager, error) {
 	return mgr, nil
 }
 
-// restConfig returns how to reach the API server. The limits are client-go's
-// own, raised so that a wave of new pods, each with its live reads and its
-// Event, is not held back here: the API server has its own ways to slow us down.
-func restConfig(kubeconfig string) (*rest.Config, error) {
-	load := rest.InClusterConfig
-	if kubeconfig != "" {
-		load = func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", kubeconfig) }
-	}
-	config, err := load()
-	if err != nil {
-		return nil, fmt.Errorf("load kubeconfig %q: %w", kubeconfig, err)
-	}
-	config.QPS, config.Burst = 100, 200
-	return config, nil
-}
-
 func managerOptions(o options, source *certificate.Source, kinds []confirm.Kind) ctrl.Options {
 	return ctrl.Options{
 		Scheme: newScheme(),
@@ -111,16 +89,12 @@ func managerOptions(o options, source *certificate.Source, kinds []confirm.Kind)
 	}
 }
 
-// newScheme knows Kubernetes' own kinds and TiDB Operator's.
-func newScheme() *runtime.Scheme {
-	scheme := runtime.NewScheme()
-	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
-	utilruntime.Must(v1alpha1.AddToScheme(scheme))
-	return scheme
-}
-
 func addWebhook(mgr ctrl.Manager, file *configfile.File, d *drain) error {
-	reader, err := confirm.NewReader(mgr.GetCache(), mgr.GetAPIReader(), metrics.Registry)
+	live, err := liveReader(mgr)
+	if err != nil {
+		return err
+	}
+	reader, err := confirm.NewReader(mgr.GetCache(), live, metrics.Registry)
 	if err != nil {
 		return err
 	}

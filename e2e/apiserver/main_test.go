@@ -135,8 +135,18 @@ func (s *suite) bootstrapInjector(ctx context.Context) error {
 	return s.serveFrom(ctx, r)
 }
 
-// serveFrom puts the replicas behind the shipped Service.
+// serveFrom puts the replicas behind the shipped Service, and has the next call
+// go to one of them.
 func (s *suite) serveFrom(ctx context.Context, replicas ...*replica) error {
+	if err := s.routeTo(ctx, replicas...); err != nil {
+		return err
+	}
+	s.network.cut()
+	return nil
+}
+
+// routeTo puts the replicas behind the shipped Service for new connections.
+func (s *suite) routeTo(ctx context.Context, replicas ...*replica) error {
 	service := &corev1.Service{}
 	if err := s.client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: injectorName}, service); err != nil {
 		return fmt.Errorf("get Service: %w", err)

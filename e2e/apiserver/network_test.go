@@ -38,8 +38,8 @@ func newNetwork(path string) (*network, error) {
 	return n, nil
 }
 
-// route puts the replicas behind the service ("ip:port") and cuts what is
-// open, so the next call goes to one of them.
+// route puts the replicas behind the service ("ip:port"). What is open stays,
+// as it does with kube-proxy.
 func (n *network) route(service string, replicas ...*replica) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -47,6 +47,12 @@ func (n *network) route(service string, replicas ...*replica) {
 	for _, r := range replicas {
 		n.endpoints = append(n.endpoints, r.webhook)
 	}
+}
+
+// cut closes what is open, so that the next call goes by the route of now.
+func (n *network) cut() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	for conn := range n.conns {
 		_ = conn.Close()
 	}

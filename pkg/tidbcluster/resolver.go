@@ -65,8 +65,9 @@ func (r *Resolver) Resolve(ctx context.Context, namespace string, pod *corev1.Po
 			return r.membership(ctx, pod, types.NamespacedName{Namespace: namespace, Name: ref.Name}, ref.UID, child.GetName())
 		}
 		key := types.NamespacedName{Namespace: namespace, Name: ref.Name}
-		owner, err := confirm.Read(ctx, r.reader, metadataOf(ownerKind), key, func(o *metav1.PartialObjectMetadata) bool {
-			return o.GetUID() == ref.UID
+		owner, err := confirm.Read(ctx, r.reader, confirm.Wanted[*metav1.PartialObjectMetadata]{
+			Empty: metadataOf(ownerKind), Key: key, UID: ref.UID,
+			Believe: func(*metav1.PartialObjectMetadata) bool { return true },
 		})
 		if err := judge(ownerKind, key, ref.UID, owner, err); err != nil {
 			return Membership{}, err
@@ -82,8 +83,9 @@ func (r *Resolver) membership(ctx context.Context, pod *corev1.Pod, key types.Na
 	if err != nil {
 		return Membership{}, err
 	}
-	cluster, err := confirm.Read(ctx, r.reader, emptyTidbCluster(), key, func(c *v1alpha1.TidbCluster) bool {
-		return c.UID == uid && ParseOptIn(c.Annotations).Covers(component)
+	cluster, err := confirm.Read(ctx, r.reader, confirm.Wanted[*v1alpha1.TidbCluster]{
+		Empty: emptyTidbCluster(), Key: key, UID: uid,
+		Believe: func(c *v1alpha1.TidbCluster) bool { return ParseOptIn(c.Annotations).Covers(component) },
 	})
 	if err := judge(tidbClusterKind(), key, uid, cluster, err); err != nil {
 		return Membership{}, err

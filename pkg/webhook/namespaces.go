@@ -29,8 +29,10 @@ func NewNamespaces(reader *confirm.Reader) *Namespaces {
 // level that would keep the agent out is confirmed by a live read. A level that
 // the API server's own configuration sets for all namespaces is not seen here.
 func (n *Namespaces) EnforcedLevel(ctx context.Context, name string) (string, error) {
-	namespace, err := confirm.Read(ctx, n.reader, emptyNamespace(), types.NamespacedName{Name: name},
-		func(o *metav1.PartialObjectMetadata) bool { return !forbidsNetAdmin(o.Labels[enforceLabel]) })
+	namespace, err := confirm.Read(ctx, n.reader, confirm.Wanted[*metav1.PartialObjectMetadata]{
+		Empty: emptyNamespace(), Key: types.NamespacedName{Name: name},
+		Believe: func(o *metav1.PartialObjectMetadata) bool { return !forbidsNetAdmin(o.Labels[enforceLabel]) },
+	})
 	if err != nil {
 		return "", fmt.Errorf("read namespace %s: %w", name, err)
 	}

@@ -17,6 +17,9 @@ import (
 	"golang.org/x/sync/singleflight"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	expiring "k8s.io/apimachinery/pkg/util/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -24,16 +27,29 @@ import (
 // wait for it bring their own, usually shorter, deadlines.
 const liveTimeout = 5 * time.Second
 
+// How long a live "no" is remembered. That there is no object of a UID stays
+// true: the API server gives a UID once, and whoever refers to it has seen the
+// object. So only forged and long stale references are answered from memory.
+// That an object does not say what is wanted may change at any moment.
+const (
+	goneFor    = 10 * time.Second
+	doubtedFor = 500 * time.Millisecond
+	// maxRefusals bounds the memory that references can take, forged ones too.
+	maxRefusals = 4096
+)
+
 // Reader reads from a cache first and from the API server when it must.
 // It is safe for concurrent use.
 type Reader struct {
 	cached, live client.Reader
 	flights      singleflight.Group
+	refusals     *expiring.LRUExpireCache
 	reads        *prometheus.CounterVec
 }
 
 // NewReader returns a Reader of cached, confirming with live, and registers
-// its counter, tidelay_live_reads_total, with metrics.
+// its counter, tidelay_live_reads_total, with metrics. How often it may ask is
+// up to live's own rate limit.
 func NewReader(cached, live client.Reader, metrics prometheus.Registerer) (*Reader, error) {
 	reads := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tidelay_live_reads_total",
@@ -42,54 +58,124 @@ func NewReader(cached, live client.Reader, metrics prometheus.Registerer) (*Read
 	if err := metrics.Register(reads); err != nil {
 		return nil, fmt.Errorf("register tidelay_live_reads_total: %w", err)
 	}
-	return &Reader{cached: cached, live: live, reads: reads}, nil
+	return &Reader{cached: cached, live: live, refusals: expiring.NewLRUExpireCache(maxRefusals), reads: reads}, nil
 }
 
-// Read returns the object called key. A cached one is returned if believe
-// accepts it; otherwise, and when the cache has none or cannot answer, the
-// object is read live and returned whatever believe thinks of it. empty is an
-// object of the wanted type with its apiVersion and kind set; it is not
-// changed. The object returned is shared and must not be changed either.
+// Wanted is the object a caller of Read looks for.
+type Wanted[T client.Object] struct {
+	// Empty is an object of the type, with its apiVersion and kind set. It is
+	// not changed.
+	Empty T
+	// Key is the object's name, and its namespace where it has one.
+	Key client.ObjectKey
+	// UID is the object's; "" takes whichever has the name.
+	UID types.UID
+	// Believe says whether a cached object with that UID needs no confirmation.
+	Believe func(T) bool
+}
+
+// accepts reports whether object is what w wants.
+func (w Wanted[T]) accepts(object T) bool {
+	return w.is(object) && w.Believe(object)
+}
+
+func (w Wanted[T]) is(object T) bool {
+	return w.UID == "" || object.GetUID() == w.UID
+}
+
+func (w Wanted[T]) kind() schema.GroupVersionKind {
+	return w.Empty.GetObjectKind().GroupVersionKind()
+}
+
+func (w Wanted[T]) fresh() T {
+	return w.Empty.DeepCopyObject().(T)
+}
+
+// question tells apart what is remembered.
+type question struct {
+	kind schema.GroupVersionKind
+	key  client.ObjectKey
+	uid  types.UID
+}
+
+// answer is what a live read came back with.
+type answer[T client.Object] struct {
+	object T
+	err    error
+}
+
+// Read returns the object w. A cached one is returned if it has the UID and w
+// believes it; otherwise, and when the cache has none or cannot answer, the
+// object is read live and returned whatever its UID and whatever w thinks of
+// it. A live "no" is remembered for a moment. The object returned is shared and
+// must not be changed.
 //
 // The error is the API server's, or ctx's when that ends first; see IsAbsent.
-func Read[T client.Object](ctx context.Context, r *Reader, empty T, key client.ObjectKey, believe func(T) bool) (T, error) {
-	object := fresh(empty)
+func Read[T client.Object](ctx context.Context, r *Reader, w Wanted[T]) (T, error) {
+	object := w.fresh()
 	// Whatever keeps the cache from answering, the API server can answer
 	// instead: no such object, no informer for the kind, not started yet.
-	if err := r.cached.Get(ctx, key, object); err == nil && believe(object) {
+	if err := r.cached.Get(ctx, w.Key, object); err == nil && w.accepts(object) {
 		return object, nil
 	}
-	return readLive(ctx, r, empty, key, believe)
+	q := question{w.kind(), w.Key, w.UID}
+	if refusal, ok := r.refusals.Get(q); ok {
+		a := refusal.(answer[T])
+		return a.object, a.err
+	}
+	object, err := readLive(ctx, r, w)
+	if ttl := memorable(w, object, err); ttl > 0 {
+		r.refusals.Add(q, answer[T]{object, err}, ttl)
+	}
+	return object, err
+}
+
+// memorable returns for how long the answer of a live read may be repeated, 0
+// for not at all.
+func memorable[T client.Object](w Wanted[T], object T, err error) time.Duration {
+	switch {
+	case apierrors.IsNotFound(err) && w.UID != "":
+		return goneFor
+	case IsAbsent(err):
+		return doubtedFor
+	case err != nil:
+		return 0
+	case !w.is(object):
+		return goneFor
+	case !w.Believe(object):
+		return doubtedFor
+	default:
+		return 0
+	}
 }
 
 // readLive reads from the API server, sharing the read with those who want the
 // same object at the same time.
-func readLive[T client.Object](ctx context.Context, r *Reader, empty T, key client.ObjectKey, believe func(T) bool) (T, error) {
+func readLive[T client.Object](ctx context.Context, r *Reader, w Wanted[T]) (T, error) {
 	var none T
-	kind := empty.GetObjectKind().GroupVersionKind()
 	for first := true; ; first = false {
 		own := false
-		flight := r.flights.DoChan(kind.String()+"/"+key.String(), func() (any, error) {
+		flight := r.flights.DoChan(w.kind().String()+"/"+w.Key.String(), func() (any, error) {
 			own = true
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), liveTimeout)
 			defer cancel()
-			object := fresh(empty)
-			err := r.live.Get(ctx, key, object)
-			r.reads.WithLabelValues(kind.Kind, result(err)).Inc()
+			object := w.fresh()
+			err := r.live.Get(ctx, w.Key, object)
+			r.reads.WithLabelValues(w.kind().Kind, result(err)).Inc()
 			return object, err
 		})
 		select {
 		case <-ctx.Done():
 			return none, ctx.Err()
-		case answer := <-flight:
-			object, _ := answer.Val.(T)
+		case landed := <-flight:
+			object, _ := landed.Val.(T)
 			// A read that somebody else had begun may be older than the object
 			// we look for. The next one is not, whoever begins it.
-			if first && !own && (answer.Err != nil || !believe(object)) {
+			if first && !own && (landed.Err != nil || !w.accepts(object)) {
 				continue
 			}
-			if answer.Err != nil {
-				return none, answer.Err
+			if landed.Err != nil {
+				return none, landed.Err
 			}
 			return object, nil
 		}
@@ -100,10 +186,6 @@ func readLive[T client.Object](ctx context.Context, r *Reader, empty T, key clie
 // be it for want of its kind.
 func IsAbsent(err error) bool {
 	return apierrors.IsNotFound(err) || meta.IsNoMatchError(err)
-}
-
-func fresh[T client.Object](empty T) T {
-	return empty.DeepCopyObject().(T)
 }
 
 func result(err error) string {

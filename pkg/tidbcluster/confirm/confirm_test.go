@@ -60,7 +60,9 @@ func newReader(t *testing.T, cached, live client.Reader) (*Reader, *prometheus.R
 func read(ctx context.Context, r *Reader) (types.UID, error) {
 	empty := &metav1.PartialObjectMetadata{}
 	empty.SetGroupVersionKind(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "StatefulSet"})
-	object, err := Read(ctx, r, empty, key, func(o *metav1.PartialObjectMetadata) bool { return o.UID == "new" })
+	object, err := Read(ctx, r, Wanted[*metav1.PartialObjectMetadata]{
+		Empty: empty, Key: key, UID: "new", Believe: func(*metav1.PartialObjectMetadata) bool { return true },
+	})
 	if err != nil {
 		return "", err
 	}

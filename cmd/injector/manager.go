@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -51,7 +52,17 @@ func newManager(o options, d *drain) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := addWebhook(mgr, file, d); err != nil {
+	server, err := discovery.NewDiscoveryClientForConfigAndClient(config, mgr.GetHTTPClient())
+	if err != nil {
+		return nil, fmt.Errorf("create discovery client: %w", err)
+	}
+	kubernetes := &serverVersion{server: server, log: ctrl.Log.WithName("version")}
+	current := func() webhook.Config {
+		c := file.Current()
+		c.Kubernetes = kubernetes.Current()
+		return c
+	}
+	if err := addWebhook(mgr, current, d); err != nil {
 		return nil, err
 	}
 	// In this order, so that the first failure is the root of the others.
@@ -59,10 +70,11 @@ func newManager(o options, d *drain) (ctrl.Manager, error) {
 		{"drain", d.ready},
 		{"certificate", source.Ready},
 		{"trust", trust.Ready},
+		{"version", kubernetes.Ready},
 		{"informers", func(*http.Request) error { return informers.Synced() }},
 		{"webhook", mgr.GetWebhookServer().StartedChecker()},
 	}}
-	for _, r := range []manager.Runnable{h.server(o.healthAddr), source, informers, file} {
+	for _, r := range []manager.Runnable{h.server(o.healthAddr), source, informers, file, kubernetes} {
 		if err := mgr.Add(r); err != nil {
 			return nil, fmt.Errorf("add %T: %w", r, err)
 		}
@@ -89,7 +101,7 @@ func managerOptions(o options, source *certificate.Source, kinds []confirm.Kind)
 	}
 }
 
-func addWebhook(mgr ctrl.Manager, file *configfile.File, d *drain) error {
+func addWebhook(mgr ctrl.Manager, config func() webhook.Config, d *drain) error {
 	live, err := liveReader(mgr)
 	if err != nil {
 		return err
@@ -99,7 +111,7 @@ func addWebhook(mgr ctrl.Manager, file *configfile.File, d *drain) error {
 		return err
 	}
 	injector, err := webhook.New(webhook.Options{
-		Config:     file.Current,
+		Config:     config,
 		Decoder:    admission.NewDecoder(mgr.GetScheme()),
 		Resolver:   tidbcluster.NewResolver(reader),
 		Namespaces: webhook.NewNamespaces(reader),

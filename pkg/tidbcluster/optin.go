@@ -20,6 +20,10 @@ const (
 	// MaxDurationAnnotation is how long faults last at most, "1h", in the place
 	// of the injector's own setting.
 	MaxDurationAnnotation = annotationPrefix + "max-duration"
+	// SidecarAnnotation says what the agent is in a pod: a "container" beside the
+	// others, or a "native" sidecar, that is an init container that restarts. It
+	// starts before them and ends after them.
+	SidecarAnnotation = annotationPrefix + "sidecar"
 
 	annotationPrefix = "tidelay.io/"
 )
@@ -30,6 +34,8 @@ type OptIn struct {
 	Inject bool
 	// MaxDuration is how long faults last at most; 0 where that is not said.
 	MaxDuration time.Duration
+	// Native is whether the agent is to be a native sidecar.
+	Native bool
 	// Problems are sentences about annotations that make no sense. None of them
 	// widens the selection.
 	Problems []string
@@ -54,6 +60,12 @@ func ParseOptIn(annotations map[string]string) OptIn {
 		} else {
 			o.MaxDuration = d
 		}
+	}
+	switch value, ok := annotations[SidecarAnnotation]; {
+	case value == "native":
+		o.Native = true
+	case ok && value != "container":
+		o.problemf(`annotation %s is %.64q, taken as "container"; accepted: "container", "native"`, SidecarAnnotation, value)
 	}
 	if list, ok := annotations[ComponentsAnnotation]; ok {
 		o.narrow(list)

@@ -14,6 +14,7 @@ func TestParseOptIn(t *testing.T) {
 		annotations map[string]string
 		covers      []Component
 		maxDuration time.Duration
+		native      bool
 		problems    []string // what each must contain
 	}{
 		"if there are no annotations, nothing": {},
@@ -49,6 +50,20 @@ func TestParseOptIn(t *testing.T) {
 			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/components": ""},
 			problems:    []string{`unknown component ""`},
 		},
+		"if a native sidecar is asked for, one": {
+			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/sidecar": "native"},
+			covers:      Components(),
+			native:      true,
+		},
+		"if a container is asked for, one": {
+			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/sidecar": "container"},
+			covers:      Components(),
+		},
+		"if something else is asked for, a container, and say so": {
+			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/sidecar": "Native"},
+			covers:      Components(),
+			problems:    []string{`tidelay.io/sidecar is "Native", taken as "container"; accepted: "container", "native"`},
+		},
 		"if a duration is named, it": {
 			annotations: map[string]string{"tidelay.io/inject": "true", "tidelay.io/max-duration": "90m"},
 			covers:      Components(),
@@ -77,6 +92,9 @@ func TestParseOptIn(t *testing.T) {
 			}
 			if got.MaxDuration != test.maxDuration {
 				t.Errorf("max duration %s, want %s", got.MaxDuration, test.maxDuration)
+			}
+			if got.Native != test.native {
+				t.Errorf("native is %t", got.Native)
 			}
 			if len(got.Problems) != len(test.problems) {
 				t.Fatalf("problems %q, want %d", got.Problems, len(test.problems))

@@ -13,14 +13,17 @@ import (
 // name without our annotation is somebody else's.
 func injected(pod *corev1.Pod) bool {
 	_, ok := pod.Annotations[StatusAnnotation]
-	return ok && slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == ContainerName })
+	return ok && (slices.ContainsFunc(pod.Spec.Containers, isAgent) ||
+		slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return isAgent(c) && restarts(c) }))
 }
+
+func isAgent(c corev1.Container) bool { return c.Name == ContainerName }
 
 // nameConflict says which container or volume of pod has a name the agent
 // needs, or nothing.
 func nameConflict(pod *corev1.Pod) string {
 	for _, c := range allContainers(pod) {
-		if c.Name == ContainerName {
+		if isAgent(c) {
 			return fmt.Sprintf("a container is already called %s", c.Name)
 		}
 	}

@@ -35,7 +35,11 @@ func (c Config) Decide(pod *corev1.Pod, member tidbcluster.Membership, level str
 		decision.Problems = slices.Concat(decision.Problems, []string{problem})
 	}
 	if decision.Reason == Injected {
-		decision.Patch = c.patch(pod, member)
+		native, problem := c.native(member)
+		if problem != "" {
+			decision.Problems = slices.Concat(decision.Problems, []string{problem})
+		}
+		decision.Patch = c.patch(pod, member, native)
 	}
 	return decision
 }

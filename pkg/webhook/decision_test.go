@@ -105,6 +105,13 @@ func decisionTests() map[string]decisionTest {
 			}),
 			member: optedIn(), want: AlreadyInjected,
 		},
+		"if the agent is there as a native sidecar, skip": {
+			pod: tikv(func(p *corev1.Pod) {
+				annotated(StatusAnnotation, "{}")(p)
+				p.Spec.InitContainers = []corev1.Container{{Name: "tidelay-agent", RestartPolicy: new(corev1.ContainerRestartPolicyAlways)}}
+			}),
+			member: optedIn(), want: AlreadyInjected,
+		},
 		"if the pod is on the node's network, skip": {pod: tikv(func(p *corev1.Pod) { p.Spec.HostNetwork = true }), member: optedIn(), want: HostNetwork},
 		"if a container has the agent's name, skip": {
 			pod: tikv(func(p *corev1.Pod) {

@@ -4,11 +4,12 @@
 // # What opts a pod in
 //
 // A pod is a candidate when its controller owners lead to a TidbCluster
-// (package tidbcluster). Then four annotations speak:
+// (package tidbcluster). Then five annotations speak:
 //
 //	TidbCluster  tidelay.io/inject: "true"          opts the cluster in; no other value does
 //	TidbCluster  tidelay.io/components: "pd,tikv"   narrows it to these components
 //	TidbCluster  tidelay.io/max-duration: "1h"      is how long a fault lasts at most
+//	TidbCluster  tidelay.io/sidecar: "native"       makes the agent a native sidecar, see below
 //	Pod          tidelay.io/inject: "false"         opts the pod out, as does any value but "true"
 //
 // An unknown name in tidelay.io/components never widens the selection: it is
@@ -20,6 +21,12 @@
 // the annotation tidelay.io/status (JSON, see [Status]), and
 // kubectl.kubernetes.io/default-container when the pod has none. The patch
 // holds nothing but these additions, so fields of a newer Pod API survive.
+//
+// A native sidecar is the last init container instead, with restartPolicy
+// Always and without a start-up probe. It takes Kubernetes 1.29, before which an
+// init container that never ends would keep the pod from starting, and TiDB
+// Operator 1.6, before which the operator could not update the pod's labels.
+// With an older one the agent is a container, and a warning says why.
 //
 // # What comes back
 //

@@ -14,8 +14,9 @@ import (
 
 // patch returns the JSON patch (RFC 6902) that adds the agent to pod. It only
 // adds, at the end of the lists, and repeats nothing of what is there: fields
-// that our Pod type does not know stay as they are.
-func (c Config) patch(pod *corev1.Pod, member tidbcluster.Membership) []jsonpatch.Operation {
+// that our Pod type does not know stay as they are. native makes the agent a
+// native sidecar.
+func (c Config) patch(pod *corev1.Pod, member tidbcluster.Membership, native bool) []jsonpatch.Operation {
 	// It cannot fail: there are only strings in it.
 	status, _ := json.Marshal(Status{
 		Version:    c.Version,
@@ -52,8 +53,16 @@ func (c Config) patch(pod *corev1.Pod, member tidbcluster.Membership) []jsonpatc
 			add("/spec/imagePullSecrets/-", secret)
 		}
 	}
-	maxDuration := cmp.Or(member.OptIn.MaxDuration, c.MaxDuration)
-	add("/spec/containers/-", c.container(pod, maxDuration))
+	agent := c.container(pod, cmp.Or(member.OptIn.MaxDuration, c.MaxDuration))
+	if !native {
+		add("/spec/containers/-", agent)
+		return ops
+	}
+	if pod.Spec.InitContainers == nil {
+		add("/spec/initContainers", []corev1.Container{})
+	}
+	agent.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
+	add("/spec/initContainers/-", agent)
 	return ops
 }
 

@@ -1,0 +1,53 @@
+package tidbcluster
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+func discoveryOf(image string) *appsv1.Deployment {
+	d := &appsv1.Deployment{}
+	d.Namespace, d.Name = "db", "basic-discovery"
+	d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "istio-proxy", Image: "istio/proxyv2:1.24.0"}, {Name: "discovery", Image: image}}
+	return d
+}
+
+func TestOperatorVersion(t *testing.T) {
+	native := map[string]string{InjectAnnotation: "true", SidecarAnnotation: "native"}
+	tests := map[string]struct {
+		image       string // of the discovery service; "" for no such Deployment
+		annotations map[string]string
+		want        string // "" for unknown
+	}{
+		"if the tag is a version, it":             {image: "pingcap/tidb-operator:v1.6.0", annotations: native, want: "1.6.0"},
+		"if there is a registry with a port, too": {image: "registry:5000/pingcap/tidb-operator:v1.5.3", annotations: native, want: "1.5.3"},
+		"if there is a digest, the tag":           {image: "pingcap/tidb-operator:v1.6.1@sha256:0123", annotations: native, want: "1.6.1"},
+		"if the tag is no version, nothing":       {image: "pingcap/tidb-operator:nightly", annotations: native},
+		"if there is no tag, nothing":             {image: "registry:5000/pingcap/tidb-operator", annotations: native},
+		"if there is no discovery, nothing":       {annotations: native},
+		"if nobody asks, nothing":                 {image: "pingcap/tidb-operator:v1.6.0", annotations: optedIn},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := world{server: []client.Object{basicPD, basic(test.annotations)}}
+			if test.image != "" {
+				w.server = append(w.server, discoveryOf(test.image))
+			}
+			resolver, _ := w.resolver(t)
+			got, err := resolver.Resolve(t.Context(), "db", podOfPD)
+			if err != nil {
+				t.Fatal(err)
+			}
+			version := ""
+			if got.Operator != nil {
+				version = got.Operator.String()
+			}
+			if version != test.want {
+				t.Errorf("version %q, want %q", version, test.want)
+			}
+		})
+	}
+}

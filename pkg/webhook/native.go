@@ -1,0 +1,43 @@
+package webhook
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// What a native sidecar takes: the field restartPolicy of init containers is on
+// by default since Kubernetes 1.29 (KEP-753), and TiDB Operator knows it since
+// v1.6.0, which is built with k8s.io/api v0.28. An operator that does not would
+// lose it when it writes a pod back, and the API server refuse that.
+var (
+	nativeKubernetes = version.MustParseSemantic("1.29.0")
+	nativeOperator   = version.MustParseSemantic("1.6.0")
+)
+
+// native reports whether the agent is to be a native sidecar, and in a sentence
+// why it is not where the TidbCluster asks for one. An operator whose image does
+// not tell its version is taken for a new one: the annotation asks for it.
+func (c Config) native(member tidbcluster.Membership) (ok bool, problem string) {
+	asked := fmt.Sprintf("annotation %s is %q, taken as %q", tidbcluster.SidecarAnnotation, "native", "container")
+	switch {
+	case !member.OptIn.Native:
+		return false, ""
+	case c.Kubernetes == nil:
+		return false, asked + ": the API server's version is not known yet"
+	case !c.Kubernetes.AtLeast(nativeKubernetes):
+		return false, fmt.Sprintf("%s: the API server is v%s; accepted: v%s and later", asked, c.Kubernetes, nativeKubernetes)
+	case member.Operator != nil && !member.Operator.AtLeast(nativeOperator):
+		return false, fmt.Sprintf("%s: TiDB Operator is v%s; accepted: v%s and later", asked, member.Operator, nativeOperator)
+	default:
+		return true, ""
+	}
+}
+
+// restarts reports whether an init container is a native sidecar.
+func restarts(c corev1.Container) bool {
+	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+}

@@ -1,0 +1,55 @@
+package webhook
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+func asksForNative() tidbcluster.Membership {
+	return memberOf("tidelay.io/inject", "true", "tidelay.io/sidecar", "native")
+}
+
+func TestNative(t *testing.T) {
+	tests := map[string]struct {
+		kubernetes, operator string
+		container            bool // asked for
+		want                 bool
+		problem              string // contained
+	}{
+		"if both know it, native":                            {kubernetes: "v1.29.0", operator: "v1.6.0", want: true},
+		"if a vendor names its build, native":                {kubernetes: "v1.29.1-gke.1589000", operator: "v1.6.5", want: true},
+		"if the operator's version is unknown, native":       {kubernetes: "v1.34.4", want: true},
+		"if nobody asks, a container":                        {kubernetes: "v1.34.4", operator: "v1.6.0", container: true},
+		"if the API server is older, a container, and why":   {kubernetes: "v1.28.15", operator: "v1.6.0", problem: "the API server is v1.28.15; accepted: v1.29.0"},
+		"if the API server is unknown, a container, and why": {operator: "v1.6.0", problem: "not known yet"},
+		"if the operator is older, a container, and why":     {kubernetes: "v1.34.4", operator: "v1.5.3", problem: "TiDB Operator is v1.5.3; accepted: v1.6.0"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			config, member := testConfig, asksForNative()
+			if test.container {
+				member = optedIn()
+			}
+			if test.kubernetes != "" {
+				config.Kubernetes = version.MustParseSemantic(test.kubernetes)
+			}
+			if test.operator != "" {
+				member.Operator = version.MustParseSemantic(test.operator)
+			}
+			d := config.Decide(tikv(nil), member, "")
+			last := d.Patch[len(d.Patch)-1]
+			agent := last.Value.(corev1.Container)
+			if native := last.Path == "/spec/initContainers/-"; native != test.want || restarts(agent) != test.want {
+				t.Errorf("the agent is added at %s with restartPolicy %v, want native: %t", last.Path, agent.RestartPolicy, test.want)
+			}
+			if got := strings.Join(d.Problems, "; "); !strings.Contains(got, test.problem) || (got == "") != (test.problem == "") {
+				t.Errorf("problems %q, want %q", got, test.problem)
+			}
+		})
+	}
+}

@@ -12,13 +12,13 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
 )
 
-// operatorVersion returns the version of the TiDB Operator that runs cluster,
+// OperatorVersion returns the version of the TiDB Operator that runs cluster,
 // or nil where the tag of its image does not say: the discovery service is a
 // program of the operator's own image
 // (pkg/manager/member/tidb_discovery_manager.go).
 //
 // The Deployment is always read live: the cache keeps no more than metadata.
-func (r *Resolver) operatorVersion(ctx context.Context, cluster types.NamespacedName) (*version.Version, error) {
+func (r *Resolver) OperatorVersion(ctx context.Context, cluster types.NamespacedName) (*version.Version, error) {
 	empty := &appsv1.Deployment{}
 	empty.SetGroupVersionKind(deploymentKind())
 	key := types.NamespacedName{Namespace: cluster.Namespace, Name: cluster.Name + "-" + string(Discovery)}

@@ -1,6 +1,7 @@
 package tidbcluster
 
 import (
+	"errors"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -16,38 +17,42 @@ func discoveryOf(image string) *appsv1.Deployment {
 }
 
 func TestOperatorVersion(t *testing.T) {
-	native := map[string]string{InjectAnnotation: "true", SidecarAnnotation: "native"}
 	tests := map[string]struct {
-		image       string // of the discovery service; "" for no such Deployment
-		annotations map[string]string
-		want        string // "" for unknown
+		image string // of the discovery service; "" for no such Deployment
+		want  string // "" for unknown
 	}{
-		"if the tag is a version, it":             {image: "pingcap/tidb-operator:v1.6.0", annotations: native, want: "1.6.0"},
-		"if there is a registry with a port, too": {image: "registry:5000/pingcap/tidb-operator:v1.5.3", annotations: native, want: "1.5.3"},
-		"if there is a digest, the tag":           {image: "pingcap/tidb-operator:v1.6.1@sha256:0123", annotations: native, want: "1.6.1"},
-		"if the tag is no version, nothing":       {image: "pingcap/tidb-operator:nightly", annotations: native},
-		"if there is no tag, nothing":             {image: "registry:5000/pingcap/tidb-operator", annotations: native},
-		"if there is no discovery, nothing":       {annotations: native},
-		"if nobody asks, nothing":                 {image: "pingcap/tidb-operator:v1.6.0", annotations: optedIn},
+		"if the tag is a version, it":             {image: "pingcap/tidb-operator:v1.6.0", want: "1.6.0"},
+		"if there is a registry with a port, too": {image: "registry:5000/pingcap/tidb-operator:v1.5.3", want: "1.5.3"},
+		"if there is a digest, the tag":           {image: "pingcap/tidb-operator:v1.6.1@sha256:0123", want: "1.6.1"},
+		"if the tag is no version, nothing":       {image: "pingcap/tidb-operator:nightly"},
+		"if there is no tag, nothing":             {image: "registry:5000/pingcap/tidb-operator"},
+		"if there is no discovery, nothing":       {},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := world{server: []client.Object{basicPD, basic(test.annotations)}}
+			w := world{}
 			if test.image != "" {
 				w.server = append(w.server, discoveryOf(test.image))
 			}
 			resolver, _ := w.resolver(t)
-			got, err := resolver.Resolve(t.Context(), "db", podOfPD)
+			got, err := resolver.OperatorVersion(t.Context(), memberPD.Cluster)
 			if err != nil {
 				t.Fatal(err)
 			}
 			version := ""
-			if got.Operator != nil {
-				version = got.Operator.String()
+			if got != nil {
+				version = got.String()
 			}
 			if version != test.want {
 				t.Errorf("version %q, want %q", version, test.want)
 			}
 		})
+	}
+}
+
+func TestOperatorVersionUnread(t *testing.T) {
+	resolver, _ := world{cached: []client.Object{}, liveErr: errUnanswered}.resolver(t)
+	if got, err := resolver.OperatorVersion(t.Context(), memberPD.Cluster); !errors.Is(err, errUnanswered) {
+		t.Errorf("got %v, %v; want %v", got, err, errUnanswered)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
 )
@@ -34,9 +33,6 @@ type Membership struct {
 	OptIn OptIn
 	// Deleting is whether the TidbCluster is being deleted.
 	Deleting bool
-	// Operator is the version of TiDB Operator, told only where OptIn.Native
-	// asks for it and nil where it is not known.
-	Operator *version.Version
 }
 
 // Resolver finds the TidbCluster of a pod.
@@ -94,19 +90,13 @@ func (r *Resolver) membership(ctx context.Context, pod *corev1.Pod, key types.Na
 	if err := judge(tidbClusterKind(), key, uid, cluster, err); err != nil {
 		return Membership{}, err
 	}
-	member := Membership{
+	return Membership{
 		Cluster:   key,
 		UID:       cluster.UID,
 		Component: component,
 		OptIn:     ParseOptIn(cluster.Annotations),
 		Deleting:  !cluster.DeletionTimestamp.IsZero(),
-	}
-	if member.OptIn.Native && member.OptIn.Covers(component) {
-		if member.Operator, err = r.operatorVersion(ctx, key); err != nil {
-			return Membership{}, err
-		}
-	}
-	return member, nil
+	}, nil
 }
 
 // componentOf takes the component from the name of the workload, which belongs

@@ -84,7 +84,7 @@ func TestConfigReachesTheAgent(t *testing.T) {
 	}
 	var token corev1.VolumeSource
 	var secrets []any
-	for _, o := range c.Decide(pod, member, "").Patch {
+	for _, o := range c.Decide(pod, member, Facts{}).Patch {
 		if v, ok := o.Value.(corev1.Volume); ok && v.Name == tokenVolume {
 			token = v.VolumeSource
 		}
@@ -101,7 +101,7 @@ func TestConfigReachesTheAgent(t *testing.T) {
 	}
 
 	member.OptIn.MaxDuration = time.Minute // the TidbCluster's own word
-	patch := c.Decide(pod, member, "").Patch
+	patch := c.Decide(pod, member, Facts{}).Patch
 	if agent := patch[len(patch)-1].Value.(corev1.Container); !slices.Contains(agent.Args, "--max-duration=1m0s") {
 		t.Errorf("arguments %q have another duration than the TidbCluster asks for", agent.Args)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"gomodules.xyz/jsonpatch/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
@@ -24,18 +25,26 @@ type Decision struct {
 	Patch []jsonpatch.Operation
 }
 
-// Decide says what happens to pod, a member of a TidbCluster, in a namespace
-// that enforces a Pod Security level ("" where it enforces none). It depends on
-// its arguments only and does not change them.
-func (c Config) Decide(pod *corev1.Pod, member tidbcluster.Membership, level string) Decision {
+// Facts are what a decision needs to know beside the pod and its TidbCluster.
+type Facts struct {
+	// PodSecurity is the level that the pod's namespace enforces, "" for none.
+	PodSecurity string
+	// Operator is the version of TiDB Operator, nil where it is not known. It
+	// matters only where the TidbCluster asks for a native sidecar.
+	Operator *version.Version
+}
+
+// Decide says what happens to pod, a member of a TidbCluster. It depends on its
+// arguments only and does not change them.
+func (c Config) Decide(pod *corev1.Pod, member tidbcluster.Membership, facts Facts) Decision {
 	decision := Decision{Problems: member.OptIn.Problems}
-	decision.Reason, decision.Detail = judge(pod, member, level)
+	decision.Reason, decision.Detail = judge(pod, member, facts.PodSecurity)
 	if value := pod.Annotations[tidbcluster.InjectAnnotation]; decision.Reason == OptedOut && value != "false" {
 		problem := fmt.Sprintf(`the pod's annotation %s is %.64q; accepted: "true", "false"`, tidbcluster.InjectAnnotation, value)
 		decision.Problems = slices.Concat(decision.Problems, []string{problem})
 	}
 	if decision.Reason == Injected {
-		native, problem := c.native(member)
+		native, problem := c.native(member.OptIn, facts.Operator)
 		if problem != "" {
 			decision.Problems = slices.Concat(decision.Problems, []string{problem})
 		}

@@ -158,7 +158,7 @@ func TestDecide(t *testing.T) {
 	for name, test := range decisionTests() {
 		t.Run(name, func(t *testing.T) {
 			before := test.pod.DeepCopy()
-			got := testConfig.Decide(test.pod, test.member, test.level)
+			got := testConfig.Decide(test.pod, test.member, Facts{PodSecurity: test.level})
 			if got.Reason != test.want {
 				t.Errorf("reason %s (%s), want %s", got.Reason, got.Detail, test.want)
 			}

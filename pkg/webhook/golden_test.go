@@ -48,7 +48,7 @@ func TestGolden(t *testing.T) {
 			if guaranteed(before) != guaranteed(after) {
 				t.Error("the pod's class of service changed")
 			}
-			again := testConfig.Decide(after, member(after), "")
+			again := testConfig.Decide(after, member(after), Facts{})
 			if again.Reason != AlreadyInjected || len(again.Patch) != 0 {
 				t.Errorf("a second time: %s with %d operations, want already_injected with none", again.Reason, len(again.Patch))
 			}
@@ -91,7 +91,7 @@ func inject(t *testing.T, in string) string {
 		t.Fatal(err)
 	}
 	pod := decode(t, in)
-	operations, err := json.Marshal(testConfig.Decide(pod, member(pod), "").Patch)
+	operations, err := json.Marshal(testConfig.Decide(pod, member(pod), Facts{}).Patch)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/tools/events"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -19,9 +21,11 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// resolver tells which TidbCluster a pod belongs to; see tidbcluster.Resolver.
+// resolver tells which TidbCluster a pod belongs to, and which TiDB Operator
+// runs that; see tidbcluster.Resolver.
 type resolver interface {
 	Resolve(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error)
+	OperatorVersion(ctx context.Context, cluster types.NamespacedName) (*version.Version, error)
 }
 
 // namespaces tells the Pod Security level a namespace enforces; see Namespaces.
@@ -101,13 +105,25 @@ func (i *Injector) decide(ctx context.Context, req admission.Request, pod *corev
 	case err != nil:
 		return member, Decision{Reason: LookupFailed, Detail: err.Error()}, err
 	}
-	level := ""
-	if member.OptIn.Covers(member.Component) {
-		if level, err = i.options.Namespaces.EnforcedLevel(ctx, req.Namespace); err != nil {
-			return member, Decision{Reason: LookupFailed, Detail: err.Error()}, err
-		}
+	facts, err := i.gather(ctx, req.Namespace, member)
+	if err != nil {
+		return member, Decision{Reason: LookupFailed, Detail: err.Error()}, err
 	}
-	return member, i.options.Config().Decide(pod, member, level), nil
+	return member, i.options.Config().Decide(pod, member, facts), nil
+}
+
+// gather reads what the decision about a member needs beside it.
+func (i *Injector) gather(ctx context.Context, namespace string, member tidbcluster.Membership) (facts Facts, err error) {
+	if !member.OptIn.Covers(member.Component) {
+		return facts, nil
+	}
+	if facts.PodSecurity, err = i.options.Namespaces.EnforcedLevel(ctx, namespace); err != nil {
+		return facts, err
+	}
+	if member.OptIn.Native {
+		facts.Operator, err = i.options.Resolver.OperatorVersion(ctx, member.Cluster)
+	}
+	return facts, err
 }
 
 // answer counts the decision and makes it an admission response.

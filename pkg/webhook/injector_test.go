@@ -19,17 +19,23 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/version"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// resolve is a resolver made of its one method.
+// resolve is a resolver made of one method.
 type resolve func(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error)
 
 func (r resolve) Resolve(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error) {
 	return r(ctx, namespace, pod)
+}
+
+// OperatorVersion is not known to any of them.
+func (r resolve) OperatorVersion(context.Context, types.NamespacedName) (*version.Version, error) {
+	return nil, nil
 }
 
 func resolved(m tidbcluster.Membership) resolve {

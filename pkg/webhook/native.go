@@ -21,17 +21,17 @@ var (
 // native reports whether the agent is to be a native sidecar, and in a sentence
 // why it is not where the TidbCluster asks for one. An operator whose image does
 // not tell its version is taken for a new one: the annotation asks for it.
-func (c Config) native(member tidbcluster.Membership) (ok bool, problem string) {
+func (c Config) native(optIn tidbcluster.OptIn, operator *version.Version) (ok bool, problem string) {
 	asked := fmt.Sprintf("annotation %s is %q, taken as %q", tidbcluster.SidecarAnnotation, "native", "container")
 	switch {
-	case !member.OptIn.Native:
+	case !optIn.Native:
 		return false, ""
 	case c.Kubernetes == nil:
 		return false, asked + ": the API server's version is not known yet"
 	case !c.Kubernetes.AtLeast(nativeKubernetes):
 		return false, fmt.Sprintf("%s: the API server is v%s; accepted: v%s and later", asked, c.Kubernetes, nativeKubernetes)
-	case member.Operator != nil && !member.Operator.AtLeast(nativeOperator):
-		return false, fmt.Sprintf("%s: TiDB Operator is v%s; accepted: v%s and later", asked, member.Operator, nativeOperator)
+	case operator != nil && !operator.AtLeast(nativeOperator):
+		return false, fmt.Sprintf("%s: TiDB Operator is v%s; accepted: v%s and later", asked, operator, nativeOperator)
 	default:
 		return true, ""
 	}

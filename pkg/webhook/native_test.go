@@ -31,7 +31,7 @@ func TestNative(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			config, member := testConfig, asksForNative()
+			config, member, facts := testConfig, asksForNative(), Facts{}
 			if test.container {
 				member = optedIn()
 			}
@@ -39,9 +39,9 @@ func TestNative(t *testing.T) {
 				config.Kubernetes = version.MustParseSemantic(test.kubernetes)
 			}
 			if test.operator != "" {
-				member.Operator = version.MustParseSemantic(test.operator)
+				facts.Operator = version.MustParseSemantic(test.operator)
 			}
-			d := config.Decide(tikv(nil), member, "")
+			d := config.Decide(tikv(nil), member, facts)
 			last := d.Patch[len(d.Patch)-1]
 			agent := last.Value.(corev1.Container)
 			if native := last.Path == "/spec/initContainers/-"; native != test.want || restarts(agent) != test.want {

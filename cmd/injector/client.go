@@ -37,19 +37,25 @@ const (
 	liveReadsBurst     = 400
 )
 
-// liveReader returns a reader of the API server with a rate limit of its own,
-// so that what else the injector asks for keeps no pod waiting.
-func liveReader(mgr ctrl.Manager) (client.Reader, error) {
+// Those of the check for missed pods, which is in no hurry.
+const (
+	checksPerSecond = 10
+	checksBurst     = 20
+)
+
+// newClient returns a client with a rate limit of its own, so that what else
+// the injector asks of the API server keeps its calls from waiting.
+func newClient(mgr ctrl.Manager, perSecond float32, burst int) (client.Client, error) {
 	config := rest.CopyConfig(mgr.GetConfig())
 	// One for all kinds: otherwise each would get its own.
-	config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(liveReadsPerSecond, liveReadsBurst)
-	reader, err := client.New(config, client.Options{
+	config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(perSecond, burst)
+	limited, err := client.New(config, client.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("create client for live reads: %w", err)
+		return nil, fmt.Errorf("create client: %w", err)
 	}
-	return reader, nil
+	return limited, nil
 }
 
 // newScheme knows Kubernetes' own kinds and TiDB Operator's.

@@ -17,11 +17,13 @@ import (
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
 	"github.com/tidelay/tidelay/pkg/webhook"
 	"github.com/tidelay/tidelay/pkg/webhook/certificate"
 	"github.com/tidelay/tidelay/pkg/webhook/configfile"
+	"github.com/tidelay/tidelay/pkg/webhook/missed"
 )
 
 // shutdownTimeout is how long requests under way may take once the drain is
@@ -65,6 +67,9 @@ func newManager(o options, d *drain) (ctrl.Manager, error) {
 	if err := addWebhook(mgr, current, d); err != nil {
 		return nil, err
 	}
+	if err := addMissedCheck(mgr, o, current); err != nil {
+		return nil, err
+	}
 	// In this order, so that the first failure is the root of the others.
 	h := health{log: mgr.GetLogger(), checks: []check{
 		{"drain", d.ready},
@@ -102,7 +107,7 @@ func managerOptions(o options, source *certificate.Source, kinds []confirm.Kind)
 }
 
 func addWebhook(mgr ctrl.Manager, config func() webhook.Config, d *drain) error {
-	live, err := liveReader(mgr)
+	live, err := newClient(mgr, liveReadsPerSecond, liveReadsBurst)
 	if err != nil {
 		return err
 	}
@@ -122,5 +127,43 @@ func addWebhook(mgr ctrl.Manager, config func() webhook.Config, d *drain) error 
 		return err
 	}
 	mgr.GetWebhookServer().Register(webhook.Path, d.wrap(injector.Handler()))
+	return nil
+}
+
+// addMissedCheck has one replica look for the running pods that were missed.
+func addMissedCheck(mgr ctrl.Manager, o options, config func() webhook.Config) error {
+	if o.missedCheck == 0 {
+		return nil
+	}
+	live, err := newClient(mgr, checksPerSecond, checksBurst)
+	if err != nil {
+		return err
+	}
+	// The caches alone: what they have not heard of yet waits for the next check.
+	cached, err := confirm.NewReader(mgr.GetCache(), mgr.GetCache(), prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	checker, err := missed.New(missed.Options{
+		Interval:   o.missedCheck,
+		Config:     config,
+		Clusters:   mgr.GetCache(),
+		Live:       live,
+		Resolver:   tidbcluster.NewResolver(cached),
+		Namespaces: webhook.NewNamespaces(cached),
+		Events:     mgr.GetEventRecorder("tidelay-injector"),
+		Metrics:    metrics.Registry,
+		Log:        ctrl.Log.WithName("missed"),
+	})
+	if err != nil {
+		return err
+	}
+	election, err := newLeader(mgr.GetConfig(), types.NamespacedName{Namespace: o.namespace, Name: o.webhookName}, checker.Run)
+	if err != nil {
+		return err
+	}
+	if err := mgr.Add(election); err != nil {
+		return fmt.Errorf("add %T: %w", election, err)
+	}
 	return nil
 }

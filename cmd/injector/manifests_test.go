@@ -160,7 +160,7 @@ func (p permissions) addRules(namespace string, rules []rbacv1.PolicyRule) {
 }
 
 // TestManifestsGrantWhatIsUsed compares the roles with the informers and live
-// reads that the program declares, and with the four things it writes.
+// reads that the program declares, and with what it lists and writes beside.
 func TestManifestsGrantWhatIsUsed(t *testing.T) {
 	trust := certificate.Trust{Webhook: "tidelay-injector", Secret: types.NamespacedName{Namespace: "tidelay-system", Name: "tidelay-injector-ca"}}
 	used := permissions{}
@@ -168,6 +168,10 @@ func TestManifestsGrantWhatIsUsed(t *testing.T) {
 	used.add("", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "tidelay-injector", "patch")
 	used.add("tidelay-system", "", "secrets", "", "create")
 	used.add("tidelay-system", "", "secrets", "tidelay-injector-ca", "update")
+	used.add("", "", "pods", "", "list")
+	used.add("", "pingcap.com", "tidbclusters", "", "patch")
+	used.add("tidelay-system", "coordination.k8s.io", "leases", "", "create")
+	used.add("tidelay-system", "coordination.k8s.io", "leases", "tidelay-injector", "get", "update")
 	for _, k := range slices.Concat(tidbcluster.Kinds(), webhook.Kinds(), trust.Kinds()) {
 		addReads(t, used, k)
 	}

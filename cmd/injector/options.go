@@ -30,6 +30,7 @@ type options struct {
 	webhookName string
 	serviceName string
 	drain       time.Duration
+	missedCheck time.Duration
 	kubeconfig  string
 	logLevel    string
 	logFormat   string
@@ -50,6 +51,7 @@ func (o *options) flags(getenv func(string) string) *pflag.FlagSet {
 	f.StringVar(&o.webhookName, "webhook-name", "tidelay-injector", "name of the MutatingWebhookConfiguration; the CA's Secret is called this with \"-ca\"")
 	f.StringVar(&o.serviceName, "service-name", "tidelay-injector", "name of the Service in front of the webhook")
 	f.DurationVar(&o.drain, "drain", 10*time.Second, "how long to keep serving after SIGTERM, 0s to 1m")
+	f.DurationVar(&o.missedCheck, "missed-check", 30*time.Second, "how often to look for running pods that were missed, 1s to 1h; 0s for never")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "path of a kubeconfig; empty means the pod's service account")
 	f.StringVar(&o.logLevel, "log-level", "info", "info or debug")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
@@ -95,6 +97,7 @@ func (o options) validate() error {
 	check(isSubdomain(o.webhookName), "webhook-name", o.webhookName, "the name of a MutatingWebhookConfiguration")
 	check(isLabel(o.serviceName), "service-name", o.serviceName, "the name of a Service")
 	check(o.drain >= 0 && o.drain <= time.Minute, "drain", o.drain.String(), "0s to 1m")
+	check(o.missedCheck == 0 || o.missedCheck >= time.Second && o.missedCheck <= time.Hour, "missed-check", o.missedCheck.String(), "1s to 1h, or 0s for never")
 	check(o.logLevel == "info" || o.logLevel == "debug", "log-level", o.logLevel, "info or debug")
 	check(o.logFormat == "text" || o.logFormat == "json", "log-format", o.logFormat, "text or json")
 	return errors.Join(problems...)

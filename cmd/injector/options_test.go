@@ -24,7 +24,7 @@ func TestParse(t *testing.T) {
 	want := options{
 		agentImage: "tidelay/agent:dev", webhookPort: 9443, healthAddr: ":8081", metricsAddr: ":8080",
 		namespace: "tidelay-system", webhookName: "tidelay-injector", serviceName: "tidelay-injector", drain: 10 * time.Second,
-		logLevel: "info", logFormat: "text",
+		missedCheck: 30 * time.Second, logLevel: "info", logFormat: "text",
 	}
 	if got != want {
 		t.Errorf("got %+v\nwant %+v", got, want)
@@ -43,6 +43,7 @@ func TestParseRefuses(t *testing.T) {
 		"if an address has port 0":    {args: []string{"--metrics-addr=:0"}, want: []string{`metrics-addr ":0": want an address`}},
 		"if names are bad":            {args: []string{"--webhook-name=A", "--service-name=a.b"}, want: []string{`webhook-name "A"`, `service-name "a.b"`}},
 		"if the drain is too long":    {args: []string{"--drain=1h"}, want: []string{`drain "1h0m0s": want 0s to 1m`}},
+		"if the check is too often":   {args: []string{"--missed-check=1ms"}, want: []string{`missed-check "1ms": want 1s to 1h, or 0s for never`}},
 		"if the log flags are bad":    {args: []string{"--log-level=all", "--log-format=xml"}, want: []string{`log-level "all": want info or debug`, `log-format "xml"`}},
 		"if a flag is unknown":        {args: []string{"--nope"}, want: []string{"--nope"}},
 		"if a value is no number":     {args: []string{"--webhook-port=https"}, want: []string{`"https"`, "--webhook-port"}},

@@ -1,6 +1,7 @@
 package tidbcluster
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
@@ -11,6 +12,15 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
 )
 
+// InjectedCondition is the condition of a TidbCluster that says whether its pods
+// carry the agent.
+const InjectedCondition v1alpha1.TidbClusterConditionType = "TidelayInjected"
+
+// OperatorLabels select what TiDB Operator makes: a hint, and no proof.
+func OperatorLabels() map[string]string {
+	return map[string]string{"app.kubernetes.io/managed-by": "tidb-operator"}
+}
+
 // Kinds lists what the Resolver reads, to be kept in its Reader's cache, whose
 // default transformation must be Trim.
 //
@@ -18,7 +28,7 @@ import (
 // workload without it is merely a cache miss, and read live.
 func Kinds() []confirm.Kind {
 	operators := &cache.ByObject{
-		Label: labels.SelectorFromSet(labels.Set{"app.kubernetes.io/managed-by": "tidb-operator"}),
+		Label: labels.SelectorFromSet(OperatorLabels()),
 	}
 	return []confirm.Kind{
 		{Object: metadataOf(statefulSetKind()), Cache: operators},
@@ -50,7 +60,7 @@ func trimWorkload(o *metav1.PartialObjectMetadata) {
 	}
 }
 
-// trimTidbCluster keeps what a Membership says. With spec, status, managed
+// trimTidbCluster keeps what a Membership says, and our condition. With spec, status, managed
 // fields and kubectl's last-applied-configuration a TidbCluster takes about
 // 17 KB of memory.
 func trimTidbCluster(c *v1alpha1.TidbCluster) {
@@ -61,7 +71,9 @@ func trimTidbCluster(c *v1alpha1.TidbCluster) {
 		ResourceVersion:   c.ResourceVersion,
 		DeletionTimestamp: c.DeletionTimestamp,
 		Annotations:       ours(c.Annotations),
-	}}
+	}, Status: v1alpha1.TidbClusterStatus{Conditions: slices.DeleteFunc(c.Status.Conditions, func(c v1alpha1.TidbClusterCondition) bool {
+		return c.Type != InjectedCondition
+	})}}
 }
 
 func ours(annotations map[string]string) map[string]string {

@@ -3,7 +3,6 @@ package webhook
 import (
 	"strings"
 
-	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
@@ -39,18 +38,8 @@ func (i *Injector) tell(namespace string, pod *corev1.Pod, member tidbcluster.Me
 		return
 	}
 	sentences := append([]string{"pod " + podName(pod) + " (" + string(member.Component) + "): " + d.Detail}, d.Problems...)
-	i.options.Events.Eventf(clusterReference(member), podReference(namespace, pod), eventType,
-		string(d.Reason), eventAction, "%s", limit(strings.Join(sentences, "; ")))
-}
-
-func clusterReference(member tidbcluster.Membership) *corev1.ObjectReference {
-	return &corev1.ObjectReference{
-		APIVersion: v1alpha1.SchemeGroupVersion.String(),
-		Kind:       "TidbCluster",
-		Namespace:  member.Cluster.Namespace,
-		Name:       member.Cluster.Name,
-		UID:        member.UID,
-	}
+	i.options.Events.Eventf(tidbcluster.Reference(member.Cluster, member.UID), podReference(namespace, pod), eventType,
+		string(d.Reason), eventAction, "%s", EventNote(strings.Join(sentences, "; ")))
 }
 
 // podReference names the pod as far as it is known: a ReplicaSet's pod gets its
@@ -67,8 +56,8 @@ func podName(pod *corev1.Pod) string {
 	return pod.Name
 }
 
-// limit keeps a note within what the API server takes for an Event, 1024 bytes.
-func limit(note string) string {
+// EventNote keeps a note within what the API server takes for an Event, 1024 bytes.
+func EventNote(note string) string {
 	const longest = 1024
 	if len(note) <= longest {
 		return note

@@ -1,0 +1,248 @@
+package missed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	"github.com/google/go-cmp/cmp"
+	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+	"github.com/tidelay/tidelay/pkg/webhook"
+)
+
+// world is a Checker and what it works on.
+type world struct {
+	t       *testing.T
+	client  client.Client
+	checker *Checker
+	events  []string
+	log     strings.Builder
+	patches int
+	// listErr fails every list of pods.
+	listErr error
+}
+
+func newWorld(t *testing.T, objects ...client.Object) *world {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t}
+	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			w.patches++
+			return c.Patch(ctx, o, p, opts...)
+		},
+		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
+			if _, pods := l.(*corev1.PodList); pods && w.listErr != nil {
+				return w.listErr
+			}
+			return c.List(ctx, l, opts...)
+		},
+	}).Build()
+	checker, err := New(Options{
+		Interval: time.Minute,
+		Config: func() webhook.Config {
+			return webhook.Config{Image: "a", PullPolicy: corev1.PullNever, Resources: webhook.DefaultResources()}
+		},
+		Clusters: w.client, Live: w.client, Resolver: w, Namespaces: w, Events: w,
+		Metrics: prometheus.NewPedanticRegistry(),
+		Log:     funcr.New(func(prefix, args string) { fmt.Fprintln(&w.log, prefix, args) }, funcr.Options{}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.checker = checker
+	w.checker.told = map[types.UID]told{}
+	return w
+}
+
+// Resolve takes a pod's label for the name of its TidbCluster.
+func (w *world) Resolve(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error) {
+	cluster := &v1alpha1.TidbCluster{}
+	key := types.NamespacedName{Namespace: namespace, Name: pod.Labels["of"]}
+	if err := w.client.Get(ctx, key, cluster); err != nil {
+		return tidbcluster.Membership{}, tidbcluster.ErrNotMember
+	}
+	return tidbcluster.Membership{
+		Cluster: key, UID: cluster.UID, Component: tidbcluster.TiKV, OptIn: tidbcluster.ParseOptIn(cluster.Annotations),
+	}, nil
+}
+
+func (w *world) EnforcedLevel(context.Context, string) (string, error) { return "", nil }
+
+func (w *world) Eventf(regarding, _ runtime.Object, eventType, reason, action, note string, args ...any) {
+	cluster := regarding.(*corev1.ObjectReference)
+	w.events = append(w.events, fmt.Sprintf("%s %s %s %s: %s", eventType, reason, cluster.Name, action, fmt.Sprintf(note, args...)))
+}
+
+// conditions are those of a TidbCluster, each as "type status reason".
+func (w *world) conditions(name string) []string {
+	w.t.Helper()
+	cluster := &v1alpha1.TidbCluster{}
+	if err := w.client.Get(w.t.Context(), types.NamespacedName{Namespace: "db", Name: name}, cluster); err != nil {
+		w.t.Fatal(err)
+	}
+	var all []string
+	for _, c := range cluster.Status.Conditions {
+		all = append(all, fmt.Sprintf("%s %s %s", c.Type, c.Status, c.Reason))
+	}
+	return all
+}
+
+func (w *world) wantConditions(name string, want ...string) {
+	w.t.Helper()
+	if diff := cmp.Diff(want, w.conditions(name)); diff != "" {
+		w.t.Errorf("conditions of %s (-want +got):\n%s", name, diff)
+	}
+}
+
+func (w *world) wantGauge(want string) {
+	w.t.Helper()
+	if want != "" {
+		want = "# HELP tidelay_missed_pods Running pods that would carry the agent if they were made now, and do not.\n# TYPE tidelay_missed_pods gauge\n" + want
+	}
+	if err := testutil.CollectAndCompare(w.checker.missed, strings.NewReader(want)); err != nil {
+		w.t.Error(err)
+	}
+}
+
+func (w *world) annotate(name, value string) {
+	w.t.Helper()
+	cluster := &v1alpha1.TidbCluster{}
+	if err := w.client.Get(w.t.Context(), types.NamespacedName{Namespace: "db", Name: name}, cluster); err != nil {
+		w.t.Fatal(err)
+	}
+	cluster.Annotations = map[string]string{tidbcluster.InjectAnnotation: value}
+	if err := w.client.Update(w.t.Context(), cluster); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func cluster(name, inject string) *v1alpha1.TidbCluster {
+	c := &v1alpha1.TidbCluster{}
+	c.Namespace, c.Name, c.UID = "db", name, types.UID("uid-of-"+name)
+	c.Annotations = map[string]string{tidbcluster.InjectAnnotation: inject}
+	c.Status.Conditions = []v1alpha1.TidbClusterCondition{{Type: v1alpha1.TidbClusterReady, Status: corev1.ConditionTrue, Reason: "Ready"}}
+	return c
+}
+
+func pod(name, of string, change ...func(*corev1.Pod)) *corev1.Pod {
+	p := &corev1.Pod{}
+	p.Namespace, p.Name = "db", name
+	p.Labels = tidbcluster.OperatorLabels()
+	p.Labels["of"] = of
+	p.Spec.Containers = []corev1.Container{{Name: "tikv"}}
+	for _, c := range change {
+		c(p)
+	}
+	return p
+}
+
+func injected(p *corev1.Pod) {
+	p.Annotations = map[string]string{webhook.StatusAnnotation: "{}"}
+	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: webhook.ContainerName})
+}
+
+func done(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }
+
+const ready = "Ready True Ready"
+
+// From the annotation to the last pod's restart, and to the annotation's end.
+func TestCheck(t *testing.T) {
+	old := pod("basic-tikv-0", "basic")
+	w := newWorld(t,
+		cluster("basic", "false"), cluster("other", "false"), cluster("whole", "true"),
+		old, pod("basic-tikv-1", "basic", injected), pod("basic-init", "basic", done),
+		pod("other-tikv-0", "other"), pod("whole-tikv-0", "whole", injected), pod("stray", "nobody"))
+
+	w.checker.check(t.Context())
+	w.wantConditions("basic", ready)
+	w.wantConditions("other", ready)
+	w.wantConditions("whole", ready, "TidelayInjected True injected")
+	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"whole\"} 0\n")
+
+	w.annotate("basic", "true")
+	for range 3 {
+		w.checker.check(t.Context())
+	}
+	w.wantConditions("basic", ready, "TidelayInjected False missed")
+	w.wantConditions("other", ready)
+	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 1\ntidelay_missed_pods{namespace=\"db\",tidbcluster=\"whole\"} 0\n")
+	if len(w.events) != 1 || !strings.HasPrefix(w.events[0], "Warning missed basic Check: 1 of 2 pods go without the agent: basic-tikv-0 (missed)") {
+		t.Errorf("events %q, want one about basic", w.events)
+	}
+
+	if err := w.client.Delete(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.client.Create(t.Context(), pod("basic-tikv-0", "basic", injected)); err != nil {
+		t.Fatal(err)
+	}
+	w.checker.check(t.Context())
+	w.wantConditions("basic", ready, "TidelayInjected True injected")
+
+	w.annotate("basic", "false")
+	w.checker.check(t.Context())
+	w.wantConditions("basic", ready)
+	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"whole\"} 0\n")
+	// One for whole, and for basic one each that something changed.
+	if w.patches != 4 || len(w.events) != 1 {
+		t.Errorf("%d patches and %d events, want 4 and 1", w.patches, len(w.events))
+	}
+	if w.log.Len() > 0 {
+		t.Errorf("log:\n%s", w.log.String())
+	}
+}
+
+// What cannot be read changes nothing that was said.
+func TestCheckFails(t *testing.T) {
+	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"))
+	w.checker.check(t.Context())
+	w.listErr = errors.New("the API server does not answer")
+	w.checker.check(t.Context())
+	w.wantConditions("basic", ready, "TidelayInjected False missed")
+	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 1\n")
+	if !strings.Contains(w.log.String(), "the API server does not answer") {
+		t.Errorf("the log does not say why:\n%s", w.log.String())
+	}
+}
+
+// Who leads no more says nothing any more.
+func TestRunEnds(t *testing.T) {
+	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"))
+	ctx, cancel := context.WithCancel(t.Context())
+	w.checker.options.Log = logr.Discard()
+	ended := make(chan struct{})
+	go func() {
+		w.checker.Run(ctx)
+		close(ended)
+	}()
+	for testutil.CollectAndCount(w.checker.missed) == 0 {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal("no check was made")
+		}
+	}
+	cancel()
+	<-ended
+	w.wantGauge("")
+}

@@ -1,0 +1,116 @@
+package missed
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+	"github.com/tidelay/tidelay/pkg/webhook"
+)
+
+// Reasons of the condition, beside those of an admission.
+const (
+	// Missed: the pod would get the agent if it were made now.
+	Missed webhook.Reason = "missed"
+	// NoPods: the TidbCluster has no pod yet that is asked for.
+	NoPods webhook.Reason = "no_pods"
+)
+
+// Report is how the pods of one TidbCluster stand: those that were asked for.
+type Report struct {
+	// Injected is how many carry the agent.
+	Injected int
+	// Without are those that do not, by name.
+	Without []Pod
+}
+
+// Pod is a pod without the agent, and why: Missed, or what keeps it from being
+// injected.
+type Pod struct {
+	Name   string
+	Reason webhook.Reason
+}
+
+// add takes in what would be decided about a pod if it were made now.
+func (r *Report) add(name string, d webhook.Decision) {
+	switch {
+	case d.Reason == webhook.AlreadyInjected:
+		r.Injected++
+	case d.Reason == webhook.Injected:
+		r.Without = append(r.Without, Pod{name, Missed})
+	case d.Reason.Unwanted():
+		r.Without = append(r.Without, Pod{name, d.Reason})
+	default: // not asked for
+		return
+	}
+	slices.SortFunc(r.Without, func(a, b Pod) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// Missed is how many pods would get the agent if they were made now.
+func (r *Report) Missed() int {
+	count := 0
+	for _, pod := range r.Without {
+		if pod.Reason == Missed {
+			count++
+		}
+	}
+	return count
+}
+
+// reason is Missed where any pod was, or else what keeps the first one out.
+func (r *Report) reason() webhook.Reason {
+	switch {
+	case r.Injected+len(r.Without) == 0:
+		return NoPods
+	case len(r.Without) == 0:
+		return webhook.Injected
+	case r.Missed() > 0:
+		return Missed
+	default:
+		return r.Without[0].Reason
+	}
+}
+
+// listed bounds how many pods a message names.
+const listed = 10
+
+// message is the report in a sentence.
+func (r *Report) message() string {
+	total := r.Injected + len(r.Without)
+	switch {
+	case total == 0:
+		return "no pod is asked for yet"
+	case len(r.Without) == 0:
+		return fmt.Sprintf("%d of %d pods carry the agent", total, total)
+	}
+	var names []string
+	for _, pod := range r.Without {
+		names = append(names, fmt.Sprintf("%s (%s)", pod.Name, pod.Reason))
+	}
+	if more := len(names) - listed; more > 0 {
+		names = append(names[:listed], fmt.Sprintf("%d more", more))
+	}
+	text := fmt.Sprintf("%d of %d pods go without the agent: %s", len(r.Without), total, strings.Join(names, ", "))
+	if r.Missed() > 0 {
+		text += "; those missed get it when they are next created, and Tidelay restarts none"
+	}
+	return text
+}
+
+// condition is the report as a condition of the TidbCluster, without times.
+func (r *Report) condition() v1alpha1.TidbClusterCondition {
+	status := corev1.ConditionFalse
+	switch r.reason() {
+	case webhook.Injected:
+		status = corev1.ConditionTrue
+	case NoPods:
+		status = corev1.ConditionUnknown
+	}
+	return v1alpha1.TidbClusterCondition{
+		Type: tidbcluster.InjectedCondition, Status: status, Reason: string(r.reason()), Message: r.message(),
+	}
+}

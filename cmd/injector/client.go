@@ -39,8 +39,8 @@ const (
 
 // Those of the check for missed pods, which is in no hurry.
 const (
-	checksPerSecond = 10
-	checksBurst     = 20
+	checksPerSecond = 20
+	checksBurst     = 50
 )
 
 // newClient returns a client with a rate limit of its own, so that what else

@@ -16,9 +16,13 @@ import (
 // Every metric of the injector that the shipped rules and dashboard name is
 // one it has. Those of the agent are looked for where the agent is tested.
 func TestMonitoringNamesRealMetrics(t *testing.T) {
+	checker := newChecker(t)
+	lend(t, checker)
 	n := newNamespace(t)
 	n.admit(n.tikv(nil)) // a TidbCluster that is not opted in is read live
-	has, err := get(t.Context(), "http://"+world.injector.metrics+"/metrics")
+	n.cluster("other", optedIn())
+	n.hasCondition("other", "Unknown no_pods")
+	has, err := get(t.Context(), "http://"+checker.metrics+"/metrics")
 	must(t, err)
 	var named []string
 	for _, file := range []string{"rules.yaml", "dashboard.json"} {

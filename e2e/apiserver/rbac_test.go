@@ -39,12 +39,16 @@ func wantAllowed(ctx context.Context, want bool, a access) error {
 func TestLeastPrivilege(t *testing.T) {
 	const admission = "admissionregistration.k8s.io"
 	for name, a := range map[string]access{
-		"list pods":                        {Verb: "list", Resource: "pods"},
+		"watch pods":                       {Verb: "watch", Resource: "pods"},
+		"delete pods":                      {Verb: "delete", Resource: "pods", Namespace: "any", Name: "any"},
+		"change pods":                      {Verb: "patch", Resource: "pods", Namespace: "any", Name: "any"},
 		"create pods":                      {Verb: "create", Resource: "pods", Namespace: systemNamespace},
 		"read other secrets":               {Verb: "get", Resource: "secrets", Namespace: systemNamespace, Name: "other"},
 		"list secrets":                     {Verb: "list", Resource: "secrets", Namespace: systemNamespace},
 		"read secrets elsewhere":           {Verb: "get", Resource: "secrets", Namespace: "default", Name: caSecretName},
-		"change TidbClusters":              {Verb: "patch", Group: "pingcap.com", Resource: "tidbclusters", Namespace: "any", Name: "any"},
+		"replace TidbClusters":             {Verb: "update", Group: "pingcap.com", Resource: "tidbclusters", Namespace: "any", Name: "any"},
+		"delete TidbClusters":              {Verb: "delete", Group: "pingcap.com", Resource: "tidbclusters", Namespace: "any", Name: "any"},
+		"take other leases":                {Verb: "update", Group: "coordination.k8s.io", Resource: "leases", Namespace: systemNamespace, Name: "other"},
 		"change StatefulSets":              {Verb: "update", Group: "apps", Resource: "statefulsets", Namespace: "any", Name: "any"},
 		"change namespaces":                {Verb: "patch", Resource: "namespaces", Name: "any"},
 		"change other webhooks":            {Verb: "patch", Group: admission, Resource: "mutatingwebhookconfigurations", Name: "other"},
@@ -64,12 +68,12 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 }
 
-// A replica that starts, serves and tells an Event is never refused anything:
-// the shipped RBAC is enough.
+// A replica that starts, serves, tells an Event and looks for missed pods is
+// never refused anything: the shipped RBAC is enough.
 func TestNothingIsForbidden(t *testing.T) {
 	must(t, world.audit.read())
 	asked, refused := world.audit.asked, len(world.audit.refused)
-	lend(t, newReplica(t))
+	lend(t, newChecker(t))
 
 	n := newNamespace(t)
 	pod := n.tikv(optedIn())
@@ -87,4 +91,5 @@ func TestNothingIsForbidden(t *testing.T) {
 		}
 	})
 	n.eventOn(pod.Name)
+	n.hasCondition("basic", "True injected")
 }

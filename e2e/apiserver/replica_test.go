@@ -68,8 +68,8 @@ func (s *suite) serviceAccountKubeconfig(ctx context.Context, url string, ca []b
 }
 
 // startReplica starts a process as the shipped Deployment would, but for its
-// addresses and credentials, and flags that the test adds. It returns before
-// the injector is ready.
+// addresses and credentials, and flags that the test adds. It does not look for
+// missed pods unless they say so. It returns before the injector is ready.
 func (s *suite) startReplica(ctx context.Context, flags ...string) (*replica, error) {
 	deployment := &appsv1.Deployment{}
 	if err := s.client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: injectorName}, deployment); err != nil {
@@ -87,7 +87,7 @@ func (s *suite) startReplica(ctx context.Context, flags ...string) (*replica, er
 	r := &replica{webhook: addresses[0], health: addresses[1], metrics: addresses[2], exited: make(chan struct{})}
 	_, webhookPort, _ := net.SplitHostPort(r.webhook)
 	args = append(args, "--kubeconfig="+s.kubeconfig, "--config="+config, "--webhook-port="+webhookPort,
-		"--health-addr="+r.health, "--metrics-addr="+r.metrics)
+		"--health-addr="+r.health, "--metrics-addr="+r.metrics, "--missed-check=0s")
 	args = append(args, flags...)
 
 	log, err := os.Create(filepath.Join(s.dir, "injector-"+webhookPort+".log"))

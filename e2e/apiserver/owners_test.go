@@ -32,14 +32,18 @@ func TestComponents(t *testing.T) {
 
 // The operator's own StatefulSet has the kind's name and another group. Its
 // CRD is not there when the injector starts: then it is read live, and watched
-// by the next replica.
+// by the next replica. When it goes, and comes again, nothing else minds.
 func TestAdvancedStatefulSet(t *testing.T) {
 	dir, err := operatorManifests(t.Context())
 	must(t, err)
-	must(t, world.kubectl.run(t.Context(), "apply", "-f", dir+"/advanced-statefulset-crd.v1.yaml"))
-	eventually(t, 10*time.Second, func() error {
-		return world.kubectl.run(t.Context(), "get", "statefulsets.apps.pingcap.com")
-	})
+	crd := dir + "/advanced-statefulset-crd.v1.yaml"
+	install := func() {
+		must(t, world.kubectl.run(t.Context(), "apply", "-f", crd))
+		eventually(t, 10*time.Second, func() error {
+			return world.kubectl.run(t.Context(), "get", "statefulsets.apps.pingcap.com")
+		})
+	}
+	install()
 	admit := func(t *testing.T) {
 		n := newNamespace(t)
 		set := n.advancedStatefulSet(n.cluster("basic", optedIn()))
@@ -53,6 +57,15 @@ func TestAdvancedStatefulSet(t *testing.T) {
 	must(t, world.serveFrom(t.Context(), world.injector))
 	old.kill()
 	t.Run("CRD installed before", admit)
+
+	must(t, world.kubectl.run(t.Context(), "delete", "--timeout=1m", "-f", crd))
+	t.Run("CRD gone", func(t *testing.T) {
+		n := newNamespace(t)
+		n.admit(n.tikv(optedIn())).wants(t, "injected", "tikv")
+		must(t, world.injector.waitReady(t.Context()))
+	})
+	install()
+	t.Run("CRD installed again", admit)
 }
 
 // A TidbMonitor's pods carry the labels of a TidbCluster's, often even its name.

@@ -52,8 +52,8 @@
 // cmd/injector serves the webhook at [Path] over TLS on --webhook-port (9443),
 // /healthz and /readyz on --health-addr (:8081) and /metrics on --metrics-addr
 // (:8080). It is ready when it listens, its informers have synced, it holds a
-// serving certificate, and the certificate's CA is in the
-// MutatingWebhookConfiguration.
+// serving certificate, the certificate's CA is in the
+// MutatingWebhookConfiguration, and the API server has told its version.
 //
 //	--agent-image=              image of the agent where --config names none; required
 //	--config=                   file that says how to inject; see package configfile
@@ -64,6 +64,7 @@
 //	--webhook-name=tidelay-injector  MutatingWebhookConfiguration; the CA's Secret is this name with "-ca"
 //	--service-name=tidelay-injector  Service in front of it; its names are in the certificate
 //	--drain=10s                 how long to keep serving after SIGTERM
+//	--missed-check=30s          how often to look for running pods that were missed; see package missed
 //	--kubeconfig=               empty means in-cluster
 //	--log-level=info            info or debug
 //	--log-format=text           text or json
@@ -74,6 +75,7 @@
 //	tidelay_admission_decisions_total{reason,component}
 //	tidelay_admission_duration_seconds
 //	tidelay_live_reads_total{kind,result}   result is found, not_found or error
+//	tidelay_missed_pods{namespace,tidbcluster}   of the replica that leads
 //	tidelay_config_last_reload_successful   1, or 0 while the file makes no sense
 //	tidelay_config_last_reload_success_timestamp_seconds
 package webhook

@@ -27,6 +27,7 @@ test: test-unit test-kernel test-apiserver ## Run the unit, kernel and API-serve
 
 .PHONY: test-unit
 test-unit: ## Unit tests with -race, and the seeds of the fuzz targets
+	hack/program.sh helm >/dev/null
 	CGO_ENABLED=1 go test -race -count=1 ./cmd/... ./pkg/... ./e2e/pinger/
 
 .PHONY: test-kernel
@@ -46,7 +47,7 @@ bench-agent: ## Measure the agent: time to set beside exec'ing tc, RTT error, th
 	TEST_ARGS='-test.run=^$$ -test.bench=.' hack/kernel-test.sh
 
 .PHONY: lint
-lint: ## Run golangci-lint (import arrows included), shellcheck and go mod tidy -diff
+lint: ## Run golangci-lint (import arrows included), shellcheck, helm lint and go mod tidy -diff
 	hack/lint.sh
 
 ##@ Cluster

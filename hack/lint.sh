@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# lint.sh: golangci-lint, which also enforces the import arrows; shellcheck; and go.mod as `go mod tidy` would have it.
+# lint.sh: golangci-lint, which also enforces the import arrows; shellcheck; helm lint; and go.mod as `go mod tidy` would
+# have it.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -10,6 +11,8 @@ source "$hack/programs.sh"
 cd "$repo"
 step "go mod tidy -diff" go mod tidy -diff
 step "shellcheck" shellcheck -x .ci/run hack/*.sh hack/cluster/runc-capbound hack/node/*.sh
+helm=$(helm_program)
+step "helm lint --strict" "$helm" lint --strict manifests/chart
 lint=$(golangci_lint_program)
 say "golangci-lint $(module_version golangci-lint github.com/golangci/golangci-lint/v2)"
 "$lint" run ./...

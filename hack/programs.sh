@@ -35,6 +35,7 @@ kind_program() { program kind kind sigs.k8s.io/kind sigs.k8s.io/kind; }
 golangci_lint_program() {
   program golangci-lint golangci-lint github.com/golangci/golangci-lint/v2 github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 }
+helm_program() { program helm helm helm.sh/helm/v3 helm.sh/helm/v3/cmd/helm; }
 etcd_program() { program etcd etcd go.etcd.io/etcd/server/v3 go.etcd.io/etcd/server/v3; }
 coredns_program() { program coredns coredns github.com/coredns/coredns .; }
 

@@ -18,8 +18,10 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
@@ -36,7 +38,7 @@ import (
 // manifest reads the one object of type T in a file of the manifests.
 func manifest[T any](t *testing.T, file, kind string) T {
 	t.Helper()
-	content, err := os.ReadFile("../../manifests/" + file)
+	content, err := os.ReadFile(manifests + "/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,13 +126,27 @@ func TestManifestsFitTheProgram(t *testing.T) {
 
 	labels := deployment.Spec.Template.Labels
 	budget := manifest[policyv1.PodDisruptionBudget](t, "pdb.yaml", "PodDisruptionBudget")
+	policy := manifest[networkingv1.NetworkPolicy](t, "networkpolicy.yaml", "NetworkPolicy")
 	for of, selector := range map[string]map[string]string{
+		"NetworkPolicy": policy.Spec.PodSelector.MatchLabels,
 		"Deployment": deployment.Spec.Selector.MatchLabels, "Service": service.Spec.Selector, "PodDisruptionBudget": budget.Spec.Selector.MatchLabels,
 		"topology spread": spec.TopologySpreadConstraints[0].LabelSelector.MatchLabels,
 	} {
 		if diff := cmp.Diff(labels, selector); diff != "" {
 			t.Errorf("selector of %s (-pods +selector):\n%s", of, diff)
 		}
+	}
+	admitted := map[string]bool{}
+	for _, p := range policy.Spec.Ingress[0].Ports {
+		admitted[p.Port.StrVal] = true
+	}
+	for name := range ports {
+		if !admitted[name] {
+			t.Errorf("the NetworkPolicy keeps port %s closed", name)
+		}
+	}
+	if class := manifest[schedulingv1.PriorityClass](t, "priorityclass.yaml", "PriorityClass"); spec.PriorityClassName != class.Name {
+		t.Errorf("the pods are of priority class %q, not %q", spec.PriorityClassName, class.Name)
 	}
 }
 

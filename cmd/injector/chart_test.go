@@ -1,0 +1,261 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+)
+
+// shippedObjects is what `kubectl apply -k manifests` installs, without the
+// namespace, which Helm makes by itself.
+func shippedObjects(t *testing.T, components ...string) objects {
+	t.Helper()
+	all := kustomize(t, ".", components...)
+	delete(all, "Namespace tidelay-system")
+	return all
+}
+
+// TestChartIsTheBase compares the chart with the kustomizations, object by
+// object. What may differ, function essence says.
+func TestChartIsTheBase(t *testing.T) {
+	base := shippedObjects(t)
+	if len(base) < 12 {
+		t.Fatalf("kustomize built %d objects", len(base))
+	}
+	byDefault := chart(t, "tidelay-system", "")
+	compare(t, base, byDefault)
+	compare(t, shippedObjects(t, "overlays/single"), chart(t, "tidelay-system", `
+replicas: 1
+podDisruptionBudget: {enabled: false}`))
+	compare(t, shippedObjects(t, "overlays/host-network"), chart(t, "tidelay-system", `
+hostNetwork: true
+ports: {webhook: 19443, health: 19444, metrics: 19445}`))
+
+	monitored := chart(t, "tidelay-system", `monitoring: {podMonitors: true, rules: true, dashboard: true}`)
+	maps.DeleteFunc(monitored, func(key string, _ any) bool { return byDefault[key] != nil })
+	compare(t, kustomize(t, "monitoring"), monitored)
+
+	text, err := json.Marshal(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var elsewhere objects
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), "tidelay-system", "elsewhere")), &elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, elsewhere, chart(t, "elsewhere", ""))
+}
+
+// compare is an error for every object that is not as it should be.
+func compare(t *testing.T, want, got objects) {
+	t.Helper()
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(got))); diff != "" {
+		t.Errorf("objects (-want +chart):\n%s", diff)
+	}
+	for key, object := range want {
+		if diff := cmp.Diff(object, got[key]); diff != "" && got[key] != nil {
+			t.Errorf("%s (-want +chart):\n%s", key, diff)
+		}
+	}
+}
+
+// container is where the injector's container is in its Deployment.
+const container = "/spec/template/spec/containers/0"
+
+// chartCases are values, and what each changes: a JSON patch of one object, or
+// nothing, which is its end.
+var chartCases = []struct{ values, object, patch string }{
+	{"images: {injector: registry.example.com/i:v1}", "Deployment", `{op: replace, path: C/image, value: registry.example.com/i:v1}`},
+	{"images: {agent: registry.example.com/a:v1}", "Deployment", `{op: replace, path: C/env/0/value, value: registry.example.com/a:v1}`},
+	{"imagePullPolicy: Always", "Deployment", `{op: replace, path: C/imagePullPolicy, value: Always}`},
+	{"imagePullSecrets: [one, two]", "Deployment", `{op: add, path: P/imagePullSecrets, value: [{name: one}, {name: two}]}`},
+	{"replicas: 3", "Deployment", `{op: replace, path: /spec/replicas, value: 3}`},
+	{"resources: {requests: {cpu: 1}, limits: {cpu: 2}}", "Deployment", `{op: add, path: C/resources/limits/cpu, value: 2}, {op: replace, path: C/resources/requests/cpu, value: 1}`},
+	{"resources: {requests: {memory: 1Gi}, limits: {memory: 2Gi}}", "Deployment", `{op: replace, path: C/resources/limits/memory, value: 2Gi}, {op: replace, path: C/resources/requests/memory, value: 1Gi}`},
+	{"resources: {limits: {memory: null}}", "Deployment", `{op: remove, path: C/resources/limits/memory}`},
+	{"nodeSelector: {disk: ssd}", "Deployment", `{op: add, path: P/nodeSelector, value: {disk: ssd}}`},
+	{"tolerations: [{operator: Exists}]", "Deployment", `{op: add, path: P/tolerations, value: [{operator: Exists}]}`},
+	{"affinity: {podAntiAffinity: {}}", "Deployment", `{op: add, path: P/affinity, value: {podAntiAffinity: {}}}`},
+	{"topologySpreadConstraints: []", "Deployment", `{op: remove, path: P/topologySpreadConstraints}`},
+	{"topologySpreadConstraints: [{maxSkew: 2, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]", "Deployment", `
+		{op: replace, path: P/topologySpreadConstraints/0/maxSkew, value: 2},
+		{op: replace, path: P/topologySpreadConstraints/0/topologyKey, value: zone},
+		{op: replace, path: P/topologySpreadConstraints/0/whenUnsatisfiable, value: DoNotSchedule}`},
+	{"priorityClass: {value: 2000000}", "PriorityClass", `{op: replace, path: /value, value: 2000000}`},
+	{"priorityClass: {create: false}", "PriorityClass", ""},
+	{"podDisruptionBudget: {enabled: false}", "PodDisruptionBudget", ""},
+	{"podDisruptionBudget: {maxUnavailable: 50%}", "PodDisruptionBudget", `{op: replace, path: /spec/maxUnavailable, value: 50%}`},
+	{"networkPolicy: {enabled: false}", "NetworkPolicy", ""},
+	{"hostNetwork: true", "Deployment", `
+		{op: add, path: P/hostNetwork, value: true}, {op: add, path: P/dnsPolicy, value: ClusterFirstWithHostNet},
+		{op: replace, path: /spec/strategy/rollingUpdate, value: {maxSurge: 0, maxUnavailable: 1}}`},
+	{"ports: {webhook: 10250}", "Deployment", `{op: replace, path: C/ports/0/containerPort, value: 10250}, {op: replace, path: C/args/webhook-port, value: "10250"}`},
+	{"ports: {health: 10251}", "Deployment", `{op: replace, path: C/ports/1/containerPort, value: 10251}, {op: replace, path: C/args/health-addr, value: ":10251"}`},
+	{"ports: {metrics: 10252}", "Deployment", `
+		{op: replace, path: C/ports/2/containerPort, value: 10252}, {op: replace, path: C/args/metrics-addr, value: ":10252"},
+		{op: replace, path: /spec/template/metadata/annotations/prometheus.io~1port, value: "10252"}`},
+	{"webhook: {timeoutSeconds: 2}", "MutatingWebhookConfiguration", `{op: replace, path: /webhooks/0/timeoutSeconds, value: 2}`},
+	{"webhook: {excludedNamespaces: [other]}", "MutatingWebhookConfiguration", `{op: add, path: /webhooks/0/namespaceSelector/matchExpressions/0/values/-, value: other}`},
+	{"drainSeconds: 30", "Deployment", `{op: replace, path: C/args/drain, value: 30s}, {op: replace, path: P/terminationGracePeriodSeconds, value: 50}`},
+	{"log: {level: debug}", "Deployment", `{op: replace, path: C/args/log-level, value: debug}`},
+	{"log: {format: json}", "Deployment", `{op: replace, path: C/args/log-format, value: json}`},
+	{"config: {agent: {image: a:v2}}", "ConfigMap", `{op: add, path: A/image, value: a:v2}`},
+	{"config: {agent: {imagePullPolicy: Never}}", "ConfigMap", `{op: replace, path: A/imagePullPolicy, value: Never}`},
+	{"config: {agent: {imagePullSecrets: [one]}}", "ConfigMap", `{op: replace, path: A/imagePullSecrets, value: [one]}`},
+	{"config: {agent: {resources: {requests: {cpu: 20m, memory: 64Mi}}}}", "ConfigMap", `{op: replace, path: A/resources/requests, value: {cpu: 20m, memory: 64Mi}}`},
+	{"config: {agent: {resources: {limits: {cpu: 1, memory: 1Gi}}}}", "ConfigMap", `{op: replace, path: A/resources/limits, value: {cpu: 1, memory: 1Gi}}`},
+	{"config: {agent: {maxDuration: 1h30m}}", "ConfigMap", `{op: add, path: A/maxDuration, value: 1h30m}`},
+	{"config: {agent: {tokenSecret: token}}", "ConfigMap", `{op: add, path: A/tokenSecret, value: token}`},
+}
+
+// TestChartValues: each value changes what it says and nothing else.
+func TestChartValues(t *testing.T) {
+	base := shippedObjects(t)
+	for _, c := range chartCases {
+		t.Run(c.values, func(t *testing.T) {
+			want := base.clone(t)
+			want.patch(t, c.object, c.patch)
+			compare(t, want, chart(t, "tidelay-system", c.values))
+		})
+	}
+	t.Run("priority class of somebody else", func(t *testing.T) {
+		want := base.clone(t)
+		want.patch(t, "PriorityClass", "")
+		want.patch(t, "Deployment", `{op: replace, path: P/priorityClassName, value: theirs}`)
+		compare(t, want, chart(t, "tidelay-system", "priorityClass: {create: false, name: theirs}"))
+	})
+}
+
+// TestEveryChartValueIsTried looks for values that TestChartValues and
+// TestChartIsTheBase leave out.
+func TestEveryChartValueIsTried(t *testing.T) {
+	tried := map[string]bool{"monitoring": true, "monitoring.podMonitors": true, "monitoring.rules": true, "monitoring.dashboard": true, "priorityClass.name": true}
+	for _, c := range chartCases {
+		addLeaves(t, tried, c.values)
+	}
+	has := map[string]bool{}
+	content, err := os.ReadFile(manifests + "/chart/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addLeaves(t, has, string(content))
+	for leaf := range has {
+		if !tried[leaf] {
+			t.Errorf("no case sets %s", leaf)
+		}
+	}
+}
+
+// addLeaves adds the paths of what a YAML document sets.
+func addLeaves(t *testing.T, leaves map[string]bool, text string) {
+	t.Helper()
+	var document map[string]any
+	if err := yaml.UnmarshalStrict([]byte(text), &document); err != nil {
+		t.Fatal(err)
+	}
+	var walk func(path string, value any)
+	walk = func(path string, value any) {
+		inner, ok := value.(map[string]any)
+		if !ok || len(inner) == 0 {
+			leaves[path] = true
+			return
+		}
+		for key, v := range inner {
+			walk(strings.TrimPrefix(path+"."+key, "."), v)
+		}
+		leaves[path] = true
+	}
+	walk("", document)
+}
+
+// TestChartRefuses: the schema names the value that makes no sense.
+func TestChartRefuses(t *testing.T) {
+	for values, names := range map[string]string{
+		"replica: 2":                                 "'replica'",
+		"replicas: two":                              "/replicas",
+		"images: {inject: a}":                        "'inject'",
+		"images: {agent: ''}":                        "/images/agent",
+		"imagePullPolicy: Sometimes":                 "/imagePullPolicy",
+		"imagePullSecrets: [{name: a}]":              "/imagePullSecrets/0",
+		"resources: {limit: {}}":                     "'limit'",
+		"resources: {limits: {cpu: [1]}}":            "/resources/limits/cpu",
+		"nodeSelector: {a: 1}":                       "/nodeSelector/a",
+		"tolerations: {}":                            "/tolerations",
+		"affinity: []":                               "/affinity",
+		"topologySpreadConstraints: [{}]":            "/topologySpreadConstraints/0",
+		"priorityClass: {value: 2000000000}":         "/priorityClass/value",
+		"priorityClass: {name: A}":                   "/priorityClass/name",
+		"priorityClass: {name: ''}":                  "priorityClass.name",
+		"podDisruptionBudget: {min: 1}":              "'min'",
+		"networkPolicy: {enabled: 'no'}":             "/networkPolicy/enabled",
+		"networkPolicy: {egress: []}":                "'egress'",
+		"hostNetwork: 'yes'":                         "/hostNetwork",
+		"ports: {webhook: 65536}":                    "/ports/webhook",
+		"ports: {api: 1}":                            "'api'",
+		"webhook: {timeoutSeconds: 31}":              "/webhook/timeoutSeconds",
+		"webhook: {caBundle: x}":                     "'caBundle'",
+		"webhook: {failurePolicy: Fail}":             "'failurePolicy'",
+		"webhook: {excludedNamespaces: [A_b]}":       "/webhook/excludedNamespaces/0",
+		"drainSeconds: 61":                           "/drainSeconds",
+		"log: {level: warn}":                         "/log/level",
+		"log: {file: x}":                             "'file'",
+		"monitoring: {rules: 1}":                     "/monitoring/rules",
+		"monitoring: {alerts: true}":                 "'alerts'",
+		"config: {agents: {}}":                       "'agents'",
+		"config: {agent: {maxDuration: 1d}}":         "/config/agent/maxDuration",
+		"config: {agent: {maxDuration: 60}}":         "/config/agent/maxDuration",
+		"config: {agent: {tokenSecret: A}}":          "/config/agent/tokenSecret",
+		"config: {agent: {pullPolicy: Always}}":      "'pullPolicy'",
+		"config: {agent: {resources: {claims: []}}}": "'claims'",
+	} {
+		_, err := renderChart("tidelay-system", values)
+		if err == nil {
+			t.Errorf("%s is accepted", values)
+		} else if !strings.Contains(err.Error(), names) {
+			t.Errorf("%s: the error does not say %s:\n%v", values, names, err)
+		}
+	}
+}
+
+// patch changes the object of a kind. In the paths C is the container, P the
+// pod and A the agent's configuration. Without a patch the object ends.
+func (o objects) patch(t *testing.T, kind, operations string) {
+	t.Helper()
+	key := kind + " tidelay-injector"
+	if o[key] == nil {
+		t.Fatalf("there is no %s", key)
+	}
+	if operations == "" {
+		delete(o, key)
+		return
+	}
+	operations = strings.NewReplacer("\t", "", "path: C", "path: "+container, "path: P", "path: /spec/template/spec", "path: A", "path: /data/config.yaml/agent").Replace(operations)
+	text, err := yaml.YAMLToJSON([]byte("[" + operations + "]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch, err := jsonpatch.DecodePatch(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := json.Marshal(o[key])
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := patch.Apply(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var object map[string]any
+	if err := json.Unmarshal(after, &object); err != nil {
+		t.Fatal(err)
+	}
+	o[key] = object
+}

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,25 @@ import (
 )
 
 var update = flag.Bool("update", false, "rewrite testdata/*/out.yaml")
+
+// captured are the pods of TiDB Operator, one of each component, that
+// hack/capture.sh wrote down: their containers without the agent, and the ports
+// that kubelet probes. No flag rewrites it.
+var captured = map[tidbcluster.Component]struct {
+	containers []string
+	probePorts string
+}{
+	tidbcluster.Discovery:  {containers: []string{"discovery"}},
+	tidbcluster.PD:         {containers: []string{"pd"}},
+	tidbcluster.Pump:       {containers: []string{"pump"}, probePorts: "8250"},
+	tidbcluster.Scheduling: {containers: []string{"scheduling"}},
+	tidbcluster.TiCDC:      {containers: []string{"ticdc"}},
+	tidbcluster.TiDB:       {containers: []string{"slowlog", "tidb"}, probePorts: "4000"},
+	tidbcluster.TiFlash:    {containers: []string{"tiflash", "serverlog", "errorlog", "clusterlog"}},
+	tidbcluster.TiKV:       {containers: []string{"tikv"}},
+	tidbcluster.TiProxy:    {containers: []string{"tiproxy"}},
+	tidbcluster.TSO:        {containers: []string{"tso"}},
+}
 
 // TestGolden injects whole pods: testdata/CASE/in.yaml becomes out.yaml. The
 // patch is applied to the raw object, as the API server does, so that what our
@@ -53,8 +73,89 @@ func TestGolden(t *testing.T) {
 				t.Errorf("a second time: %s with %d operations, want already_injected with none", again.Reason, len(again.Patch))
 			}
 			checkAnnotations(t, before, after)
+			if diff := cmp.Diff(object(t, in), without(object(t, got), object(t, in))); diff != "" {
+				t.Errorf("without what was added (-in.yaml +out.yaml):\n%s", diff)
+			}
 		})
 	}
+}
+
+// Every component's pod is injected as it should be, whatever out.yaml says.
+func TestGoldenComponents(t *testing.T) {
+	for _, component := range tidbcluster.Components() {
+		t.Run(string(component), func(t *testing.T) {
+			want, ok := captured[component]
+			if !ok {
+				t.Fatal("hack/capture.sh does not take this component's pod")
+			}
+			out := decode(t, readFile(t, filepath.Join("testdata", string(component), "out.yaml")))
+			if got := out.Labels["app.kubernetes.io/component"]; got != string(component) {
+				t.Errorf("the pod is one of %q", got)
+			}
+			if got := out.Annotations[DefaultContainerAnnotation]; got != string(component) {
+				t.Errorf("the default container is %q, want the database's", got)
+			}
+			names, agent := []string{}, corev1.Container{}
+			for _, c := range out.Spec.Containers {
+				names, agent = append(names, c.Name), c
+			}
+			if diff := cmp.Diff(append(slices.Clone(want.containers), ContainerName), names); diff != "" {
+				t.Fatalf("containers (-want +got):\n%s", diff)
+			}
+			env := map[string]string{}
+			for _, e := range agent.Env {
+				env[e.Name] = e.Value
+			}
+			if env["PROBE_PORTS"] != want.probePorts {
+				t.Errorf("probe ports %q, want %q", env["PROBE_PORTS"], want.probePorts)
+			}
+			if isTiDB := component == tidbcluster.TiDB; guaranteed(out) != isTiDB {
+				t.Errorf("class Guaranteed: %t, want %t", guaranteed(out), isTiDB)
+			}
+		})
+	}
+}
+
+// without takes out of an injected pod what the agent's are by name, and what
+// is left empty where before has nothing.
+func without(pod, before map[string]any) map[string]any {
+	meta, metaBefore := child(pod, "metadata"), child(before, "metadata")
+	annotations, had := child(meta, "annotations"), child(metaBefore, "annotations")
+	for _, key := range []string{StatusAnnotation, DefaultContainerAnnotation} {
+		if _, ok := had[key]; !ok {
+			delete(annotations, key)
+		}
+	}
+	if metaBefore["annotations"] == nil && len(annotations) == 0 {
+		delete(meta, "annotations")
+	}
+	spec, specBefore := child(pod, "spec"), child(before, "spec")
+	for _, list := range []string{"containers", "initContainers", "volumes"} {
+		all, _ := spec[list].([]any)
+		all = slices.DeleteFunc(all, func(item any) bool {
+			name, _ := item.(map[string]any)["name"].(string)
+			return strings.HasPrefix(name, "tidelay-")
+		})
+		spec[list] = all
+		if specBefore[list] == nil && len(all) == 0 {
+			delete(spec, list)
+		}
+	}
+	return pod
+}
+
+func child(of map[string]any, key string) map[string]any {
+	m, _ := of[key].(map[string]any)
+	return m
+}
+
+func object(t *testing.T, in string) map[string]any {
+	t.Helper()
+	var o map[string]any
+	if err := yaml.Unmarshal([]byte(in), &o); err != nil {
+		t.Fatal(err)
+	}
+	return o
 }
 
 // checkAnnotations holds what we add to what a start script that sources it can

@@ -17,7 +17,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-var update = flag.Bool("update", false, "rewrite testdata/*/out.yaml")
+var update = flag.Bool("update", false, "rewrite what testdata/*/in.yaml becomes")
 
 // captured are the pods of TiDB Operator, one of each component, that
 // hack/capture.sh wrote down: their containers without the agent, and the ports
@@ -52,14 +52,7 @@ func TestGolden(t *testing.T) {
 			got := inject(t, in)
 
 			output := filepath.Join(filepath.Dir(input), "out.yaml")
-			if *update {
-				if err := os.WriteFile(output, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if diff := cmp.Diff(readFile(t, output), got); diff != "" {
-				t.Errorf("pod (-want +got), run with -update if it is as it should be:\n%s", diff)
-			}
+			checkGolden(t, output, got)
 
 			before, after := decode(t, in), decode(t, got)
 			if last := after.Spec.Containers[len(after.Spec.Containers)-1].Name; last != ContainerName {
@@ -77,6 +70,19 @@ func TestGolden(t *testing.T) {
 				t.Errorf("without what was added (-in.yaml +out.yaml):\n%s", diff)
 			}
 		})
+	}
+}
+
+// checkGolden compares got with a file, or with -update writes it.
+func checkGolden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(readFile(t, path), got); diff != "" {
+		t.Errorf("pod (-want +got), run with -update if it is as it should be:\n%s", diff)
 	}
 }
 
@@ -187,12 +193,16 @@ func member(pod *corev1.Pod) tidbcluster.Membership {
 // inject returns the pod in YAML with the agent added.
 func inject(t *testing.T, in string) string {
 	t.Helper()
+	return injectBy(t, testConfig, member(decode(t, in)), in)
+}
+
+func injectBy(t *testing.T, config Config, member tidbcluster.Membership, in string) string {
+	t.Helper()
 	raw, err := yaml.YAMLToJSON([]byte(in))
 	if err != nil {
 		t.Fatal(err)
 	}
-	pod := decode(t, in)
-	operations, err := json.Marshal(testConfig.Decide(pod, member(pod), Facts{}).Patch)
+	operations, err := json.Marshal(config.Decide(decode(t, in), member, Facts{}).Patch)
 	if err != nil {
 		t.Fatal(err)
 	}

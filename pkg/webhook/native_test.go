@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/version"
 
@@ -51,5 +52,24 @@ func TestNative(t *testing.T) {
 				t.Errorf("problems %q, want %q", got, test.problem)
 			}
 		})
+	}
+}
+
+// TiFlash has an init container of its own, which goes before the agent.
+func TestGoldenNative(t *testing.T) {
+	config, member := testConfig, asksForNative()
+	config.Kubernetes, member.Component = version.MustParseSemantic("1.34.4"), tidbcluster.TiFlash
+	in := readFile(t, "testdata/tiflash/in.yaml")
+	got := injectBy(t, config, member, in)
+	checkGolden(t, "testdata/tiflash/native.yaml", got)
+	after := decode(t, got)
+	if inits := after.Spec.InitContainers; inits[len(inits)-1].Name != ContainerName || !restarts(inits[len(inits)-1]) {
+		t.Error("the last init container is not the agent, or does not restart")
+	}
+	if diff := cmp.Diff(object(t, in), without(object(t, got), object(t, in))); diff != "" {
+		t.Errorf("without what was added (-in.yaml +native.yaml):\n%s", diff)
+	}
+	if again := config.Decide(after, member, Facts{}); again.Reason != AlreadyInjected {
+		t.Errorf("a second time: %s", again.Reason)
 	}
 }

@@ -18,7 +18,7 @@ build: ## Build the injector and the agent as static binaries into bin/
 	hack/go-build.sh bin/agent ./cmd/agent
 
 .PHONY: images
-images: ## Build the images tidelay/injector:dev and tidelay/agent:dev, FROM scratch
+images: ## Build tidelay/injector:dev and tidelay/agent:dev, FROM scratch; with PLATFORMS=linux/amd64,linux/arm64 into dist/ instead
 	hack/images.sh
 
 ##@ Test
@@ -29,6 +29,7 @@ test: test-unit test-kernel test-apiserver ## Run the unit, kernel and API-serve
 test-unit: ## Unit tests with -race, and the seeds of the fuzz targets
 	hack/program.sh helm >/dev/null
 	CGO_ENABLED=1 go test -race -count=1 ./cmd/... ./pkg/... ./e2e/pinger/
+	GOFLAGS=-mod=readonly go -C hack/modules/oci test -count=1 ./...
 
 .PHONY: test-kernel
 test-kernel: ## Kernel tier: the agent in network namespaces, netem and nfqueue, measured by ping and TCP (root)

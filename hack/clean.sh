@@ -16,7 +16,7 @@ if docker info >/dev/null 2>&1; then
   done
   "$hack/engine.sh" down
 fi
-rm -rf "${repo:?}/bin"
+rm -rf "${repo:?}/bin" "${repo:?}/dist"
 # By name, in case the cache folder was set to one that holds other things too.
 find "$cache" -mindepth 1 -maxdepth 1 \
   \( -name '*-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]' -o -name '*-[0-9a-f]*.partial' -o -name 'kubeconfig-*' -o -name engine -o -name log -o -name lock \) \

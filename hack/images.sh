@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
 # images.sh [NAME...]: builds the images tidelay/NAME:dev of injector and agent, or of those named; pinger is the cluster
 # tier's own. They are made from scratch: one static program in each and nothing else.
-#   TIDELAY_TAG       their tag (dev)
+#   PLATFORMS         such as linux/amd64,linux/arm64: each image for all of these, as an archive that docker load, skopeo
+#                     and, unpacked, crane push read; without an engine. Else for the Docker engine, and into it
+#   DIST              the folder of the archives (dist)
+#   TIDELAY_TAG       the images' tag (dev)
 #   TIDELAY_VERSION   the version they report (git describe)
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=hack/programs.sh
+source "$hack/programs.sh"
+# shellcheck source=hack/archive.sh
+source "$hack/archive.sh"
 
 tag=${TIDELAY_TAG:-dev}
 (($#)) || set -- injector agent
@@ -14,16 +21,41 @@ version=${TIDELAY_VERSION:-$(git -C "$repo" describe --tags --always --dirty 2>/
 # Where the source of an image's program is.
 source_of() { if [[ $1 == pinger ]]; then echo ./e2e/pinger; else echo "./cmd/$1"; fi; }
 
+compile() { # NAME OS ARCHITECTURE FILE
+  GOOS=$2 GOARCH=$3 TIDELAY_VERSION=$version "$hack/go-build.sh" "$4" "$(source_of "$1")"
+}
+
 build() { # NAME DIR
-  GOOS=linux GOARCH=$(docker version -f '{{.Server.Arch}}') TIDELAY_VERSION=$version "$hack/go-build.sh" "$2/$1" "$(source_of "$1")"
+  compile "$1" linux "$(docker version -f '{{.Server.Arch}}')" "$2/$1"
   docker_build "tidelay/$1:$tag" --label "org.opencontainers.image.version=$version" \
     --file "$hack/images/$1.Dockerfile" "$2"
 }
 
-"$hack/engine.sh" up
+pack() { # NAME DIR FILE
+  local platform user programs=()
+  for platform in ${PLATFORMS//,/ }; do
+    compile "$1" "${platform%%/*}" "${platform#*/}" "$2/$platform/$1"
+    programs+=("$platform=$2/$platform/$1")
+  done
+  user=$(awk '$1 == "USER" {print $2}' "$hack/images/$1.Dockerfile")
+  "$oci" "$2/layout" "tidelay/$1:$tag" "$version" "$user" "${programs[@]}"
+  tar_layer "$2/layout" "$3"
+}
+
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
+if [[ -n ${PLATFORMS:-} ]]; then
+  oci=$(oci_program)
+  dist=${DIST:-$repo/dist}
+  mkdir -p "$dist"
+else
+  "$hack/engine.sh" up
+fi
 for name; do
   mkdir "$context/$name"
-  step "build tidelay/$name:$tag" build "$name" "$context/$name"
+  if [[ -n ${PLATFORMS:-} ]]; then
+    step "pack $name for $PLATFORMS" pack "$name" "$context/$name" "$dist/$name.tar"
+  else
+    step "build tidelay/$name:$tag" build "$name" "$context/$name"
+  fi
 done

@@ -38,6 +38,7 @@ golangci_lint_program() {
 helm_program() { program helm helm helm.sh/helm/v3 helm.sh/helm/v3/cmd/helm; }
 etcd_program() { program etcd etcd go.etcd.io/etcd/server/v3 go.etcd.io/etcd/server/v3; }
 coredns_program() { program coredns coredns github.com/coredns/coredns .; }
+oci_program() { program oci oci github.com/google/go-containerregistry .; }
 
 operator_program() { # controller-manager|discovery
   local path=github.com/pingcap/tidb-operator

@@ -129,7 +129,7 @@ func TestManifestsFitTheProgram(t *testing.T) {
 	policy := manifest[networkingv1.NetworkPolicy](t, "networkpolicy.yaml", "NetworkPolicy")
 	for of, selector := range map[string]map[string]string{
 		"NetworkPolicy": policy.Spec.PodSelector.MatchLabels,
-		"Deployment": deployment.Spec.Selector.MatchLabels, "Service": service.Spec.Selector, "PodDisruptionBudget": budget.Spec.Selector.MatchLabels,
+		"Deployment":    deployment.Spec.Selector.MatchLabels, "Service": service.Spec.Selector, "PodDisruptionBudget": budget.Spec.Selector.MatchLabels,
 		"topology spread": spec.TopologySpreadConstraints[0].LabelSelector.MatchLabels,
 	} {
 		if diff := cmp.Diff(labels, selector); diff != "" {

@@ -85,7 +85,7 @@ func image(p v1.Platform, program, version, user string) (v1.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make layer: %w", err)
 	}
-	config := &v1.ConfigFile{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant, Config: v1.Config{
+	config := &v1.ConfigFile{OS: p.OS, Architecture: p.Architecture, RootFS: v1.RootFS{Type: "layers"}, Config: v1.Config{
 		Entrypoint: []string{"/" + filepath.Base(program)},
 		User:       user,
 		Labels:     map[string]string{"org.opencontainers.image.version": version},

@@ -98,7 +98,7 @@ func chart(t *testing.T, namespace, values string) objects {
 }
 
 func renderChart(namespace, values string) (string, error) {
-	return output(values, helm, "template", "tidelay", manifests+"/chart", "--namespace", namespace, "--values", "-", "--kube-version", "1.28")
+	return output(values, helm, "template", "tidelay", manifests+"/chart", "--namespace", namespace, "--values", "-", "--kube-version", "1.30")
 }
 
 func parseObjects(t *testing.T, text string) objects {

@@ -29,7 +29,7 @@ test: test-unit test-kernel test-apiserver ## Run the unit, kernel and API-serve
 test-unit: ## Unit tests with -race, and the seeds of the fuzz targets
 	hack/program.sh helm >/dev/null
 	CGO_ENABLED=1 go test -race -count=1 ./cmd/... ./pkg/... ./e2e/pinger/
-	GOFLAGS=-mod=readonly go -C hack/modules/oci test -count=1 ./...
+	go -C hack/modules/oci test -count=1 ./...
 
 .PHONY: test-kernel
 test-kernel: ## Kernel tier: the agent in network namespaces, netem and nfqueue, measured by ping and TCP (root)

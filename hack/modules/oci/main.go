@@ -40,7 +40,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 5 {
-		return errors.New("usage: oci FOLDER IMAGE VERSION USER OS/ARCHITECTURE=PROGRAM...")
+		return errors.New("usage: oci FOLDER IMAGE VERSION USER OS/ARCHITECTURE=PROGRAM [OS/ARCHITECTURE=PROGRAM]")
 	}
 	folder, version, user := args[0], args[2], args[3]
 	reference, err := name.NewTag(args[1])
@@ -108,7 +108,7 @@ func check(p v1.Platform, program string) error {
 	if err != nil {
 		return fmt.Errorf("read program: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if f.Machine != want {
 		return fmt.Errorf("%s is for %s, want %s", program, f.Machine, want)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,18 +13,20 @@ import (
 )
 
 // server says which version it is, if it is not down.
-type server struct{ version string }
+type server struct{ version atomic.Value }
 
 func (s *server) ServerVersion() (*apiversion.Info, error) {
-	if s.version == "" {
+	version := s.version.Load().(string)
+	if version == "" {
 		return nil, errors.New("the API server does not answer")
 	}
-	return &apiversion.Info{GitVersion: s.version}, nil
+	return &apiversion.Info{GitVersion: version}, nil
 }
 
 func TestServerVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &server{}
+		api.version.Store("")
 		s := &serverVersion{server: api, log: logr.Discard()}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -37,7 +40,7 @@ func TestServerVersion(t *testing.T) {
 			{"v1.30.2+k3s1", "1.30.2"},
 		}
 		for _, step := range steps {
-			api.version = step.says
+			api.version.Store(step.says)
 			time.Sleep(versionRefresh + time.Minute)
 			synctest.Wait()
 			got := ""

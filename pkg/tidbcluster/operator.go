@@ -7,18 +7,17 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
 )
 
-// OperatorVersion returns the version of the TiDB Operator that runs cluster,
-// or nil where the tag of its image does not say: the discovery service is a
-// program of the operator's own image
+// OperatorVersion returns the image tag of the TiDB Operator that runs cluster,
+// "v1.6.0", or "" where there is none. It is that of the discovery service,
+// which is a program of the operator's own image
 // (pkg/manager/member/tidb_discovery_manager.go).
 //
 // The Deployment is always read live: the cache keeps no more than metadata.
-func (r *Resolver) OperatorVersion(ctx context.Context, cluster types.NamespacedName) (*version.Version, error) {
+func (r *Resolver) OperatorVersion(ctx context.Context, cluster types.NamespacedName) (string, error) {
 	empty := &appsv1.Deployment{}
 	empty.SetGroupVersionKind(deploymentKind())
 	key := types.NamespacedName{Namespace: cluster.Namespace, Name: cluster.Name + "-" + string(Discovery)}
@@ -27,25 +26,21 @@ func (r *Resolver) OperatorVersion(ctx context.Context, cluster types.Namespaced
 	})
 	switch {
 	case confirm.IsAbsent(err):
-		return nil, nil
+		return "", nil
 	case err != nil:
-		return nil, fmt.Errorf("read Deployment %s: %w", key, err)
+		return "", fmt.Errorf("read Deployment %s: %w", key, err)
 	}
 	for _, c := range deployment.Spec.Template.Spec.Containers {
 		if c.Name == string(Discovery) {
-			return tagVersion(c.Image), nil
+			return tag(c.Image), nil
 		}
 	}
-	return nil, nil
+	return "", nil
 }
 
-// tagVersion returns the version that an image's tag is, or nil.
-func tagVersion(image string) *version.Version {
+// tag returns an image's tag, "" if it has none.
+func tag(image string) string {
 	name, _, _ := strings.Cut(image, "@")
 	_, tag, _ := strings.Cut(name[strings.LastIndex(name, "/")+1:], ":")
-	v, err := version.ParseSemantic(tag)
-	if err != nil {
-		return nil
-	}
-	return v
+	return tag
 }

@@ -19,12 +19,12 @@ func discoveryOf(image string) *appsv1.Deployment {
 func TestOperatorVersion(t *testing.T) {
 	tests := map[string]struct {
 		image string // of the discovery service; "" for no such Deployment
-		want  string // "" for unknown
+		want  string
 	}{
-		"if the tag is a version, it":             {image: "pingcap/tidb-operator:v1.6.0", want: "1.6.0"},
-		"if there is a registry with a port, too": {image: "registry:5000/pingcap/tidb-operator:v1.5.3", want: "1.5.3"},
-		"if there is a digest, the tag":           {image: "pingcap/tidb-operator:v1.6.1@sha256:0123", want: "1.6.1"},
-		"if the tag is no version, nothing":       {image: "pingcap/tidb-operator:nightly"},
+		"if the tag is a version, it":             {image: "pingcap/tidb-operator:v1.6.0", want: "v1.6.0"},
+		"if there is a registry with a port, too": {image: "registry:5000/pingcap/tidb-operator:v1.5.3", want: "v1.5.3"},
+		"if there is a digest, the tag":           {image: "pingcap/tidb-operator:v1.6.1@sha256:0123", want: "v1.6.1"},
+		"if the tag is no version, it too":        {image: "pingcap/tidb-operator:nightly", want: "nightly"},
 		"if there is no tag, nothing":             {image: "registry:5000/pingcap/tidb-operator"},
 		"if there is no discovery, nothing":       {},
 	}
@@ -39,12 +39,8 @@ func TestOperatorVersion(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			version := ""
-			if got != nil {
-				version = got.String()
-			}
-			if version != test.want {
-				t.Errorf("version %q, want %q", version, test.want)
+			if got != test.want {
+				t.Errorf("version %q, want %q", got, test.want)
 			}
 		})
 	}
@@ -53,6 +49,6 @@ func TestOperatorVersion(t *testing.T) {
 func TestOperatorVersionUnread(t *testing.T) {
 	resolver, _ := world{cached: []client.Object{}, liveErr: errUnanswered}.resolver(t)
 	if got, err := resolver.OperatorVersion(t.Context(), memberPD.Cluster); !errors.Is(err, errUnanswered) {
-		t.Errorf("got %v, %v; want %v", got, err, errUnanswered)
+		t.Errorf("got %q, %v; want %v", got, err, errUnanswered)
 	}
 }

@@ -6,7 +6,6 @@ import (
 
 	"gomodules.xyz/jsonpatch/v2"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
@@ -29,9 +28,9 @@ type Decision struct {
 type Facts struct {
 	// PodSecurity is the level that the pod's namespace enforces, "" for none.
 	PodSecurity string
-	// Operator is the version of TiDB Operator, nil where it is not known. It
-	// matters only where the TidbCluster asks for a native sidecar.
-	Operator *version.Version
+	// Operator is the version of TiDB Operator, "v1.6.0", or what else its image
+	// is tagged. It matters only where the TidbCluster asks for a native sidecar.
+	Operator string
 }
 
 // Decide says what happens to pod, a member of a TidbCluster. It depends on its

@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/tools/events"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -25,7 +24,7 @@ import (
 // runs that; see tidbcluster.Resolver.
 type resolver interface {
 	Resolve(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error)
-	OperatorVersion(ctx context.Context, cluster types.NamespacedName) (*version.Version, error)
+	OperatorVersion(ctx context.Context, cluster types.NamespacedName) (string, error)
 }
 
 // namespaces tells the Pod Security level a namespace enforces; see Namespaces.

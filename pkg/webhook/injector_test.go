@@ -19,7 +19,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/version"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -34,8 +33,8 @@ func (r resolve) Resolve(ctx context.Context, namespace string, pod *corev1.Pod)
 }
 
 // OperatorVersion is not known to any of them.
-func (r resolve) OperatorVersion(context.Context, types.NamespacedName) (*version.Version, error) {
-	return nil, nil
+func (r resolve) OperatorVersion(context.Context, types.NamespacedName) (string, error) {
+	return "", nil
 }
 
 func resolved(m tidbcluster.Membership) resolve {

@@ -13,25 +13,26 @@ import (
 // by default since Kubernetes 1.29 (KEP-753), and TiDB Operator knows it since
 // v1.6.0, which is built with k8s.io/api v0.28. An operator that does not would
 // lose it when it writes a pod back, and the API server refuse that.
-var (
-	nativeKubernetes = version.MustParseSemantic("1.29.0")
-	nativeOperator   = version.MustParseSemantic("1.6.0")
+const (
+	nativeKubernetes = "v1.29.0"
+	nativeOperator   = "v1.6.0"
 )
 
 // native reports whether the agent is to be a native sidecar, and in a sentence
 // why it is not where the TidbCluster asks for one. An operator whose image does
 // not tell its version is taken for a new one: the annotation asks for it.
-func (c Config) native(optIn tidbcluster.OptIn, operator *version.Version) (ok bool, problem string) {
+func (c Config) native(optIn tidbcluster.OptIn, operator string) (ok bool, problem string) {
 	asked := fmt.Sprintf("annotation %s is %q, taken as %q", tidbcluster.SidecarAnnotation, "native", "container")
+	older, err := version.MustParseSemantic(nativeOperator).Compare(operator)
 	switch {
 	case !optIn.Native:
 		return false, ""
 	case c.Kubernetes == nil:
 		return false, asked + ": the API server's version is not known yet"
-	case !c.Kubernetes.AtLeast(nativeKubernetes):
-		return false, fmt.Sprintf("%s: the API server is v%s; accepted: v%s and later", asked, c.Kubernetes, nativeKubernetes)
-	case operator != nil && !operator.AtLeast(nativeOperator):
-		return false, fmt.Sprintf("%s: TiDB Operator is v%s; accepted: v%s and later", asked, operator, nativeOperator)
+	case !c.Kubernetes.AtLeast(version.MustParseSemantic(nativeKubernetes)):
+		return false, fmt.Sprintf("%s: the API server is v%s; accepted: %s and later", asked, c.Kubernetes, nativeKubernetes)
+	case err == nil && older > 0:
+		return false, fmt.Sprintf("%s: TiDB Operator is %s; accepted: %s and later", asked, operator, nativeOperator)
 	default:
 		return true, ""
 	}

@@ -25,6 +25,7 @@ func TestNative(t *testing.T) {
 		"if both know it, native":                            {kubernetes: "v1.29.0", operator: "v1.6.0", want: true},
 		"if a vendor names its build, native":                {kubernetes: "v1.29.1-gke.1589000", operator: "v1.6.5", want: true},
 		"if the operator's version is unknown, native":       {kubernetes: "v1.34.4", want: true},
+		"if the operator is a nightly build, native":         {kubernetes: "v1.34.4", operator: "nightly", want: true},
 		"if nobody asks, a container":                        {kubernetes: "v1.34.4", operator: "v1.6.0", container: true},
 		"if the API server is older, a container, and why":   {kubernetes: "v1.28.15", operator: "v1.6.0", problem: "the API server is v1.28.15; accepted: v1.29.0"},
 		"if the API server is unknown, a container, and why": {operator: "v1.6.0", problem: "not known yet"},
@@ -32,15 +33,12 @@ func TestNative(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			config, member, facts := testConfig, asksForNative(), Facts{}
+			config, member, facts := testConfig, asksForNative(), Facts{Operator: test.operator}
 			if test.container {
 				member = optedIn()
 			}
 			if test.kubernetes != "" {
 				config.Kubernetes = version.MustParseSemantic(test.kubernetes)
-			}
-			if test.operator != "" {
-				facts.Operator = version.MustParseSemantic(test.operator)
 			}
 			d := config.Decide(tikv(nil), member, facts)
 			last := d.Patch[len(d.Patch)-1]

@@ -103,14 +103,14 @@ func (r *Report) message() string {
 
 // condition is the report as a condition of the TidbCluster, without times.
 func (r *Report) condition() v1alpha1.TidbClusterCondition {
-	status := corev1.ConditionFalse
-	switch r.reason() {
-	case webhook.Injected:
-		status = corev1.ConditionTrue
-	case NoPods:
-		status = corev1.ConditionUnknown
+	reason := r.reason()
+	status, ok := map[webhook.Reason]corev1.ConditionStatus{
+		webhook.Injected: corev1.ConditionTrue, NoPods: corev1.ConditionUnknown,
+	}[reason]
+	if !ok {
+		status = corev1.ConditionFalse
 	}
 	return v1alpha1.TidbClusterCondition{
-		Type: tidbcluster.InjectedCondition, Status: status, Reason: string(r.reason()), Message: r.message(),
+		Type: tidbcluster.InjectedCondition, Status: status, Reason: string(reason), Message: r.message(),
 	}
 }

@@ -2,6 +2,7 @@ package missed
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,8 +47,8 @@ func TestReport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var r Report
 			// In another order than the names'.
-			for i := len(test.reasons) - 1; i >= 0; i-- {
-				r.add(fmt.Sprintf("pod-%d", i), webhook.Decision{Reason: test.reasons[i]})
+			for i, reason := range slices.Backward(test.reasons) {
+				r.add(fmt.Sprintf("pod-%d", i), webhook.Decision{Reason: reason})
 			}
 			got := r.condition()
 			if got.Status != test.status || got.Reason != string(test.reason) || !strings.HasPrefix(got.Message, test.message) {

@@ -36,16 +36,21 @@ func TestInjection(t *testing.T) {
 		}
 		return ctx
 	})
+	// TiDB Operator writes pods back whole: the API server would reject them if
+	// the operator lost a field of the agent's.
 	injected.Assess("is still labelled by the operator", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-		for _, component := range []string{"pd", "tikv", "tidb"} {
+		const prefix = "tidb.pingcap.com/"
+		for component, labels := range map[string][]string{"pd": {"cluster-id", "member-id"}, "tikv": {"cluster-id", "store-id"}, "tidb": {"cluster-id"}} {
 			name := theWorld.pod(ctx, t, annotated, component).Name
 			err := theWorld.poll(ctx, func(ctx context.Context) error {
 				var pod corev1.Pod
 				if err := theWorld.Get(ctx, name, namespace, &pod); err != nil {
 					return err
 				}
-				if pod.Labels["tidb.pingcap.com/cluster-id"] == "" {
-					return fmt.Errorf("pod %s has no label tidb.pingcap.com/cluster-id", name)
+				for _, label := range labels {
+					if pod.Labels[prefix+label] == "" {
+						return fmt.Errorf("pod %s has no label %s", name, prefix+label)
+					}
 				}
 				return nil
 			})
@@ -88,7 +93,7 @@ func TestInjection(t *testing.T) {
 					t.Errorf("pod %s has %d agents, want %d", pod.Name, agents(pod), want)
 				}
 			}
-			if seen["mine=true"] != len(components()) || seen["mine=false"] != len(components())+4 {
+			if seen["mine=true"] != podsOf(annotated) || seen["mine=false"] != podsOf(plain)+4 {
 				t.Errorf("looked at %v pods", seen)
 			}
 			return ctx

@@ -33,11 +33,27 @@ const (
 	operatorName = "tidb-cluster" // app.kubernetes.io/name of TiDB Operator's pods
 )
 
-// components are those every TidbCluster of the tests has.
+// optIn is the annotation that asks for agents.
+const optIn = "tidelay.io/inject"
+
+// components are those every TidbCluster of the tests has, in the order in which
+// TiDB Operator restarts them.
 func components() []string { return []string{"discovery", "pd", "tikv", "tidb"} }
 
+// annotatedTiKVs are as many as TiDB Operator needs to move leaders away from
+// one before it restarts. Of everything else there is one.
+const annotatedTiKVs = 2
+
+// podsOf says how many pods a cluster has.
+func podsOf(cluster string) int {
+	if cluster == annotated {
+		return len(components()) - 1 + annotatedTiKVs
+	}
+	return len(components())
+}
+
 func (w *world) clusters() []object {
-	make := func(name string, annotations map[string]string) object {
+	make := func(name string, tikvs int32, annotations map[string]string) object {
 		storage := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
 		component := func(image string) pingcapv1alpha1.ComponentSpec {
 			return pingcapv1alpha1.ComponentSpec{Version: &dbVersion, Image: image + ":" + dbVersion}
@@ -54,7 +70,7 @@ func (w *world) clusters() []object {
 					ResourceRequirements: corev1.ResourceRequirements{Requests: storage}, StorageClassName: &storageClass,
 				},
 				TiKV: &pingcapv1alpha1.TiKVSpec{
-					ComponentSpec: component("pingcap/tikv"), Replicas: 1, MaxFailoverCount: new(int32(0)), Config: pingcapv1alpha1.NewTiKVConfig(),
+					ComponentSpec: component("pingcap/tikv"), Replicas: tikvs, MaxFailoverCount: new(int32(0)), Config: pingcapv1alpha1.NewTiKVConfig(),
 					ResourceRequirements: corev1.ResourceRequirements{Requests: storage}, StorageClassName: &storageClass,
 				},
 				TiDB: &pingcapv1alpha1.TiDBSpec{
@@ -64,7 +80,7 @@ func (w *world) clusters() []object {
 			},
 		}
 	}
-	return []object{make(annotated, map[string]string{"tidelay.io/inject": "true"}), make(plain, nil)}
+	return []object{make(annotated, annotatedTiKVs, map[string]string{optIn: "true"}), make(plain, 1, nil)}
 }
 
 // bystanders carry TiDB Operator's own labels, to look as much like its pods as
@@ -106,7 +122,7 @@ func isReady(o k8s.Object) bool {
 // waitForPods waits until every pod of the namespace is ready, and there are as
 // many as makeWorld asked for.
 func (w *world) waitForPods(ctx context.Context) error {
-	want := 2*len(components()) + 4
+	want := podsOf(annotated) + podsOf(plain) + 4
 	return w.poll(ctx, func(ctx context.Context) error {
 		var pods corev1.PodList
 		if err := w.List(ctx, &pods); err != nil {
@@ -143,7 +159,7 @@ func podReady(pod corev1.Pod) bool {
 	})
 }
 
-// pod returns the one pod of a cluster's component, once it is ready.
+// pod returns the first pod of a cluster's component, once it is ready.
 func (w *world) pod(ctx context.Context, t *testing.T, cluster, component string) corev1.Pod {
 	t.Helper()
 	return w.newPod(ctx, t, cluster, component, "")
@@ -153,7 +169,7 @@ func (w *world) pod(ctx context.Context, t *testing.T, cluster, component string
 func (w *world) newPod(ctx context.Context, t *testing.T, cluster, component string, old string) corev1.Pod {
 	t.Helper()
 	var found corev1.Pod
-	selector := fmt.Sprintf("app.kubernetes.io/instance=%s,app.kubernetes.io/component=%s,!app", cluster, component)
+	selector := fmt.Sprintf("app.kubernetes.io/instance=%s,app.kubernetes.io/component=%s,!app,apps.kubernetes.io/pod-index notin (1)", cluster, component)
 	err := w.poll(ctx, func(ctx context.Context) error {
 		var pods corev1.PodList
 		if err := w.List(ctx, &pods, resources.WithLabelSelector(selector)); err != nil {

@@ -36,7 +36,10 @@ func TestOperatorSync(t *testing.T) {
 // if that changed it.
 func (w *world) syncOperator(ctx context.Context, t *testing.T, cluster string) {
 	t.Helper()
-	w.patchCluster(ctx, t, cluster, `{"metadata":{"annotations":{"example.com/touched-by":%q}},"status":{"clusterID":null}}`, t.Name())
+	touched := w.patchCluster(ctx, t, cluster, `{"metadata":{"annotations":{"example.com/touched-by":%q}},"status":{"clusterID":null}}`, t.Name())
+	if touched.Status.ClusterID != "" {
+		t.Fatalf("TidbCluster %s still has its ID", cluster)
+	}
 	err := w.poll(ctx, func(ctx context.Context) error {
 		var tc pingcapv1alpha1.TidbCluster
 		if err := w.Get(ctx, cluster, namespace, &tc); err != nil {

@@ -156,11 +156,13 @@ func (w *world) pods(ctx context.Context, t *testing.T, cluster, component strin
 	return pods.Items
 }
 
-// patchCluster merges what it formats into a TidbCluster.
-func (w *world) patchCluster(ctx context.Context, t *testing.T, cluster, format string, args ...any) {
+// patchCluster merges what it formats into a TidbCluster, and returns what that
+// makes of it.
+func (w *world) patchCluster(ctx context.Context, t *testing.T, cluster, format string, args ...any) *pingcapv1alpha1.TidbCluster {
 	t.Helper()
 	tc := &pingcapv1alpha1.TidbCluster{ObjectMeta: metav1.ObjectMeta{Name: cluster, Namespace: namespace}}
 	if err := w.Patch(ctx, tc, k8s.Patch{PatchType: types.MergePatchType, Data: fmt.Appendf(nil, format, args...)}); err != nil {
 		t.Fatalf("patch TidbCluster %s: %v", cluster, err)
 	}
+	return tc
 }

@@ -39,25 +39,7 @@ func TestInjection(t *testing.T) {
 	// TiDB Operator writes pods back whole: the API server would reject them if
 	// the operator lost a field of the agent's.
 	injected.Assess("is still labelled by the operator", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-		const prefix = "tidb.pingcap.com/"
-		for component, labels := range map[string][]string{"pd": {"cluster-id", "member-id"}, "tikv": {"cluster-id", "store-id"}, "tidb": {"cluster-id"}} {
-			name := theWorld.pod(ctx, t, annotated, component).Name
-			err := theWorld.poll(ctx, func(ctx context.Context) error {
-				var pod corev1.Pod
-				if err := theWorld.Get(ctx, name, namespace, &pod); err != nil {
-					return err
-				}
-				for _, label := range labels {
-					if pod.Labels[prefix+label] == "" {
-						return fmt.Errorf("pod %s has no label %s", name, prefix+label)
-					}
-				}
-				return nil
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		}
+		theWorld.wantOperatorsLabels(ctx, t, annotated)
 		return ctx
 	})
 	injected.Assess("has an Event that says so", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {

@@ -47,48 +47,6 @@ func TestRollingRestart(t *testing.T) {
 		}).Feature())
 }
 
-// A pod is injected when it is made and at no other time.
-func TestAnnotatedLater(t *testing.T) {
-	var before []corev1.Pod
-	testEnv.Test(t, features.New("a running cluster").
-		Assess("annotated: its pods stay as they are", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			before = theWorld.pods(ctx, t, plain, "")
-			theWorld.patchCluster(ctx, t, plain, `{"metadata":{"annotations":{%q:"true"}}}`, optIn)
-			theWorld.syncOperator(ctx, t, plain)
-			for i, pod := range theWorld.pods(ctx, t, plain, "") {
-				if pod.UID != before[i].UID || agents(pod) != 0 {
-					t.Errorf("pod %s has %d agents (UID %s, before %s)", pod.Name, agents(pod), pod.UID, before[i].UID)
-				}
-			}
-			return ctx
-		}).
-		Assess("restarted: its pods have an agent each", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			for _, pod := range theWorld.restart(ctx, t, plain, "", podsOf(plain)) {
-				if n := agents(pod); n != 1 {
-					t.Errorf("the new pod %s has %d agents, want 1", pod.Name, n)
-				}
-			}
-			return ctx
-		}).
-		Assess("un-annotated: new pods have none", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			theWorld.patchCluster(ctx, t, plain, `{"metadata":{"annotations":{%q:null}}}`, optIn)
-			old := theWorld.pods(ctx, t, plain, "")
-			for i := range old {
-				if err := theWorld.Delete(ctx, &old[i]); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for _, component := range components() {
-				was := slices.IndexFunc(old, func(p corev1.Pod) bool { return p.Labels["app.kubernetes.io/component"] == component })
-				pod := theWorld.newPod(ctx, t, plain, component, string(old[was].UID))
-				if n := agents(pod); n != 0 {
-					t.Errorf("the new pod %s has %d agents, want none", pod.Name, n)
-				}
-			}
-			return ctx
-		}).Feature())
-}
-
 // watchEvictions notes the names of the pods whose leaders TiDB Operator evicts,
 // until the test ends: the old pods take the operator's own notes with them.
 func (w *world) watchEvictions(ctx context.Context, t *testing.T) *sync.Map {

@@ -1,0 +1,57 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/e2e-framework/klient/k8s/resources"
+	"sigs.k8s.io/e2e-framework/pkg/envconf"
+	"sigs.k8s.io/e2e-framework/pkg/features"
+)
+
+// Taken away, the injector leaves nothing behind; applied again it injects
+// within seconds, from no certificate and no CA on.
+func TestInstall(t *testing.T) {
+	testEnv.Test(t, features.New("the manifests").
+		Assess("deleted and applied: the next pod is injected", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
+			if _, err := uninstallInjector(ctx, cfg); err != nil {
+				t.Fatal(err)
+			}
+			applied := time.Now()
+			if _, err := installInjector(ctx, cfg); err != nil {
+				t.Fatal(err)
+			}
+			available := time.Since(applied)
+			err := theWorld.poll(ctx, func(ctx context.Context) error {
+				if n := agents(theWorld.remade(ctx, t)); n != 1 {
+					return errors.New("a pod has no agent")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("available %s and injecting %s after kubectl apply began", available.Round(time.Second/10), time.Since(applied).Round(time.Second/10))
+			return ctx
+		}).Feature())
+}
+
+// remade is the TiKV pod of the annotated cluster as it would be made now.
+func (w *world) remade(ctx context.Context, t *testing.T) corev1.Pod {
+	t.Helper()
+	old := w.pods(ctx, t, annotated, "tikv")[0]
+	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: namespace, GenerateName: "remade-", Labels: old.Labels, OwnerReferences: old.OwnerReferences,
+	}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "tikv", Image: "pingcap/tikv"}}}}
+	dryRun := func(o *metav1.CreateOptions) { o.DryRun = []string{metav1.DryRunAll} }
+	if err := w.Create(ctx, &pod, resources.CreateOption(dryRun)); err != nil {
+		t.Fatal(err)
+	}
+	return pod
+}

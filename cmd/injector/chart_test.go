@@ -132,6 +132,15 @@ func TestChartValues(t *testing.T) {
 		want.patch(t, "Deployment", `{op: replace, path: P/priorityClassName, value: theirs}`)
 		compare(t, want, chart(t, "tidelay-system", "priorityClass: {create: false, name: theirs}"))
 	})
+	t.Run("no check for missed pods", func(t *testing.T) {
+		want := base.clone(t)
+		want.patch(t, "Deployment", `{op: replace, path: C/args/missed-check, value: 0s}`)
+		want.patch(t, "ValidatingAdmissionPolicy", "")
+		want.patch(t, "ValidatingAdmissionPolicyBinding", "")
+		want.patch(t, "ClusterRole", `{op: remove, path: /rules/4}, {op: remove, path: /rules/3}`)
+		want.patch(t, "Role", `{op: remove, path: /rules/3}, {op: remove, path: /rules/2}`)
+		compare(t, want, chart(t, "tidelay-system", "missedCheck: 0s"))
+	})
 }
 
 // TestEveryChartValueIsTried looks for values that TestChartValues and
@@ -206,6 +215,8 @@ func TestChartRefuses(t *testing.T) {
 		"webhook: {excludedNamespaces: [A_b]}":       "/webhook/excludedNamespaces/0",
 		"drainSeconds: 61":                           "/drainSeconds",
 		"missedCheck: 30":                            "/missedCheck",
+		"missedCheck: 500ms":                         "/missedCheck",
+		"missedCheck: 2h":                            "/missedCheck",
 		"log: {level: warn}":                         "/log/level",
 		"log: {file: x}":                             "'file'",
 		"monitoring: {rules: 1}":                     "/monitoring/rules",

@@ -37,18 +37,12 @@ const (
 	liveReadsBurst     = 400
 )
 
-// Those of the check for missed pods, which is in no hurry.
-const (
-	checksPerSecond = 20
-	checksBurst     = 50
-)
-
-// newClient returns a client with a rate limit of its own, so that what else
-// the injector asks of the API server keeps its calls from waiting.
-func newClient(mgr ctrl.Manager, perSecond float32, burst int) (client.Client, error) {
+// newClient returns a client with a rate limit of its own, for all kinds
+// together, so that what else the injector asks of the API server keeps its
+// calls from waiting.
+func newClient(mgr ctrl.Manager, limit flowcontrol.RateLimiter) (client.Client, error) {
 	config := rest.CopyConfig(mgr.GetConfig())
-	// One for all kinds: otherwise each would get its own.
-	config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(perSecond, burst)
+	config.RateLimiter = limit
 	limited, err := client.New(config, client.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
 	})

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -23,7 +23,6 @@ import (
 	"github.com/tidelay/tidelay/pkg/webhook"
 	"github.com/tidelay/tidelay/pkg/webhook/certificate"
 	"github.com/tidelay/tidelay/pkg/webhook/configfile"
-	"github.com/tidelay/tidelay/pkg/webhook/missed"
 )
 
 // shutdownTimeout is how long requests under way may take once the drain is
@@ -54,20 +53,10 @@ func newManager(o options, d *drain) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := discovery.NewDiscoveryClientForConfigAndClient(config, mgr.GetHTTPClient())
-	if err != nil {
-		return nil, fmt.Errorf("create discovery client: %w", err)
-	}
-	kubernetes := &serverVersion{server: server, log: ctrl.Log.WithName("version")}
-	current := func() webhook.Config {
-		c := file.Current()
-		c.Kubernetes = kubernetes.Current()
-		return c
-	}
-	if err := addWebhook(mgr, current, d); err != nil {
+	if err := addWebhook(mgr, file, d); err != nil {
 		return nil, err
 	}
-	if err := addMissedCheck(mgr, o, current); err != nil {
+	if err := addMissedCheck(mgr, o, file, informers); err != nil {
 		return nil, err
 	}
 	// In this order, so that the first failure is the root of the others.
@@ -75,11 +64,10 @@ func newManager(o options, d *drain) (ctrl.Manager, error) {
 		{"drain", d.ready},
 		{"certificate", source.Ready},
 		{"trust", trust.Ready},
-		{"version", kubernetes.Ready},
 		{"informers", func(*http.Request) error { return informers.Synced() }},
 		{"webhook", mgr.GetWebhookServer().StartedChecker()},
 	}}
-	for _, r := range []manager.Runnable{h.server(o.healthAddr), source, informers, file, kubernetes} {
+	for _, r := range []manager.Runnable{h.server(o.healthAddr), source, informers, file} {
 		if err := mgr.Add(r); err != nil {
 			return nil, fmt.Errorf("add %T: %w", r, err)
 		}
@@ -106,17 +94,18 @@ func managerOptions(o options, source *certificate.Source, kinds []confirm.Kind)
 	}
 }
 
-func addWebhook(mgr ctrl.Manager, config func() webhook.Config, d *drain) error {
-	live, err := newClient(mgr, liveReadsPerSecond, liveReadsBurst)
+func addWebhook(mgr ctrl.Manager, file *configfile.File, d *drain) error {
+	live, err := newClient(mgr, flowcontrol.NewFakeAlwaysRateLimiter())
 	if err != nil {
 		return err
 	}
-	reader, err := confirm.NewReader(mgr.GetCache(), live, metrics.Registry)
+	limit := rate.NewLimiter(liveReadsPerSecond, liveReadsBurst)
+	reader, err := confirm.NewReader(mgr.GetCache(), live, limit, metrics.Registry)
 	if err != nil {
 		return err
 	}
 	injector, err := webhook.New(webhook.Options{
-		Config:     config,
+		Config:     file.Current,
 		Decoder:    admission.NewDecoder(mgr.GetScheme()),
 		Resolver:   tidbcluster.NewResolver(reader),
 		Namespaces: webhook.NewNamespaces(reader),
@@ -127,43 +116,5 @@ func addWebhook(mgr ctrl.Manager, config func() webhook.Config, d *drain) error 
 		return err
 	}
 	mgr.GetWebhookServer().Register(webhook.Path, d.wrap(injector.Handler()))
-	return nil
-}
-
-// addMissedCheck has one replica look for the running pods that were missed.
-func addMissedCheck(mgr ctrl.Manager, o options, config func() webhook.Config) error {
-	if o.missedCheck == 0 {
-		return nil
-	}
-	live, err := newClient(mgr, checksPerSecond, checksBurst)
-	if err != nil {
-		return err
-	}
-	// The caches alone: what they have not heard of yet waits for the next check.
-	cached, err := confirm.NewReader(mgr.GetCache(), mgr.GetCache(), prometheus.NewRegistry())
-	if err != nil {
-		return err
-	}
-	checker, err := missed.New(missed.Options{
-		Interval:   o.missedCheck,
-		Config:     config,
-		Clusters:   mgr.GetCache(),
-		Live:       live,
-		Resolver:   tidbcluster.NewResolver(cached),
-		Namespaces: webhook.NewNamespaces(cached),
-		Events:     mgr.GetEventRecorder("tidelay-injector"),
-		Metrics:    metrics.Registry,
-		Log:        ctrl.Log.WithName("missed"),
-	})
-	if err != nil {
-		return err
-	}
-	election, err := newLeader(mgr.GetConfig(), types.NamespacedName{Namespace: o.namespace, Name: o.webhookName}, checker.Run)
-	if err != nil {
-		return err
-	}
-	if err := mgr.Add(election); err != nil {
-		return fmt.Errorf("add %T: %w", election, err)
-	}
 	return nil
 }

@@ -177,6 +177,11 @@ func TestPolicyHoldsTheInjector(t *testing.T) {
 			}
 		})
 	}
+	// The CRD allows it.
+	must(t, world.client.Patch(t.Context(), tc, client.RawPatch(types.MergePatchType, []byte(`{"status":{"conditions":null}}`))))
+	if err := apply(types.MergePatchType, `{"status":{"conditions":[`+condition+`]}}`); err != nil {
+		t.Errorf("the condition cannot be written where there is none: %v", err)
+	}
 	// Nobody else is held.
 	must(t, world.client.Patch(t.Context(), tc, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`))))
 }

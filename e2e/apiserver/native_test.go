@@ -11,7 +11,7 @@ import (
 )
 
 // A native sidecar comes after the pod's other init containers, restarts, and
-// keeps nothing waiting.
+// has no probe that the database would wait for.
 func TestNativeSidecar(t *testing.T) {
 	tests := map[string]struct {
 		operator string

@@ -11,25 +11,65 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 )
 
-// One thousand pods, each right behind its StatefulSet and its TidbCluster: all
-// are injected.
+// One thousand pods, each right behind its StatefulSet and its TidbCluster, and
+// many at a time: all are injected.
 func TestThousandClusters(t *testing.T) {
-	const clusters = 1000
+	const (
+		clusters = 1000
+		workers  = 16
+	)
 	n := newNamespace(t)
-	before, started, missed := world.injector.liveReads(t), time.Now(), 0
-	for i := range clusters {
-		name := fmt.Sprintf("tc%d", i)
-		set := n.statefulSet(name+"-tikv", n.cluster(name, optedIn()))
-		if stored, _ := n.post(n.pod(set.Name+"-0", "tikv", set), wet); agents(stored) != 1 {
-			missed++
-		}
+	before, started := world.injector.liveReads(t), time.Now()
+	var (
+		next, missed atomic.Int32
+		group        errgroup.Group
+	)
+	for range workers {
+		group.Go(func() error {
+			for i := next.Add(1); i <= clusters; i = next.Add(1) {
+				pod, err := n.podOfNewCluster(fmt.Sprintf("tc%d", i))
+				if err != nil {
+					return err
+				}
+				stored, _, err := n.send(context.Background(), pod, wet, &warnings{})
+				if err != nil {
+					return err
+				}
+				if agents(stored) != 1 {
+					missed.Add(1)
+				}
+			}
+			return nil
+		})
 	}
+	must(t, group.Wait())
 	t.Logf("%d clusters with a pod each in %s, %d live reads", clusters, time.Since(started), world.injector.liveReads(t)-before)
-	if missed != 0 {
-		t.Errorf("%d of %d pods were not injected", missed, clusters)
+	if missed.Load() != 0 {
+		t.Errorf("%d of %d pods were not injected", missed.Load(), clusters)
 	}
+}
+
+// podOfNewCluster makes an annotated TidbCluster and its StatefulSet, and
+// returns a pod of that, which it does not make.
+func (n namespace) podOfNewCluster(name string) (*corev1.Pod, error) {
+	tc := n.custom("pingcap.com/v1alpha1", "TidbCluster", name, nil, map[string]any{})
+	tc.SetAnnotations(optedIn())
+	if err := world.client.Create(context.Background(), tc); err != nil {
+		return nil, err
+	}
+	set := &appsv1.StatefulSet{ObjectMeta: n.meta(name+"-tikv", tc), Spec: appsv1.StatefulSetSpec{
+		Selector: selector(name), Template: template(name),
+	}}
+	if err := world.client.Create(context.Background(), set); err != nil {
+		return nil, err
+	}
+	return n.pod(set.Name+"-0", "tikv", set), nil
 }
 
 // A rolling restart of the injector, as the shipped Deployment does it (one
@@ -75,6 +115,13 @@ func TestRollingRestartMissesNoPod(t *testing.T) {
 		}
 	})
 
+	halt := sync.OnceFunc(func() {
+		close(stop)
+		load.Wait()
+		inUse.Wait()
+	})
+	defer halt()
+
 	started := time.Now()
 	for range 2 {
 		fresh := newReplica(t)
@@ -88,13 +135,11 @@ func TestRollingRestartMissesNoPod(t *testing.T) {
 			t.Error("still ready after SIGTERM")
 		}
 		serving = append(serving[1:], fresh)
+		world.injector = fresh
 		must(t, world.routeTo(t.Context(), serving...))
 		<-old.exited
 	}
-	close(stop)
-	load.Wait()
-	inUse.Wait()
-	world.injector = serving[1]
+	halt()
 	must(t, world.serveFrom(t.Context(), world.injector))
 
 	took := time.Since(started)

@@ -48,7 +48,8 @@ func NewResolver(reader *confirm.Reader) *Resolver {
 // Resolve returns the membership of a pod in namespace; the pod itself may not
 // know its namespace yet. It never answers "no" from a cache alone: a missing
 // owner, one with another UID, and a TidbCluster that is not opted in or leaves
-// the component out are each read once from the API server.
+// the component out are each read from the API server, unless they were a moment
+// ago (see confirm.Read).
 //
 // The error is ErrNotMember, ErrStaleOwner, or one that says which read failed.
 func (r *Resolver) Resolve(ctx context.Context, namespace string, pod *corev1.Pod) (Membership, error) {
@@ -66,7 +67,7 @@ func (r *Resolver) Resolve(ctx context.Context, namespace string, pod *corev1.Po
 		}
 		key := types.NamespacedName{Namespace: namespace, Name: ref.Name}
 		owner, err := confirm.Read(ctx, r.reader, confirm.Wanted[*metav1.PartialObjectMetadata]{
-			Empty: metadataOf(ownerKind), Key: key, UID: ref.UID,
+			Empty: metadataOf(ownerKind), Key: key, UID: ref.UID, Trim: Trim,
 			Believe: func(*metav1.PartialObjectMetadata) bool { return true },
 		})
 		if err := judge(ownerKind, key, ref.UID, owner, err); err != nil {
@@ -84,7 +85,7 @@ func (r *Resolver) membership(ctx context.Context, pod *corev1.Pod, key types.Na
 		return Membership{}, err
 	}
 	cluster, err := confirm.Read(ctx, r.reader, confirm.Wanted[*v1alpha1.TidbCluster]{
-		Empty: emptyTidbCluster(), Key: key, UID: uid,
+		Empty: emptyTidbCluster(), Key: key, UID: uid, Trim: Trim,
 		Believe: func(c *v1alpha1.TidbCluster) bool { return ParseOptIn(c.Annotations).Covers(component) },
 	})
 	if err := judge(tidbClusterKind(), key, uid, cluster, err); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,7 +57,7 @@ func (w world) resolver(t *testing.T) (*Resolver, *int) {
 			return c.Get(ctx, key, object, opts...)
 		},
 	}).Build()
-	reader, err := confirm.NewReader(fake.NewClientBuilder().WithScheme(scheme).WithObjects(cached...).Build(), live, prometheus.NewRegistry())
+	reader, err := confirm.NewReader(fake.NewClientBuilder().WithScheme(scheme).WithObjects(cached...).Build(), live, rate.NewLimiter(rate.Inf, 0), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

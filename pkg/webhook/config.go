@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
@@ -37,8 +36,6 @@ type Config struct {
 	TokenSecret string
 	// Version is the injector's version, for the status annotation.
 	Version string
-	// Kubernetes is the API server's version, nil while it is not known.
-	Kubernetes *version.Version
 }
 
 // leastMemory is what an agent that holds packets gets by with.

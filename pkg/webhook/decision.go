@@ -31,6 +31,8 @@ type Facts struct {
 	// Operator is the version of TiDB Operator, "v1.6.0", or what else its image
 	// is tagged. It matters only where the TidbCluster asks for a native sidecar.
 	Operator string
+	// OperatorErr is why Operator could not be read.
+	OperatorErr error
 }
 
 // Decide says what happens to pod, a member of a TidbCluster. It depends on its
@@ -43,11 +45,11 @@ func (c Config) Decide(pod *corev1.Pod, member tidbcluster.Membership, facts Fac
 		decision.Problems = slices.Concat(decision.Problems, []string{problem})
 	}
 	if decision.Reason == Injected {
-		native, problem := c.native(member.OptIn, facts.Operator)
+		sidecar, problem := native(member.OptIn, facts)
 		if problem != "" {
 			decision.Problems = slices.Concat(decision.Problems, []string{problem})
 		}
-		decision.Patch = c.patch(pod, member, native)
+		decision.Patch = c.patch(pod, member, sidecar)
 	}
 	return decision
 }

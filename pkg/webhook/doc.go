@@ -23,10 +23,11 @@
 // holds nothing but these additions, so fields of a newer Pod API survive.
 //
 // A native sidecar is the last init container instead, with restartPolicy
-// Always and without a start-up probe. It takes Kubernetes 1.29, before which an
-// init container that never ends would keep the pod from starting, and TiDB
-// Operator 1.6, before which the operator could not update the pod's labels.
-// With an older one the agent is a container, and a warning says why.
+// Always and without a start-up probe. It takes TiDB Operator 1.6, before which
+// the operator could not update the pod's labels: with an older one the agent is
+// a container, and a warning says why. kubelet starts the database only once
+// the sidecar runs, so that an image that cannot be pulled keeps it waiting,
+// which a container does not.
 //
 // # What comes back
 //
@@ -52,8 +53,8 @@
 // cmd/injector serves the webhook at [Path] over TLS on --webhook-port (9443),
 // /healthz and /readyz on --health-addr (:8081) and /metrics on --metrics-addr
 // (:8080). It is ready when it listens, its informers have synced, it holds a
-// serving certificate, the certificate's CA is in the
-// MutatingWebhookConfiguration, and the API server has told its version.
+// serving certificate, and the certificate's CA is in the
+// MutatingWebhookConfiguration.
 //
 //	--agent-image=              image of the agent where --config names none; required
 //	--config=                   file that says how to inject; see package configfile

@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -75,7 +76,7 @@ func (silent) Eventf(runtime.Object, runtime.Object, string, string, string, str
 func fuzzHandler(t testing.TB, config Config) http.Handler {
 	t.Helper()
 	logf.SetLogger(logr.Discard())
-	reader, err := confirm.NewReader(onlyCluster{}, onlyCluster{}, prometheus.NewRegistry())
+	reader, err := confirm.NewReader(onlyCluster{}, onlyCluster{}, rate.NewLimiter(rate.Inf, 0), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -193,16 +193,16 @@ func member(pod *corev1.Pod) tidbcluster.Membership {
 // inject returns the pod in YAML with the agent added.
 func inject(t *testing.T, in string) string {
 	t.Helper()
-	return injectBy(t, testConfig, member(decode(t, in)), in)
+	return injectBy(t, member(decode(t, in)), in)
 }
 
-func injectBy(t *testing.T, config Config, member tidbcluster.Membership, in string) string {
+func injectBy(t *testing.T, member tidbcluster.Membership, in string) string {
 	t.Helper()
 	raw, err := yaml.YAMLToJSON([]byte(in))
 	if err != nil {
 		t.Fatal(err)
 	}
-	operations, err := json.Marshal(config.Decide(decode(t, in), member, Facts{}).Patch)
+	operations, err := json.Marshal(testConfig.Decide(decode(t, in), member, Facts{}).Patch)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,9 +120,9 @@ func (i *Injector) gather(ctx context.Context, namespace string, member tidbclus
 		return facts, err
 	}
 	if member.OptIn.Native {
-		facts.Operator, err = i.options.Resolver.OperatorVersion(ctx, member.Cluster)
+		facts.Operator, facts.OperatorErr = i.options.Resolver.OperatorVersion(ctx, member.Cluster)
 	}
-	return facts, err
+	return facts, nil
 }
 
 // answer counts the decision and makes it an admission response.

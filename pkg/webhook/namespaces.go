@@ -30,13 +30,25 @@ func NewNamespaces(reader *confirm.Reader) *Namespaces {
 // the API server's own configuration sets for all namespaces is not seen here.
 func (n *Namespaces) EnforcedLevel(ctx context.Context, name string) (string, error) {
 	namespace, err := confirm.Read(ctx, n.reader, confirm.Wanted[*metav1.PartialObjectMetadata]{
-		Empty: emptyNamespace(), Key: types.NamespacedName{Name: name},
+		Empty: emptyNamespace(), Key: types.NamespacedName{Name: name}, Trim: trimNamespace,
 		Believe: func(o *metav1.PartialObjectMetadata) bool { return !forbidsNetAdmin(o.Labels[enforceLabel]) },
 	})
 	if err != nil {
 		return "", fmt.Errorf("read namespace %s: %w", name, err)
 	}
 	return namespace.Labels[enforceLabel], nil
+}
+
+// Labels returns the labels of a namespace, as the cache knows them.
+func (n *Namespaces) Labels(ctx context.Context, name string) (map[string]string, error) {
+	namespace, err := confirm.Read(ctx, n.reader, confirm.Wanted[*metav1.PartialObjectMetadata]{
+		Empty: emptyNamespace(), Key: types.NamespacedName{Name: name}, Trim: trimNamespace,
+		Believe: func(*metav1.PartialObjectMetadata) bool { return true },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read namespace %s: %w", name, err)
+	}
+	return namespace.Labels, nil
 }
 
 // Kinds lists what Namespaces reads, to be kept in its Reader's cache.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -49,7 +50,7 @@ func TestEnforcedLevel(t *testing.T) {
 					return c.Get(ctx, key, object, opts...)
 				},
 			}).Build()
-			reader, err := confirm.NewReader(fake.NewClientBuilder().WithObjects(test.cached...).Build(), live, prometheus.NewRegistry())
+			reader, err := confirm.NewReader(fake.NewClientBuilder().WithObjects(test.cached...).Build(), live, rate.NewLimiter(rate.Inf, 0), prometheus.NewRegistry())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,10 +11,12 @@ package confirm
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -27,6 +29,11 @@ import (
 // wait for it bring their own, usually shorter, deadlines.
 const liveTimeout = 5 * time.Second
 
+// limitTimeout bounds how long a live read waits for its turn. It is well below
+// the deadline of an admission: beyond the rate limit the excess fails, and what
+// is within it is answered in time.
+const limitTimeout = 500 * time.Millisecond
+
 // How long a live "no" is remembered. That there is no object of a UID stays
 // true: the API server gives a UID once, and whoever refers to it has seen the
 // object. So only forged and long stale references are answered from memory.
@@ -35,7 +42,7 @@ const (
 	goneFor    = 10 * time.Second
 	doubtedFor = 500 * time.Millisecond
 	// maxRefusals bounds the memory that references can take, forged ones too.
-	maxRefusals = 4096
+	maxRefusals = 1024
 )
 
 // Reader reads from a cache first and from the API server when it must.
@@ -43,14 +50,15 @@ const (
 type Reader struct {
 	cached, live client.Reader
 	flights      singleflight.Group
+	limit        *rate.Limiter
 	refusals     *expiring.LRUExpireCache
 	reads        *prometheus.CounterVec
 }
 
-// NewReader returns a Reader of cached, confirming with live, and registers
-// its counter, tidelay_live_reads_total, with metrics. How often it may ask is
-// up to live's own rate limit.
-func NewReader(cached, live client.Reader, metrics prometheus.Registerer) (*Reader, error) {
+// NewReader returns a Reader of cached, confirming with live no more often than
+// limit allows, and registers its counter, tidelay_live_reads_total, with
+// metrics.
+func NewReader(cached, live client.Reader, limit *rate.Limiter, metrics prometheus.Registerer) (*Reader, error) {
 	reads := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tidelay_live_reads_total",
 		Help: "Reads from the API server that the informers' caches could not answer.",
@@ -58,7 +66,7 @@ func NewReader(cached, live client.Reader, metrics prometheus.Registerer) (*Read
 	if err := metrics.Register(reads); err != nil {
 		return nil, fmt.Errorf("register tidelay_live_reads_total: %w", err)
 	}
-	return &Reader{cached: cached, live: live, refusals: expiring.NewLRUExpireCache(maxRefusals), reads: reads}, nil
+	return &Reader{cached: cached, live: live, limit: limit, refusals: expiring.NewLRUExpireCache(maxRefusals), reads: reads}, nil
 }
 
 // Wanted is the object a caller of Read looks for.
@@ -72,6 +80,9 @@ type Wanted[T client.Object] struct {
 	UID types.UID
 	// Believe says whether a cached object with that UID needs no confirmation.
 	Believe func(T) bool
+	// Trim drops from an object read live what the cache's own transformation
+	// drops; nil for nothing.
+	Trim func(any) (any, error)
 }
 
 // accepts reports whether object is what w wants.
@@ -91,11 +102,22 @@ func (w Wanted[T]) fresh() T {
 	return w.Empty.DeepCopyObject().(T)
 }
 
-// question tells apart what is remembered.
+// question tells apart what is read: the same object may be wanted whole by one
+// caller and its metadata by another.
 type question struct {
-	kind schema.GroupVersionKind
-	key  client.ObjectKey
-	uid  types.UID
+	goType reflect.Type
+	kind   schema.GroupVersionKind
+	key    client.ObjectKey
+	uid    types.UID
+}
+
+func (w Wanted[T]) question() question {
+	return question{reflect.TypeFor[T](), w.kind(), w.Key, w.UID}
+}
+
+// flight names the live read that answers every UID.
+func (q question) flight() string {
+	return fmt.Sprintf("%s %s %s", q.goType, q.kind, q.key)
 }
 
 // answer is what a live read came back with.
@@ -118,16 +140,29 @@ func Read[T client.Object](ctx context.Context, r *Reader, w Wanted[T]) (T, erro
 	if err := r.cached.Get(ctx, w.Key, object); err == nil && w.accepts(object) {
 		return object, nil
 	}
-	q := question{w.kind(), w.Key, w.UID}
+	q := w.question()
 	if refusal, ok := r.refusals.Get(q); ok {
 		a := refusal.(answer[T])
 		return a.object, a.err
 	}
 	object, err := readLive(ctx, r, w)
 	if ttl := memorable(w, object, err); ttl > 0 {
-		r.refusals.Add(q, answer[T]{object, err}, ttl)
+		r.refusals.Add(q, answer[T]{w.remembered(object), err}, ttl)
 	}
 	return object, err
+}
+
+// remembered is what is kept of an object: of one that is not the wanted one
+// nothing but who it is, however many forged UIDs it is asked for by.
+func (w Wanted[T]) remembered(object T) T {
+	if reflect.ValueOf(object).IsNil() || w.is(object) {
+		return object
+	}
+	other := w.fresh()
+	other.SetNamespace(object.GetNamespace())
+	other.SetName(object.GetName())
+	other.SetUID(object.GetUID())
+	return other
 }
 
 // memorable returns for how long the answer of a live read may be repeated, 0
@@ -155,12 +190,9 @@ func readLive[T client.Object](ctx context.Context, r *Reader, w Wanted[T]) (T, 
 	var none T
 	for first := true; ; first = false {
 		own := false
-		flight := r.flights.DoChan(w.kind().String()+"/"+w.Key.String(), func() (any, error) {
+		flight := r.flights.DoChan(w.question().flight(), func() (any, error) {
 			own = true
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), liveTimeout)
-			defer cancel()
-			object := w.fresh()
-			err := r.live.Get(ctx, w.Key, object)
+			object, err := fetch(context.WithoutCancel(ctx), r, w)
 			r.reads.WithLabelValues(w.kind().Kind, result(err)).Inc()
 			return object, err
 		})
@@ -180,6 +212,27 @@ func readLive[T client.Object](ctx context.Context, r *Reader, w Wanted[T]) (T, 
 			return object, nil
 		}
 	}
+}
+
+// fetch reads once from the API server, when it is its turn.
+func fetch[T client.Object](ctx context.Context, r *Reader, w Wanted[T]) (T, error) {
+	object := w.fresh()
+	turn, cancel := context.WithTimeout(ctx, limitTimeout)
+	defer cancel()
+	if err := r.limit.Wait(turn); err != nil {
+		return object, fmt.Errorf("wait for a live read: %w", err)
+	}
+	ctx, cancel = context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
+	if err := r.live.Get(ctx, w.Key, object); err != nil {
+		return object, err
+	}
+	if w.Trim != nil {
+		if _, err := w.Trim(object); err != nil {
+			return object, fmt.Errorf("trim: %w", err)
+		}
+	}
+	return object, nil
 }
 
 // IsAbsent reports whether err, from Read, means that there is no such object,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -49,7 +50,7 @@ func notFound() error {
 func newReader(t *testing.T, cached, live client.Reader) (*Reader, *prometheus.Registry) {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	r, err := NewReader(cached, live, registry)
+	r, err := NewReader(cached, live, rate.NewLimiter(rate.Inf, 0), registry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +238,7 @@ func TestReadNeverAnswered(t *testing.T) {
 
 func TestNewReaderTwice(t *testing.T) {
 	r, registry := newReader(t, holds("new"), holds("new"))
-	if _, err := NewReader(r.cached, r.live, registry); err == nil {
+	if _, err := NewReader(r.cached, r.live, r.limit, registry); err == nil {
 		t.Error("registered tidelay_live_reads_total twice")
 	}
 	r.reads.WithLabelValues("StatefulSet", "found").Inc()

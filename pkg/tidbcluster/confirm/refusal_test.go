@@ -2,13 +2,20 @@ package confirm
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/time/rate"
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // asker counts the live reads that its questions cost.
@@ -110,5 +117,97 @@ func TestRefusalOfAName(t *testing.T) {
 		a.want("at once", "", true, "", 0)
 		time.Sleep(doubtedFor + 1)
 		a.want("a moment later", "", true, "real", 1)
+	})
+}
+
+// Of an object that is another than the wanted one only its identity is kept,
+// by however many forged UIDs it is asked for.
+func TestRefusalIsSmall(t *testing.T) {
+	r, _ := newReader(t, fails(notFound()), large{})
+	empty := &metav1.PartialObjectMetadata{}
+	for _, uid := range []types.UID{"forged", "real"} {
+		w := Wanted[*metav1.PartialObjectMetadata]{
+			Empty: empty, Key: key, UID: uid, Believe: func(*metav1.PartialObjectMetadata) bool { return false },
+			Trim: func(o any) (any, error) {
+				o.(*metav1.PartialObjectMetadata).Annotations = nil
+				return o, nil
+			},
+		}
+		if _, err := Read(t.Context(), r, w); err != nil {
+			t.Fatal(err)
+		}
+		kept, ok := r.refusals.Get(w.question())
+		if !ok {
+			t.Fatalf("the refusal of %q is not remembered", uid)
+		}
+		object := kept.(answer[*metav1.PartialObjectMetadata]).object
+		if object.UID != "real" || len(object.Annotations) > 0 || uid == "forged" && len(object.OwnerReferences) > 0 {
+			t.Errorf("kept for %q: %+v", uid, object)
+		}
+	}
+}
+
+// large is an API server with one object that has much of everything.
+type large struct{ client.Reader }
+
+func (large) Get(_ context.Context, _ client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	object.SetUID("real")
+	object.SetAnnotations(map[string]string{"large": strings.Repeat("x", 1000)})
+	object.SetOwnerReferences(make([]metav1.OwnerReference, 1000))
+	return nil
+}
+
+// The same object, wanted whole by one caller and its metadata by another at
+// the same time, is read for each.
+func TestReadOfTwoTypes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newReader(t, fails(notFound()), store{answer: func(context.Context) (types.UID, error) {
+			time.Sleep(time.Second)
+			return "new", nil
+		}})
+		whole := &appsv1.StatefulSet{}
+		whole.SetGroupVersionKind(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "StatefulSet"})
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			if uid, err := read(t.Context(), r); uid != "new" || err != nil {
+				t.Errorf("metadata: %q, %v", uid, err)
+			}
+		})
+		callers.Go(func() {
+			o, err := Read(t.Context(), r, Wanted[*appsv1.StatefulSet]{Empty: whole, Key: key, Believe: func(*appsv1.StatefulSet) bool { return true }})
+			if err != nil || o.UID != "new" {
+				t.Errorf("whole: %v, %v", o, err)
+			}
+		})
+		callers.Wait()
+	})
+}
+
+// Beyond the rate limit the excess fails at once, and what is within it is
+// answered before its caller has gone.
+func TestReadLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const perSecond, seconds = 100, 10
+		r, _ := newReader(t, fails(notFound()), holds("new"))
+		r.limit = rate.NewLimiter(perSecond, 1)
+		var callers sync.WaitGroup
+		var answered atomic.Int32
+		for i := range 4 * perSecond * seconds {
+			callers.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				empty := &metav1.PartialObjectMetadata{}
+				name := types.NamespacedName{Name: fmt.Sprint(i)}
+				believe := func(*metav1.PartialObjectMetadata) bool { return true }
+				if _, err := Read(ctx, r, Wanted[*metav1.PartialObjectMetadata]{Empty: empty, Key: name, Believe: believe}); err == nil {
+					answered.Add(1)
+				}
+			})
+			time.Sleep(time.Second / (4 * perSecond))
+		}
+		callers.Wait()
+		if n := answered.Load(); n < perSecond*(seconds-1) {
+			t.Errorf("%d of %d reads answered in %d s, want %d each second", n, 4*perSecond*seconds, seconds, perSecond)
+		}
 	})
 }

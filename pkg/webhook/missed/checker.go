@@ -9,7 +9,7 @@
 //     is asked for carries the agent, False with the reason "missed", or with
 //     the reason that keeps a pod out, such as "host_network", and Unknown while
 //     there is no pod;
-//   - an Event on the TidbCluster whenever the pods that were missed change;
+//   - an Event on the TidbCluster when the first of its pods is found missed;
 //   - the metric tidelay_missed_pods{namespace,tidbcluster}.
 package missed
 
@@ -23,8 +23,10 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	"github.com/prometheus/client_golang/prometheus"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
@@ -39,25 +41,29 @@ type resolver interface {
 	Resolve(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error)
 }
 
-// namespaces tells the Pod Security level a namespace enforces; see
-// webhook.Namespaces.
+// namespaces tells the Pod Security level a namespace enforces, and its labels;
+// see webhook.Namespaces.
 type namespaces interface {
 	EnforcedLevel(ctx context.Context, namespace string) (string, error)
+	Labels(ctx context.Context, namespace string) (map[string]string, error)
 }
 
 // Options is what a Checker is made of. All fields are required.
 type Options struct {
 	// Interval is the time between two checks of everything.
 	Interval time.Duration
+	// Ready returns an error while there is nothing to check yet.
+	Ready func() error
 	// Config returns what is injected now.
 	Config func() webhook.Config
+	// Webhook names the MutatingWebhookConfiguration: in a namespace that it
+	// leaves out no pod is injected.
+	Webhook string
 	// Clusters has the TidbClusters, as tidbcluster.Trim leaves them.
 	Clusters client.Reader
 	// Live lists pods, and reads and writes TidbClusters. Its rate limit is
 	// what a check may cost the API server.
-	Live client.Client
-	// Resolver and Namespaces may answer from caches alone: what they do not
-	// know yet is looked at the next time.
+	Live       client.Client
 	Resolver   resolver
 	Namespaces namespaces
 	// Events receives the Events for TidbClusters.
@@ -78,7 +84,7 @@ type Checker struct {
 // told is what was said last about a TidbCluster.
 type told struct {
 	cluster types.NamespacedName
-	message string
+	missed  int
 }
 
 // New returns a Checker. It fails if its metric cannot be registered.
@@ -98,6 +104,9 @@ func New(o Options) (*Checker, error) {
 func (c *Checker) Run(ctx context.Context) {
 	c.told = map[types.UID]told{}
 	defer c.missed.Reset()
+	ready := func(context.Context) (bool, error) { return c.options.Ready() == nil, nil }
+	// It ends in an error only if ctx does.
+	_ = wait.PollUntilContextCancel(ctx, time.Second, true, ready)
 	wait.UntilWithContext(ctx, c.check, c.options.Interval)
 }
 
@@ -108,6 +117,11 @@ func (c *Checker) check(ctx context.Context) {
 		c.problem(ctx, err, "TidbClusters not listed")
 		return
 	}
+	reaches, err := c.reach(ctx)
+	if err != nil {
+		c.problem(ctx, err, "webhook not read")
+		return
+	}
 	asking, others := sort(clusters.Items)
 	c.forget(asking)
 	for _, cluster := range others {
@@ -116,7 +130,7 @@ func (c *Checker) check(ctx context.Context) {
 		}
 	}
 	for namespace, clusters := range asking {
-		reports, err := c.survey(ctx, namespace, clusters)
+		reports, err := c.survey(ctx, namespace, clusters, reaches)
 		if err != nil {
 			c.problem(ctx, err, "pods not checked", "namespace", namespace)
 			continue
@@ -147,7 +161,7 @@ func sort(clusters []v1alpha1.TidbCluster) (asking map[string][]*v1alpha1.TidbCl
 }
 
 // survey makes a report on each of a namespace's clusters, in their order.
-func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1alpha1.TidbCluster) ([]*Report, error) {
+func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1alpha1.TidbCluster, reaches labels.Selector) ([]*Report, error) {
 	var pods corev1.PodList
 	// From the API server's own cache: a look at the state of a moment ago is
 	// enough, and costs etcd nothing.
@@ -159,33 +173,81 @@ func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1al
 	if err != nil {
 		return nil, err
 	}
+	itsLabels, err := c.options.Namespaces.Labels(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	excluded := !reaches.Matches(labels.Set(itsLabels))
 	reports, byUID := make([]*Report, len(clusters)), map[types.UID]*Report{}
 	for i, cluster := range clusters {
 		reports[i] = &Report{}
 		byUID[cluster.UID] = reports[i]
 	}
-	config := c.options.Config()
 	for i := range pods.Items {
 		pod := &pods.Items[i]
 		if !pod.DeletionTimestamp.IsZero() || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 			continue
 		}
-		member, err := c.options.Resolver.Resolve(ctx, namespace, pod)
-		if report := byUID[member.UID]; err == nil && report != nil {
-			report.add(pod.Name, config.Decide(pod, member, webhook.Facts{PodSecurity: level}))
+		member, reason, err := c.decide(ctx, pod, level)
+		if err != nil {
+			c.problem(ctx, err, "pod not checked", "namespace", namespace, "pod", pod.Name)
+			continue
+		}
+		if excluded && reason == webhook.Injected {
+			reason = NamespaceExcluded
+		}
+		if report := byUID[member.UID]; report != nil {
+			report.add(pod.Name, reason)
 		}
 	}
 	return reports, nil
 }
 
+// decide is what would be decided about a pod if it were made now. One that
+// nobody can decide about must not end the process, which is the webhook's.
+func (c *Checker) decide(ctx context.Context, pod *corev1.Pod, level string) (member tidbcluster.Membership, reason webhook.Reason, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	member, err = c.options.Resolver.Resolve(ctx, pod.Namespace, pod)
+	switch {
+	case errors.Is(err, tidbcluster.ErrNotMember):
+		return member, webhook.NotMember, nil
+	case errors.Is(err, tidbcluster.ErrStaleOwner):
+		return member, webhook.StaleOwner, nil
+	case err != nil:
+		return member, "", err
+	}
+	return member, c.options.Config().Decide(pod, member, webhook.Facts{PodSecurity: level}).Reason, nil
+}
+
+// reach selects the namespaces whose pods the API server asks the webhook about.
+func (c *Checker) reach(ctx context.Context) (labels.Selector, error) {
+	config := &admissionregistrationv1.MutatingWebhookConfiguration{}
+	if err := c.options.Live.Get(ctx, client.ObjectKey{Name: c.options.Webhook}, config); err != nil {
+		return nil, fmt.Errorf("read MutatingWebhookConfiguration %s: %w", c.options.Webhook, err)
+	}
+	if len(config.Webhooks) == 0 {
+		return labels.Nothing(), nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(config.Webhooks[0].NamespaceSelector)
+	if err != nil {
+		return nil, fmt.Errorf("parse namespaceSelector of %s: %w", c.options.Webhook, err)
+	}
+	return selector, nil
+}
+
 // tell makes a report known.
 func (c *Checker) tell(ctx context.Context, cluster *v1alpha1.TidbCluster, report *Report) error {
-	name, missed, message := client.ObjectKeyFromObject(cluster), report.Missed(), report.message()
+	name, missed := client.ObjectKeyFromObject(cluster), report.Missed()
 	c.missed.WithLabelValues(name.Namespace, name.Name).Set(float64(missed))
-	if missed > 0 && c.told[cluster.UID].message != message {
-		c.options.Events.Eventf(tidbcluster.Reference(name, cluster.UID), nil, corev1.EventTypeWarning, string(Missed), "Check", "%s", webhook.EventNote(message))
+	// Later ones would only be counted: the recorder folds what is like.
+	if missed > 0 && c.told[cluster.UID].missed == 0 {
+		c.options.Events.Eventf(tidbcluster.Reference(name, cluster.UID), nil, corev1.EventTypeWarning, string(Missed), "Check", "%s", webhook.EventNote(report.message()))
 	}
-	c.told[cluster.UID] = told{name, message}
+	c.told[cluster.UID] = told{name, missed}
 	want := report.condition()
 	if says(standing(cluster), &want) {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,9 @@ import (
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -36,6 +39,8 @@ type world struct {
 	patches int
 	// listErr fails every list of pods.
 	listErr error
+	// excluded has the webhook leave the namespace out.
+	excluded bool
 }
 
 func newWorld(t *testing.T, objects ...client.Object) *world {
@@ -45,7 +50,12 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t}
-	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
+	reach := &metav1.LabelSelector{MatchLabels: map[string]string{"leave-out": "false"}}
+	hook := &admissionregistrationv1.MutatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "tidelay-injector"},
+		Webhooks:   []admissionregistrationv1.MutatingWebhook{{NamespaceSelector: reach}},
+	}
+	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithObjects(hook).WithInterceptorFuncs(interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
 			w.patches++
 			return c.Patch(ctx, o, p, opts...)
@@ -59,6 +69,8 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	}).Build()
 	checker, err := New(Options{
 		Interval: time.Minute,
+		Ready:    func() error { return nil },
+		Webhook:  "tidelay-injector",
 		Config: func() webhook.Config {
 			return webhook.Config{Image: "a", PullPolicy: corev1.PullNever, Resources: webhook.DefaultResources()}
 		},
@@ -76,6 +88,9 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 
 // Resolve takes a pod's label for the name of its TidbCluster.
 func (w *world) Resolve(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error) {
+	if pod.Labels["of"] == "panic" {
+		panic("impossible")
+	}
 	cluster := &v1alpha1.TidbCluster{}
 	key := types.NamespacedName{Namespace: namespace, Name: pod.Labels["of"]}
 	if err := w.client.Get(ctx, key, cluster); err != nil {
@@ -84,6 +99,11 @@ func (w *world) Resolve(ctx context.Context, namespace string, pod *corev1.Pod) 
 	return tidbcluster.Membership{
 		Cluster: key, UID: cluster.UID, Component: tidbcluster.TiKV, OptIn: tidbcluster.ParseOptIn(cluster.Annotations),
 	}, nil
+}
+
+// Labels has the namespace "db" left out where the world says so.
+func (w *world) Labels(context.Context, string) (map[string]string, error) {
+	return map[string]string{"leave-out": strconv.FormatBool(w.excluded)}, nil
 }
 
 func (w *world) EnforcedLevel(context.Context, string) (string, error) { return "", nil }
@@ -212,6 +232,25 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// A pod that the API server will not ask about is not promised an agent.
+func TestCheckOfAnExcludedNamespace(t *testing.T) {
+	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"))
+	w.excluded = true
+	w.checker.check(t.Context())
+	w.wantConditions("basic", ready, "TidelayInjected False namespace_excluded")
+	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 0\n")
+}
+
+// A pod that nobody can decide about is logged, and the others are checked.
+func TestCheckOfAnImpossiblePod(t *testing.T) {
+	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"), pod("basic-tikv-1", "panic"))
+	w.checker.check(t.Context())
+	w.wantConditions("basic", ready, "TidelayInjected False missed")
+	if !strings.Contains(w.log.String(), "panic: impossible") || !strings.Contains(w.log.String(), "basic-tikv-1") {
+		t.Errorf("the log does not say what happened:\n%s", w.log.String())
+	}
+}
+
 // What cannot be read changes nothing that was said.
 func TestCheckFails(t *testing.T) {
 	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"))
@@ -235,12 +274,12 @@ func TestRunEnds(t *testing.T) {
 		w.checker.Run(ctx)
 		close(ended)
 	}()
+	deadline := time.Now().Add(time.Minute)
 	for testutil.CollectAndCount(w.checker.missed) == 0 {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-t.Context().Done():
+		if time.Now().After(deadline) {
 			t.Fatal("no check was made")
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	cancel()
 	<-ended

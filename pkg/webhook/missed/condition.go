@@ -66,7 +66,12 @@ func (c *Checker) write(ctx context.Context, cluster *v1alpha1.TidbCluster, want
 // conditionPatch returns a JSON merge patch (RFC 7386) that has live say want,
 // nil where it does already.
 func conditionPatch(live *unstructured.Unstructured, want *v1alpha1.TidbClusterCondition, now metav1.Time) ([]byte, error) {
-	conditions, _, err := unstructured.NestedSlice(live.Object, "status", "conditions")
+	// The CRD lets them be null, which NestedSlice does not take for a list.
+	found, _, err := unstructured.NestedFieldCopy(live.Object, "status", "conditions")
+	conditions, ok := found.([]any)
+	if err == nil && found != nil && !ok {
+		err = fmt.Errorf("%T is no list", found)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read conditions: %w", err)
 	}

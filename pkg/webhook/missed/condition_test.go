@@ -43,6 +43,7 @@ func TestConditionPatch(t *testing.T) {
 	}{
 		"if there is none, add":            {live: live(theirs), want: want("False", "1"), then: []any{theirs, written("False", "1", "2026-01-02T03:04:05Z")}},
 		"if there is no status, add":       {live: &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"resourceVersion": "7"}}}, want: want("False", "1"), then: []any{written("False", "1", "2026-01-02T03:04:05Z")}},
+		"if they are null, add":            {live: &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"resourceVersion": "7"}, "status": map[string]any{"conditions": nil}}}, want: want("False", "1"), then: []any{written("False", "1", "2026-01-02T03:04:05Z")}},
 		"if it says so, nothing":           {live: live(ours, theirs), want: want("False", "1")},
 		"if it says else, replace":         {live: live(ours, theirs), want: want("False", "2"), then: []any{theirs, written("False", "2", "2025-01-01T00:00:00Z")}},
 		"if the status turns, say when":    {live: live(theirs, ours), want: want("True", "1"), then: []any{theirs, written("True", "1", "2026-01-02T03:04:05Z")}},

@@ -16,6 +16,9 @@ import (
 const (
 	// Missed: the pod would get the agent if it were made now.
 	Missed webhook.Reason = "missed"
+	// NamespaceExcluded: the webhook's namespaceSelector leaves the pod's
+	// namespace out.
+	NamespaceExcluded webhook.Reason = "namespace_excluded"
 	// NoPods: the TidbCluster has no pod yet that is asked for.
 	NoPods webhook.Reason = "no_pods"
 )
@@ -24,7 +27,7 @@ const (
 type Report struct {
 	// Injected is how many carry the agent.
 	Injected int
-	// Without are those that do not, by name.
+	// Without are those that do not.
 	Without []Pod
 }
 
@@ -35,19 +38,17 @@ type Pod struct {
 	Reason webhook.Reason
 }
 
-// add takes in what would be decided about a pod if it were made now.
-func (r *Report) add(name string, d webhook.Decision) {
+// add takes in a pod by the reason of what would be decided about it if it were
+// made now.
+func (r *Report) add(name string, reason webhook.Reason) {
 	switch {
-	case d.Reason == webhook.AlreadyInjected:
+	case reason == webhook.AlreadyInjected:
 		r.Injected++
-	case d.Reason == webhook.Injected:
+	case reason == webhook.Injected:
 		r.Without = append(r.Without, Pod{name, Missed})
-	case d.Reason.Unwanted():
-		r.Without = append(r.Without, Pod{name, d.Reason})
-	default: // not asked for
-		return
+	case reason == NamespaceExcluded || reason.Unwanted():
+		r.Without = append(r.Without, Pod{name, reason})
 	}
-	slices.SortFunc(r.Without, func(a, b Pod) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // Missed is how many pods would get the agent if they were made now.
@@ -61,7 +62,7 @@ func (r *Report) Missed() int {
 	return count
 }
 
-// reason is Missed where any pod was, or else what keeps the first one out.
+// reason is Missed where any pod was, or else what keeps one out.
 func (r *Report) reason() webhook.Reason {
 	switch {
 	case r.Injected+len(r.Without) == 0:
@@ -70,8 +71,8 @@ func (r *Report) reason() webhook.Reason {
 		return webhook.Injected
 	case r.Missed() > 0:
 		return Missed
-	default:
-		return r.Without[0].Reason
+	default: // the first of the alphabet, so that it does not change by itself
+		return slices.MinFunc(r.Without, func(a, b Pod) int { return strings.Compare(string(a.Reason), string(b.Reason)) }).Reason
 	}
 }
 
@@ -88,7 +89,7 @@ func (r *Report) message() string {
 		return fmt.Sprintf("%d of %d pods carry the agent", total, total)
 	}
 	var names []string
-	for _, pod := range r.Without {
+	for _, pod := range slices.SortedFunc(slices.Values(r.Without), func(a, b Pod) int { return strings.Compare(a.Name, b.Name) }) {
 		names = append(names, fmt.Sprintf("%s (%s)", pod.Name, pod.Reason))
 	}
 	if more := len(names) - listed; more > 0 {

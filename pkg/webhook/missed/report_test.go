@@ -48,7 +48,7 @@ func TestReport(t *testing.T) {
 			var r Report
 			// In another order than the names'.
 			for i, reason := range slices.Backward(test.reasons) {
-				r.add(fmt.Sprintf("pod-%d", i), webhook.Decision{Reason: reason})
+				r.add(fmt.Sprintf("pod-%d", i), reason)
 			}
 			got := r.condition()
 			if got.Status != test.status || got.Reason != string(test.reason) || !strings.HasPrefix(got.Message, test.message) {
@@ -64,7 +64,7 @@ func TestReport(t *testing.T) {
 func TestReportOfManyPods(t *testing.T) {
 	var r Report
 	for i := range 1000 {
-		r.add(fmt.Sprintf("pod-%03d", i), webhook.Decision{Reason: webhook.Injected})
+		r.add(fmt.Sprintf("pod-%03d", i), webhook.Injected)
 	}
 	if got := r.message(); len(got) > 1024 || !strings.Contains(got, "pod-009 (missed), 990 more;") {
 		t.Errorf("message of %d bytes: %s", len(got), got)

@@ -1,0 +1,171 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// process is an injector. Addresses are host:port on loopback.
+type process struct {
+	webhook, health, metrics string
+	cmd                      *exec.Cmd
+	ready                    time.Duration // from exec to /readyz
+	stop                     func()
+}
+
+const kubeconfig = `{"apiVersion": "v1", "kind": "Config", "current-context": "fleet",
+"clusters": [{"name": "fleet", "cluster": {"server": %q}}], "contexts": [{"name": "fleet", "context": {"cluster": "fleet"}}]}`
+
+// startInjector starts $TIDELAY_INJECTOR with the API server at url, and waits
+// until it is ready.
+func startInjector(b *testing.B, url string) *process {
+	b.Helper()
+	binary := os.Getenv("TIDELAY_INJECTOR")
+	if binary == "" {
+		b.Fatal("TIDELAY_INJECTOR is not set: run `make bench-injector`")
+	}
+	dir := b.TempDir()
+	config := filepath.Join(dir, "kubeconfig")
+	if err := os.WriteFile(config, fmt.Appendf(nil, kubeconfig, url), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := &process{webhook: freeAddress(b), health: freeAddress(b), metrics: freeAddress(b)}
+	_, port, _ := net.SplitHostPort(p.webhook)
+	p.cmd = exec.Command(binary, "--agent-image=tidelay/agent:bench", "--namespace="+SystemNamespace, "--kubeconfig="+config,
+		"--webhook-port="+port, "--health-addr="+p.health, "--metrics-addr="+p.metrics)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	started := time.Now()
+	if err := p.cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		_ = p.cmd.Wait()
+		close(exited)
+	}()
+	p.stop = func() {
+		_ = p.cmd.Process.Kill()
+		<-exited
+		log.Close()
+	}
+	b.Cleanup(p.stop)
+	p.wait(b, 5*time.Minute, log.Name(), func() error {
+		_, err := get(b.Context(), "http://"+p.health+"/readyz")
+		return err
+	})
+	p.ready = time.Since(started)
+	return p
+}
+
+// wait polls check; when it has not succeeded after limit, it shows the log.
+func (p *process) wait(b *testing.B, limit time.Duration, log string, check func() error) {
+	b.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(limit); ; <-tick.C {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			text, _ := os.ReadFile(log)
+			b.Fatalf("not within %s: %v\n%s", limit, err, text[max(0, len(text)-8192):])
+		}
+	}
+}
+
+// waitCollected waits until the garbage collector has run once more.
+func (p *process) waitCollected(b *testing.B) {
+	b.Helper()
+	const name = "go_memstats_last_gc_time_seconds"
+	now := float64(time.Now().Unix() + 1)
+	p.wait(b, 5*time.Minute, "", func() error {
+		if p.metric(b, name) < now {
+			return errors.New("no garbage collection")
+		}
+		return nil
+	})
+}
+
+// memory returns a line of /proc/PID/status in MB.
+func (p *process) memory(b *testing.B, name string) float64 {
+	b.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return number(b, string(status), name+":") * 1024 / 1e6
+}
+
+// metric returns the value of a metric without labels.
+func (p *process) metric(b *testing.B, name string) float64 {
+	b.Helper()
+	text, err := get(b.Context(), "http://"+p.metrics+"/metrics")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return number(b, text, name)
+}
+
+// number returns what stands behind name on its line.
+func number(b *testing.B, text, name string) float64 {
+	b.Helper()
+	for line := range strings.Lines(text) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == name {
+			n, err := strconv.ParseFloat(fields[1], 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return n
+		}
+	}
+	b.Fatalf("no %s", name)
+	return 0
+}
+
+// cpu returns the CPU time that the process has used.
+func (p *process) cpu(b *testing.B) time.Duration {
+	return time.Duration(p.metric(b, "process_cpu_seconds_total") * float64(time.Second))
+}
+
+func freeAddress(b *testing.B) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// get returns the body of a 200 answer.
+func get(ctx context.Context, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: %s: %s", url, response.Status, body)
+	}
+	return string(body), err
+}

@@ -6,6 +6,9 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
+# How long a benchmark of the injector runs; times as well: 5s, 1000x.
+BENCHTIME ?= 5s
+
 export TIDELAY_VERSION := $(VERSION)
 # One set of flags for everything but -race, so that nothing is compiled twice.
 export CGO_ENABLED := 0
@@ -46,6 +49,14 @@ e2e: ## Cluster tier: kind and the real TiDB Operator, or the cluster of E2E_KUB
 .PHONY: bench-agent
 bench-agent: ## Measure the agent: time to set beside exec'ing tc, RTT error, throughput, memory; both engines (root)
 	TEST_ARGS='-test.run=^$$ -test.bench=.' hack/kernel-test.sh
+
+.PHONY: bench-injector
+bench-injector: ## Measure the injector: admissions/s, p50, p99, memory; PEER=1 beside Istio's too (which compiles for minutes)
+	hack/go-build.sh bin/injector ./cmd/injector
+	TIDELAY_INJECTOR=$(CURDIR)/bin/injector go test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 0 ./e2e/bench/
+ifdef PEER
+	cd e2e/peer && go test -run '^$$' -bench . -benchtime $(BENCHTIME) ./...
+endif
 
 .PHONY: lint
 lint: ## Run golangci-lint (import arrows included), shellcheck, helm lint and go mod tidy -diff

@@ -16,8 +16,19 @@ import (
 // but takes Events.
 type Fleet struct {
 	Clusters int
+	// StatefulSets, up to ten, and ReplicaSets are how many of each with TiDB
+	// Operator's label there are for a TidbCluster. The injector asks for no
+	// others, so that an API server that has more sends it no more.
+	StatefulSets, ReplicaSets int
 	// CA signs the injector's certificates.
 	CA *CA
+}
+
+// NewFleet returns a Fleet of ordinary TidbClusters: PD, TiKV, TiDB, a monitor,
+// and discovery, updated once.
+func NewFleet(clusters int) (*Fleet, error) {
+	ca, err := NewCA()
+	return &Fleet{Clusters: clusters, StatefulSets: 4, ReplicaSets: 2, CA: ca}, err
 }
 
 // Handler serves f.

@@ -21,16 +21,13 @@ const WebhookName = "tidelay-injector"
 // perNamespace is how many TidbClusters share a namespace.
 const perNamespace = 10
 
-// workloads are the StatefulSets of each TidbCluster that its label brings into
-// the injector's cache: ten, with those of its monitors, which belong to no
-// TidbCluster. late is one more that a get finds and no watch has told of.
+// workloads are the StatefulSets that a TidbCluster may have, in the order in
+// which it has them. Those of its monitors belong to no TidbCluster. late is one
+// more that a get finds and no watch has told of.
 const (
-	workloads = "pd tikv tidb tiflash ticdc tiproxy pump tso monitor ng-monitoring"
+	workloads = "pd tikv tidb monitor tiflash ticdc tiproxy pump tso ng-monitoring"
 	late      = "scheduling"
 )
-
-// revisions is how many ReplicaSets a Deployment of a TidbCluster keeps.
-const revisions = 10
 
 // kind is one kind of object that a Fleet has.
 type kind struct {
@@ -114,7 +111,7 @@ func managedFields(manager string, size int) []metav1.ManagedFieldsEntry {
 }
 
 func (f *Fleet) kinds() []kind {
-	sets := strings.Fields(workloads)
+	sets, revisions := strings.Fields(workloads)[:f.StatefulSets], f.ReplicaSets
 	return []kind{
 		{
 			GroupVersionKind: schema.GroupVersionKind{Group: "pingcap.com", Version: "v1alpha1", Kind: "TidbCluster"},

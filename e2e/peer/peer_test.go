@@ -63,11 +63,10 @@ func BenchmarkBeside(b *testing.B) {
 func contenders(b *testing.B) (ours, theirs *contender) {
 	b.Helper()
 	logf.SetLogger(logr.Discard())
-	ca, err := bench.NewCA()
+	fleet, err := bench.NewFleet(100)
 	if err != nil {
 		b.Fatal(err)
 	}
-	fleet := &bench.Fleet{Clusters: 100, CA: ca}
 	server := httptest.NewServer(fleet.Handler())
 	b.Cleanup(func() {
 		server.CloseClientConnections()

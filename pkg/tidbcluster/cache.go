@@ -3,6 +3,7 @@ package tidbcluster
 import (
 	"slices"
 	"strings"
+	"unique"
 
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,24 +51,41 @@ func Trim(object any) (any, error) {
 	return object, nil
 }
 
+// trimWorkload keeps the way to the TidbCluster. A cluster of many has twenty
+// workloads and more for each, so what they have in common is kept once.
 func trimWorkload(o *metav1.PartialObjectMetadata) {
+	o.TypeMeta = metav1.TypeMeta{Kind: shared(o.Kind), APIVersion: shared(o.APIVersion)}
 	o.ObjectMeta = metav1.ObjectMeta{
 		Name:            o.Name,
-		Namespace:       o.Namespace,
+		Namespace:       shared(o.Namespace),
 		UID:             o.UID,
 		ResourceVersion: o.ResourceVersion,
-		OwnerReferences: o.OwnerReferences,
+		OwnerReferences: onlyController(o),
 	}
 }
+
+// onlyController returns the controller owner reference of o, or none.
+func onlyController(o metav1.Object) []metav1.OwnerReference {
+	ref := metav1.GetControllerOfNoCopy(o)
+	if ref == nil {
+		return nil
+	}
+	return []metav1.OwnerReference{{
+		APIVersion: shared(ref.APIVersion), Kind: shared(ref.Kind), Name: shared(ref.Name), UID: shared(ref.UID), Controller: new(true),
+	}}
+}
+
+// shared returns the one copy of s that everybody shares.
+func shared[T ~string](s T) T { return unique.Make(s).Value() }
 
 // trimTidbCluster keeps what a Membership says, and our condition. With spec, status, managed
 // fields and kubectl's last-applied-configuration a TidbCluster takes about
 // 17 KB of memory.
 func trimTidbCluster(c *v1alpha1.TidbCluster) {
 	*c = v1alpha1.TidbCluster{TypeMeta: c.TypeMeta, ObjectMeta: metav1.ObjectMeta{
-		Name:              c.Name,
-		Namespace:         c.Namespace,
-		UID:               c.UID,
+		Name:              shared(c.Name),
+		Namespace:         shared(c.Namespace),
+		UID:               shared(c.UID),
 		ResourceVersion:   c.ResourceVersion,
 		DeletionTimestamp: c.DeletionTimestamp,
 		Annotations:       ours(c.Annotations),

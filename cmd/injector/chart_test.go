@@ -80,6 +80,7 @@ var chartCases = []struct{ values, object, patch string }{
 	{"resources: {requests: {cpu: 1}, limits: {cpu: 2}}", "Deployment", `{op: add, path: C/resources/limits/cpu, value: 2}, {op: replace, path: C/resources/requests/cpu, value: 1}`},
 	{"resources: {requests: {memory: 1Gi}, limits: {memory: 2Gi}}", "Deployment", `{op: replace, path: C/resources/limits/memory, value: 2Gi}, {op: replace, path: C/resources/requests/memory, value: 1Gi}`},
 	{"resources: {limits: {memory: null}}", "Deployment", `{op: remove, path: C/resources/limits/memory}`},
+	{"goMemoryLimit: 1GiB", "Deployment", `{op: replace, path: C/env/2/value, value: 1GiB}`},
 	{"nodeSelector: {disk: ssd}", "Deployment", `{op: add, path: P/nodeSelector, value: {disk: ssd}}`},
 	{"tolerations: [{operator: Exists}]", "Deployment", `{op: add, path: P/tolerations, value: [{operator: Exists}]}`},
 	{"affinity: {podAntiAffinity: {}}", "Deployment", `{op: add, path: P/affinity, value: {podAntiAffinity: {}}}`},

@@ -72,7 +72,7 @@ func TestConfigReachesTheAgent(t *testing.T) {
 	c := testConfig
 	c.PullSecrets, c.TokenSecret, c.MaxDuration = []string{"there", "new"}, "tidelay-token", time.Hour
 	c.Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("64Mi")}
-	pod := &corev1.Pod{Spec: corev1.PodSpec{ImagePullSecrets: []corev1.LocalObjectReference{{Name: "there"}}}}
+	pod := tikv(func(p *corev1.Pod) { p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "there"}} })
 	member := optedIn()
 
 	agent := c.container(pod, c.MaxDuration)

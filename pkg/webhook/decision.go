@@ -83,6 +83,10 @@ func judge(pod *corev1.Pod, member tidbcluster.Membership, level string) (Reason
 	if forbidsNetAdmin(level) {
 		return PodSecurity, fmt.Sprintf("the namespace enforces Pod Security level %.64q, which forbids NET_ADMIN; want privileged", level)
 	}
+	if len(pod.Spec.Containers) == 0 {
+		// The API server says so better than it says that it cannot patch.
+		return InternalError, "the pod has no containers"
+	}
 	return Injected, fmt.Sprintf("the agent listens on port %d", api.Port)
 }
 

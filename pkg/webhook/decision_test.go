@@ -148,6 +148,9 @@ func decisionTests() map[string]decisionTest {
 		"if a container is probed on the port, skip": {
 			pod: tikv(func(p *corev1.Pod) { p.Spec.Containers[0].LivenessProbe = tcpProbe }), member: optedIn(), want: PortConflict,
 		},
+		"if the pod has no containers, leave it to the API server": {
+			pod: tikv(func(p *corev1.Pod) { p.Spec.Containers = nil }), member: optedIn(), want: InternalError,
+		},
 		"if the namespace enforces baseline, skip":         {pod: tikv(nil), member: optedIn(), level: "baseline", want: PodSecurity},
 		"if the namespace enforces restricted, skip":       {pod: tikv(nil), member: optedIn(), level: "restricted", want: PodSecurity},
 		"if the namespace enforces an unknown level, skip": {pod: tikv(nil), member: optedIn(), level: "Privileged", want: PodSecurity},

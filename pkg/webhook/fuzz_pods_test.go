@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/go-logr/logr"
-	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
@@ -29,14 +29,17 @@ import (
 
 // onlyCluster is an API server that has one TidbCluster, opted in, with two
 // StatefulSets, and the StatefulSet of a TidbMonitor.
-type onlyCluster struct{ client.Reader }
+type onlyCluster struct {
+	client.Reader
+	annotations map[string]string
+}
 
-func (onlyCluster) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+func (c onlyCluster) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
 	owner := metav1.OwnerReference{APIVersion: "pingcap.com/v1alpha1", Kind: "TidbCluster", Name: "basic", UID: "uid-basic", Controller: new(true)}
 	kind := object.GetObjectKind().GroupVersionKind().Kind
 	switch kind + " " + key.String() {
 	case "TidbCluster db/basic":
-		object.(*v1alpha1.TidbCluster).Annotations = map[string]string{tidbcluster.InjectAnnotation: "true"}
+		object.SetAnnotations(c.annotations)
 	case "StatefulSet db/basic-tikv", "StatefulSet db/basic-pd":
 		object.SetOwnerReferences([]metav1.OwnerReference{owner})
 	case "StatefulSet db/basic-monitor":
@@ -72,11 +75,16 @@ type silent struct{}
 
 func (silent) Eventf(runtime.Object, runtime.Object, string, string, string, string, ...any) {}
 
-// fuzzHandler is an Injector in front of onlyCluster, with the real resolver.
-func fuzzHandler(t testing.TB, config Config) http.Handler {
+// fuzzHandler is an Injector in front of onlyCluster, with the real resolver. The
+// TidbCluster has the given annotations too, key and value in turn.
+func fuzzHandler(t testing.TB, config Config, annotations ...string) http.Handler {
 	t.Helper()
 	logf.SetLogger(logr.Discard())
-	reader, err := confirm.NewReader(onlyCluster{}, onlyCluster{}, rate.NewLimiter(rate.Inf, 0), prometheus.NewRegistry())
+	only := onlyCluster{annotations: map[string]string{tidbcluster.InjectAnnotation: "true"}}
+	for pair := range slices.Chunk(annotations, 2) {
+		only.annotations[pair[0]] = pair[1]
+	}
+	reader, err := confirm.NewReader(only, only, rate.NewLimiter(rate.Inf, 0), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

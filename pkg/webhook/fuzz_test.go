@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
 // FuzzReview posts any bytes as an AdmissionReview. What an API server could
@@ -40,14 +42,11 @@ func FuzzReview(f *testing.F) {
 	handler := fuzzHandler(f, testConfig)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		answer := post(t, handler, body)
-		request := decodeRequest(body)
-		if request == nil {
-			if len(answer.Patch) > 0 {
-				t.Errorf("patch %s for no review", answer.Patch)
-			}
-			return
+		request, ok := decodeRequest(body)
+		reason := Injected
+		if ok {
+			reason = checkAnswer(t, answer, request.UID)
 		}
-		reason := checkAnswer(t, answer, request.UID)
 		if len(answer.Patch) == 0 {
 			return
 		}
@@ -72,11 +71,12 @@ func FuzzPod(f *testing.F) {
 	f.Add([]byte("a pod that is owned, and much beside"), "$(id) `id` \\ \n \x00 \u2028")
 	configs := []Config{testConfig, testConfig}
 	configs[1].PullSecrets, configs[1].TokenSecret, configs[1].MaxDuration = []string{"mirror", "mirror2"}, "token", 3600e9
-	handlers := []http.Handler{fuzzHandler(f, configs[0]), fuzzHandler(f, configs[1])}
+	handlers := []http.Handler{fuzzHandler(f, configs[0]), fuzzHandler(f, configs[1], tidbcluster.SidecarAnnotation, "native")}
 
 	f.Fuzz(func(t *testing.T, choices []byte, text string) {
 		c := chooser{rest: choices, text: text}
-		handler := handlers[c.number(2)]
+		which := c.number(2)
+		handler := handlers[which]
 		object := c.pod()
 		raw, err := json.Marshal(object)
 		if err != nil {
@@ -87,7 +87,7 @@ func FuzzPod(f *testing.F) {
 
 		answer := post(t, handler, reviewOf(t, raw))
 		reason := checkAnswer(t, answer, "b5a4")
-		if decodable != (reason != InternalError) {
+		if usable := decodable && len(pod.Spec.Containers) > 0; usable && reason == InternalError || !decodable && reason != InternalError {
 			t.Fatalf("%s for a pod with decodable=%t: %s", reason, decodable, raw)
 		}
 		if decodable && !isMember(pod) && reason != NotMember && reason != StaleOwner {
@@ -100,6 +100,9 @@ func FuzzPod(f *testing.F) {
 			return
 		}
 		patched := unpatch(t, raw, answer.Patch)
+		if native := bytes.Contains(answer.Patch, []byte(`"/spec/initContainers/-"`)); native != (which == 1) {
+			t.Errorf("a native sidecar: %t, want %t", native, which == 1)
+		}
 		again := post(t, handler, reviewOf(t, patched))
 		if reason := checkAnswer(t, again, "b5a4"); reason != AlreadyInjected || len(again.Patch) > 0 {
 			t.Errorf("a second time: %s with patch %s", reason, again.Patch)
@@ -162,13 +165,13 @@ func takeAway(after, before map[string]any) {
 			delete(annotations, key)
 		}
 	}
-	for _, name := range []string{"containers", "volumes", "imagePullSecrets"} {
+	for _, name := range []string{"containers", "initContainers", "volumes", "imagePullSecrets"} {
 		list, _ := spec[name].([]any)
 		had, _ := oldSpec[name].([]any)
 		spec[name] = list[:min(len(list), len(had))]
 	}
 	for _, parent := range []map[string]any{meta, oldMeta, spec, oldSpec} {
-		for _, name := range []string{"annotations", "containers", "volumes", "imagePullSecrets"} {
+		for _, name := range []string{"annotations", "containers", "initContainers", "volumes", "imagePullSecrets"} {
 			switch value := parent[name].(type) {
 			case map[string]any:
 				if len(value) == 0 {
@@ -214,15 +217,15 @@ func post(t *testing.T, handler http.Handler, body []byte) *admissionv1.Admissio
 	return review.Response
 }
 
-// decodeRequest returns the request in a review as an API server writes it, or
-// nil.
-func decodeRequest(body []byte) *admissionv1.AdmissionRequest {
-	var review admissionv1.AdmissionReview
+// decodeRequest returns the request in body, and whether an API server could
+// have sent it.
+func decodeRequest(body []byte) (admissionv1.AdmissionRequest, bool) {
+	review := admissionv1.AdmissionReview{}
 	err := kjson.UnmarshalCaseSensitivePreserveInts(body, &review)
-	if err != nil || review.APIVersion != "admission.k8s.io/v1" || review.Kind != "AdmissionReview" {
-		return nil
+	if review.Request == nil {
+		return admissionv1.AdmissionRequest{}, false
 	}
-	return review.Request
+	return *review.Request, err == nil && review.APIVersion == "admission.k8s.io/v1" && review.Kind == "AdmissionReview"
 }
 
 func reviewOf(t testing.TB, pod []byte) []byte {

@@ -13,7 +13,8 @@ const (
 
 	// LookupFailed: the pod's owners could not be read before the deadline.
 	LookupFailed Reason = "lookup_failed"
-	// InternalError: the pod could not be decoded, or deciding panicked.
+	// InternalError: the pod could not be decoded or has no containers, or
+	// deciding panicked.
 	InternalError Reason = "internal_error"
 	// NotMember: no controller owner leads to a TidbCluster's component.
 	NotMember Reason = "not_member"

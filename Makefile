@@ -51,7 +51,7 @@ bench-agent: ## Measure the agent: time to set beside exec'ing tc, RTT error, th
 	TEST_ARGS='-test.run=^$$ -test.bench=.' hack/kernel-test.sh
 
 .PHONY: bench-injector
-bench-injector: ## Measure the injector: admissions/s, p50, p99, memory; PEER=1 beside Istio's too (which compiles for minutes)
+bench-injector: ## Measure the injector: admissions/s, p50, p99, memory (15 min); PEER=1 beside Istio's too (compiles long)
 	hack/go-build.sh bin/injector ./cmd/injector
 	TIDELAY_INJECTOR=$(CURDIR)/bin/injector go test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 0 ./e2e/bench/
 ifdef PEER

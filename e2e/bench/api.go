@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/version"
 )
 
 // Fleet is an API server with that many TidbClusters. It is for reading only,
@@ -60,6 +61,7 @@ func (f *Fleet) Handler() http.Handler {
 	}
 	answer("/api", metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{"v1"}})
 	answer("/apis", f.groups())
+	answer("/version", version.Info{Major: "1", Minor: "34", GitVersion: "v1.34.0"})
 	mux.HandleFunc("/apis/events.k8s.io/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
 		w.WriteHeader(http.StatusCreated)
@@ -73,8 +75,8 @@ func (f *Fleet) groups() metav1.APIGroupList {
 	seen := map[string]bool{"": true}
 	for _, k := range f.kinds() {
 		if !seen[k.Group] {
-			version := metav1.GroupVersionForDiscovery{GroupVersion: k.GroupVersion().String(), Version: k.Version}
-			all.Groups = append(all.Groups, metav1.APIGroup{Name: k.Group, Versions: []metav1.GroupVersionForDiscovery{version}, PreferredVersion: version})
+			served := metav1.GroupVersionForDiscovery{GroupVersion: k.GroupVersion().String(), Version: k.Version}
+			all.Groups = append(all.Groups, metav1.APIGroup{Name: k.Group, Versions: []metav1.GroupVersionForDiscovery{served}, PreferredVersion: served})
 		}
 		seen[k.Group] = true
 	}
@@ -130,8 +132,8 @@ func wantsMetadata(r *http.Request) bool {
 
 // whole is all of an object, as JSON has it.
 func (k kind) whole(o object) any {
-	version, name := k.ToAPIVersionAndKind()
-	typeMeta := metav1.TypeMeta{APIVersion: version, Kind: name}
+	typeMeta := metav1.TypeMeta{}
+	typeMeta.APIVersion, typeMeta.Kind = k.ToAPIVersionAndKind()
 	if o.full == nil {
 		return metav1.PartialObjectMetadata{TypeMeta: typeMeta, ObjectMeta: o.meta}
 	}

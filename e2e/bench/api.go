@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/version"
 )
 
 // Fleet is an API server with that many TidbClusters. It is for reading only,
@@ -61,7 +60,6 @@ func (f *Fleet) Handler() http.Handler {
 	}
 	answer("/api", metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{"v1"}})
 	answer("/apis", f.groups())
-	answer("/version", version.Info{Major: "1", Minor: "34", GitVersion: "v1.34.0"})
 	mux.HandleFunc("/apis/events.k8s.io/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
 		w.WriteHeader(http.StatusCreated)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -59,7 +60,7 @@ func Injector(ctx context.Context, url string) (http.Handler, error) {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
 	registry := prometheus.NewRegistry()
-	reader, err := confirm.NewReader(informed, live, registry)
+	reader, err := confirm.NewReader(informed, live, rate.NewLimiter(rate.Inf, 0), registry)
 	if err != nil {
 		return nil, err
 	}

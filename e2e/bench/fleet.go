@@ -106,7 +106,7 @@ func metadata(kind string, i int, workload, name string, owner metav1.OwnerRefer
 func managedFields(manager string, size int) []metav1.ManagedFieldsEntry {
 	fields := `{"f:metadata":{"f:labels":{".":{}}},"f:spec":{"f:` + strings.Repeat("x", size) + `":{}}}`
 	return []metav1.ManagedFieldsEntry{
-		{Manager: manager, Operation: "Update", APIVersion: "apps/v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}},
+		{Manager: manager, Operation: "Update", APIVersion: "apps/v1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields)},
 	}
 }
 

@@ -78,9 +78,9 @@ func onlyController(o metav1.Object) []metav1.OwnerReference {
 // shared returns the one copy of s that everybody shares.
 func shared[T ~string](s T) T { return unique.Make(s).Value() }
 
-// trimTidbCluster keeps what a Membership says, and our condition. With spec, status, managed
-// fields and kubectl's last-applied-configuration a TidbCluster takes about
-// 17 KB of memory.
+// trimTidbCluster keeps what a Membership says, and our condition. With spec,
+// status, managed fields and kubectl's last-applied-configuration a TidbCluster
+// takes about 17 KB of memory.
 func trimTidbCluster(c *v1alpha1.TidbCluster) {
 	*c = v1alpha1.TidbCluster{TypeMeta: c.TypeMeta, ObjectMeta: metav1.ObjectMeta{
 		Name:              shared(c.Name),

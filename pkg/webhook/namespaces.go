@@ -29,21 +29,18 @@ func NewNamespaces(reader *confirm.Reader) *Namespaces {
 // level that would keep the agent out is confirmed by a live read. A level that
 // the API server's own configuration sets for all namespaces is not seen here.
 func (n *Namespaces) EnforcedLevel(ctx context.Context, name string) (string, error) {
-	namespace, err := confirm.Read(ctx, n.reader, confirm.Wanted[*metav1.PartialObjectMetadata]{
-		Empty: emptyNamespace(), Key: types.NamespacedName{Name: name}, Trim: trimNamespace,
-		Believe: func(o *metav1.PartialObjectMetadata) bool { return !forbidsNetAdmin(o.Labels[enforceLabel]) },
-	})
-	if err != nil {
-		return "", fmt.Errorf("read namespace %s: %w", name, err)
-	}
-	return namespace.Labels[enforceLabel], nil
+	labels, err := n.read(ctx, name, func(o *metav1.PartialObjectMetadata) bool { return !forbidsNetAdmin(o.Labels[enforceLabel]) })
+	return labels[enforceLabel], err
 }
 
 // Labels returns the labels of a namespace, as the cache knows them.
 func (n *Namespaces) Labels(ctx context.Context, name string) (map[string]string, error) {
+	return n.read(ctx, name, func(*metav1.PartialObjectMetadata) bool { return true })
+}
+
+func (n *Namespaces) read(ctx context.Context, name string, believe func(*metav1.PartialObjectMetadata) bool) (map[string]string, error) {
 	namespace, err := confirm.Read(ctx, n.reader, confirm.Wanted[*metav1.PartialObjectMetadata]{
-		Empty: emptyNamespace(), Key: types.NamespacedName{Name: name}, Trim: trimNamespace,
-		Believe: func(*metav1.PartialObjectMetadata) bool { return true },
+		Empty: emptyNamespace(), Key: types.NamespacedName{Name: name}, Trim: trimNamespace, Believe: believe,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read namespace %s: %w", name, err)

@@ -19,11 +19,12 @@ const nativeOperator = "v1.6.0"
 // why it is not where the TidbCluster asks for one. An operator whose image does
 // not tell its version is taken for a new one: the annotation asks for it.
 func native(optIn tidbcluster.OptIn, facts Facts) (ok bool, problem string) {
+	if !optIn.Native {
+		return false, ""
+	}
 	asked := fmt.Sprintf("annotation %s is %q, taken as %q", tidbcluster.SidecarAnnotation, "native", "container")
 	newer, err := version.MustParseSemantic(nativeOperator).Compare(facts.Operator)
 	switch {
-	case !optIn.Native:
-		return false, ""
 	case facts.OperatorErr != nil:
 		return false, fmt.Sprintf("%s: TiDB Operator's version is not known: %v; accepted: %s and later", asked, facts.OperatorErr, nativeOperator)
 	case err == nil && newer > 0:

@@ -147,17 +147,18 @@ func Read[T client.Object](ctx context.Context, r *Reader, w Wanted[T]) (T, erro
 	}
 	object, err := readLive(ctx, r, w)
 	if ttl := memorable(w, object, err); ttl > 0 {
-		r.refusals.Add(q, answer[T]{w.remembered(object), err}, ttl)
+		kept := object
+		if err == nil && !w.is(object) {
+			kept = w.identity(object)
+		}
+		r.refusals.Add(q, answer[T]{kept, err}, ttl)
 	}
 	return object, err
 }
 
-// remembered is what is kept of an object: of one that is not the wanted one
-// nothing but who it is, however many forged UIDs it is asked for by.
-func (w Wanted[T]) remembered(object T) T {
-	if reflect.ValueOf(object).IsNil() || w.is(object) {
-		return object
-	}
+// identity is all that is kept of an object that is not the wanted one, however
+// many forged UIDs it is asked for by.
+func (w Wanted[T]) identity(object T) T {
 	other := w.fresh()
 	other.SetNamespace(object.GetNamespace())
 	other.SetName(object.GetName())

@@ -119,7 +119,7 @@ func (c *Checker) check(ctx context.Context) {
 		c.problem(ctx, err, "webhook not read")
 		return
 	}
-	asking, others := sort(clusters.Items)
+	asking, others := divide(clusters.Items)
 	c.forget(asking)
 	for _, cluster := range others {
 		if err := c.write(ctx, cluster, nil); err != nil {
@@ -140,9 +140,9 @@ func (c *Checker) check(ctx context.Context) {
 	}
 }
 
-// sort returns the clusters that ask to be injected, by namespace, and those
+// divide returns the clusters that ask to be injected, by namespace, and those
 // that no longer do and still have our condition.
-func sort(clusters []v1alpha1.TidbCluster) (asking map[string][]*v1alpha1.TidbCluster, others []*v1alpha1.TidbCluster) {
+func divide(clusters []v1alpha1.TidbCluster) (asking map[string][]*v1alpha1.TidbCluster, others []*v1alpha1.TidbCluster) {
 	asking = map[string][]*v1alpha1.TidbCluster{}
 	for i := range clusters {
 		cluster := &clusters[i]

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/tidelay/tidelay/pkg/agent"
+	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // version is set by the linker.
@@ -46,7 +47,7 @@ func parse(args []string) (agent.Options, error) {
 	flags := flag.NewFlagSet("agent", flag.ContinueOnError)
 	flags.StringVar(&o.Listen, "listen", ":2332", "address of the HTTP API; no fault touches its port")
 	flags.StringVar(&o.Device, "device", "", `interface whose packets meet faults, several with commas, or "all" (default the one of the default route, else the only one that is not loopback)`)
-	flags.StringVar(&o.Engine, "engine", agent.EngineAuto, "auto, netem or nfqueue; auto takes the first that works")
+	flags.StringVar(&o.Engine, "engine", api.EngineAuto, "auto, netem or nfqueue; auto takes the first that works")
 	flags.StringVar(&o.StateDir, "state-dir", "/run/tidelay", "directory that keeps the faults for the next agent; empty to rely on the kernel alone")
 	flags.StringVar(&o.NodeIP, "node-ip", os.Getenv("NODE_IP"), "the node's IP address, whose probes no fault touches; several with commas (default $NODE_IP)")
 	flags.StringVar(&o.ProbePorts, "probe-ports", os.Getenv("PROBE_PORTS"), "TCP ports that kubelet probes, with commas (default $PROBE_PORTS)")

@@ -13,11 +13,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/tidelay/tidelay/pkg/confirm"
+	"github.com/tidelay/tidelay/pkg/missed"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
-	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
 	"github.com/tidelay/tidelay/pkg/webhook"
 	"github.com/tidelay/tidelay/pkg/webhook/configfile"
-	"github.com/tidelay/tidelay/pkg/webhook/missed"
 )
 
 // The rate limit of the check for missed pods, which is in no hurry.

@@ -17,8 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/tidelay/tidelay/pkg/confirm"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
-	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
 	"github.com/tidelay/tidelay/pkg/webhook"
 )
 

@@ -13,8 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // Bounds of the HTTP server. The slowest answer but a measurement's is that of
@@ -54,7 +55,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 		}
 		return nil
 	})
-	if s.choice.name != engineNone { // else nothing could be ended, again and again
+	if s.choice.name != api.EngineNone { // else nothing could be ended, again and again
 		group.Go(func() error { return s.control.run(ctx) })
 	}
 	group.Go(func() error { return serve(ctx, listener, s.handler(registry)) })
@@ -79,7 +80,7 @@ func newServer(o Options, p parsed, log *slog.Logger) (*server, *prometheus.Regi
 	devices, err := rtnl.FindDevices(o.Device)
 	if err != nil {
 		reason := fmt.Sprintf("find the interface for faults (--device=%q): %v", o.Device, err)
-		s.choice = choice{engine: noEngine{reason: reason}, name: engineNone, reason: reason}
+		s.choice = choice{engine: noEngine{reason: reason}, name: api.EngineNone, reason: reason}
 	} else {
 		s.devices = devices
 		s.choice = choose(o.Engine, candidates(devices, exempt, p.queueMemory, log))

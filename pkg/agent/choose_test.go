@@ -6,7 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 type probe = func() (map[fault.Feature]string, error)
@@ -19,22 +20,22 @@ func TestChoose(t *testing.T) {
 		netem, nfqueue  probe
 		engine, because string
 	}{
-		"auto takes the first that works":        {EngineAuto, works, works, EngineNetem, "works"},
-		"auto falls back and says why":           {EngineAuto, missing, works, EngineNFQueue, "no sch_netem"},
-		"auto without any":                       {EngineAuto, missing, missing, engineNone, "no engine works"},
-		"a named engine":                         {EngineNFQueue, works, works, EngineNFQueue, "--engine=nfqueue"},
-		"a named engine is never replaced":       {EngineNetem, missing, works, engineNone, "no sch_netem"},
-		"a named engine whose other half is bad": {EngineNFQueue, missing, works, EngineNFQueue, "--engine=nfqueue"},
+		"auto takes the first that works":        {api.EngineAuto, works, works, api.EngineNetem, "works"},
+		"auto falls back and says why":           {api.EngineAuto, missing, works, api.EngineNFQueue, "no sch_netem"},
+		"auto without any":                       {api.EngineAuto, missing, missing, api.EngineNone, "no engine works"},
+		"a named engine":                         {api.EngineNFQueue, works, works, api.EngineNFQueue, "--engine=nfqueue"},
+		"a named engine is never replaced":       {api.EngineNetem, missing, works, api.EngineNone, "no sch_netem"},
+		"a named engine whose other half is bad": {api.EngineNFQueue, missing, works, api.EngineNFQueue, "--engine=nfqueue"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			left := []fault.Fault{late(1)}
-			engines := map[string]*fakeEngine{EngineNetem: {held: left}, EngineNFQueue: {held: left}}
+			engines := map[string]*fakeEngine{api.EngineNetem: {held: left}, api.EngineNFQueue: {held: left}}
 			open := func(name string) func(map[fault.Feature]string) (engine, error) {
 				return func(map[fault.Feature]string) (engine, error) { return engines[name], nil }
 			}
 			got := choose(c.want, []candidate{
-				{EngineNetem, c.netem, open(EngineNetem)},
-				{EngineNFQueue, c.nfqueue, open(EngineNFQueue)},
+				{api.EngineNetem, c.netem, open(api.EngineNetem)},
+				{api.EngineNFQueue, c.nfqueue, open(api.EngineNFQueue)},
 			})
 			if got.name != c.engine || !strings.Contains(got.reason, c.because) {
 				t.Errorf("chose %s because %q, want %s because of %q", got.name, got.reason, c.engine, c.because)
@@ -55,20 +56,20 @@ func TestChooseSkipsAnEngineThatDoesNotOpen(t *testing.T) {
 		return map[fault.Feature]string{fault.FeatureSeed: "too old"}, nil
 	}
 	second := &fakeEngine{}
-	got := choose(EngineAuto, []candidate{
-		{EngineNetem, works, func(map[fault.Feature]string) (engine, error) { return nil, errors.New("no luck") }},
-		{EngineNFQueue, works, func(map[fault.Feature]string) (engine, error) { return second, nil }},
+	got := choose(api.EngineAuto, []candidate{
+		{api.EngineNetem, works, func(map[fault.Feature]string) (engine, error) { return nil, errors.New("no luck") }},
+		{api.EngineNFQueue, works, func(map[fault.Feature]string) (engine, error) { return second, nil }},
 	})
-	if got.name != EngineNFQueue || !strings.Contains(got.reason, "no luck") {
+	if got.name != api.EngineNFQueue || !strings.Contains(got.reason, "no luck") {
 		t.Errorf("chose %s because %q", got.name, got.reason)
 	}
-	if lacks := got.capabilities[EngineNFQueue].Lacks; lacks["seed"] != "too old" {
+	if lacks := got.capabilities[api.EngineNFQueue].Lacks; lacks["seed"] != "too old" {
 		t.Errorf("capabilities don't say what is lacking: %+v", got.capabilities)
 	}
 }
 
 func TestOptionsNameFlagValueAndWhatIsAccepted(t *testing.T) {
-	good := Options{Listen: ":2332", Engine: EngineAuto, NodeIP: "10.0.0.1, fd00::1", ProbePorts: "4000,10080,4000", QueueMemory: "2Mi", MaxDuration: time.Hour}
+	good := Options{Listen: ":2332", Engine: api.EngineAuto, NodeIP: "10.0.0.1, fd00::1", ProbePorts: "4000,10080,4000", QueueMemory: "2Mi", MaxDuration: time.Hour}
 	p, err := good.parse()
 	if err != nil || p.controlPort != 2332 || len(p.nodeAddrs) != 2 || len(p.probePorts) != 2 || p.queueMemory != 2<<20 {
 		t.Fatalf("parse of good options: %+v, %v", p, err)

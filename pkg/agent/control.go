@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // control makes changes of the desired set one at a time. The set is
@@ -55,7 +55,7 @@ func replaceAll(faults []fault.Fault) edit {
 // others.
 func replaceOne(f fault.Fault) edit {
 	return func(current []fault.Fault) ([]fault.Fault, error) {
-		return fault.Set(append(without(current, f.Name), f))
+		return fault.NewSet(append(without(current, f.Name), f))
 	}
 }
 

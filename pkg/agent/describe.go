@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
 	"github.com/tidelay/tidelay/pkg/agent/netem"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // latency is the answer of the /latency routes for the fault of that name, or
@@ -81,7 +81,7 @@ func explain(f fault.Fault, devices []string) string {
 // The kernel takes the delay from its table by the low bits of a correlated
 // number, which are as random as without (tabledist in net/sched/sch_netem.c).
 func caveat(engine string, f fault.Fault) string {
-	if engine == EngineNetem && f.Impairment.Correlation > 0 {
+	if engine == api.EngineNetem && f.Impairment.Correlation > 0 {
 		return "; the kernel's netem holds the correlation of the jitter, but it has no effect there: the engine nfqueue does it"
 	}
 	return ""

@@ -8,10 +8,9 @@ import (
 	"strings"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
 	"github.com/tidelay/tidelay/pkg/agent/netem"
 	"github.com/tidelay/tidelay/pkg/agent/nfqueue"
-	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // engine turns faults into kernel state. All but Run are called one at a time.
@@ -44,17 +43,17 @@ type candidate struct {
 }
 
 // candidates lists the engines, the better first.
-func candidates(devices []rtnl.Device, exempt fault.Exemption, queueMemory uint64, log *slog.Logger) []candidate {
+func candidates(devices []api.Device, exempt fault.Exemption, queueMemory uint64, log *slog.Logger) []candidate {
 	return []candidate{
 		{
-			name:  EngineNetem,
+			name:  api.EngineNetem,
 			probe: func() (map[fault.Feature]string, error) { return netem.Probe(log) },
 			open: func(lacks map[fault.Feature]string) (engine, error) {
 				return netem.New(devices, exempt, queueMemory, lacks, log), nil
 			},
 		},
 		{
-			name:  EngineNFQueue,
+			name:  api.EngineNFQueue,
 			probe: func() (map[fault.Feature]string, error) { return nfqueue.Lacks(), nfqueue.Probe() },
 			open: func(map[fault.Feature]string) (engine, error) {
 				return nfqueue.Open(deviceNames(devices), exempt, queueMemory, log)
@@ -63,7 +62,7 @@ func candidates(devices []rtnl.Device, exempt fault.Exemption, queueMemory uint6
 	}
 }
 
-func deviceNames(devices []rtnl.Device) []string {
+func deviceNames(devices []api.Device) []string {
 	names := make([]string, 0, len(devices))
 	for _, device := range devices {
 		names = append(names, device.Name)
@@ -74,31 +73,31 @@ func deviceNames(devices []rtnl.Device) []string {
 // choice is the engine that runs, and why.
 type choice struct {
 	engine engine
-	// name is engineNone when no engine runs; reason then says why not.
+	// name is api.EngineNone when no engine runs; reason then says why not.
 	name, reason string
 	capabilities map[string]api.Capability
 }
 
-// choose probes every candidate and opens the wanted one, or with EngineAuto
+// choose probes every candidate and opens the wanted one, or with api.EngineAuto
 // the first that works. What an agent with another engine left behind is
 // cleared, so that a packet never meets both. That no engine works is a
 // choice, not an error: the agent stays up to say so.
 func choose(want string, all []candidate) choice {
-	c := choice{name: engineNone, capabilities: map[string]api.Capability{}}
+	c := choice{name: api.EngineNone, capabilities: map[string]api.Capability{}}
 	var reasons []string
 	var others []candidate
 	for _, candidate := range all {
 		lacks, err := candidate.probe()
 		if err != nil {
 			c.capabilities[candidate.name] = api.Capability{Reason: err.Error()}
-			if want == EngineAuto || want == candidate.name {
+			if want == api.EngineAuto || want == candidate.name {
 				reasons = append(reasons, fmt.Sprintf("%s: %v", candidate.name, err))
 			}
 			others = append(others, candidate)
 			continue
 		}
 		c.capabilities[candidate.name] = api.Capability{Available: true, Lacks: wireLacks(lacks)}
-		if c.name != engineNone || (want != EngineAuto && want != candidate.name) {
+		if c.name != api.EngineNone || (want != api.EngineAuto && want != candidate.name) {
 			others = append(others, candidate)
 			continue
 		}
@@ -111,10 +110,10 @@ func choose(want string, all []candidate) choice {
 	}
 	left := clearOthers(others, c.capabilities)
 	switch {
-	case c.name == engineNone:
+	case c.name == api.EngineNone:
 		c.reason = "no engine works here: " + strings.Join(reasons, "; ")
 		c.engine = noEngine{reason: c.reason}
-	case want != EngineAuto:
+	case want != api.EngineAuto:
 		c.reason = "asked for by --engine=" + want
 	case len(reasons) == 0:
 		c.reason = "tried on a scratch link and works"

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // retryInterval is how long to wait after a fault could not be ended.

@@ -15,9 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
 	"github.com/tidelay/tidelay/pkg/agent/measure"
-	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // fakeEngine is a kernel that holds what it is told, and fails when asked to.
@@ -29,7 +28,7 @@ type fakeEngine struct {
 	readErr  error
 	adoptErr error
 	lacks    map[fault.Feature]string
-	counters fault.Counters
+	counters api.Counters
 }
 
 func (e *fakeEngine) Close() error                    { return nil }
@@ -97,7 +96,7 @@ func newTestServer(t *testing.T, e engine, name string) testServer {
 			engine: e, name: name, reason: "because",
 			capabilities: map[string]api.Capability{name: {Available: true}},
 		},
-		devices:     []rtnl.Device{{Name: "eth0", Index: 7}},
+		devices:     []api.Device{{Name: "eth0", Index: 7}},
 		exempt:      fault.Exemption{ControlPort: api.Port},
 		queueMemory: 256 << 20,
 		version:     "v1",

@@ -12,15 +12,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
-	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // server answers the HTTP API.
 type server struct {
 	control     *control
 	choice      choice
-	devices     []rtnl.Device
+	devices     []api.Device
 	exempt      fault.Exemption
 	queueMemory uint64
 	maxDuration time.Duration
@@ -100,7 +99,7 @@ func (s *server) refuse(c *gin.Context, reason string, status int, detail string
 }
 
 func (s *server) getReadyz(c *gin.Context) {
-	if s.choice.name == engineNone {
+	if s.choice.name == api.EngineNone {
 		c.Set(keyReason, reasonNoEngine)
 		c.String(http.StatusServiceUnavailable, "not ready: %s\n", s.choice.reason)
 		return

@@ -8,8 +8,8 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
 	"github.com/tidelay/tidelay/pkg/agent/netem"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 func (s *server) getFaults(c *gin.Context) {
@@ -131,5 +131,5 @@ func readBody(c *gin.Context, into any) error {
 	if err != nil {
 		return fmt.Errorf("read the request's body: %w", err)
 	}
-	return decodeStrictly(content, into)
+	return fault.Decode(content, into)
 }

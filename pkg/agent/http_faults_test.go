@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
 	"github.com/tidelay/tidelay/pkg/agent/measure"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // actions is what a change did, "name action" each.
@@ -38,7 +38,7 @@ func actions(t *testing.T, response *http.Response) string {
 
 func TestFaultsAreReplacedAsAWhole(t *testing.T) {
 	e := &fakeEngine{}
-	s := newTestServer(t, e, EngineNetem)
+	s := newTestServer(t, e, api.EngineNetem)
 	const two = `{"faults":[{"name":"b","peers":["10.0.0.2"],"delay":"2ms"},{"name":"a","peers":["10.0.0.1"],"loss":{"percent":5}}]}`
 	if got := actions(t, s.do("PUT", "/v1/faults", two)); got != "a add, b add" {
 		t.Errorf("first: %s", got)
@@ -64,7 +64,7 @@ func TestFaultsAreReplacedAsAWhole(t *testing.T) {
 
 // What is read can be written back and is the same.
 func TestWhatIsReadCanBeWrittenBack(t *testing.T) {
-	s := newTestServer(t, &fakeEngine{}, EngineNetem)
+	s := newTestServer(t, &fakeEngine{}, api.EngineNetem)
 	actions(t, s.do("PUT", "/v1/faults", `{"faults":[{"name":"a","ports":{"remote":[1,"2-3"]},"delay":"20ms","jitter":"1ms","duration":"1h"}]}`))
 	read := s.get("/v1/faults")
 	tag := read.Header.Get("ETag")
@@ -75,7 +75,7 @@ func TestWhatIsReadCanBeWrittenBack(t *testing.T) {
 
 func TestTwoOperatorsDoNotOverwriteEachOther(t *testing.T) {
 	e := &fakeEngine{}
-	s := newTestServer(t, e, EngineNetem)
+	s := newTestServer(t, e, api.EngineNetem)
 	tag := s.get("/v1/faults").Header.Get("ETag")
 	first := s.do("PUT", "/v1/faults/a", `{"delay":"1ms"}`, "If-Match", tag)
 	if first.StatusCode != http.StatusOK || first.Header.Get("ETag") == tag {
@@ -102,7 +102,7 @@ func TestTwoOperatorsDoNotOverwriteEachOther(t *testing.T) {
 
 func TestADryRunOverHTTP(t *testing.T) {
 	e := &fakeEngine{}
-	s := newTestServer(t, e, EngineNetem)
+	s := newTestServer(t, e, api.EngineNetem)
 	var got api.Changes
 	decodeInto(t, s.do("PUT", "/v1/faults/a?dryRun=true", `{"delay":"1ms"}`), &got)
 	if got.Applied || len(got.Changes) != 1 || len(got.Faults) != 1 || e.applied != 0 {
@@ -117,7 +117,7 @@ func TestADryRunOverHTTP(t *testing.T) {
 
 func TestConcurrentChangesAllCount(t *testing.T) {
 	e := &fakeEngine{}
-	s := newTestServer(t, e, EngineNetem)
+	s := newTestServer(t, e, api.EngineNetem)
 	var group sync.WaitGroup
 	for i := range 10 {
 		group.Go(func() {
@@ -140,7 +140,7 @@ func TestTheTokenGuardsEverythingButHealth(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := newTestServer(t, &fakeEngine{}, EngineNetem)
+	s := newTestServer(t, &fakeEngine{}, api.EngineNetem)
 	s.guard.tokenFile = file
 	for _, c := range []struct {
 		what, token, header string
@@ -179,7 +179,7 @@ func TestTheTokenGuardsEverythingButHealth(t *testing.T) {
 
 func TestReadOnly(t *testing.T) {
 	e := &fakeEngine{}
-	s := newTestServer(t, e, EngineNetem)
+	s := newTestServer(t, e, api.EngineNetem)
 	s.guard.readOnly = true
 	for _, c := range []struct {
 		method, path, body string
@@ -207,7 +207,7 @@ func TestReadOnly(t *testing.T) {
 }
 
 func TestRequestsAreLimited(t *testing.T) {
-	s := newTestServer(t, &fakeEngine{}, EngineNetem)
+	s := newTestServer(t, &fakeEngine{}, api.EngineNetem)
 	s.guard.limiter.SetBurst(3)
 	refused := 0
 	for range 10 {
@@ -244,7 +244,7 @@ func TestVerifyComparesWhatWasAskedWithWhatIsMeasured(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &fakeEngine{}
-			s := newTestServer(t, e, EngineNetem)
+			s := newTestServer(t, e, api.EngineNetem)
 			s.measurer.run = func(_ context.Context, p measure.Plan) []api.Measurement {
 				if len(e.holds()) == 0 {
 					return answered(p.Targets[0].String(), 1)
@@ -265,7 +265,7 @@ func TestVerifyComparesWhatWasAskedWithWhatIsMeasured(t *testing.T) {
 }
 
 func TestOneMeasurementAtATime(t *testing.T) {
-	s := newTestServer(t, &fakeEngine{}, EngineNetem)
+	s := newTestServer(t, &fakeEngine{}, api.EngineNetem)
 	end, err := s.measurer.begin()
 	if err != nil {
 		t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
 	"github.com/tidelay/tidelay/pkg/agent/measure"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // measurer takes round-trip times, one request at a time, so that clients
@@ -131,7 +131,7 @@ func (s *server) expectedRTT(faults []fault.Fault, peer measure.Target) time.Dur
 	}
 	var sum time.Duration
 	for _, direction := range []fault.Direction{fault.Egress, fault.Ingress} {
-		if f := fault.Meeting(faults, direction, s.firstDevice(), packet); f != nil {
+		if f := fault.FaultFor(faults, direction, s.firstDevice(), packet); f != nil {
 			sum += f.Impairment.Delay
 		}
 	}

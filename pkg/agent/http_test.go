@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 func decodeInto(t *testing.T, response *http.Response, into any) {
@@ -23,7 +23,7 @@ func decodeInto(t *testing.T, response *http.Response, into any) {
 }
 
 func TestLatencyRoutes(t *testing.T) {
-	s := newTestServer(t, &fakeEngine{}, EngineNetem)
+	s := newTestServer(t, &fakeEngine{}, api.EngineNetem)
 	var got api.Latency
 	set := s.get("/latency/20")
 	decodeInto(t, set, &got)
@@ -53,7 +53,7 @@ func TestLatencyRoutes(t *testing.T) {
 }
 
 func TestLatencyTakesTheRestInTheQuery(t *testing.T) {
-	s := newTestServer(t, &fakeEngine{}, EngineNetem)
+	s := newTestServer(t, &fakeEngine{}, api.EngineNetem)
 	var got api.Latency
 	decodeInto(t, s.get("/latency/20ms?jitter=5ms&correlation=25&distribution=normal&direction=both&duration=1m"), &got)
 	if got.Fault == nil || got.ExpiresAt == nil || got.Fault.ExpiresAt != *got.ExpiresAt {
@@ -73,7 +73,7 @@ func TestLatencyTakesTheRestInTheQuery(t *testing.T) {
 // that it is there.
 func TestAReadClaimsNoMoreThanTheKernelHolds(t *testing.T) {
 	e := &fakeEngine{}
-	s := newTestServer(t, e, EngineNetem)
+	s := newTestServer(t, e, api.EngineNetem)
 	s.get("/latency/20ms")
 	e.set(func(e *fakeEngine) { e.held = nil })
 	var got api.Latency
@@ -142,7 +142,7 @@ func TestErrorsAreProblemDocuments(t *testing.T) {
 		"a status that fails":    {&fakeEngine{readErr: boom}, "GET", "/v1/status", "", 500, "boom"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newTestServer(t, c.engine, EngineNetem)
+			s := newTestServer(t, c.engine, api.EngineNetem)
 			response := s.do(c.method, c.path, c.body)
 			var got api.Problem
 			decodeInto(t, response, &got)
@@ -171,7 +171,7 @@ type panicEngine struct{ fakeEngine }
 func (*panicEngine) State([]fault.Fault) (fault.State, error) { panic("bug") }
 
 func TestPanicIsAProblemToo(t *testing.T) {
-	s := newTestServer(t, &panicEngine{}, EngineNetem)
+	s := newTestServer(t, &panicEngine{}, api.EngineNetem)
 	response := s.get("/latency")
 	if response.StatusCode != http.StatusInternalServerError || response.Header.Get("Content-Type") != api.ContentTypeProblem {
 		t.Errorf("status %d, content type %q", response.StatusCode, response.Header.Get("Content-Type"))
@@ -179,7 +179,7 @@ func TestPanicIsAProblemToo(t *testing.T) {
 }
 
 func TestNoEngineSaysWhy(t *testing.T) {
-	s := newTestServer(t, noEngine{reason: "no netem"}, engineNone)
+	s := newTestServer(t, noEngine{reason: "no netem"}, api.EngineNone)
 	s.choice.reason = "no netem"
 	for path, want := range map[string]int{"/latency/20ms": 501, "/latency": 501, "/v1/status": 200, "/healthz": 200, "/readyz": 503} {
 		response := s.get(path)
@@ -194,8 +194,8 @@ func TestNoEngineSaysWhy(t *testing.T) {
 }
 
 func TestStatusShowsWhatTheKernelHolds(t *testing.T) {
-	e := &fakeEngine{counters: fault.Counters{Packets: 3, Bytes: 300, Dropped: 1}}
-	s := newTestServer(t, e, EngineNFQueue)
+	e := &fakeEngine{counters: api.Counters{Packets: 3, Bytes: 300, Dropped: 1}}
+	s := newTestServer(t, e, api.EngineNFQueue)
 	s.get("/latency/1.5ms")
 	var got api.Status
 	decodeInto(t, s.get("/v1/status"), &got)
@@ -225,7 +225,7 @@ func TestStatusShowsWhatTheKernelHolds(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	s := newTestServer(t, &fakeEngine{counters: fault.Counters{Dropped: 1}}, EngineNetem)
+	s := newTestServer(t, &fakeEngine{counters: api.Counters{Dropped: 1}}, api.EngineNetem)
 	if before := text(t, s.get("/metrics")); strings.Contains(before, "tidelay_fault_") || !strings.Contains(before, `tidelay_agent_info{engine="netem",version="v1"} 1`) {
 		t.Errorf("metrics without a fault:\n%s", before)
 	}

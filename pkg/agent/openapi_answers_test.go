@@ -18,8 +18,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
 	"github.com/tidelay/tidelay/pkg/agent/measure"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // ask is a request.
@@ -105,9 +105,9 @@ func circumstances() map[string]circumstance {
 			s.control, s.measurer.run = nil, nil
 		}, except: []string{"GET /metrics"}},
 		"no engine": {status: 501, server: func(_ *testing.T, s testServer, _ *fakeEngine) {
-			s.choice.name, s.control.engine = engineNone, noEngine{reason: "no netem"}
+			s.choice.name, s.control.engine = api.EngineNone, noEngine{reason: "no netem"}
 		}},
-		"no engine to be ready": {status: 503, server: func(_ *testing.T, s testServer, _ *fakeEngine) { s.choice.name = engineNone }},
+		"no engine to be ready": {status: 503, server: func(_ *testing.T, s testServer, _ *fakeEngine) { s.choice.name = api.EngineNone }},
 	}
 }
 
@@ -120,7 +120,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 		for name, a := range asks() {
 			t.Run(what+": "+name, func(t *testing.T) {
 				e := &fakeEngine{}
-				s := newTestServer(t, e, EngineNetem)
+				s := newTestServer(t, e, api.EngineNetem)
 				s.prepare(c, e)
 				if c.ask != nil {
 					a = c.ask(a)
@@ -172,7 +172,7 @@ func TestOpenAPISuccesses(t *testing.T) {
 			}
 			t.Run(what+": "+name, func(t *testing.T) {
 				e := &fakeEngine{}
-				s := newTestServer(t, e, EngineNetem)
+				s := newTestServer(t, e, api.EngineNetem)
 				s.prepare(circumstance{}, e)
 				if what == "nothing there" {
 					s.do("PUT", "/v1/faults", `{"faults":[]}`)
@@ -193,7 +193,7 @@ func TestOpenAPISuccesses(t *testing.T) {
 		}
 	}
 	// Nothing is wanted any more, and no list is null.
-	s := newTestServer(t, &fakeEngine{}, EngineNetem)
+	s := newTestServer(t, &fakeEngine{}, api.EngineNetem)
 	_, pointer := d.follow(operations["PUT /v1/faults"])
 	d.check(t, pointer, s.do("PUT", "/v1/faults", `{"faults":[]}`))
 }
@@ -201,7 +201,7 @@ func TestOpenAPISuccesses(t *testing.T) {
 // The answers that the document shows are those that the agent gives.
 func TestOpenAPIShowsRealAnswers(t *testing.T) {
 	d := readOpenAPI(t)
-	s := newTestServer(t, &fakeEngine{}, EngineNetem)
+	s := newTestServer(t, &fakeEngine{}, api.EngineNetem)
 	const responses = "/components/responses/"
 	set := at("/paths", "/v1/faults", "put")
 	one := at("/paths", "/v1/faults/{name}")

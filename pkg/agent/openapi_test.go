@@ -23,8 +23,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
 	"github.com/tidelay/tidelay/pkg/agent/measure"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // object is a JSON object.
@@ -157,7 +157,7 @@ func TestOpenAPIIsValid(t *testing.T) {
 }
 
 func TestOpenAPIHasEveryRoute(t *testing.T) {
-	s := newTestServer(t, &fakeEngine{}, EngineNetem)
+	s := newTestServer(t, &fakeEngine{}, api.EngineNetem)
 	parameter := regexp.MustCompile(`:(\w+)`)
 	var want []string
 	for _, route := range s.http.(*gin.Engine).Routes() {
@@ -457,7 +457,7 @@ func parseExample(schema string, content []byte) (known bool, err error) {
 	switch name := strings.TrimPrefix(schema, "/components/schemas/"); name {
 	case "Fault", "FaultBody":
 		var one api.Fault
-		if err := decodeStrictly(content, &one); err != nil {
+		if err := fault.Decode(content, &one); err != nil {
 			return true, err
 		}
 		if name == "FaultBody" && one.Name == "" {
@@ -467,14 +467,14 @@ func parseExample(schema string, content []byte) (known bool, err error) {
 		return true, err
 	case "FaultSet":
 		var set api.FaultSet
-		if err := decodeStrictly(content, &set); err != nil {
+		if err := fault.Decode(content, &set); err != nil {
 			return true, err
 		}
 		_, err = fault.ParseSet(set.Faults, limits)
 		return true, err
 	case "Measure":
 		var one api.Measure
-		if err := decodeStrictly(content, &one); err != nil {
+		if err := fault.Decode(content, &one); err != nil {
 			return true, err
 		}
 		_, err = measure.Parse(one)

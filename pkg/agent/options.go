@@ -12,17 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/rtnl"
-)
-
-// Engine choices of Options.
-const (
-	EngineAuto    = "auto"
-	EngineNetem   = "netem"
-	EngineNFQueue = "nfqueue"
-	// engineNone stands for the engine where none works.
-	engineNone = "none"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // Options is what an agent is started with, as the flags of cmd/agent give it.
@@ -79,7 +71,7 @@ func (o Options) parse() (parsed, error) {
 	if err != nil {
 		errs = append(errs, fmt.Errorf("--listen=%q: %w; want host:port or :port with a port from 1 to 65535", o.Listen, err))
 	}
-	if engines := []string{EngineAuto, EngineNetem, EngineNFQueue}; !slices.Contains(engines, o.Engine) {
+	if engines := []string{api.EngineAuto, api.EngineNetem, api.EngineNFQueue}; !slices.Contains(engines, o.Engine) {
 		errs = append(errs, fmt.Errorf("--engine=%q: want one of %s", o.Engine, strings.Join(engines, ", ")))
 	}
 	for _, item := range list(o.NodeIP) {

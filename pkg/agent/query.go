@@ -9,7 +9,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // options is what every change can be asked with.
@@ -75,17 +76,17 @@ func queryOnly(c *gin.Context, known ...string) error {
 	for name, values := range query {
 		switch {
 		case !slices.Contains(known, name):
-			bad = append(bad, fault.FieldError{Field: fmt.Sprintf("query %.40s", name), Value: values[0], Accepted: accepted})
+			bad = append(bad, api.FieldError{Field: fmt.Sprintf("query %.40s", name), Value: values[0], Accepted: accepted})
 		case len(values) > 1:
-			bad = append(bad, fault.FieldError{Field: "query " + name, Value: strings.Join(values, ", "), Accepted: "want it once"})
+			bad = append(bad, api.FieldError{Field: "query " + name, Value: strings.Join(values, ", "), Accepted: "want it once"})
 		case values[0] == "":
-			bad = append(bad, fault.FieldError{Field: "query " + name, Accepted: "want a value, or leave it out"})
+			bad = append(bad, api.FieldError{Field: "query " + name, Accepted: "want a value, or leave it out"})
 		}
 	}
 	if len(bad) == 0 {
 		return nil
 	}
-	slices.SortFunc(bad, func(a, b fault.FieldError) int { return strings.Compare(a.Field, b.Field) })
+	slices.SortFunc(bad, func(a, b api.FieldError) int { return strings.Compare(a.Field, b.Field) })
 	return bad
 }
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // status is the answer of /v1/status.
@@ -32,8 +32,8 @@ func (s *server) status(now snapshot) api.Status {
 }
 
 // total sums the counters of a fault.
-func total(holdings []fault.Holding) fault.Counters {
-	var sum fault.Counters
+func total(holdings []fault.Holding) api.Counters {
+	var sum api.Counters
 	for _, holding := range holdings {
 		sum = sum.Add(holding.Counters)
 	}
@@ -69,7 +69,7 @@ func warnings(now snapshot) []string {
 
 // overflowed returns how many packets a fault dropped that was to drop none. A
 // link of limited rate drops what its queue can't hold, as a real one does.
-func overflowed(f fault.Fault, c fault.Counters) uint64 {
+func overflowed(f fault.Fault, c api.Counters) uint64 {
 	if f.Impairment.Loses() || f.Impairment.Rate != nil {
 		return 0
 	}

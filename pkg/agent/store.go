@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // store keeps the desired set in a file, for the agent that follows this one
@@ -109,7 +109,7 @@ func (s store) load(devices []string) ([]fault.Fault, error) {
 // decodeState reads what save wrote, of this version or an earlier one.
 func decodeState(content []byte, devices []string) ([]fault.Fault, error) {
 	var state stateFile
-	if err := decodeStrictly(content, &state); err != nil {
+	if err := fault.Decode(content, &state); err != nil {
 		return nil, err
 	}
 	if state.Version < 1 || state.Version > stateVersion {

@@ -8,7 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
+	"github.com/tidelay/tidelay/pkg/confirm"
 )
 
 // OperatorVersion returns the image tag of the TiDB Operator that runs cluster,

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
+	"github.com/tidelay/tidelay/pkg/confirm"
 )
 
 var (

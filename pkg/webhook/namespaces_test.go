@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
-	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
+	"github.com/tidelay/tidelay/pkg/confirm"
 )
 
 func namespace(level string) client.Object {

@@ -104,7 +104,8 @@ type FaultStatus struct {
 	Counters Counters `json:"counters"`
 }
 
-// Counters is what was counted since the fault was put in place.
+// Counters is what was counted since the fault was put in place: of packets
+// after segmentation offload, so that one of up to 64 KiB counts as one.
 type Counters struct {
 	// Packets and Bytes went through the fault.
 	Packets uint64 `json:"packets"`
@@ -115,6 +116,11 @@ type Counters struct {
 	Overlimits uint64 `json:"overlimits"`
 	// Backlog is how many packets wait in the queue now.
 	Backlog uint64 `json:"backlog"`
+}
+
+// Add returns the sum of both, field by field.
+func (c Counters) Add(d Counters) Counters {
+	return Counters{c.Packets + d.Packets, c.Bytes + d.Bytes, c.Dropped + d.Dropped, c.Overlimits + d.Overlimits, c.Backlog + d.Backlog}
 }
 
 // Measure is the body of POST PathMeasure.

@@ -4,7 +4,11 @@
 // import it without linking the agent.
 package api
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Port is the TCP port of the agent's HTTP API in every injected pod, and the
 // one port whose packets no fault ever touches.
@@ -14,6 +18,18 @@ const Port = 2332
 const (
 	MinDuration = time.Second
 	MaxDuration = 30 * 24 * time.Hour
+)
+
+// The engines, as answers and the agent's --engine name them.
+const (
+	// EngineNetem is the kernel's network emulator, tc-netem(8).
+	EngineNetem = "netem"
+	// EngineNFQueue delays packets in user space, for kernels without netem.
+	EngineNFQueue = "nfqueue"
+	// EngineNone stands for the engine where none works.
+	EngineNone = "none"
+	// EngineAuto asks for the first of them that works.
+	EngineAuto = "auto"
 )
 
 // Routes of the agent. A route that takes a value has it appended after a
@@ -50,4 +66,22 @@ type FieldError struct {
 	Value string `json:"value"`
 	// Accepted says what would have been accepted.
 	Accepted string `json:"accepted"`
+}
+
+// Error implements error.
+func (e FieldError) Error() string {
+	return fmt.Sprintf("%s %q: %s", e.Field, Shorten(e.Value), e.Accepted)
+}
+
+// MaxEcho is how many bytes of a user's value are shown to him again. No valid
+// value of a unit is longer.
+const MaxEcho = 32
+
+// Shorten cuts a user's value to MaxEcho bytes and marks the cut, so that it
+// can't fill an answer or the log.
+func Shorten(s string) string {
+	if len(s) > MaxEcho {
+		return strings.ToValidUTF8(s[:MaxEcho], "") + "..."
+	}
+	return s
 }

@@ -7,7 +7,7 @@ package distribution
 import (
 	"math"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // Size is how many samples a table has; the kernel takes up to 16384.

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/tidelay/tidelay/pkg/agent/distribution"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 func TestTables(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // Bounds of a plan, so that no request keeps the agent or a peer busy for long.
@@ -78,14 +78,14 @@ func Parse(w api.Measure) (Plan, error) {
 	bad := p.parseTargets(w)
 	if w.Count != 0 {
 		if w.Count < 1 || w.Count > MaxCount {
-			bad = append(bad, fault.FieldError{Field: "count", Value: strconv.Itoa(w.Count), Accepted: fmt.Sprintf("want 1 to %d", MaxCount)})
+			bad = append(bad, api.FieldError{Field: "count", Value: strconv.Itoa(w.Count), Accepted: fmt.Sprintf("want 1 to %d", MaxCount)})
 		}
 		p.Count = w.Count
 	}
 	bad = append(bad, parseTime("interval", w.Interval, 10*time.Millisecond, time.Second, &p.Interval)...)
 	bad = append(bad, parseTime("timeout", w.Timeout, 10*time.Millisecond, 10*time.Second, &p.Timeout)...)
 	if len(bad) == 0 && p.Time() > MaxTime {
-		bad = append(bad, fault.FieldError{
+		bad = append(bad, api.FieldError{
 			Field: "count", Value: strconv.Itoa(p.Count),
 			Accepted: fmt.Sprintf("want count times the larger of interval and timeout within %s, not %s", MaxTime, p.Time()),
 		})
@@ -100,20 +100,20 @@ func Parse(w api.Measure) (Plan, error) {
 func (p *Plan) parseTargets(w api.Measure) fault.Invalid {
 	var bad fault.Invalid
 	if len(w.Targets) == 0 || len(w.Targets) > MaxTargets {
-		bad = append(bad, fault.FieldError{Field: "targets", Value: fmt.Sprintf("%d targets", len(w.Targets)), Accepted: fmt.Sprintf("want 1 to %d", MaxTargets)})
+		bad = append(bad, api.FieldError{Field: "targets", Value: fmt.Sprintf("%d targets", len(w.Targets)), Accepted: fmt.Sprintf("want 1 to %d", MaxTargets)})
 	}
 	known := w.Protocol == fault.ProtocolTCP || w.Protocol == fault.ProtocolICMP
 	if w.Protocol != "" && !known {
-		bad = append(bad, fault.FieldError{Field: "protocol", Value: fmt.Sprintf("%.60s", w.Protocol), Accepted: "want tcp or icmp"})
+		bad = append(bad, api.FieldError{Field: "protocol", Value: fmt.Sprintf("%.60s", w.Protocol), Accepted: "want tcp or icmp"})
 	}
 	for i, text := range w.Targets[:min(len(w.Targets), MaxTargets)] {
 		field := fmt.Sprintf("targets[%d]", i)
 		target, err := ParseTarget(text)
 		switch {
 		case err != nil:
-			bad = append(bad, fault.FieldError{Field: field, Value: fmt.Sprintf("%.60s", text), Accepted: targetAccepted})
+			bad = append(bad, api.FieldError{Field: field, Value: fmt.Sprintf("%.60s", text), Accepted: targetAccepted})
 		case known && w.Protocol != target.Protocol():
-			bad = append(bad, fault.FieldError{Field: field, Value: text, Accepted: "want a port for protocol tcp and none for icmp"})
+			bad = append(bad, api.FieldError{Field: field, Value: text, Accepted: "want a port for protocol tcp and none for icmp"})
 		}
 		p.Targets = append(p.Targets, target)
 	}

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
-	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // BenchmarkKernelApply changes a delay and reads it back.
@@ -20,7 +20,7 @@ func BenchmarkKernelApply(b *testing.B) {
 	l := newLab(b)
 	e := l.engine(nil)
 	besideTC(b, l, "netem delay %dms", func(delay int) {
-		set, err := fault.Set([]fault.Fault{matched("latency", fault.Match{Direction: fault.Egress}, time.Duration(delay)*ms)})
+		set, err := fault.NewSet([]fault.Fault{matched("latency", fault.Match{Direction: fault.Egress}, time.Duration(delay)*ms)})
 		l.must(err)
 		l.must(e.Apply(set))
 	})
@@ -33,7 +33,7 @@ func BenchmarkKernelApply(b *testing.B) {
 func BenchmarkKernelRequests(b *testing.B) {
 	l := newLab(b)
 	l.run("tc qdisc add dev eth0 root handle 7de1: htb; tc class add dev eth0 parent 7de1: classid 7de1:2 htb rate 1gbit; tc qdisc add dev eth0 ingress")
-	c, err := dial([]rtnl.Device{l.device})
+	c, err := dial([]api.Device{l.device})
 	l.must(err)
 	defer c.close()
 	for f := range families {
@@ -51,7 +51,7 @@ func BenchmarkKernelRequests(b *testing.B) {
 		}
 	}
 	besideTC(b, l, "pfifo limit %d", func(limit int) {
-		c, err := dial([]rtnl.Device{l.device})
+		c, err := dial([]api.Device{l.device})
 		l.must(err)
 		defer c.close()
 		read(c)

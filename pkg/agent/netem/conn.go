@@ -9,8 +9,9 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // kernel is what the engine reads and changes.
@@ -33,7 +34,7 @@ type conn struct {
 }
 
 // dial opens a socket.
-func dial(devices []rtnl.Device) (*conn, error) {
+func dial(devices []api.Device) (*conn, error) {
 	socket, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)

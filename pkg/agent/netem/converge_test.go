@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // randomFaults returns a set without conflicts of up to five faults.
@@ -28,7 +28,7 @@ func randomFaults(random *rand.Rand) []fault.Fault {
 			}
 			all = append(all, f)
 		}
-		if set, err := fault.Set(all); err == nil {
+		if set, err := fault.NewSet(all); err == nil {
 			return set
 		}
 	}

@@ -7,14 +7,14 @@ import (
 	"log/slog"
 	"maps"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
-	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // Engine puts faults on interfaces. Its methods must not be called
 // concurrently.
 type Engine struct {
-	devices     []rtnl.Device
+	devices     []api.Device
 	exempt      fault.Exemption
 	queueMemory uint64
 	lacks       map[fault.Feature]string
@@ -31,7 +31,7 @@ type Engine struct {
 // New returns an engine for some interfaces. It changes nothing by itself.
 // queueMemory is what the packets that wait in one netem may take, in bytes.
 // Lacks is what Probe found.
-func New(devices []rtnl.Device, exempt fault.Exemption, queueMemory uint64, lacks map[fault.Feature]string, log *slog.Logger) *Engine {
+func New(devices []api.Device, exempt fault.Exemption, queueMemory uint64, lacks map[fault.Feature]string, log *slog.Logger) *Engine {
 	return &Engine{
 		devices: devices, exempt: exempt, queueMemory: queueMemory, lacks: lacks, log: log,
 		dial:  func() (kernel, error) { return dial(devices) },

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // Every option, as tc reads it.
@@ -304,7 +304,7 @@ func TestKernelCommandsBuildTheSame(t *testing.T) {
 	}
 	states := matched("states", fault.Match{Direction: fault.Egress, Peers: prefixes("fd00::/16", "10.0.0.0/9")}, 0)
 	states.Impairment = fault.Impairment{FourState: &fault.FourState{P13: 1, P31: 22222, P32: 3, P23: 4, P14: 99999}}
-	faults, err := fault.Set([]fault.Fault{loss, rate, states})
+	faults, err := fault.NewSet([]fault.Fault{loss, rate, states})
 	l.must(err)
 	commands := strings.Join(Commands([]string{device}, l.exempt, memory, faults), "\n")
 	l.run(commands)

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 const ms = time.Millisecond
@@ -126,7 +126,7 @@ func TestAllBandsAtOnce(t *testing.T) {
 		named("b", fault.MaxFaults, 4*ms),
 		slices.Concat(named("b", 14, 5*ms), []fault.Fault{matched("d", fault.Match{Direction: fault.Egress, Protocol: "udp"}, ms)}), // all bands full, and all change
 	} {
-		set, err := fault.Set(set)
+		set, err := fault.NewSet(set)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,8 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
-	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 const device = "eth0"
@@ -51,7 +50,7 @@ func newFake(t *testing.T) *fakeKernel {
 // engine returns one that works on this kernel, as a new process does.
 func (k *fakeKernel) engine(lacks map[fault.Feature]string) *Engine {
 	exempt := fault.Exemption{ControlPort: 2332, NodeAddrs: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")}, ProbePorts: []uint16{4000}}
-	e := New([]rtnl.Device{{Name: device, Index: 2}}, exempt, 256<<20, lacks, slog.New(slog.DiscardHandler))
+	e := New([]api.Device{{Name: device, Index: 2}}, exempt, 256<<20, lacks, slog.New(slog.DiscardHandler))
 	e.dial = func() (kernel, error) { return k, nil }
 	return e
 }
@@ -396,7 +395,7 @@ func expect(e *Engine, faults []fault.Fault, p place, pkt packet) verdict {
 	if discovery || tcp && (pkt.Local == e.exempt.ControlPort || pkt.Remote == e.exempt.ControlPort || node) {
 		return verdict{}
 	}
-	meets := fault.Meeting(faults, p.direction, p.device, pkt.Packet)
+	meets := fault.FaultFor(faults, p.direction, p.device, pkt.Packet)
 	if meets == nil {
 		return verdict{}
 	}

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // everything is a fault of all packets of some directions.
@@ -20,7 +20,7 @@ func matched(name string, m fault.Match, delay time.Duration) fault.Fault {
 	return fault.Fault{Name: name, Match: m, Impairment: fault.Impairment{Delay: delay}}
 }
 
-// Each dimension of a match, in both directions, decides as fault.Meeting says,
+// Each dimension of a match, in both directions, decides as fault.FaultFor says,
 // for every one of many packets.
 func TestFiltersMatchWhatTheFaultsSay(t *testing.T) {
 	for name, m := range map[string]fault.Match{

@@ -11,8 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
-	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // connect opens a TCP connection from the node to a listener in the pod.
@@ -103,7 +103,7 @@ func (m meddler) do(o op) error {
 func (l *lab) meddle(e *Engine, before func(n int, o op) error) {
 	n := 0
 	e.dial = func() (kernel, error) {
-		c, err := dial([]rtnl.Device{l.device})
+		c, err := dial([]api.Device{l.device})
 		return meddler{c, before, &n}, err
 	}
 }

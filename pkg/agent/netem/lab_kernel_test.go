@@ -18,8 +18,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
-	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 const memory = 256 << 20
@@ -30,7 +30,7 @@ type lab struct {
 	t testing.TB
 	// pod and node are open network namespaces.
 	pod, node int
-	device    rtnl.Device
+	device    api.Device
 	exempt    fault.Exemption
 }
 
@@ -64,7 +64,7 @@ func newLab(t testing.TB) *lab {
 	})
 	link, err := netlink.LinkByName(device)
 	l.must(err)
-	l.device = rtnl.Device{Name: device, Index: link.Attrs().Index}
+	l.device = api.Device{Name: device, Index: link.Attrs().Index}
 	return l
 }
 
@@ -123,12 +123,12 @@ func (l *lab) run(command string) string {
 
 // engine returns one as a new process has it.
 func (l *lab) engine(lacks map[fault.Feature]string) *Engine {
-	return New([]rtnl.Device{l.device}, l.exempt, memory, lacks, slog.New(slog.NewTextHandler(l.t.Output(), nil)))
+	return New([]api.Device{l.device}, l.exempt, memory, lacks, slog.New(slog.NewTextHandler(l.t.Output(), nil)))
 }
 
 func (l *lab) apply(e *Engine, faults ...fault.Fault) {
 	l.t.Helper()
-	set, err := fault.Set(faults)
+	set, err := fault.NewSet(faults)
 	l.must(err)
 	l.must(e.Apply(set))
 	state, err := e.State(set)

@@ -3,7 +3,7 @@ package netem
 import (
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // A netem's queue must hold every packet that is in flight during the delay,

@@ -4,7 +4,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // maxJitter is the longest jitter of netem, whose sigma is a signed 32-bit

@@ -12,7 +12,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 
 	"github.com/tidelay/tidelay/pkg/agent/distribution"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // fullSetting asks for everything at once, with a value of its own in each

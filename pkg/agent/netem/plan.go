@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // steps is how a tree becomes what a spec says. While they are taken, every

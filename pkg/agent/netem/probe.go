@@ -10,8 +10,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
-	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // probeName is the scratch link's name. A link of that name is the rest of a
@@ -37,9 +37,9 @@ func Probe(log *slog.Logger) (lacks map[fault.Feature]string, err error) {
 	defer func() { err = errors.Join(err, netlink.LinkDel(link)) }()
 
 	const memory = 1 << 20
-	device := rtnl.Device{Name: probeName, Index: link.Attrs().Index}
+	device := api.Device{Name: probeName, Index: link.Attrs().Index}
 	unknown := map[fault.Feature]string{fault.FeatureIngress: "not tried yet"}
-	e := New([]rtnl.Device{device}, fault.Exemption{ControlPort: 1}, memory, unknown, log)
+	e := New([]api.Device{device}, fault.Exemption{ControlPort: 1}, memory, unknown, log)
 	plain := scratchFault("plain")
 	err = e.Apply([]fault.Fault{plain})
 	switch {

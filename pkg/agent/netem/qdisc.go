@@ -7,7 +7,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // qdisc is a queueing discipline as the kernel reports it. The options stay
@@ -17,7 +17,7 @@ type qdisc struct {
 	handle   uint32
 	parent   uint32
 	options  []byte
-	counters fault.Counters
+	counters api.Counters
 }
 
 // String returns "prio 7de1:".
@@ -67,13 +67,13 @@ func parseQdisc(message []byte) (qdisc, error) {
 // (include/uapi/linux/gen_stats.h). A netem counts as dropped the packets it
 // loses on purpose as well as those for which its queue had no room; overlimits
 // it counts none. Backlog is in packets. Packets and bytes are those that left.
-func parseCounters(payload []byte) (fault.Counters, error) {
+func parseCounters(payload []byte) (api.Counters, error) {
 	attrs, err := nl.ParseRouteAttr(payload)
 	if err != nil {
-		return fault.Counters{}, fmt.Errorf("parse qdisc statistics: %w", err)
+		return api.Counters{}, fmt.Errorf("parse qdisc statistics: %w", err)
 	}
 	native := nl.NativeEndian()
-	var c fault.Counters
+	var c api.Counters
 	for _, attr := range attrs {
 		switch value := attr.Value; {
 		case attr.Attr.Type == nl.TCA_STATS_BASIC && len(value) >= 12:

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 func TestRefusals(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // How long packets that wait in a fault that ends may leave in their own time,

@@ -4,7 +4,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // place is where a tree can stand.
@@ -32,7 +33,7 @@ type block struct {
 type emulator struct {
 	handle   uint32
 	setting  setting
-	counters fault.Counters
+	counters api.Counters
 }
 
 // given is what a netem was given that the kernel does not report, or not so
@@ -108,7 +109,7 @@ func specOf(t tree, known map[uint8]given) *spec {
 	s := &spec{netems: maps.Clone(t.netems)}
 	for band, e := range s.netems {
 		e.setting.distribution, e.setting.seeded = known[band].distribution, known[band].seeded
-		e.counters = fault.Counters{}
+		e.counters = api.Counters{}
 		s.netems[band] = e
 	}
 	for f := range families {

@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // rule leads what its keys match to a fault; "" for none, which is for the
@@ -58,7 +59,7 @@ func check(faults []fault.Fault, wants map[place]wanted) error {
 	var invalid fault.Invalid
 	for _, f := range faults {
 		if j := f.Impairment.Jitter; j > maxJitter {
-			invalid = append(invalid, fault.FieldError{
+			invalid = append(invalid, api.FieldError{
 				Field: "jitter", Value: fault.FormatDelay(j),
 				Accepted: fmt.Sprintf("fault %q: want at most %s: the kernel counts a jitter in 31 bits of nanoseconds", f.Name, fault.FormatDelay(maxJitter)),
 			})
@@ -66,7 +67,7 @@ func check(faults []fault.Fault, wants map[place]wanted) error {
 	}
 	for p, w := range wants {
 		if n := len(w.rules[ipv4]) + len(w.rules[ipv6]); n > maxFilters {
-			invalid = append(invalid, fault.FieldError{
+			invalid = append(invalid, api.FieldError{
 				Field: "faults", Value: strconv.Itoa(n) + " filters on " + p.String(),
 				Accepted: fmt.Sprintf("want at most %d, exemptions included: one for each combination of peer, protocol and ports, "+
 					"where a range of ports counts as the blocks of a power of two it consists of", maxFilters),

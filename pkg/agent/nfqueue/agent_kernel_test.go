@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // The engine under test is a process of its own, so that it can be killed: the
@@ -220,14 +220,14 @@ func (a *agent) state(faults ...api.Fault) fault.State {
 
 // counters returns what was counted for a fault that is held, in all its
 // directions.
-func (a *agent) counters(f api.Fault) fault.Counters {
+func (a *agent) counters(f api.Fault) api.Counters {
 	a.t.Helper()
 	state := a.state(f)
 	holdings, held := state.Held[f.Name]
 	if !held {
 		a.t.Fatalf("fault %q is not held: %+v", f.Name, state)
 	}
-	var sum fault.Counters
+	var sum api.Counters
 	for _, one := range holdings {
 		sum = sum.Add(one.Counters)
 	}

@@ -10,7 +10,7 @@ import (
 	"runtime"
 	"sync"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // Engine puts faults on what crosses some devices. Its methods are safe for

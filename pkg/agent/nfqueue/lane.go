@@ -5,7 +5,7 @@ package nfqueue
 import (
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // lane is one kernel queue: the packets of one fault in one direction.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // A link of 8 Mbit/s takes 1 ms for a packet of millisecondSize.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/nftables/expr"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // owner starts the comment of every rule of ours.

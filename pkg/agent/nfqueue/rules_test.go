@@ -15,7 +15,7 @@ import (
 	"github.com/google/nftables/xt"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 func testPolicy(devices ...string) policy {

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 var errStopped = errors.New("engine has stopped")

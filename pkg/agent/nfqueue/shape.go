@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/distribution"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // shape decides what happens to each packet of one fault, in the order in

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 func percent(p float64) fault.Percent { return fault.Percent(math.Round(p * 10_000)) }

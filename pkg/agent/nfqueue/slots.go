@@ -5,7 +5,7 @@ package nfqueue
 import (
 	"fmt"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // Queue numbers. Each fault has a queue of its own in each direction.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 func named(direction fault.Direction, names ...string) []fault.Fault {

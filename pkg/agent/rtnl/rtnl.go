@@ -11,13 +11,9 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-)
 
-// Device is a network interface of the pod.
-type Device struct {
-	Name  string
-	Index int
-}
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
 
 // AllDevices asks FindDevices for every interface.
 const AllDevices = "all"
@@ -29,7 +25,7 @@ const ownPrefix = "tidelay"
 // them. Without a name it is the one of the IPv4 default route, else of the
 // IPv6 one, else the only interface that is not loopback; AllDevices means all
 // that are up and not loopback. The error says what there is to choose from.
-func FindDevices(wanted string) ([]Device, error) {
+func FindDevices(wanted string) ([]api.Device, error) {
 	links, err := Dump(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
@@ -38,7 +34,7 @@ func FindDevices(wanted string) ([]Device, error) {
 	switch wanted {
 	case "":
 		device, err := defaultDevice(links)
-		return []Device{device}, err
+		return []api.Device{device}, err
 	case AllDevices:
 		found := up(links)
 		if len(found) == 0 {
@@ -46,7 +42,7 @@ func FindDevices(wanted string) ([]Device, error) {
 		}
 		return found, nil
 	}
-	var found []Device
+	var found []api.Device
 	for name := range strings.SplitSeq(wanted, ",") {
 		device, err := named(links, strings.TrimSpace(name))
 		if err != nil {
@@ -60,48 +56,48 @@ func FindDevices(wanted string) ([]Device, error) {
 }
 
 // defaultDevice returns the interface of the default route, else the only one.
-func defaultDevice(links []netlink.Link) (Device, error) {
+func defaultDevice(links []netlink.Link) (api.Device, error) {
 	routes, err := defaultRoutes()
 	if err != nil {
-		return Device{}, err
+		return api.Device{}, err
 	}
 	for _, route := range routes {
 		for _, link := range links {
 			if index := link.Attrs().Index; index == route.LinkIndex {
-				return Device{Name: link.Attrs().Name, Index: index}, nil
+				return api.Device{Name: link.Attrs().Name, Index: index}, nil
 			}
 		}
 	}
 	found := up(links)
 	if len(found) != 1 {
-		return Device{}, fmt.Errorf("no default route, and %d interfaces are up: name one of: %s", len(found), names(links))
+		return api.Device{}, fmt.Errorf("no default route, and %d interfaces are up: name one of: %s", len(found), names(links))
 	}
 	return found[0], nil
 }
 
-func named(links []netlink.Link, name string) (Device, error) {
+func named(links []netlink.Link, name string) (api.Device, error) {
 	for _, link := range links {
 		attrs := link.Attrs()
 		if attrs.Name != name {
 			continue
 		}
 		if attrs.RawFlags&unix.IFF_LOOPBACK != 0 {
-			return Device{}, fmt.Errorf("interface %q is loopback, whose packets are never touched; want one of: %s", name, names(links))
+			return api.Device{}, fmt.Errorf("interface %q is loopback, whose packets are never touched; want one of: %s", name, names(links))
 		}
-		return Device{Name: name, Index: attrs.Index}, nil
+		return api.Device{Name: name, Index: attrs.Index}, nil
 	}
-	return Device{}, fmt.Errorf("no interface %q; want one of: %s", name, names(links))
+	return api.Device{}, fmt.Errorf("no interface %q; want one of: %s", name, names(links))
 }
 
 // up returns the interfaces that are up and not loopback. Those that are down,
 // like the tunnel endpoints some kernels create in every namespace, carry
 // nothing.
-func up(links []netlink.Link) []Device {
-	var found []Device
+func up(links []netlink.Link) []api.Device {
+	var found []api.Device
 	for _, link := range links {
 		attrs := link.Attrs()
 		if attrs.RawFlags&unix.IFF_LOOPBACK == 0 && attrs.RawFlags&unix.IFF_UP != 0 {
-			found = append(found, Device{Name: attrs.Name, Index: attrs.Index})
+			found = append(found, api.Device{Name: attrs.Name, Index: attrs.Index})
 		}
 	}
 	return found

@@ -24,7 +24,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/tidelay/tidelay/pkg/tidbcluster/confirm"
+	"github.com/tidelay/tidelay/pkg/confirm"
 )
 
 // caKey is the key of the CA's certificate in its Secret.

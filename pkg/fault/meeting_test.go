@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // randomSet returns faults without a conflict.
@@ -22,7 +22,7 @@ func randomSet(t *testing.T, g generator, most int) []fault.Fault {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if with, err := fault.Set(append(slices.Clone(all), parsed)); err == nil {
+		if with, err := fault.NewSet(append(slices.Clone(all), parsed)); err == nil {
 			all = with
 		}
 	}
@@ -106,7 +106,7 @@ func TestMeetingIsTheBestOfAllThatMatch(t *testing.T) {
 			}
 			direction, device := one(g, fault.Egress, fault.Ingress), one(g, "eth0", "eth1")
 			all := naive(faults, direction, device, p)
-			got := fault.Meeting(faults, direction, device, p)
+			got := fault.FaultFor(faults, direction, device, p)
 			if len(all) == 0 || got == nil {
 				if len(all) != 0 || got != nil {
 					t.Fatalf("%+v meets %+v, want one of %v", p, got, all)

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // matching is a fault that delays what matches.
@@ -53,7 +53,7 @@ func TestTheMorePreciseFaultWins(t *testing.T) {
 	} {
 		for _, names := range [][2]string{{"a", "b"}, {"b", "a"}} {
 			faults := parseSet(t, matching(names[0], c.winner), matching(names[1], c.loser))
-			if got := fault.Meeting(faults, fault.Egress, "eth0", packet); got == nil || got.Name != names[0] {
+			if got := fault.FaultFor(faults, fault.Egress, "eth0", packet); got == nil || got.Name != names[0] {
 				t.Errorf("%s: %+v wins, want %q", name, got, names[0])
 			}
 		}
@@ -87,7 +87,7 @@ func TestMeetingKnowsDirectionDeviceAndFamily(t *testing.T) {
 		{fault.Egress, "eth0", fault.Packet{Peer: v6, Protocol: "tcp", Remote: 1, Local: 2}, "six"},
 	} {
 		name := ""
-		if got := fault.Meeting(faults, c.direction, c.device, c.packet); got != nil {
+		if got := fault.FaultFor(faults, c.direction, c.device, c.packet); got != nil {
 			name = got.Name
 		}
 		if name != c.want {

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 var (
@@ -21,15 +23,7 @@ var (
 )
 
 // Invalid is every bad value of a request.
-type Invalid []FieldError
-
-// FieldError is one bad value: its place, what was given, what is accepted.
-type FieldError struct{ Field, Value, Accepted string }
-
-// Error implements error.
-func (e FieldError) Error() string {
-	return fmt.Sprintf("%s %s: %s", e.Field, quote(e.Value), e.Accepted)
-}
+type Invalid []api.FieldError
 
 // Error implements error. The first few say enough; Problem.errors has all.
 func (i Invalid) Error() string {

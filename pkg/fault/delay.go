@@ -5,8 +5,9 @@ import (
 	"math/big"
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // Bounds of a delay. MaxDelay is far beyond what TCP survives and well inside
@@ -22,9 +23,6 @@ const (
 // DelayAccepted closes every message about a bad delay.
 const DelayAccepted = `want a number with the unit us, ms or s ("20ms", "1.5ms", "500us", "1s"), or a bare number of milliseconds, ` +
 	`from 1us to 600s; 0 clears`
-
-// maxLength bounds what is parsed and echoed; no valid delay is longer.
-const maxLength = 32
 
 var delayPattern = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)(us|ms|s)?$`)
 
@@ -47,35 +45,27 @@ func unit(name string) time.Duration {
 // names the value and says what is accepted.
 func ParseDelay(s string) (time.Duration, error) {
 	match := delayPattern.FindStringSubmatch(s)
-	if match == nil || len(s) > maxLength {
-		return 0, fmt.Errorf("delay %s: %s", quote(s), DelayAccepted)
+	if match == nil || len(s) > api.MaxEcho {
+		return 0, fmt.Errorf("delay %q: %s", api.Shorten(s), DelayAccepted)
 	}
 	number, ok := new(big.Rat).SetString(match[1])
 	if !ok {
-		return 0, fmt.Errorf("delay %s: %s", quote(s), DelayAccepted)
+		return 0, fmt.Errorf("delay %q: %s", api.Shorten(s), DelayAccepted)
 	}
 	nanoseconds := number.Mul(number, new(big.Rat).SetInt64(int64(unit(match[2]))))
 	if nanoseconds.Sign() == 0 {
 		return 0, nil
 	}
 	if nanoseconds.Cmp(new(big.Rat).SetInt64(int64(MinDelay))) < 0 {
-		return 0, fmt.Errorf("delay %s is below the least, 1us: %s", quote(s), DelayAccepted)
+		return 0, fmt.Errorf("delay %q is below the least, 1us: %s", api.Shorten(s), DelayAccepted)
 	}
 	if nanoseconds.Cmp(new(big.Rat).SetInt64(int64(MaxDelay))) > 0 {
-		return 0, fmt.Errorf("delay %s is beyond the cap, 600s: %s", quote(s), DelayAccepted)
+		return 0, fmt.Errorf("delay %q is beyond the cap, 600s: %s", api.Shorten(s), DelayAccepted)
 	}
 	if !nanoseconds.IsInt() {
-		return 0, fmt.Errorf("delay %s is finer than a nanosecond: %s", quote(s), DelayAccepted)
+		return 0, fmt.Errorf("delay %q is finer than a nanosecond: %s", api.Shorten(s), DelayAccepted)
 	}
 	return time.Duration(nanoseconds.Num().Int64()), nil
-}
-
-// quote shows a user's value without letting it fill the answer or the log.
-func quote(s string) string {
-	if len(s) > maxLength {
-		s = strings.ToValidUTF8(s[:maxLength], "") + "..."
-	}
-	return fmt.Sprintf("%q", s)
 }
 
 // FormatDelay writes a delay in the grammar that ParseDelay reads, exactly,

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/fault"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 func TestParseSetOfMany(t *testing.T) {
@@ -30,7 +30,7 @@ func TestParseSetOfMany(t *testing.T) {
 		t.Errorf("one more: %s", diff)
 	}
 	more := append(slices.Clone(got), fault.Fault{Name: "more"})
-	if _, err := fault.Set(more); err == nil {
+	if _, err := fault.NewSet(more); err == nil {
 		t.Error("Set takes one more")
 	}
 	// Each alone is fine, all together are more than a packet should be compared with.

@@ -7,9 +7,15 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// Protocol numbers of the IP header (IANA's Assigned Internet Protocol Numbers).
+const (
+	protocolICMP   = 1
+	protocolTCP    = 6
+	protocolUDP    = 17
+	protocolICMPv6 = 58
 )
 
 // Term is one combination of a match's alternatives: what a single filter or
@@ -102,15 +108,15 @@ func (m Match) peerTerms() []Term {
 func protocolNumbers(name string, v6, ports bool) []uint8 {
 	switch {
 	case name == ProtocolTCP:
-		return []uint8{unix.IPPROTO_TCP}
+		return []uint8{protocolTCP}
 	case name == ProtocolUDP:
-		return []uint8{unix.IPPROTO_UDP}
+		return []uint8{protocolUDP}
 	case name == ProtocolICMP && v6:
-		return []uint8{unix.IPPROTO_ICMPV6}
+		return []uint8{protocolICMPv6}
 	case name == ProtocolICMP:
-		return []uint8{unix.IPPROTO_ICMP}
+		return []uint8{protocolICMP}
 	case ports:
-		return []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP}
+		return []uint8{protocolTCP, protocolUDP}
 	default:
 		return []uint8{0}
 	}
@@ -170,7 +176,7 @@ func boolCompare(a, b bool) int {
 
 // String says what a term matches.
 func (t Term) String() string {
-	family, names := "IPv4", map[uint8]string{unix.IPPROTO_TCP: "TCP", unix.IPPROTO_UDP: "UDP", unix.IPPROTO_ICMP: "ICMP", unix.IPPROTO_ICMPV6: "ICMPv6"}
+	family, names := "IPv4", map[uint8]string{protocolTCP: "TCP", protocolUDP: "UDP", protocolICMP: "ICMP", protocolICMPv6: "ICMPv6"}
 	if t.V6 {
 		family = "IPv6"
 	}
@@ -228,10 +234,10 @@ type Packet struct {
 	Remote, Local uint16
 }
 
-// Meeting returns the fault that a packet of one direction meets on a device,
+// FaultFor returns the fault that a packet of one direction meets on a device,
 // nil if none: the first of Rules whose term it matches. What is exempt is not
 // known here.
-func Meeting(faults []Fault, direction Direction, device string, p Packet) *Fault {
+func FaultFor(faults []Fault, direction Direction, device string, p Packet) *Fault {
 	for _, rule := range Rules(faults, direction, device) {
 		if !rule.matches(p) {
 			continue

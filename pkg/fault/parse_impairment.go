@@ -31,7 +31,7 @@ func (p *parser) impairment(at string, w api.Fault) Impairment {
 		p.bad(at+"seed", strconv.FormatUint(*i.Seed, 10), "want an integer from 0 to 9007199254740991")
 	case i.Seed != nil && !i.Random():
 		p.bad(at+"seed", strconv.FormatUint(*i.Seed, 10), "nothing here is random: want jitter, loss, duplicate, corrupt or reorder with it")
-	case i.Nothing() && len(p.invalid) == before:
+	case i.IsZero() && len(p.invalid) == before:
 		p.bad(at+"delay", w.Delay, "want at least one of delay, loss, duplicate, corrupt, rate and partition")
 	}
 	return i

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"reflect"
 	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // Latency is the name of the fault that the /latency routes set, read and
@@ -66,15 +68,5 @@ type State struct {
 type Holding struct {
 	Direction Direction // Egress or Ingress
 	Device    string
-	Counters  Counters
-}
-
-// Counters is what the kernel counted since the fault was put in place.
-type Counters struct {
-	Packets, Bytes, Dropped, Overlimits, Backlog uint64
-}
-
-// Add returns the sum.
-func (c Counters) Add(d Counters) Counters {
-	return Counters{c.Packets + d.Packets, c.Bytes + d.Bytes, c.Dropped + d.Dropped, c.Overlimits + d.Overlimits, c.Backlog + d.Backlog}
+	Counters  api.Counters
 }

@@ -87,7 +87,7 @@ func (i Impairment) Random() bool {
 		i.Duplicate != nil || i.Corrupt != nil || i.Reorder != nil
 }
 
-// Nothing reports whether nothing at all is asked for.
-func (i Impairment) Nothing() bool {
+// IsZero reports whether nothing at all is asked for.
+func (i Impairment) IsZero() bool {
 	return i.Delay == 0 && i.Rate == nil && !i.Partition && !i.Random()
 }

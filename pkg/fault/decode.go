@@ -1,4 +1,4 @@
-package agent
+package fault
 
 import (
 	"bytes"
@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/tidelay/tidelay/pkg/agent/fault"
 )
 
-// decodeStrictly reads one JSON value and refuses fields it does not know: a
+// Decode reads one JSON value and refuses fields it does not know: a
 // misspelt one would otherwise be a fault that is not quite the one asked for.
-// The error is a fault.Invalid.
-func decodeStrictly(content []byte, into any) error {
+// The error is a Invalid.
+func Decode(content []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(into)
@@ -45,7 +43,7 @@ func decodeStrictly(content []byte, into any) error {
 }
 
 func bodyError(field, value, accepted string) error {
-	return fault.Invalid{{Field: field, Value: value, Accepted: accepted}}
+	return Invalid{{Field: field, Value: value, Accepted: accepted}}
 }
 
 // jsonKind says in JSON's words what a Go kind is written as.

@@ -64,22 +64,22 @@ func ParseSet(w []api.Fault, limits Limits) ([]Fault, error) {
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	return Set(faults)
+	return NewSet(faults)
 }
 
-// Set returns faults that were parsed one by one as a set, sorted by name. The
+// NewSet returns faults that were parsed one by one as a set, sorted by name. The
 // error is a Conflict, or an Invalid when there are too many of them or of their
 // terms.
-func Set(faults []Fault) ([]Fault, error) {
+func NewSet(faults []Fault) ([]Fault, error) {
 	if len(faults) > MaxFaults {
-		return nil, Invalid{{"faults", strconv.Itoa(len(faults)) + " faults", fmt.Sprintf("want at most %d at once", MaxFaults)}}
+		return nil, Invalid{{Field: "faults", Value: strconv.Itoa(len(faults)) + " faults", Accepted: fmt.Sprintf("want at most %d at once", MaxFaults)}}
 	}
 	terms := 0
 	for _, f := range faults {
 		terms += len(f.Match.terms())
 	}
 	if terms > maxAllTerms {
-		return nil, Invalid{{"faults", strconv.Itoa(terms) + " combinations", fmt.Sprintf("want at most %d combinations of peer, ports and protocol in all faults together", maxAllTerms)}}
+		return nil, Invalid{{Field: "faults", Value: strconv.Itoa(terms) + " combinations", Accepted: fmt.Sprintf("want at most %d combinations of peer, ports and protocol in all faults together", maxAllTerms)}}
 	}
 	sorted := slices.SortedFunc(slices.Values(faults), func(a, b Fault) int { return strings.Compare(a.Name, b.Name) })
 	if err := conflict(sorted); err != nil {
@@ -102,7 +102,7 @@ func (p *parser) err() error {
 }
 
 func (p *parser) bad(field, value, accepted string) {
-	p.invalid = append(p.invalid, FieldError{Field: field, Value: shorten(value), Accepted: accepted})
+	p.invalid = append(p.invalid, api.FieldError{Field: field, Value: api.Shorten(value), Accepted: accepted})
 }
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
@@ -183,14 +183,14 @@ func (p *parser) peers(field string, all []string) []netip.Prefix {
 func ParsePeer(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		if addr.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("peer %s: a zone says nothing here", quote(s))
+			return netip.Prefix{}, fmt.Errorf("peer %q: a zone says nothing here", api.Shorten(s))
 		}
 		addr = addr.Unmap()
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	prefix, err := netip.ParsePrefix(s)
 	if err != nil || prefix.Addr().Is4In6() {
-		return netip.Prefix{}, fmt.Errorf("peer %s: no IP address and no CIDR", quote(s))
+		return netip.Prefix{}, fmt.Errorf("peer %q: no IP address and no CIDR", api.Shorten(s))
 	}
 	return prefix.Masked(), nil
 }
@@ -246,12 +246,4 @@ func (p *parser) expiresAt(field, text, capped string) time.Time {
 		p.bad(field, text, "want a time within the cap"+capped)
 	}
 	return t
-}
-
-// shorten keeps what is echoed from filling the answer or the log.
-func shorten(s string) string {
-	if len(s) > maxLength {
-		return strings.ToValidUTF8(s[:maxLength], "") + "..."
-	}
-	return s
 }

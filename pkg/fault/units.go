@@ -75,7 +75,7 @@ func rateUnits() []rateUnit {
 // bytes per second, the kernel's unit.
 func ParseRate(s string) (uint64, error) {
 	match := ratePattern.FindStringSubmatch(s)
-	if match == nil || len(s) > maxLength {
+	if match == nil || len(s) > api.MaxEcho {
 		return 0, fmt.Errorf("%s", rateAccepted)
 	}
 	number, _ := new(big.Rat).SetString(match[1])
@@ -115,7 +115,7 @@ const durationAccepted = `want how long the fault lasts, with units ("90s", "10m
 // time.ParseDuration.
 func ParseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
-	if err != nil || len(s) > maxLength || d < MinDuration || d > MaxDuration {
+	if err != nil || len(s) > api.MaxEcho || d < MinDuration || d > MaxDuration {
 		return 0, fmt.Errorf("%s", durationAccepted)
 	}
 	return d, nil

@@ -54,10 +54,10 @@ func (e *fakeEngine) State(faults []fault.Fault) (fault.State, error) {
 	if e.readErr != nil {
 		return fault.State{}, e.readErr
 	}
-	state := fault.State{Held: map[string][]fault.Holding{}}
+	state := fault.State{Found: map[string][]fault.Instance{}}
 	for _, f := range faults {
 		if slices.ContainsFunc(e.held, f.SameEffect) {
-			state.Held[f.Name] = []fault.Holding{{Direction: fault.Egress, Device: "eth0", Counters: e.counters}}
+			state.Found[f.Name] = []fault.Instance{{Direction: fault.Egress, Device: "eth0", Counters: e.counters}}
 		} else {
 			state.Drift = append(state.Drift, "no "+f.Name+" there")
 		}

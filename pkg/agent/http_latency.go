@@ -98,7 +98,7 @@ func (s *server) getLatency(c *gin.Context) {
 		c.JSON(http.StatusOK, s.latency(nil))
 		return
 	}
-	if _, held := now.state.Held[f.Name]; !held {
+	if _, held := now.state.Found[f.Name]; !held {
 		answer := s.latency(nil)
 		answer.Meaning = notHeld(*f, now.state)
 		c.JSON(http.StatusOK, answer)

@@ -100,7 +100,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	for _, f := range now.desired {
-		holdings, held := now.state.Held[f.Name]
+		holdings, held := now.state.Found[f.Name]
 		gauge(m.held, map[bool]float64{true: 1}[held], f.Name)
 		gauge(m.delay, f.Impairment.Delay.Seconds(), f.Name)
 		if !f.ExpiresAt.IsZero() {
@@ -112,7 +112,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (m *metrics) collectHolding(ch chan<- prometheus.Metric, name string, h fault.Holding) {
+func (m *metrics) collectHolding(ch chan<- prometheus.Metric, name string, h fault.Instance) {
 	emit := func(desc *prometheus.Desc, kind prometheus.ValueType, value uint64) {
 		ch <- prometheus.MustNewConstMetric(desc, kind, float64(value), name, h.Direction.String(), h.Device)
 	}

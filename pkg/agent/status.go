@@ -25,14 +25,14 @@ func (s *server) status(now snapshot) api.Status {
 		status.Devices = append(status.Devices, api.Device(device))
 	}
 	for _, f := range now.desired {
-		holdings, held := now.state.Held[f.Name]
+		holdings, held := now.state.Found[f.Name]
 		status.Faults = append(status.Faults, api.FaultStatus{Fault: f.Wire(), Held: held, Counters: api.Counters(total(holdings))})
 	}
 	return status
 }
 
 // total sums the counters of a fault.
-func total(holdings []fault.Holding) api.Counters {
+func total(holdings []fault.Instance) api.Counters {
 	var sum api.Counters
 	for _, holding := range holdings {
 		sum = sum.Add(holding.Counters)
@@ -47,7 +47,7 @@ func warnings(now snapshot) []string {
 		all = append(all, now.warning)
 	}
 	for _, f := range now.desired {
-		holdings, held := now.state.Held[f.Name]
+		holdings, held := now.state.Found[f.Name]
 		if !held {
 			all = append(all, notHeld(f, now.state))
 			continue

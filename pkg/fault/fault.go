@@ -55,17 +55,18 @@ type Exemption struct {
 	ProbePorts []uint16
 }
 
-// State is what an engine read from the kernel.
+// State is what an engine found in the kernel.
 type State struct {
-	// Held has an entry for each fault that the kernel holds in every direction
-	// and on every device it is for, by name.
-	Held map[string][]Holding
-	// Drift says in words how the kernel differs from the desired state.
+	// Found has an entry, by name, for each fault that the kernel holds in every
+	// direction and on every device it is for.
+	Found map[string][]Instance
+	// Drift says in words how the kernel differs from the desired set.
 	Drift []string
 }
 
-// Holding is what the kernel has of one fault in one direction on one device.
-type Holding struct {
+// Instance is what the kernel holds of one fault in one direction on one
+// device.
+type Instance struct {
 	Direction Direction // Egress or Ingress
 	Device    string
 	Counters  api.Counters

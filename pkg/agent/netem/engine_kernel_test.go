@@ -128,7 +128,7 @@ func TestKernelTwelveFaultsAtOnce(t *testing.T) {
 	state, err := e.State(faults)
 	l.must(err)
 	for _, f := range faults {
-		held := state.Held[f.Name]
+		held := state.Found[f.Name]
 		if len(held) != 1 || held[0].Counters.Packets < 5 || held[0].Counters.Bytes == 0 || held[0].Counters.Dropped != 0 || held[0].Counters.Backlog != 0 {
 			t.Errorf("fault %s: %+v", f.Name, held)
 		}
@@ -193,7 +193,7 @@ func TestKernelIngress(t *testing.T) {
 	if got := l.stream(peerAddr(2), true).delay(50 * ms); got >= 0 {
 		t.Errorf("this kernel passes what it can't redirect")
 	}
-	if state, err := e.State([]fault.Fault{in}); err != nil || len(state.Held) != 0 || len(state.Drift) == 0 {
+	if state, err := e.State([]fault.Fault{in}); err != nil || len(state.Found) != 0 || len(state.Drift) == 0 {
 		t.Errorf("State without the ifb: %+v, %v", state, err)
 	}
 	l.apply(e, in)
@@ -230,7 +230,7 @@ func TestKernelPartitionSparesTheExempt(t *testing.T) {
 	}
 	state, err := e.State([]fault.Fault{cut})
 	l.must(err)
-	for _, h := range state.Held["cut"] {
+	for _, h := range state.Found["cut"] {
 		if h.Counters.Dropped == 0 {
 			t.Errorf("%s: a partition that counts no drops: %+v", h.Direction, h.Counters)
 		}
@@ -285,7 +285,7 @@ func TestKernelLimitHoldsTheDelay(t *testing.T) {
 	if lost() == 0 {
 		t.Error("the kernel's default limit loses nothing here, so that this test proves nothing")
 	}
-	if state, err := e.State([]fault.Fault{f}); err != nil || len(state.Held) != 0 || !strings.Contains(strings.Join(state.Drift, ""), "the kernel holds netem limit 1000 delay 1s") {
+	if state, err := e.State([]fault.Fault{f}); err != nil || len(state.Found) != 0 || !strings.Contains(strings.Join(state.Drift, ""), "the kernel holds netem limit 1000 delay 1s") {
 		t.Errorf("a changed limit: %+v, %v", state, err)
 	}
 	l.apply(e, f)
@@ -311,7 +311,7 @@ func TestKernelCommandsBuildTheSame(t *testing.T) {
 	e := l.engine(nil)
 	state, err := e.State(faults)
 	l.must(err)
-	if len(state.Drift) > 0 || len(state.Held) != 3 {
+	if len(state.Drift) > 0 || len(state.Found) != 3 {
 		t.Fatalf("State after the commands: %s", strings.Join(state.Drift, "\n"))
 	}
 	before := l.configuration()

@@ -178,7 +178,7 @@ func TestKernelChangesCanFail(t *testing.T) {
 					break
 				}
 				if !dies {
-					if state, err := e.State(c.first); err != nil || len(state.Drift) > 0 || len(state.Held) != len(c.first) {
+					if state, err := e.State(c.first); err != nil || len(state.Drift) > 0 || len(state.Found) != len(c.first) {
 						t.Fatalf("failing at change %d: %+v, %v", n, state, err)
 					}
 				}
@@ -187,7 +187,7 @@ func TestKernelChangesCanFail(t *testing.T) {
 				if err := next.Apply(third); err != nil {
 					t.Fatalf("after change %d (dies %t): %v", n, dies, err)
 				}
-				if state, err := next.State(third); err != nil || len(state.Drift) > 0 || len(state.Held) != 1 {
+				if state, err := next.State(third); err != nil || len(state.Drift) > 0 || len(state.Found) != 1 {
 					t.Fatalf("after change %d (dies %t): %+v, %v", n, dies, state, err)
 				}
 			}

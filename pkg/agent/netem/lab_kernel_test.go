@@ -133,8 +133,8 @@ func (l *lab) apply(e *Engine, faults ...fault.Fault) {
 	l.must(e.Apply(set))
 	state, err := e.State(set)
 	l.must(err)
-	if len(state.Drift) > 0 || len(state.Held) != len(set) {
-		l.t.Fatalf("State after Apply: %d of %d faults, drift: %s", len(state.Held), len(set), strings.Join(state.Drift, "\n"))
+	if len(state.Drift) > 0 || len(state.Found) != len(set) {
+		l.t.Fatalf("State after Apply: %d of %d faults, drift: %s", len(state.Found), len(set), strings.Join(state.Drift, "\n"))
 	}
 }
 

@@ -90,7 +90,7 @@ func TestAForeignIngressQdisc(t *testing.T) {
 	if err := e.Apply([]fault.Fault{out}); err != nil {
 		t.Error(err)
 	}
-	if state, err := e.State([]fault.Fault{out}); err != nil || len(state.Drift) > 0 || len(state.Held) != 1 {
+	if state, err := e.State([]fault.Fault{out}); err != nil || len(state.Drift) > 0 || len(state.Found) != 1 {
 		t.Errorf("State: %+v, %v", state, err)
 	}
 	if err := e.Apply(nil); err != nil || k.trees[egress].ours() || k.hook.taken == "" {

@@ -20,7 +20,7 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 	if err != nil {
 		return fault.State{}, err
 	}
-	state := fault.State{Held: make(map[string][]fault.Holding)}
+	state := fault.State{Found: make(map[string][]fault.Instance)}
 	missing := make(map[string]bool)
 	for _, p := range e.places() {
 		t := now.tree(p)
@@ -34,11 +34,11 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 				missing[name] = true
 				continue
 			}
-			state.Held[name] = append(state.Held[name], fault.Holding{Direction: p.direction, Device: p.device, Counters: t.netems[band].counters})
+			state.Found[name] = append(state.Found[name], fault.Instance{Direction: p.direction, Device: p.device, Counters: t.netems[band].counters})
 		}
 	}
 	for name := range missing {
-		delete(state.Held, name)
+		delete(state.Found, name)
 	}
 	return state, nil
 }

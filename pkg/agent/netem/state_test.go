@@ -116,7 +116,7 @@ func TestStateReportsDrift(t *testing.T) {
 		state, err := e.State(faults)
 		var held []string
 		for _, f := range faults {
-			if _, ok := state.Held[f.Name]; ok {
+			if _, ok := state.Found[f.Name]; ok {
 				held = append(held, f.Name)
 			}
 		}
@@ -126,7 +126,7 @@ func TestStateReportsDrift(t *testing.T) {
 		}
 		if err := e.Apply(faults); err != nil {
 			t.Errorf("%s: mending: %v", name, err)
-		} else if state, err = e.State(faults); err != nil || len(state.Drift) > 0 || len(state.Held) != 2 || len(state.Held["all"]) != 2 {
+		} else if state, err = e.State(faults); err != nil || len(state.Drift) > 0 || len(state.Found) != 2 || len(state.Found["all"]) != 2 {
 			t.Errorf("%s: after mending: %+v, %v", name, state, err)
 		}
 	}

@@ -223,7 +223,7 @@ func (a *agent) state(faults ...api.Fault) fault.State {
 func (a *agent) counters(f api.Fault) api.Counters {
 	a.t.Helper()
 	state := a.state(f)
-	holdings, held := state.Held[f.Name]
+	holdings, held := state.Found[f.Name]
 	if !held {
 		a.t.Fatalf("fault %q is not held: %+v", f.Name, state)
 	}

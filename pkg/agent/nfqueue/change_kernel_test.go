@@ -79,7 +79,7 @@ func TestKernelRollBack(t *testing.T) {
 				t.Errorf("rules (-before +after)\n%s", diff)
 			}
 			state := a.state(c.before...)
-			if len(state.Held) != len(c.before) || len(state.Drift) > 0 {
+			if len(state.Found) != len(c.before) || len(state.Drift) > 0 {
 				t.Errorf("after the failure %+v", state)
 			}
 			if c.before == nil {
@@ -92,7 +92,7 @@ func TestKernelRollBack(t *testing.T) {
 			}
 			leave()
 			a.apply(wanted...)
-			if state := a.state(wanted...); len(state.Held) != len(wanted) || len(state.Drift) > 0 {
+			if state := a.state(wanted...); len(state.Found) != len(wanted) || len(state.Drift) > 0 {
 				t.Errorf("once nothing is in the way %+v", state)
 			}
 			a.apply()
@@ -178,8 +178,8 @@ func TestKernelMostRules(t *testing.T) {
 	a.apply(faults...)
 	t.Logf("%d rules in %v", strings.Count(here.ruleset(t), "comment"), time.Since(start))
 	start = time.Now()
-	if state := a.state(faults...); len(state.Held) != len(faults) {
-		t.Errorf("%d of %d faults are held: %v", len(state.Held), len(faults), state.Drift)
+	if state := a.state(faults...); len(state.Found) != len(faults) {
+		t.Errorf("%d of %d faults are held: %v", len(state.Found), len(faults), state.Drift)
 	}
 	t.Logf("read in %v", time.Since(start))
 	someWithin(t, here, there.v4, 0)

@@ -44,8 +44,8 @@ func TestKernelTwelveFaultsAtOnce(t *testing.T) {
 			someWithin(t, here, peer, delay)
 		}
 		someWithin(t, here, bystander, 0)
-		if state := a.state(faults...); len(state.Held) != len(faults) || len(state.Drift) > 0 {
-			t.Errorf("%d of %d faults are held: %v", len(state.Held), len(faults), state.Drift)
+		if state := a.state(faults...); len(state.Found) != len(faults) || len(state.Drift) > 0 {
+			t.Errorf("%d of %d faults are held: %v", len(state.Found), len(faults), state.Drift)
 		}
 		slices.Reverse(faults)
 	}

@@ -30,7 +30,7 @@ func TestKernelState(t *testing.T) {
 	here, there := newPods(t)
 	there.echo(t, there.v4)
 	a := here.start(t, fault.Exemption{})
-	if state := a.state(latency(5 * time.Millisecond)); len(state.Held) > 0 || len(state.Drift) == 0 {
+	if state := a.state(latency(5 * time.Millisecond)); len(state.Found) > 0 || len(state.Drift) == 0 {
 		t.Errorf("without a fault %+v", state)
 	}
 	const count = 10
@@ -42,7 +42,7 @@ func TestKernelState(t *testing.T) {
 	if c.Packets < count || c.Bytes < count*(8+8+20) || c.Dropped != 0 || c.Overlimits != 0 || c.Backlog > 1 {
 		t.Errorf("counters %+v after %d packets", c, count)
 	}
-	if state := a.state(latency(6 * time.Millisecond)); len(state.Held) > 0 {
+	if state := a.state(latency(6 * time.Millisecond)); len(state.Found) > 0 {
 		t.Errorf("a delay of 5ms is taken for 6ms: %+v", state)
 	}
 	if rules := here.ruleset(t); strings.Count(rules, `comment "tidelay latency delay=5ms"`) != 2 {
@@ -50,7 +50,7 @@ func TestKernelState(t *testing.T) {
 	}
 	a.apply()
 	a.apply()
-	if state := a.state(); len(state.Held)+len(state.Drift) > 0 {
+	if state := a.state(); len(state.Found)+len(state.Drift) > 0 {
 		t.Errorf("after clear %+v", state)
 	}
 	if rules := here.ruleset(t); rules != "" {
@@ -124,7 +124,7 @@ func TestKernelRulesRemoved(t *testing.T) {
 	a.set(10 * time.Minute)
 	send(t, sender, there.v4, otherPort, []byte("never arrives"))
 	here.exec(t, "nft", "flush", "ruleset")
-	if state := a.state(latency(10 * time.Minute)); len(state.Held) > 0 || len(state.Drift) == 0 {
+	if state := a.state(latency(10 * time.Minute)); len(state.Found) > 0 || len(state.Drift) == 0 {
 		t.Errorf("without rules %+v", state)
 	}
 	untouched(t, here, there)
@@ -140,7 +140,7 @@ func TestKernelRulesChanged(t *testing.T) {
 	a := here.start(t, fault.Exemption{})
 	a.set(5 * time.Millisecond)
 	here.exec(t, "nft", "flush", "chain", "ip", tableName, "egress-0")
-	if state := a.state(latency(5 * time.Millisecond)); len(state.Held) > 0 || len(state.Drift) == 0 {
+	if state := a.state(latency(5 * time.Millisecond)); len(state.Found) > 0 || len(state.Drift) == 0 {
 		t.Errorf("with a chain that was emptied %+v", state)
 	}
 	a.set(5 * time.Millisecond)

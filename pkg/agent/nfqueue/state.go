@@ -18,7 +18,7 @@ import (
 func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	state := fault.State{Held: make(map[string][]fault.Holding)}
+	state := fault.State{Found: make(map[string][]fault.Instance)}
 	held, err := readTables()
 	if err != nil {
 		return fault.State{}, err
@@ -41,15 +41,15 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 			state.Drift = append(state.Drift, fmt.Sprintf("fault %q is not what its rules and queues were made for", f.Name))
 			continue
 		}
-		state.Held[f.Name] = holdings
+		state.Found[f.Name] = holdings
 	}
 	return state, nil
 }
 
 // holdings returns what there is of a fault in each of its directions, and
 // whether that is all of it.
-func (e *Engine) holdings(f fault.Fault, held tables, stats map[uint16]queueStats) ([]fault.Holding, bool) {
-	var all []fault.Holding
+func (e *Engine) holdings(f fault.Fault, held tables, stats map[uint16]queueStats) ([]fault.Instance, bool) {
+	var all []fault.Instance
 	for _, direction := range directions() {
 		if !f.Match.Direction.Has(direction) {
 			continue
@@ -58,7 +58,7 @@ func (e *Engine) holdings(f fault.Fault, held tables, stats map[uint16]queueStat
 		if !there || !f.Impairment.Partition && !e.has(f, at) {
 			return nil, false
 		}
-		one := fault.Holding{Direction: direction, Device: strings.Join(e.policy.devices, ",")}
+		one := fault.Instance{Direction: direction, Device: strings.Join(e.policy.devices, ",")}
 		if f.Match.Device != "" {
 			one.Device = f.Match.Device
 		}

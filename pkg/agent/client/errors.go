@@ -1,0 +1,57 @@
+package client
+
+import (
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// Error is an answer whose status is not 200. Find it with errors.As.
+//
+// The statuses that a caller may want to handle: 409 for faults that conflict
+// and for kernel state that somebody else made, 412 for an ETag that is old,
+// 422 for what this kernel can't do, 429 for too many requests, 501 where no
+// engine works, and 503 of Ready.
+type Error struct {
+	// Problem is the agent's problem document (RFC 9457). Its Type is empty when
+	// the answer was none: that of Ready is text, and something between client
+	// and agent may have answered. Detail then has the start of the answer.
+	api.Problem
+	// RetryAfter is how long the agent asks to wait; 0 when it does not say.
+	RetryAfter time.Duration
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	text := strconv.Itoa(e.Status) + " " + http.StatusText(e.Status)
+	if e.Detail != "" {
+		text += ": " + e.Detail
+	}
+	return text
+}
+
+// newError reads an answer that is not 200.
+func newError(status int, header http.Header, content []byte) error {
+	e := &Error{}
+	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil && seconds > 0 {
+		e.RetryAfter = time.Duration(seconds) * time.Second
+	}
+	mediaType, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	if mediaType == api.ContentTypeProblem {
+		if err := json.Unmarshal(content, &e.Problem); err != nil {
+			e.Problem = api.Problem{Detail: fmt.Sprintf("problem document that is no JSON: %v", err)}
+		}
+	} else {
+		const shown = 512
+		text := strings.ToValidUTF8(string(content[:min(len(content), shown)]), "")
+		e.Detail = strings.TrimSpace(text)
+	}
+	e.Status = status // also where the document has another, or none
+	return e
+}

@@ -1,0 +1,105 @@
+package client_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/client"
+)
+
+// pod stands for an agent that has a fault of version 1 and does what it is
+// asked.
+func pod() *httptest.Server {
+	const etag = `"v1"`
+	answer := func(w http.ResponseWriter, status int, body any) {
+		if status != http.StatusOK {
+			w.Header().Set("Content-Type", api.ContentTypeProblem)
+		}
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(body)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /latency/{delay}", func(w http.ResponseWriter, r *http.Request) {
+		delay := r.PathValue("delay")
+		answer(w, http.StatusOK, api.Latency{Fault: &api.Fault{Name: "latency", Delay: delay}, RTT: "+" + delay})
+	})
+	mux.HandleFunc("GET /v1/faults", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("ETag", etag)
+		answer(w, http.StatusOK, api.FaultSet{Faults: []api.Fault{{Name: "slow-store", Delay: "20ms"}}})
+	})
+	mux.HandleFunc("PUT /v1/faults/{name}", func(w http.ResponseWriter, r *http.Request) {
+		if match := r.Header.Get("If-Match"); match != "" && match != etag {
+			answer(w, http.StatusPreconditionFailed, api.Problem{Type: "about:blank", Status: 412, Detail: "the faults changed"})
+			return
+		}
+		answer(w, http.StatusOK, api.Changes{Applied: true, Changes: []api.Change{{Name: r.PathValue("name"), Action: api.ActionAdd}}})
+	})
+	return httptest.NewServer(mux)
+}
+
+// Delay everything that leaves a pod.
+func Example() {
+	server := pod()
+	defer server.Close()
+	agent, err := client.New(server.URL, client.Options{}) // in a cluster: client.URL(pod.Status.PodIP)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	latency, err := agent.SetLatency(context.Background(), client.Delay{Delay: "20ms", Duration: "10m"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("ping shows", latency.Body.RTT)
+	// Output: ping shows +20ms
+}
+
+// Change a set of faults only if nobody else changed it meanwhile.
+func ExampleIfMatch() {
+	server := pod()
+	defer server.Close()
+	agent, err := client.New(server.URL, client.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	now, err := agent.Faults(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	loss := api.Fault{Name: "lossy-pd", Peers: []string{"10.0.0.7"}, Loss: &api.Loss{Percent: 5}}
+	changes, err := agent.SetFault(ctx, loss, client.IfMatch(now.ETag))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, change := range changes.Body.Changes {
+		fmt.Println(change.Action, change.Name)
+	}
+	// Output: add lossy-pd
+}
+
+// Tell the statuses of errors apart.
+func ExampleError() {
+	server := pod()
+	defer server.Close()
+	agent, err := client.New(server.URL, client.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = agent.SetFault(context.Background(), api.Fault{Name: "a", Delay: "1ms"}, client.IfMatch(`"v0"`))
+	var refused *client.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusPreconditionFailed {
+		fmt.Println("read again:", refused.Detail)
+	}
+	// Output: read again: the faults changed
+}

@@ -9,40 +9,41 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// packetsOnly always has one more batch, and forgets.
-type packetsOnly struct {
+// busyKernel always has one more batch of packets and ignores verdicts.
+type busyKernel struct {
 	fakeKernel
-	next uint32
+	lastID  uint32
+	packets [batchSize]packet
 }
 
-func (k *packetsOnly) send(m message) error {
+func (k *busyKernel) send(m message) error {
 	if binary.NativeEndian.Uint16(m[4:]) == typeConfig {
 		return k.fakeKernel.send(m)
 	}
 	return nil
 }
 
-func (k *packetsOnly) receive(take func(packet)) (batch, error) {
+func (k *busyKernel) receive() (batch, error) {
 	if len(k.unread) > 0 {
-		return k.fakeKernel.receive(take)
+		return k.fakeKernel.receive()
 	}
-	for range batchSize {
-		k.next++
-		take(packet{queue: 1, id: k.next, size: 1000})
+	for i := range k.packets {
+		k.lastID++
+		k.packets[i] = packet{queue: 1, id: k.lastID, size: 1000}
 	}
-	return batch{messages: batchSize}, nil
+	return batch{messages: batchSize, packets: k.packets[:]}, nil
 }
 
-func busy(t testing.TB, i fault.Impairment) *scheduler {
+func newBusyScheduler(t testing.TB, i fault.Impairment) *scheduler {
 	t.Helper()
-	s := newScheduler(&packetsOnly{fakeKernel: *newFakeKernel()})
-	if err := s.shape(1, i, 1<<20); err != nil {
+	s := newScheduler(&busyKernel{fakeKernel: *newFakeKernel()}, func() {})
+	if err := s.configure(1, i, 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// busyKinds is one impairment for each way that packets take through a lane.
+// busyKinds has one impairment for each code path of a packet.
 func busyKinds() map[string]fault.Impairment {
 	return map[string]fault.Impairment{
 		"constant": {Delay: ms},
@@ -52,13 +53,13 @@ func busyKinds() map[string]fault.Impairment {
 	}
 }
 
-func BenchmarkTurn(b *testing.B) {
+func BenchmarkProcess(b *testing.B) {
 	for name, i := range busyKinds() {
 		b.Run(name, func(b *testing.B) {
-			s := busy(b, i)
+			s := newBusyScheduler(b, i)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.turn(); err != nil {
+				if _, err := s.process(); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -67,14 +68,14 @@ func BenchmarkTurn(b *testing.B) {
 	}
 }
 
-func TestTurnDoesNotAllocate(t *testing.T) {
+func TestProcessDoesNotAllocate(t *testing.T) {
 	for name, i := range busyKinds() {
-		s := busy(t, i)
-		// Until the lane has grown to its limit of packets.
+		s := newBusyScheduler(t, i)
+		// Fill the queue to its limit, so that its memory grows no more.
 		for range 100 {
-			turn(t, s)
+			process(t, s)
 		}
-		if allocs := testing.AllocsPerRun(1000, func() { turn(t, s) }); allocs >= 1 {
+		if allocs := testing.AllocsPerRun(1000, func() { process(t, s) }); allocs >= 1 {
 			t.Errorf("%s: %v allocations for a batch", name, allocs)
 		}
 	}

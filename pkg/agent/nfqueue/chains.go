@@ -10,8 +10,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Where our rules are. The chains come after source NAT (priority 100): they
-// see the addresses that are on the wire.
+// Names and priority of our tables and base chains. The base chains come after
+// source NAT (priority 100), so that they see the addresses on the wire.
 const (
 	tableName     = "tidelay"
 	egressChain   = "postrouting"
@@ -19,7 +19,7 @@ const (
 	chainPriority = nftables.ChainPriority(110)
 )
 
-// baseChain is the chain that all packets of a direction meet.
+// baseChain is the name of the chain that all packets of a direction meet.
 func baseChain(direction fault.Direction) string {
 	if direction == fault.Ingress {
 		return ingressChain
@@ -27,8 +27,8 @@ func baseChain(direction fault.Direction) string {
 	return egressChain
 }
 
-// family is IPv4 or IPv6. Each has its own table, because the inet family has
-// no dup statement.
+// family is ipv4 or ipv6. Each has a table of its own, because the inet family
+// has no dup statement.
 type family = nftables.TableFamily
 
 const (
@@ -40,10 +40,12 @@ func ourTable(f family) *nftables.Table {
 	return &nftables.Table{Name: tableName, Family: f}
 }
 
+// isBase reports whether a chain is a base chain, and not that of a fault.
 func isBase(name string) bool { return name == egressChain || name == ingressChain }
 
-func ourChain(at *nftables.Table, name string) *nftables.Chain {
-	chain := &nftables.Chain{Name: name, Table: at}
+// ourChain describes a chain of ours, with its hook if it is a base chain.
+func ourChain(parent *nftables.Table, name string) *nftables.Chain {
+	chain := &nftables.Chain{Name: name, Table: parent}
 	if !isBase(name) {
 		return chain
 	}
@@ -55,6 +57,8 @@ func ourChain(at *nftables.Table, name string) *nftables.Chain {
 	return chain
 }
 
+// isOurChain reports whether a chain of a table with our name can be ours, by
+// its name and hook.
 func isOurChain(c *nftables.Chain) bool {
 	want := ourChain(c.Table, c.Name)
 	if want.Hooknum == nil {

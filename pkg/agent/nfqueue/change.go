@@ -11,41 +11,43 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Apply makes the kernel hold exactly these faults and returns once it was
-// read back. A fault that is the same as before keeps its queue, what waits in
-// it and its counters. What waits for one that ends leaves at once, in order.
-// After a failure the faults of before are in force again; rules that an
-// earlier process left, which had no effect any more, may be gone.
-func (e *Engine) Apply(faults []fault.Fault) error {
-	if err := fault.Check(faults, Lacks()); err != nil {
+// Apply makes the desired faults the only ones in the kernel, and returns after
+// the kernel was read back. A fault that is the same as before keeps its queue,
+// its waiting packets and its counters. The waiting packets of a fault that ends
+// leave at once, in order.
+//
+// After an error the faults of before are in force again. Rules of an earlier
+// process, which had no effect any more, may be gone then.
+func (e *Engine) Apply(desired []fault.Fault) error {
+	if err := fault.Check(desired, Lacks()); err != nil {
 		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	held, err := readTables()
+	found, err := readTables()
 	if err != nil {
 		return err
 	}
-	if len(faults) > 0 {
-		if _, err := e.scheduler.running(); err != nil {
+	if len(desired) > 0 {
+		if err := e.scheduler.checkOpen(); err != nil {
 			return err
 		}
 	}
-	before, places := e.applied, e.places
-	if len(places) == 0 {
-		places = placesOf(held)
+	previous, current := e.applied, e.applied.slots
+	if len(previous.faults) == 0 {
+		current = findSlots(found) // of an earlier process
 	}
-	if err := e.change(held, faults, places.assign(faults)); err != nil {
-		return errors.Join(err, e.rollBack(before, places))
+	if err := e.change(found, layout{desired, current.assign(desired)}); err != nil {
+		return errors.Join(err, e.rollBack(previous))
 	}
 	return nil
 }
 
 // rollBack undoes a change that failed half way.
-func (e *Engine) rollBack(before []fault.Fault, places slots) error {
-	now, err := readTables()
+func (e *Engine) rollBack(previous layout) error {
+	found, err := readTables()
 	if err == nil {
-		err = e.change(now, before, places)
+		err = e.change(found, previous)
 	}
 	if err != nil {
 		return fmt.Errorf("roll back: %w", err)
@@ -53,138 +55,169 @@ func (e *Engine) rollBack(before []fault.Fault, places slots) error {
 	return nil
 }
 
-func (e *Engine) change(held tables, faults []fault.Fault, places slots) error {
-	if len(faults) == 0 {
-		return e.clear(held)
+// change brings the kernel from what was found there to the target.
+func (e *Engine) change(found tables, target layout) error {
+	if len(target.faults) == 0 {
+		return e.clear(found)
 	}
-	return e.become(held, faults, places)
+	return e.install(found, target)
 }
 
-// become shapes the queues that are needed, leads packets to them, and gives
-// back those that no rule leads to any more.
-func (e *Engine) become(held tables, faults []fault.Fault, places slots) error {
-	fresh, idle := e.plan(faults, places)
-	e.applied, e.places = faults, places
-	for _, one := range fresh {
-		if err := e.scheduler.shape(one.at.queue(), one.fault.Impairment, e.memory); err != nil {
-			return fmt.Errorf("set fault %q: %w", one.fault.Name, err)
-		}
-	}
-	if err := e.scheduler.swallow(); err != nil {
+// install is change for a target with faults:
+//
+//  1. Every queue of the target gets its impairment. New ones are bound now, since
+//     rules would let packets pass a queue without a reader.
+//  2. The sink queue is bound, after the queues of copies; see bindSink.
+//  3. The packets of queues that the target does not use leave. They leave before
+//     the rules change, so that no packet that meets the new rules overtakes them.
+//  4. The rules change, in one transaction, and are read back.
+//  5. The unused queues are given back. The packets that met the last of the old
+//     rules leave first.
+func (e *Engine) install(found tables, target layout) error {
+	changed, unused := e.compareQueues(target)
+	e.applied = target
+	if err := e.configureQueues(changed); err != nil {
 		return err
 	}
-	// Packets go before the rules do, so that none is overtaken by one that
-	// meets no rule any more, and once more, in retire, those that met the last.
-	if err := each(idle, e.scheduler.release); err != nil {
+	if err := e.scheduler.bindSink(); err != nil {
 		return err
 	}
-	if asked := e.tables(faults, places); !held.holds(asked) {
-		if err := asked.write(held); err != nil {
-			return err
-		}
-		now, err := readTables()
-		if err != nil {
-			return err
-		}
-		if !now.holds(asked) {
-			return errors.New("read back: the kernel holds other rules than it was given")
-		}
-		e.log.Debug("rules written", "faults", len(faults), "rules", asked.rules())
+	if err := forEach(unused, e.scheduler.release); err != nil {
+		return err
 	}
-	return each(idle, e.scheduler.retire)
+	if err := e.writeRules(found, target); err != nil {
+		return err
+	}
+	return forEach(unused, e.scheduler.unbind)
 }
 
-// clear ends every fault of ours, also one that an earlier process left. What
-// waits leaves at once, in order.
-func (e *Engine) clear(held tables) error {
-	queues := e.scheduler.queues()
-	if err := each(queues, e.scheduler.release); err != nil {
+// clear ends every fault, also those of an earlier process. Waiting packets
+// leave in order: first those that wait now, then, when no rule leads to the
+// queues any more, those that arrived meanwhile. The tables go last, because
+// removing them makes the kernel drop what is in any queue.
+func (e *Engine) clear(found tables) error {
+	queues := e.scheduler.boundQueues()
+	if err := forEach(queues, e.scheduler.release); err != nil {
 		return err
 	}
-	if held.rules() > 0 {
-		if err := held.idle().write(held); err != nil {
+	if found.ruleCount() > 0 {
+		if err := found.withoutRules().write(found); err != nil {
 			return err
 		}
 	}
-	if err := each(queues, e.scheduler.retire); err != nil {
+	if err := forEach(queues, e.scheduler.unbind); err != nil {
 		return err
 	}
-	e.applied, e.places = nil, make(slots)
-	if len(held) == 0 {
+	e.applied = layout{}
+	if len(found) == 0 {
 		return nil
 	}
-	if err := held.remove(); err != nil {
+	if err := found.remove(); err != nil {
+		return err
+	}
+	left, err := readTables()
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		return errors.New("read back: the kernel still holds rules of ours")
+	}
+	return nil
+}
+
+// writeRules puts the rules of the target into the kernel, if they are not what
+// was found, and reads them back.
+func (e *Engine) writeRules(found tables, target layout) error {
+	want := e.tables(target)
+	if found.equal(want) {
+		return nil
+	}
+	if err := want.write(found); err != nil {
 		return err
 	}
 	now, err := readTables()
 	if err != nil {
 		return err
 	}
-	if len(now) > 0 {
-		return errors.New("read back: the kernel still holds rules of ours")
+	if !now.equal(want) {
+		return errors.New("read back: the kernel holds other rules than it was given")
+	}
+	e.log.Debug("rules written", "faults", len(target.faults), "rules", want.ruleCount())
+	return nil
+}
+
+// tables returns the rules that put the faults of a layout in force.
+func (e *Engine) tables(target layout) tables {
+	all := make(tables)
+	for _, family := range e.families {
+		v6 := family == ipv6
+		chains := make(table)
+		for _, direction := range directions() {
+			chains[baseChain(direction)] = e.policy.baseRules(direction, v6, target)
+			for _, f := range target.faults {
+				if slot, ok := target.slots[direction][f.Name]; ok {
+					chains[slot.chain()] = e.policy.faultRules(slot, v6, f)
+				}
+			}
+		}
+		all[family] = chains
+	}
+	return all
+}
+
+// queueTarget is the fault that a queue should be configured for.
+type queueTarget struct {
+	number uint16
+	fault  fault.Fault
+}
+
+// compareQueues returns the queues of the target that must be configured, and
+// the bound queues that the target does not use. A partition has no queue of its
+// own.
+func (e *Engine) compareQueues(target layout) (changed []queueTarget, unused []uint16) {
+	used := make(map[uint16]bool)
+	for _, f := range target.faults {
+		if f.Impairment.Partition {
+			continue
+		}
+		for _, direction := range directions() {
+			slot, ok := target.slots[direction][f.Name]
+			if !ok {
+				continue
+			}
+			used[slot.queue()] = true
+			if !e.isApplied(f, slot) {
+				changed = append(changed, queueTarget{slot.queue(), f})
+			}
+		}
+	}
+	unused = slices.DeleteFunc(e.scheduler.boundQueues(), func(number uint16) bool { return used[number] })
+	return changed, unused
+}
+
+// isApplied reports whether a fault is in force in a slot: this process applied
+// it there, and its queue still has its impairment.
+func (e *Engine) isApplied(f fault.Fault, at slot) bool {
+	status, bound := e.scheduler.status(at.queue())
+	return bound && reflect.DeepEqual(status.impairment, f.Impairment) &&
+		e.applied.slots[at.direction][f.Name] == at && slices.ContainsFunc(e.applied.faults, f.SameEffect)
+}
+
+func (e *Engine) configureQueues(targets []queueTarget) error {
+	for _, target := range targets {
+		if err := e.scheduler.configure(target.number, target.fault.Impairment, e.memory); err != nil {
+			return fmt.Errorf("set fault %q: %w", target.fault.Name, err)
+		}
 	}
 	return nil
 }
 
-// each does something to queues, until it fails.
-func each(queues []uint16, do func(uint16) error) error {
-	for _, queue := range queues {
-		if err := do(queue); err != nil {
+// forEach calls do for queues until it fails.
+func forEach(queues []uint16, do func(number uint16) error) error {
+	for _, number := range queues {
+		if err := do(number); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// placed is a fault with its slot in one direction.
-type placed struct {
-	fault fault.Fault
-	at    slot
-}
-
-// plan lists what has to be shaped, and the queues that have a reader and need
-// none. A partition needs no queue of its own.
-func (e *Engine) plan(faults []fault.Fault, places slots) (fresh []placed, idle []uint16) {
-	needed := make(map[uint16]bool)
-	for _, f := range faults {
-		for _, direction := range directions() {
-			at, used := places[direction][f.Name]
-			if !used || f.Impairment.Partition {
-				continue
-			}
-			needed[at.queue()] = true
-			if !e.has(f, at) {
-				fresh = append(fresh, placed{f, at})
-			}
-		}
-	}
-	idle = slices.DeleteFunc(e.scheduler.queues(), func(queue uint16) bool { return needed[queue] })
-	return fresh, idle
-}
-
-// has reports whether a fault is in force at a slot, by what this process
-// applied and by what happens to the packets of its queue.
-func (e *Engine) has(f fault.Fault, at slot) bool {
-	l, bound := e.scheduler.look(at.queue())
-	return bound && reflect.DeepEqual(l.impairment, f.Impairment) &&
-		e.places[at.direction][f.Name] == at && slices.ContainsFunc(e.applied, f.SameEffect)
-}
-
-// tables returns the rules that put faults in force.
-func (e *Engine) tables(faults []fault.Fault, places slots) tables {
-	all := make(tables)
-	for _, f := range e.families {
-		v6 := f == ipv6
-		one := make(table)
-		for _, direction := range directions() {
-			one[baseChain(direction)] = e.policy.base(direction, v6, faults, places)
-			for _, each := range faults {
-				if at, used := places[direction][each.Name]; used {
-					one[at.chain()] = e.policy.hold(at, v6, each)
-				}
-			}
-		}
-		all[f] = one
-	}
-	return all
 }

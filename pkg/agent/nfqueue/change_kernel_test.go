@@ -27,7 +27,7 @@ func (p pod) squat(t *testing.T, queue uint16) (leave func()) {
 	var err error
 	p.in(t, func() {
 		if s, err = openSocket(); err == nil {
-			err = newScheduler(s).request(bind(queue, 0, false))
+			err = s.request(bind(queue, 0, false))
 		}
 	})
 	if err != nil {

@@ -1,10 +1,10 @@
 //go:build linux
 
-// Package nfqueue puts faults on what leaves and arrives at a pod on kernels
-// without netem, with NET_ADMIN and nothing else.
+// Package nfqueue applies faults to the packets that leave and arrive at a pod,
+// on kernels without netem. It needs the capability NET_ADMIN and nothing else.
 //
-// The kernel holds the packets. This process only sees their ids and says when
-// they may go, or that they are lost:
+// The kernel keeps the packets in netfilter queues. This process sees only their
+// ids, and answers with verdicts: a packet may leave, or is dropped.
 //
 //	          table tidelay, chain postrouting (egress) or input (ingress)
 //	packet ──► exempt? ──no──► first rule that matches ──► chain of its fault
@@ -13,67 +13,72 @@
 //	              │                                     │    ▲
 //	              │                                  id │    │ verdict
 //	              │                                     ▼    │
-//	              │                                lane: shape, ring, heap
+//	              │                               scheduler: emulator, ring, heap
 //	              └─────yes──────────────────────────────────────────────────────► on
 //
-// Each fault has a queue and a lane of its own in each direction. With one
-// delay for all, packets leave in the order in which they came, and one verdict
-// releases everything that is due. Where chance decides, each packet has its
-// own deadline in a heap, and its own verdict; many go in one system call. One
-// timer does for all.
+// Each fault has a queue of its own in each direction. With a constant delay,
+// packets leave in the order of their arrival, and one batch verdict releases all
+// that are due. With anything random or a rate, each packet has its own deadline
+// in a heap and its own verdict; many verdicts go in one system call. One timer
+// serves all queues.
 //
-// The rules are the fault: their comments keep its name and a digest, so that
-// an agent that was killed finds its faults again and `nft list ruleset` shows
-// them. While nobody reads a queue the rules let packets pass (bypass). A queue
-// without room lets them pass too (fail-open).
+// The rules in the kernel are the record of the faults. Their comments have the
+// fault's name and a digest, so that the agent finds its faults again after it
+// was killed, and `nft list ruleset` shows them. A queue without a reader lets
+// packets pass (bypass), and so does a queue that is full (fail-open).
 //
 // # Changes
 //
-// A change is one nftables transaction and never removes a hook. The chain of a
-// fault that stays is not written, so its rules count on, and its queue is not
-// touched. Packets of a fault that ends leave before its rules go, in order, and
-// those that came meanwhile right after. When a delay gets shorter, or a link
-// faster, those that wait are late by no more than those that come.
-// What the kernel refuses half way is taken back.
+// A change of the rules is one nftables transaction that never removes a hook.
+// The chain of an unchanged fault is not written, so its rules go on counting,
+// and its queue stays as it is. The waiting packets of a fault that ends leave
+// before its rules go, in order; those that arrived meanwhile leave right after.
+// If a delay gets shorter or a rate higher, packets that wait already leave no
+// later than packets that arrive now. If the kernel refuses a part of a change,
+// the rest is undone.
 //
-// Packets and bytes are counted by the rules, everything else by the lanes.
+// The rules count packets and bytes. The scheduler counts everything else.
 //
 // # TCP
 //
-// A TCP socket may have about a millisecond of data between itself and the
-// wire (TCP small queues, tcp_small_queue_check in net/ipv4/tcp_output.c), and
-// what waits in a queue counts. Under 20 ms one stream falls from gigabits to
-// 2 Mbit/s. netem avoids that by taking the packet from its socket
-// (skb_orphan_partial). Rules can't, but a copy belongs to no socket. So a TCP
-// packet is copied and thrown away, and its copy, known by a mark, waits:
+// A TCP socket may have only about a millisecond of data in the layers below it
+// (TCP small queues, tcp_small_queue_check in net/ipv4/tcp_output.c), and packets
+// in a netfilter queue count. Under a delay of 20 ms one stream would fall from
+// gigabits to 2 Mbit/s. netem takes the packet from its socket to avoid that
+// (skb_orphan_partial). Rules can't do this, but a copy of a packet belongs to no
+// socket. Therefore each TCP packet is copied. The original is dropped, and the
+// copy, which has a mark, is delayed:
 //
-//	TCP packet ──► mark, dup, unmark ──► queue 2333, swallowed
+//	TCP packet ──► mark, dup, unmark ──► queue 2333, dropped
 //	                      └──► copy ──► output and postrouting again ──► unmark ──► queue 2340
 //
-// Queue 2333 is bound without a copy mode. The kernel frees what such a queue
-// is given and tells the sender that all went well, whereas a drop rule would
-// make TCP believe that it could not send. Without an agent the original
-// passes and the copy is dropped. SYN packets are held themselves, since
-// connection tracking takes up a connection when its first packet leaves. What
-// arrives belongs to no socket yet and is held itself.
+// Queue 2333 is the sink. It is bound without a copy mode. The kernel drops the
+// packets of such a queue and reports success, whereas a drop rule would make TCP
+// believe that it could not send. Without an agent the original passes and the
+// copy is dropped.
 //
-// A partition leads to queue 2333 too: its sender is not told either.
+// SYN packets are delayed without a copy, since connection tracking confirms a
+// connection when its first packet leaves. So are arriving packets, since they
+// belong to no socket yet.
+//
+// A partition leads to queue 2333 too, so that its sender sees no error.
 //
 // # Limits
 //
-//   - A UDP socket pays for what waits out of its send buffer. With the default
-//     of 208 KiB it has 256 small datagrams, or 93 of full size, on the way;
-//     then it blocks.
-//   - TCP packets that carry a mark of their own (SO_MARK) are held themselves,
+//   - Waiting packets of a UDP socket count against its send buffer. With the
+//     default of 208 KiB a socket can have 256 small datagrams waiting, or 93 of
+//     full size. Then it blocks.
+//   - TCP packets with a mark of their own (SO_MARK) are delayed without a copy,
 //     at the speed that small queues allow.
-//   - Other tables of the pod meet each copy as a second, untracked packet.
-//   - A rate and a loss count what the kernel hands over, which for TCP can be a
-//     segment of 64 KiB that is cut up later.
-//   - Ports are matched in the first fragment of a packet only; the others meet
-//     a fault that names no port, or none.
-//   - In a user namespace of its own a pod's sockets have the room that
-//     net.core.rmem_max allows. A stall of the reader then lets packets pass
-//     sooner, and a set of hundreds of peers and ports can be refused.
-//   - What waits when the reader is killed is lost, and so is what waits when
-//     somebody removes a netfilter hook in the pod (nf_queue_nf_hook_drop).
+//   - Other tables of the pod see each copy as a second, untracked packet.
+//   - A rate and a loss work on the packets that the kernel hands over. For TCP
+//     that can be a segment of 64 KiB, which the kernel cuts up later.
+//   - Ports are known in the first fragment of a packet only. The other fragments
+//     meet a fault that names no port, or none.
+//   - In a user namespace of its own, a pod gets socket buffers of at most
+//     net.core.rmem_max. If the agent then gets no processor time, packets pass
+//     sooner. A set of hundreds of peers and ports can be refused.
+//   - Waiting packets are lost when the agent is killed, and when somebody removes
+//     a netfilter hook in the pod (nf_queue_nf_hook_drop in
+//     net/netfilter/nf_queue.c).
 package nfqueue

@@ -10,168 +10,179 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// shape decides what happens to each packet of one fault, in the order in
-// which they come: netem's meaning of every impairment (sch_netem.c), so that
-// both engines do the same.
-type shape struct {
+// emulator decides for each packet of one fault whether it is lost and when it
+// leaves. It must see the packets in the order of their arrival. Every
+// impairment means what it means to netem (net/sched/sch_netem.c), so that both
+// engines do the same.
+type emulator struct {
 	fault.Impairment
 	random *rand.Rand
-	table  []int16 // of the jitter
+	jitter []int16 // samples of the distribution; nil without jitter
 
-	// The last value of each correlated sequence.
+	// The previous value of each correlated random sequence, from 0 to 1.
 	lastLoss, lastDelay, lastReorder float64
-	bad                              bool // Gilbert-Elliott
-	state                            int  // four-state model, 1 to 4
-	sinceReorder                     uint32
-	linkFree                         time.Duration // when the link of a rate is free again
+
+	inBadState   bool          // of the Gilbert-Elliott model
+	state        int           // of the four-state model: 1 to 4
+	sinceReorder uint32        // packets since the last reordered one
+	linkIdleAt   time.Duration // when the link of a rate has sent all that waits
 }
 
-// newShape starts the sequences of an impairment from its seed.
-func newShape(i fault.Impairment) *shape {
+// newEmulator starts the random sequences from the impairment's seed, or from a
+// random one.
+func newEmulator(i fault.Impairment) *emulator {
 	seed := rand.Uint64()
 	if i.Seed != nil {
 		seed = *i.Seed
 	}
 	random := rand.New(rand.NewPCG(seed, 0))
-	s := &shape{
+	e := &emulator{
 		Impairment: i, random: random, state: 1,
 		lastLoss: random.Float64(), lastDelay: random.Float64(), lastReorder: random.Float64(),
 	}
 	if i.Jitter > 0 {
-		s.table = distribution.Table(i.Distribution)
+		e.jitter = distribution.Table(i.Distribution)
 	}
-	return s
+	return e
 }
 
-// constant reports whether every packet is late by the same time and nothing
-// else happens to it, so that packets leave in the order they came.
-func (s *shape) constant() bool {
-	return !s.Random() && s.Rate == nil && !s.Partition
+// isConstant reports whether all packets are delayed by the same time and
+// nothing else happens to them. They then leave in the order of their arrival.
+func (e *emulator) isConstant() bool {
+	return !e.Random() && e.Rate == nil && !e.Partition
 }
 
-// longest is the longest that a packet can be late, without what a rate adds.
-func (s *shape) longest() time.Duration {
-	const tails = 4 // standard deviations, where the tables end
-	return s.Delay + tails*s.Jitter
+// maxDelay is the longest delay of a packet, without what a rate adds.
+func (e *emulator) maxDelay() time.Duration {
+	const cutoff = 4 // standard deviations, where the distribution tables end
+	return e.Delay + cutoff*e.Jitter
 }
 
-// decide says whether a packet of a size in bytes, without its Ethernet
-// header, is lost, and otherwise when it leaves.
-func (s *shape) decide(now time.Duration, size uint32) (due time.Duration, lost bool) {
-	if s.loses() {
+// schedule decides about one packet: it is lost, or it leaves at a deadline.
+// size is in bytes, from the IP header on.
+func (e *emulator) schedule(now time.Duration, size uint32) (deadline time.Duration, lost bool) {
+	if e.drawLoss() {
 		return 0, true
 	}
-	if s.overtakes() {
+	if e.drawReorder() {
 		return now, false
 	}
-	due = now + s.late()
-	if s.Rate != nil {
-		s.linkFree = max(s.linkFree, now) + s.transmission(size)
-		due = s.linkFree + due - now
+	delay := e.drawDelay()
+	if e.Rate == nil {
+		return now + delay, false
 	}
-	return due, false
+	e.linkIdleAt = max(e.linkIdleAt, now) + e.transmissionTime(size)
+	return e.linkIdleAt + delay, false
 }
 
-// chance reports whether something of a probability happens. With a
-// correlation, a part of each value is that of the one before.
-func (s *shape) chance(c fault.Chance, last *float64) bool {
-	return s.correlated(c.Correlation, last) < share(c.Percent)
+// draw reports whether an event with the given chance happens.
+func (e *emulator) draw(c fault.Chance, last *float64) bool {
+	return e.drawCorrelated(c.Correlation, last) < probability(c.Percent)
 }
 
-// correlated returns a value from 0 up to 1.
-func (s *shape) correlated(correlation fault.Percent, last *float64) float64 {
-	value := s.random.Float64()
-	if rho := share(correlation); rho > 0 {
+// drawCorrelated returns a random value from 0 to 1. With a correlation rho it
+// is (1-rho) parts random and rho parts the previous value, as get_crandom in
+// sch_netem.c has it.
+func (e *emulator) drawCorrelated(correlation fault.Percent, last *float64) float64 {
+	value := e.random.Float64()
+	if rho := probability(correlation); rho > 0 {
 		value = (1-rho)*value + rho**last
 		*last = value
 	}
 	return value
 }
 
-func (s *shape) loses() bool {
+// drawLoss reports whether a packet is lost (loss_event in sch_netem.c).
+func (e *emulator) drawLoss() bool {
 	switch {
-	case s.Loss != nil:
-		return s.chance(*s.Loss, &s.lastLoss)
-	case s.GilbertElliott != nil:
-		return s.losesGilbertElliott(s.GilbertElliott)
-	case s.FourState != nil:
-		return s.losesFourState(s.FourState)
+	case e.Loss != nil:
+		return e.draw(*e.Loss, &e.lastLoss)
+	case e.GilbertElliott != nil:
+		return e.drawGilbertElliott(e.GilbertElliott)
+	case e.FourState != nil:
+		return e.drawFourState(e.FourState)
 	default:
 		return false
 	}
 }
 
-// losesGilbertElliott changes the state of the link, and then loses with the
-// probability of the state in which the packet came.
-func (s *shape) losesGilbertElliott(m *fault.GilbertElliott) bool {
+// drawGilbertElliott first decides whether the link changes its state. The
+// probability of loss is that of the state before (loss_gilb_ell in
+// sch_netem.c).
+func (e *emulator) drawGilbertElliott(m *fault.GilbertElliott) bool {
 	change, loss := m.ToBad, m.LossInGood
-	if s.bad {
+	if e.inBadState {
 		change, loss = m.ToGood, m.LossInBad
 	}
-	if s.random.Float64() < share(change) {
-		s.bad = !s.bad
+	if e.random.Float64() < probability(change) {
+		e.inBadState = !e.inBadState
 	}
-	return s.random.Float64() < share(loss)
+	return e.random.Float64() < probability(loss)
 }
 
-// losesFourState moves in the Markov chain and loses in states 3 and 4.
-func (s *shape) losesFourState(m *fault.FourState) bool {
-	value := s.random.Float64()
-	switch s.state {
+// drawFourState makes one transition of the Markov chain. A packet is lost in
+// states 3 and 4 (loss_4state in sch_netem.c).
+func (e *emulator) drawFourState(m *fault.FourState) bool {
+	value := e.random.Float64()
+	switch e.state {
 	case 1:
 		switch {
-		case value < share(m.P14):
-			s.state = 4
-		case value < share(m.P14)+share(m.P13):
-			s.state = 3
+		case value < probability(m.P14):
+			e.state = 4
+		case value < probability(m.P14)+probability(m.P13):
+			e.state = 3
 		}
 	case 2:
-		if value < share(m.P23) {
-			s.state = 3
+		if value < probability(m.P23) {
+			e.state = 3
 		}
 	case 3:
 		switch {
-		case value < share(m.P32):
-			s.state = 2
-		case value < share(m.P32)+share(m.P31):
-			s.state = 1
+		case value < probability(m.P32):
+			e.state = 2
+		case value < probability(m.P32)+probability(m.P31):
+			e.state = 1
 		}
 	default:
-		s.state = 1
+		e.state = 1
 	}
-	return s.state > 2
+	return e.state > 2
 }
 
-// overtakes reports whether a packet goes at once, ahead of those that wait.
-func (s *shape) overtakes() bool {
-	r := s.Reorder
+// drawReorder reports whether a packet leaves at once, before those that wait.
+// At least Gap-1 others come between two such packets.
+func (e *emulator) drawReorder() bool {
+	r := e.Reorder
 	if r == nil {
 		return false
 	}
-	if s.sinceReorder < r.Gap-1 || !s.chance(fault.Chance{Percent: r.Percent, Correlation: r.Correlation}, &s.lastReorder) {
-		s.sinceReorder++
+	if e.sinceReorder < r.Gap-1 || !e.draw(fault.Chance{Percent: r.Percent, Correlation: r.Correlation}, &e.lastReorder) {
+		e.sinceReorder++
 		return false
 	}
-	s.sinceReorder = 0
+	e.sinceReorder = 0
 	return true
 }
 
-// late is the delay of one packet.
-func (s *shape) late() time.Duration {
-	if s.Jitter == 0 {
-		return s.Delay
+// drawDelay returns the delay of one packet, never below 0: a sample of the
+// jitter's distribution around Delay (tabledist in sch_netem.c).
+func (e *emulator) drawDelay() time.Duration {
+	if e.Jitter == 0 {
+		return e.Delay
 	}
-	last := len(s.table) - 1
-	sample := s.table[min(int(s.correlated(s.Correlation, &s.lastDelay)*float64(last+1)), last)]
-	return max(0, s.Delay+time.Duration(int64(s.Jitter)*int64(sample)/distribution.Scale))
+	last := len(e.jitter) - 1
+	sample := e.jitter[min(int(e.drawCorrelated(e.Correlation, &e.lastDelay)*float64(last+1)), last)]
+	return max(0, e.Delay+time.Duration(int64(e.Jitter)*int64(sample)/distribution.Scale))
 }
 
-// ethernetHeader is part of what a link transmits, as netem counts it.
+// ethernetHeader is the length of an Ethernet header in bytes. The kernel hands
+// over packets without it, and netem counts it.
 const ethernetHeader = 14
 
-// transmission is how long a packet occupies the link of a rate.
-func (s *shape) transmission(size uint32) time.Duration {
-	r := s.Rate
+// transmissionTime is how long the link of a rate takes to send a packet of a
+// size in bytes (packet_time_ns in sch_netem.c).
+func (e *emulator) transmissionTime(size uint32) time.Duration {
+	r := e.Rate
 	bytes := max(0, int64(size)+ethernetHeader+int64(r.PacketOverhead))
 	if r.CellSize > 0 {
 		cells := (bytes + int64(r.CellSize) - 1) / int64(r.CellSize)
@@ -180,5 +191,5 @@ func (s *shape) transmission(size uint32) time.Duration {
 	return time.Duration(uint64(bytes) * 8 * uint64(time.Second) / r.BitsPerSecond)
 }
 
-// share is a probability from 0 to 1.
-func share(p fault.Percent) float64 { return float64(p) / float64(fault.Hundred) }
+// probability converts to a value from 0 to 1.
+func probability(p fault.Percent) float64 { return float64(p) / float64(fault.Hundred) }

@@ -13,27 +13,27 @@ import (
 
 func percent(p float64) fault.Percent { return fault.Percent(math.Round(p * 10_000)) }
 
-// seeded makes an impairment repeatable.
-func seeded(i fault.Impairment) *shape {
+// seeded returns an emulator whose random sequences are always the same.
+func seeded(i fault.Impairment) *emulator {
 	seed := uint64(42)
 	i.Seed = &seed
-	return newShape(i)
+	return newEmulator(i)
 }
 
-// outcomes decides about packets that come at the same time.
-func outcomes(s *shape, count int) (delays []time.Duration, lost []bool) {
+// outcomes returns what happens to packets that arrive at the same time.
+func outcomes(e *emulator, count int) (delays []time.Duration, lost []bool) {
 	for range count {
-		due, drop := s.decide(0, 100)
-		if !drop {
-			delays = append(delays, due)
+		deadline, isLost := e.schedule(0, 100)
+		if !isLost {
+			delays = append(delays, deadline)
 		}
-		lost = append(lost, drop)
+		lost = append(lost, isLost)
 	}
 	return delays, lost
 }
 
-// within99_9 reports whether hits of n are as likely as p, within 99.9 % of
-// all cases (3.29 standard deviations).
+// within99_9 reports whether hits of n agree with the probability p. A correct
+// implementation fails in 0.1 % of all cases (3.29 standard deviations).
 func within99_9(hits, n int, p float64) bool {
 	return math.Abs(float64(hits)-p*float64(n)) <= 3.29*math.Sqrt(float64(n)*p*(1-p))+1
 }
@@ -48,7 +48,7 @@ func count(all []bool) int {
 	return n
 }
 
-// bursts returns how many runs of losses there are.
+// bursts returns how many times losses occur in a row, including single ones.
 func bursts(lost []bool) int {
 	n := 0
 	for i, one := range lost {
@@ -138,15 +138,15 @@ func TestJitter(t *testing.T) {
 	}
 }
 
-func TestNoPacketLeavesBeforeItCame(t *testing.T) {
+func TestNoPacketLeavesBeforeItArrived(t *testing.T) {
 	delays, _ := outcomes(seeded(fault.Impairment{Delay: ms, Jitter: ms, Distribution: fault.Normal}), many)
 	if least := slices.Min(delays); least != 0 {
 		t.Errorf("the least delay is %s, want 0", least)
 	}
 }
 
-func TestCorrelatedJitterResemblesTheOneBefore(t *testing.T) {
-	step := func(correlation float64) float64 {
+func TestCorrelatedJitterResemblesThePrevious(t *testing.T) {
+	difference := func(correlation float64) float64 {
 		delays, _ := outcomes(seeded(fault.Impairment{Delay: 40 * ms, Jitter: 5 * ms, Distribution: fault.Uniform, Correlation: percent(correlation)}), many)
 		var sum time.Duration
 		for i := 1; i < len(delays); i++ {
@@ -154,7 +154,7 @@ func TestCorrelatedJitterResemblesTheOneBefore(t *testing.T) {
 		}
 		return float64(sum) / many
 	}
-	if with, without := step(75), step(0); with > without/2 {
+	if with, without := difference(75), difference(0); with > without/2 {
 		t.Errorf("from one packet to the next %.0f ns with a correlation of 75 %%, %.0f ns without", with, without)
 	}
 }
@@ -171,7 +171,8 @@ func TestReorder(t *testing.T) {
 				t.Fatalf("two packets within a gap of %d went ahead", gap)
 			}
 		}
-		// Half of those that a gap lets choose; after a "no" the next chooses.
+		// Gap-1 packets can't go ahead. Each after them does so with a chance of one
+		// half, so the next one is on average the second.
 		want := 1 / (float64(gap) - 1 + 2)
 		if !within99_9(ahead, many, want) && math.Abs(float64(ahead)/many-want) > 0.003 {
 			t.Errorf("gap %d: %d of %d went ahead, want %.4f", gap, ahead, many, want)
@@ -192,7 +193,7 @@ func TestCellsAndOverhead(t *testing.T) {
 		"in cells of ATM":      {fault.Rate{BitsPerSecond: 8_000_000, CellSize: 48, CellOverhead: 5}, 82, 106 * time.Microsecond},
 		"exactly one cell":     {fault.Rate{BitsPerSecond: 8_000_000, CellSize: 48, CellOverhead: 5}, 34, 53 * time.Microsecond},
 	} {
-		if got := newShape(fault.Impairment{Rate: &c.rate}).transmission(c.size); got != c.want {
+		if got := newEmulator(fault.Impairment{Rate: &c.rate}).transmissionTime(c.size); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
@@ -205,7 +206,7 @@ func TestASeedRepeatsTheSequence(t *testing.T) {
 	if !slices.Equal(delays, delays2) || !slices.Equal(lost, lost2) {
 		t.Error("the same seed gives another sequence")
 	}
-	if _, other := outcomes(newShape(i), 1000); slices.Equal(lost, other) {
+	if _, other := outcomes(newEmulator(i), 1000); slices.Equal(lost, other) {
 		t.Error("without a seed the sequence is the same")
 	}
 }

@@ -13,22 +13,22 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Engine puts faults on what crosses some devices. Its methods are safe for
-// concurrent use.
+// Engine applies faults to the packets that cross some network interfaces. Its
+// methods are safe for concurrent use.
 type Engine struct {
 	policy    policy
 	families  []family
-	memory    uint64 // for the packets of one lane, in bytes
+	memory    uint64 // for the waiting packets of one queue, in bytes
+	poller    *poller
 	scheduler *scheduler
 	log       *slog.Logger
 
-	mu sync.Mutex // one change at a time
-	// applied is what this process has put in place, and where.
-	applied []fault.Fault
-	places  slots
+	mu      sync.Mutex // one change at a time
+	applied layout     // what this process has put into the kernel
 }
 
-// Lacks names the features that no kernel lets this engine have.
+// Lacks returns the features that this engine can't do on any kernel, with the
+// reason.
 func Lacks() map[fault.Feature]string {
 	const why = "the engine nfqueue never sees what is in a packet, and lets each go once; the engine netem can, on a kernel with sch_netem"
 	return map[fault.Feature]string{
@@ -38,43 +38,48 @@ func Lacks() map[fault.Feature]string {
 	}
 }
 
-// Open takes over what crosses the named devices. It changes nothing by
-// itself; Run must follow at once, and also closes the engine. queueMemory is
-// what the packets that wait for one fault may take, in bytes.
+// Open returns an engine for the packets that cross the named devices. It
+// changes no rule and binds no queue; Apply does. Call Run right after Open,
+// since only Run releases packets; it also closes the engine. queueMemory is
+// for the waiting packets of one fault in one direction, in bytes.
 //
 // The error wraps fault.ErrUnsupported if the kernel lacks something, and
-// fault.ErrForeign if another process reads our queues. A table that has our
-// name but was made by somebody else only shows later: Apply and State return
-// fault.ErrForeign as long as it is there, and never touch it.
+// fault.ErrForeign if another process reads one of our queues. Open does not
+// look for a table of our name that somebody else made. As long as there is one,
+// Apply and State return fault.ErrForeign and leave it alone.
 func Open(devices []string, exempt fault.Exemption, queueMemory uint64, log *slog.Logger) (*Engine, error) {
-	has, err := detect()
+	features, err := detect()
 	if err != nil {
 		return nil, err
 	}
-	if err := unread(); err != nil {
+	if err := checkQueuesFree(); err != nil {
 		return nil, err
 	}
 	s, err := openSocket()
 	if err != nil {
 		return nil, err
 	}
+	p, err := newPoller(s.fd)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	return &Engine{
-		policy:    policy{devices: devices, exempt: exempt, enqueue: has.enqueue},
-		families:  has.families,
+		policy:    policy{devices: devices, exempt: exempt, queueStatement: features.queueStatement},
+		families:  features.families,
 		memory:    queueMemory,
-		scheduler: newScheduler(s),
+		poller:    p,
+		scheduler: newScheduler(s, p.wake),
 		log:       log,
-		places:    make(slots),
 	}, nil
 }
 
-// unread checks that nobody reads any of our queues.
-func unread() error {
-	readers, err := readQueueStats()
+// checkQueuesFree returns fault.ErrForeign if any of our queues has a reader.
+func checkQueuesFree() error {
+	stats, err := readQueueStats()
 	if err != nil {
 		return err
 	}
-	for number := range readers {
+	for number := range stats {
 		if number == sinkQueue || number >= egressQueue && number < ingressQueue+fault.MaxFaults {
 			return fmt.Errorf("netfilter queue %d has a reader, %w", number, fault.ErrForeign)
 		}
@@ -82,42 +87,31 @@ func unread() error {
 	return nil
 }
 
-// Lacks is the same as the function.
+// Lacks is the function Lacks, as a method that every engine has.
 func (e *Engine) Lacks() map[fault.Feature]string { return Lacks() }
 
-// Run releases packets when they are due, until ctx ends; then it lets go of
-// what waits, in order, and closes the engine. The rules stay: with nobody to
-// read the queues they let everything pass, and the next process finds them.
-// The error is nil unless the kernel refused to go on.
+// Run releases packets when they are due, until ctx ends. Then it releases all
+// packets that wait, in order, and closes the engine. The rules stay in the
+// kernel: without a reader of the queues they let everything pass, and the next
+// process finds them. The error is nil unless a system call failed.
 func (e *Engine) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, e.scheduler.close()) }()
-	input, err := e.scheduler.running()
-	if err != nil {
-		return err
-	}
-	p, err := newPoller(ctx, input)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		e.scheduler.onKick(nil)
-		err = errors.Join(err, p.close())
-	}()
-	e.scheduler.onKick(p.kick)
+	defer func() { err = errors.Join(err, e.Close()) }()
+	defer context.AfterFunc(ctx, e.poller.wake)()
 
-	// The thread sleeps in the kernel for as long as there is nothing to do.
+	// The thread sleeps in the kernel as long as there is nothing to do.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for {
-		wait, err := e.scheduler.turn()
+	for ctx.Err() == nil {
+		wait, err := e.scheduler.process()
 		if err != nil {
 			return err
 		}
-		if ended, err := p.wait(wait); ended || err != nil {
+		if err := e.poller.wait(wait); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // Close ends an engine that Run was never called on, as the end of Run does.
-func (e *Engine) Close() error { return e.scheduler.close() }
+func (e *Engine) Close() error { return errors.Join(e.scheduler.close(), e.poller.close()) }

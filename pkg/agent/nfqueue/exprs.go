@@ -16,16 +16,17 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// The words that rules are made of. Register 1 is scratch space.
+// The expressions that rules are made of. They use register 1 as scratch space.
 
-func meta(key expr.MetaKey, op expr.CmpOp, value []byte) []expr.Any {
+// compareMeta compares what the kernel knows about a packet with a value.
+func compareMeta(key expr.MetaKey, op expr.CmpOp, value []byte) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: key, Register: 1},
 		&expr.Cmp{Op: op, Register: 1, Data: value},
 	}
 }
 
-// deviceKey is the interface that packets of a direction cross.
+// deviceKey selects the interface that packets of a direction cross.
 func deviceKey(direction fault.Direction) expr.MetaKey {
 	if direction == fault.Ingress {
 		return expr.MetaKeyIIFNAME
@@ -40,61 +41,63 @@ func deviceName(name string) []byte {
 }
 
 func onDevice(direction fault.Direction, name string) []expr.Any {
-	return meta(deviceKey(direction), expr.CmpOpEq, deviceName(name))
+	return compareMeta(deviceKey(direction), expr.CmpOpEq, deviceName(name))
 }
 
-// notDevices matches what crosses none of some interfaces.
+// notDevices matches packets that cross none of the named interfaces.
 func notDevices(direction fault.Direction, names []string) []expr.Any {
-	words := []expr.Any{&expr.Meta{Key: deviceKey(direction), Register: 1}}
+	match := []expr.Any{&expr.Meta{Key: deviceKey(direction), Register: 1}}
 	for _, name := range names {
-		words = append(words, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: deviceName(name)})
+		match = append(match, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: deviceName(name)})
 	}
-	return words
+	return match
 }
 
 func protocol(number byte) []expr.Any {
-	return meta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{number})
+	return compareMeta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{number})
 }
 
-func transport(offset, length uint32) expr.Any {
+// loadTransport puts bytes of the transport header in register 1.
+func loadTransport(offset, length uint32) expr.Any {
 	return &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: length}
 }
 
-// neighbourDiscovery matches what IPv6 has in the place of ARP: router and
-// neighbour solicitations and advertisements, and redirects (RFC 4861, 4.).
+// neighbourDiscovery matches what IPv6 has instead of ARP: router and neighbour
+// solicitations and advertisements, and redirects, which are the ICMPv6 types 133
+// to 137 (RFC 4861, section 4).
 func neighbourDiscovery() []expr.Any {
 	return append(protocol(unix.IPPROTO_ICMPV6),
-		transport(0, 1),
+		loadTransport(0, 1),
 		&expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: []byte{133}},
 		&expr.Cmp{Op: expr.CmpOpLte, Register: 1, Data: []byte{137}},
 	)
 }
 
-// Where a TCP header has its ports.
+// Offsets of the ports in a TCP or UDP header, in bytes.
 const (
 	sourcePort      = 0
 	destinationPort = 2
 )
 
+// tcpPort matches TCP with a port; side is sourcePort or destinationPort.
 func tcpPort(side uint32, port uint16) []expr.Any {
 	return append(protocol(unix.IPPROTO_TCP),
-		transport(side, 2),
+		loadTransport(side, 2),
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, port)},
 	)
 }
 
-// tcpNotSYN matches TCP without the packets that open a connection.
+// tcpNotSYN matches TCP packets without the SYN flag.
 func tcpNotSYN() []expr.Any {
-	const flagsOffset, syn = 13, 0x02
+	const flagsOffset, syn = 13, 0x02 // RFC 9293, section 3.1
 	return append(protocol(unix.IPPROTO_TCP),
-		transport(flagsOffset, 1),
+		loadTransport(flagsOffset, 1),
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{syn}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}},
 	)
 }
 
-// localPort and remotePort are where packets of a direction have the pod's own
-// port and the peer's.
+// localPort returns where packets of a direction have the pod's own port.
 func localPort(direction fault.Direction) uint32 {
 	if direction == fault.Ingress {
 		return destinationPort
@@ -102,13 +105,15 @@ func localPort(direction fault.Direction) uint32 {
 	return sourcePort
 }
 
+// remotePort returns where packets of a direction have the peer's port.
 func remotePort(direction fault.Direction) uint32 {
 	return destinationPort - localPort(direction)
 }
 
-// loadDestination puts the destination address in register 1. It is 4 bytes
-// at offset 16 of an IPv4 header, 16 bytes at offset 24 of an IPv6 one.
-func loadDestination(v6 bool) expr.Any {
+// loadDestination puts the destination address in register 1. It is 4 bytes at
+// offset 16 of an IPv4 header (RFC 791), and 16 bytes at offset 24 of an IPv6
+// header (RFC 8200).
+func loadDestination(v6 bool) *expr.Payload {
 	load := &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4}
 	if v6 {
 		load.Offset, load.Len = 24, 16
@@ -118,11 +123,8 @@ func loadDestination(v6 bool) expr.Any {
 
 // loadPeer puts the remote address of packets of a direction in register 1.
 func loadPeer(direction fault.Direction, v6 bool) expr.Any {
-	load := &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4}
-	if v6 {
-		load.Offset, load.Len = 24, 16
-	}
-	if direction == fault.Ingress { // the source is right before the destination
+	load := loadDestination(v6)
+	if direction == fault.Ingress { // the source address is right before it
 		load.Offset -= load.Len
 	}
 	return load
@@ -152,39 +154,39 @@ func peerPrefix(direction fault.Direction, prefix netip.Prefix) []expr.Any {
 	}
 }
 
-// ports matches a range of ports of the protocol that was matched before.
+// ports matches a range of ports. A protocol with ports must be matched before.
 func ports(side uint32, r api.PortRange) []expr.Any {
 	first := binary.BigEndian.AppendUint16(nil, r.First)
 	if r.First == r.Last {
-		return []expr.Any{transport(side, 2), &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: first}}
+		return []expr.Any{loadTransport(side, 2), &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: first}}
 	}
 	return []expr.Any{
-		transport(side, 2),
+		loadTransport(side, 2),
 		&expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: first},
 		&expr.Cmp{Op: expr.CmpOpLte, Register: 1, Data: binary.BigEndian.AppendUint16(nil, r.Last)},
 	}
 }
 
-// term matches what a term of a fault does.
-func term(direction fault.Direction, t fault.Term) []expr.Any {
-	var words []expr.Any
+// matchTerm matches what a term of a fault's match does.
+func matchTerm(direction fault.Direction, t fault.Term) []expr.Any {
+	var match []expr.Any
 	if t.Peer.IsValid() {
-		words = append(words, peerPrefix(direction, t.Peer)...)
+		match = append(match, peerPrefix(direction, t.Peer)...)
 	}
 	if t.Protocol != 0 {
-		words = append(words, protocol(t.Protocol)...)
+		match = append(match, protocol(t.Protocol)...)
 	}
 	if t.Remote != (api.PortRange{}) {
-		words = append(words, ports(remotePort(direction), t.Remote)...)
+		match = append(match, ports(remotePort(direction), t.Remote)...)
 	}
 	if t.Local != (api.PortRange{}) {
-		words = append(words, ports(localPort(direction), t.Local)...)
+		match = append(match, ports(localPort(direction), t.Local)...)
 	}
-	return words
+	return match
 }
 
-func mark(value uint32) []expr.Any {
-	return meta(expr.MetaKeyMARK, expr.CmpOpEq, binary.NativeEndian.AppendUint32(nil, value))
+func hasMark(value uint32) []expr.Any {
+	return compareMeta(expr.MetaKeyMARK, expr.CmpOpEq, binary.NativeEndian.AppendUint32(nil, value))
 }
 
 func setMark(value uint32) []expr.Any {
@@ -194,7 +196,8 @@ func setMark(value uint32) []expr.Any {
 	}
 }
 
-// duplicate sends a copy where the packet goes, by the same device.
+// duplicate sends a copy of the packet to the same destination by the same
+// interface.
 func duplicate(v6 bool) []expr.Any {
 	return []expr.Any{
 		loadDestination(v6),
@@ -207,19 +210,19 @@ func counter() []expr.Any {
 	return []expr.Any{&expr.Counter{}}
 }
 
-// pass ends the chain; the packet goes on.
-func pass() []expr.Any {
+// returnFromChain ends a base chain. The packet passes.
+func returnFromChain() []expr.Any {
 	return []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}
 }
 
-// jump leaves the chain for another, for good.
-func jump(chain string) []expr.Any {
+// gotoChain continues in another chain and does not come back.
+func gotoChain(chain string) []expr.Any {
 	return []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}
 }
 
-// enqueue hands a packet to a queue. With bypass it passes if nobody reads the
-// queue, else it is dropped then.
-type enqueue func(queue uint16, bypass bool) []expr.Any
+// queueStatement hands a packet to a queue. If the queue has no reader, the packet
+// passes with bypass and is dropped without.
+type queueStatement func(queue uint16, bypass bool) []expr.Any
 
 // nativeQueue is nftables' own queue statement.
 func nativeQueue(queue uint16, bypass bool) []expr.Any {
@@ -230,9 +233,10 @@ func nativeQueue(queue uint16, bypass bool) []expr.Any {
 	return []expr.Any{statement}
 }
 
-// compatQueue is iptables' NFQUEUE target, for kernels that lack the
-// statement (CONFIG_NFT_QUEUE). Its argument is struct xt_NFQ_info_v3: number
-// of the first queue, of queues, flags, padded to 8 bytes.
+// compatQueue is iptables' NFQUEUE target, for kernels without nftables' own
+// statement (CONFIG_NFT_QUEUE). Its argument is struct xt_NFQ_info_v3
+// (include/uapi/linux/netfilter/xt_NFQUEUE.h): the number of the first queue, the
+// number of queues, and flags, each of 16 bits, padded to 8 bytes.
 func compatQueue(queue uint16, bypass bool) []expr.Any {
 	const bypassFlag = 1 // NFQ_FLAG_BYPASS
 	info := make(xt.Unknown, 8)
@@ -244,7 +248,5 @@ func compatQueue(queue uint16, bypass bool) []expr.Any {
 	return []expr.Any{&expr.Target{Name: "NFQUEUE", Rev: 3, Info: &info}}
 }
 
-// join makes one rule of several words.
-func join(words ...[]expr.Any) []expr.Any {
-	return slices.Concat(words...)
-}
+// join makes one rule of several parts.
+func join(parts ...[]expr.Any) []expr.Any { return slices.Concat(parts...) }

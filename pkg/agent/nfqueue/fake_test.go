@@ -11,23 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fakeQueue is a queue of the kernel's.
+// fakeQueue is a queue of the kernel.
 type fakeQueue struct {
-	next   uint32 // id of the next packet
-	held   []uint32
-	maxLen uint32
+	lastID  uint32
+	waiting []uint32
+	maxLen  uint32
 }
 
-// fakeKernel holds packets in queues as the kernel does, and hands out what
-// there is to read in batches.
+// fakeKernel keeps packets in queues and returns its messages in batches, as the
+// kernel does.
 type fakeKernel struct {
 	queues   map[uint16]*fakeQueue
 	unread   []reply
-	left     map[uint16][]uint32 // ids that left, by queue
-	late     int                 // packets that come just before the next answer, on queue 1
+	left     map[uint16][]uint32 // ids that left, by queue; 0 for one that was not queued
+	late     int                 // packets that arrive in queue 1 just before the next answer
 	refusals map[uint16]error    // of requests, by queue
-	slow     time.Duration       // what receive takes
-	broken   error               // of receive
+	slow     time.Duration       // how long receive takes
+	broken   error               // what receive returns
 	closed   bool
 }
 
@@ -35,21 +35,19 @@ func newFakeKernel() *fakeKernel {
 	return &fakeKernel{queues: make(map[uint16]*fakeQueue), left: make(map[uint16][]uint32), refusals: make(map[uint16]error)}
 }
 
-// come puts packets into a queue. Those without room pass.
-func (k *fakeKernel) come(queue uint16, count int) {
+// arrive puts packets into a queue. Packets without room pass.
+func (k *fakeKernel) arrive(queue uint16, count int) {
 	q := k.queues[queue]
 	for range count {
-		if q == nil || len(q.held) >= int(q.maxLen) {
+		if q == nil || len(q.waiting) >= int(q.maxLen) {
 			k.left[queue] = append(k.left[queue], 0)
 			continue
 		}
-		q.next++
-		q.held = append(q.held, q.next)
-		k.unread = append(k.unread, reply{isPacket: true, packet: packet{queue: queue, id: q.next}})
+		q.lastID++
+		q.waiting = append(q.waiting, q.lastID)
+		k.unread = append(k.unread, reply{isPacket: true, packet: packet{queue: queue, id: q.lastID}})
 	}
 }
-
-func (k *fakeKernel) fd() int { return 42 }
 
 func (k *fakeKernel) send(m message) error {
 	if k.closed {
@@ -69,23 +67,23 @@ func (k *fakeKernel) send(m message) error {
 func (k *fakeKernel) release(queue, kind uint16, id uint32) {
 	q := k.queues[queue]
 	if q == nil {
-		k.unread = append(k.unread, reply{outcome: unix.ENODEV})
+		k.unread = append(k.unread, reply{answer: unix.ENODEV})
 		return
 	}
-	q.held = slices.DeleteFunc(q.held, func(one uint32) bool {
-		gone := one == id || kind == typeVerdictBatch && int32(one-id) <= 0
-		if gone {
+	q.waiting = slices.DeleteFunc(q.waiting, func(one uint32) bool {
+		leaves := one == id || kind == typeVerdictBatch && int32(one-id) <= 0
+		if leaves {
 			k.left[queue] = append(k.left[queue], one)
 		}
-		return gone
+		return leaves
 	})
 }
 
 func (k *fakeKernel) configure(queue uint16, m message) {
-	k.come(1, k.late)
+	k.arrive(1, k.late)
 	k.late = 0
 	if err := k.refusals[queue]; err != nil {
-		k.unread = append(k.unread, reply{outcome: err})
+		k.unread = append(k.unread, reply{answer: err})
 		return
 	}
 	for attrs := m[headerLen:]; len(attrs) > 0; attrs = attrs[binary.NativeEndian.Uint16(attrs):] {
@@ -102,7 +100,7 @@ func (k *fakeKernel) configure(queue uint16, m message) {
 	k.unread = append(k.unread, reply{})
 }
 
-func (k *fakeKernel) receive(take func(packet)) (b batch, err error) {
+func (k *fakeKernel) receive() (b batch, err error) {
 	if k.broken != nil {
 		return b, k.broken
 	}
@@ -114,13 +112,13 @@ func (k *fakeKernel) receive(take func(packet)) (b batch, err error) {
 		k.unread = k.unread[1:]
 		b.messages++
 		if r.isPacket {
-			take(r.packet)
+			b.packets = append(b.packets, r.packet)
 			continue
 		}
 		b.answers++
-		b.err = errors.Join(b.err, r.outcome)
+		err = errors.Join(err, r.answer)
 	}
-	return b, nil
+	return b, err
 }
 
 func (k *fakeKernel) close() error {

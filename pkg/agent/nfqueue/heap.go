@@ -4,25 +4,27 @@ package nfqueue
 
 import "time"
 
-// held is one packet that leaves by itself.
-type held struct {
-	due time.Duration
-	id  uint32
+// delayedPacket is a packet with a deadline of its own, on the scheduler's
+// clock.
+type delayedPacket struct {
+	deadline time.Duration
+	id       uint32
 }
 
-// before reports whether a leaves before b. Of two with the same deadline the
-// one that came first does; ids wrap round, and those that wait are close.
-func (h held) before(b held) bool {
-	return h.due < b.due || h.due == b.due && int32(h.id-b.id) < 0
+// before reports whether a leaves before b. Of two packets with the same
+// deadline it is the one that arrived first. Ids wrap around; the signed
+// difference orders those that wait at the same time.
+func (a delayedPacket) before(b delayedPacket) bool {
+	return a.deadline < b.deadline || a.deadline == b.deadline && int32(a.id-b.id) < 0
 }
 
-// deadlines is a binary heap of packets that leave in the order of their
-// deadlines. It is not container/heap, which allocates for every packet.
-type deadlines []held
+// deadlineHeap is a binary heap with the packet that is due first on top.
+// container/heap is not used because it allocates for every packet.
+type deadlineHeap []delayedPacket
 
-func (d *deadlines) push(h held) {
-	*d = append(*d, h)
-	heap := *d
+func (h *deadlineHeap) push(p delayedPacket) {
+	*h = append(*h, p)
+	heap := *h
 	for i := len(heap) - 1; i > 0; {
 		parent := (i - 1) / 2
 		if !heap[i].before(heap[parent]) {
@@ -34,41 +36,41 @@ func (d *deadlines) push(h held) {
 }
 
 // pop removes the packet that is due first.
-func (d *deadlines) pop() held {
-	heap := *d
+func (h *deadlineHeap) pop() delayedPacket {
+	heap := *h
 	top, last := heap[0], len(heap)-1
 	heap[0] = heap[last]
-	if last == 0 && cap(heap) > keptRoom {
-		*d = nil // give the memory of a burst back
+	if last == 0 && cap(heap) > keptCapacity {
+		*h = nil // give the memory of a burst back
 		return top
 	}
-	*d = heap[:last]
-	d.sink(0)
+	*h = heap[:last]
+	h.siftDown(0)
 	return top
 }
 
-func (d deadlines) sink(i int) {
+func (h deadlineHeap) siftDown(i int) {
 	for {
 		least := i
 		for _, child := range [...]int{2*i + 1, 2*i + 2} {
-			if child < len(d) && d[child].before(d[least]) {
+			if child < len(h) && h[child].before(h[least]) {
 				least = child
 			}
 		}
 		if least == i {
 			return
 		}
-		d[i], d[least] = d[least], d[i]
+		h[i], h[least] = h[least], h[i]
 		i = least
 	}
 }
 
-// change gives every packet another deadline.
-func (d deadlines) change(to func(due time.Duration) time.Duration) {
-	for i := range d {
-		d[i].due = to(d[i].due)
+// update replaces every deadline.
+func (h deadlineHeap) update(replace func(deadline time.Duration) time.Duration) {
+	for i := range h {
+		h[i].deadline = replace(h[i].deadline)
 	}
-	for i := len(d)/2 - 1; i >= 0; i-- {
-		d.sink(i)
+	for i := len(h)/2 - 1; i >= 0; i-- {
+		h.siftDown(i)
 	}
 }

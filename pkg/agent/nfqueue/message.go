@@ -18,11 +18,11 @@ const (
 	typeVerdictBatch = typePacket + 3              // NFQNL_MSG_VERDICT_BATCH
 )
 
-// Attributes. What they carry is big endian, unlike the headers around it.
+// Attributes. Their values are big endian; the headers are in native order.
 const (
 	attrPacketHeader  = 1  // NFQA_PACKET_HDR: u32 id, u16 ethertype, u8 hook
 	attrVerdictHeader = 2  // NFQA_VERDICT_HDR: u32 verdict, u32 id
-	attrLength        = 13 // NFQA_CAP_LEN: u32, where less than that was copied
+	attrLength        = 13 // NFQA_CAP_LEN: u32, the packet's length, if less was copied
 
 	attrConfigCommand = 1 // NFQA_CFG_CMD: u8 command, u8 unused, u16 family
 	attrConfigParams  = 2 // NFQA_CFG_PARAMS: u32 bytes to copy, u8 mode
@@ -31,7 +31,8 @@ const (
 	attrConfigFlags   = 5 // NFQA_CFG_FLAGS: u32
 )
 
-// Values, those of one byte at the start of a word.
+// Values. One that is a byte in the kernel is the first byte of a big-endian word
+// here.
 const (
 	commandBind   = 1 << 24 // NFQNL_CFG_CMD_BIND
 	commandUnbind = 2 << 24 // NFQNL_CFG_CMD_UNBIND
@@ -48,10 +49,10 @@ const (
 	packetHeaderLen = 7                       // struct nfqnl_msg_packet_hdr, packed
 )
 
-// message is one request to the kernel.
+// message is a request to the kernel, or several, one after the other.
 type message []byte
 
-// newConfig starts a request to configure a queue, which the kernel answers.
+// newConfig starts a request to configure a queue. The kernel answers it.
 func newConfig(queue uint16) message {
 	m := make(message, headerLen)
 	binary.NativeEndian.PutUint32(m, headerLen)
@@ -61,8 +62,8 @@ func newConfig(queue uint16) message {
 	return m
 }
 
-// with appends an attribute. Whole words are all it takes: the kernel looks at
-// as many bytes as it knows and leaves the rest of the last word.
+// with appends an attribute made of words. The kernel reads as many bytes as the
+// attribute has and ignores the rest of the last word.
 func (m message) with(kind uint16, words ...uint32) message {
 	m = binary.NativeEndian.AppendUint16(m, uint16(unix.SizeofNlAttr+4*len(words)))
 	m = binary.NativeEndian.AppendUint16(m, kind)
@@ -73,11 +74,13 @@ func (m message) with(kind uint16, words ...uint32) message {
 	return m
 }
 
-// bind asks for what goes through a queue: ids without content, large segments
-// whole, and letting pass what would be beyond maxLen packets. With sizes, one
-// byte of each packet comes with its length, because lengths only come with
-// content. A queue that is bound but has no copy mode yet frees what it is
-// given, so one message says it all.
+// bind requests to read a queue of at most maxLen packets. The kernel then sends
+// a message with the id of each packet, but not its content. With sizes it
+// copies one byte of each, because only a copied packet comes with its length.
+//
+// Packets beyond maxLen pass (fail-open). Large segments are queued whole (GSO).
+// Binding and copy mode are in one request, because the kernel drops the packets
+// of a bound queue that has no copy mode.
 func bind(queue uint16, maxLen uint32, sizes bool) message {
 	m := newConfig(queue).with(attrConfigCommand, commandBind)
 	return m.with(attrConfigParams, copyParams(sizes)...).
@@ -86,7 +89,7 @@ func bind(queue uint16, maxLen uint32, sizes bool) message {
 		with(attrConfigFlags, flagFailOpen|flagGSO)
 }
 
-// reconfigure changes what bind said about a queue.
+// reconfigure changes maxLen and sizes of a bound queue.
 func reconfigure(queue uint16, maxLen uint32, sizes bool) message {
 	return newConfig(queue).
 		with(attrConfigParams, copyParams(sizes)...).
@@ -100,25 +103,28 @@ func copyParams(sizes bool) []uint32 {
 	return []uint32{0, copyMeta}
 }
 
-// bindSink asks for a queue that frees what it is given, as one without a copy
-// mode does.
+// bindSink requests to bind a queue without a copy mode. The kernel drops the
+// packets of such a queue, and their sender is told that all went well
+// (nfqnl_enqueue_packet in net/netfilter/nfnetlink_queue.c, nf_queue in
+// net/netfilter/nf_queue.c).
 func bindSink(queue uint16) message {
 	return newConfig(queue).with(attrConfigCommand, commandBind)
 }
 
-// unbind gives a queue back. What it holds is dropped.
+// unbind requests to give a queue back. The kernel drops the packets in it.
 func unbind(queue uint16) message {
 	return newConfig(queue).with(attrConfigCommand, commandUnbind)
 }
 
-// setMaxLen changes how many packets a queue holds at most.
+// setMaxLen requests to change how many packets a queue holds at most.
 func setMaxLen(queue uint16, maxLen uint32) message {
 	return newConfig(queue).with(attrConfigMaxLen, maxLen)
 }
 
-// fill writes a verdict about one packet, or about all up to it, where the
-// message has room for just that.
-func (m message) fill(kind, queue uint16, verdict, id uint32) {
+// fillVerdict makes the message, whose length is verdictLen, a verdict. kind is
+// typeVerdict for the packet with the id, or typeVerdictBatch for all packets up
+// to it.
+func (m message) fillVerdict(kind, queue uint16, verdict, id uint32) {
 	clear(m)
 	binary.NativeEndian.PutUint32(m, uint32(len(m)))
 	binary.NativeEndian.PutUint16(m[4:], kind)
@@ -130,20 +136,20 @@ func (m message) fill(kind, queue uint16, verdict, id uint32) {
 	binary.BigEndian.PutUint32(m[headerLen+8:], id)
 }
 
-// packet is what the kernel tells of a packet that it queued.
+// packet is what the kernel says about a packet that it queued.
 type packet struct {
 	queue uint16
 	id    uint32
-	// size is in bytes from the IP header on; 0 in a queue without sizes.
+	// size is in bytes, from the IP header on; 0 in a queue without sizes.
 	size uint32
 }
 
-// reply is one message from the kernel: a packet it queued, or the outcome of
-// a request, nil for success.
+// reply is one message from the kernel: a packet that it queued, or the answer
+// to a request.
 type reply struct {
 	isPacket bool
 	packet   packet
-	outcome  error
+	answer   error // nil for success
 }
 
 var errMalformed = errors.New("malformed message from the kernel")
@@ -156,11 +162,11 @@ func parseReply(b []byte) (reply, error) {
 	switch binary.NativeEndian.Uint16(b[4:]) {
 	case typePacket:
 		p, err := parsePacket(b[headerLen:])
-		p.queue = binary.BigEndian.Uint16(b[18:])
+		p.queue = binary.BigEndian.Uint16(b[18:]) // nfgenmsg.res_id
 		return reply{isPacket: true, packet: p}, err
 	case unix.NLMSG_ERROR:
 		if errno := -int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr:])); errno != 0 {
-			return reply{outcome: unix.Errno(errno)}, nil
+			return reply{answer: unix.Errno(errno)}, nil
 		}
 		return reply{}, nil
 	default:
@@ -168,10 +174,10 @@ func parseReply(b []byte) (reply, error) {
 	}
 }
 
-// parsePacket finds the packet header and the length among attributes. The
-// header is the first of them; the length comes late if at all.
+// parsePacket finds the packet header and the length among the attributes. The
+// kernel sends the header first and the length, if at all, late.
 func parsePacket(attrs []byte) (p packet, err error) {
-	found := false
+	hasHeader := false
 	for len(attrs) >= unix.SizeofNlAttr {
 		size, kind := int(binary.NativeEndian.Uint16(attrs)), binary.NativeEndian.Uint16(attrs[2:])
 		if size < unix.SizeofNlAttr || size > len(attrs) {
@@ -180,14 +186,14 @@ func parsePacket(attrs []byte) (p packet, err error) {
 		value := attrs[unix.SizeofNlAttr:size]
 		switch {
 		case kind == attrPacketHeader && len(value) >= packetHeaderLen:
-			p.id, found = binary.BigEndian.Uint32(value), true
+			p.id, hasHeader = binary.BigEndian.Uint32(value), true
 		case kind == attrLength && len(value) >= 4:
 			p.size = binary.BigEndian.Uint32(value)
 		}
 		aligned := (size + unix.NLA_ALIGNTO - 1) &^ (unix.NLA_ALIGNTO - 1)
 		attrs = attrs[min(aligned, len(attrs)):]
 	}
-	if !found {
+	if !hasHeader {
 		return packet{}, errMalformed
 	}
 	return p, nil

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Requests are read back with an implementation that is not ours.
+// The requests are decoded with a library, not with our own code.
 func TestRequests(t *testing.T) {
 	type attrs map[uint16][]byte
 	for name, c := range map[string]struct {
@@ -101,7 +101,7 @@ func TestRequests(t *testing.T) {
 // verdictMessage is a verdict on packet 0x0a0b0c0d of queue 0x0102.
 func verdictMessage(kind uint16, verdict uint32) message {
 	m := make(message, verdictLen)
-	m.fill(kind, 0x0102, verdict, 0x0a0b0c0d)
+	m.fillVerdict(kind, 0x0102, verdict, 0x0a0b0c0d)
 	return m
 }
 
@@ -116,7 +116,7 @@ func packetMessage(t testing.TB, id uint32, before ...netlink.Attribute) []byte 
 	return kernelMessage(t, typePacket, append([]byte{unix.AF_INET, 0, 0x01, 0x02}, data...))
 }
 
-func outcomeMessage(t testing.TB, errno unix.Errno) []byte {
+func answerMessage(t testing.TB, errno unix.Errno) []byte {
 	t.Helper()
 	return kernelMessage(t, unix.NLMSG_ERROR, append(binary.NativeEndian.AppendUint32(nil, uint32(-int32(errno))), make([]byte, 16)...))
 }
@@ -145,8 +145,8 @@ func TestParseReply(t *testing.T) {
 		"a packet with its size":      {message: packetMessage(t, 7, netlink.Attribute{Type: 13, Data: []byte{0, 0, 5, 220}}), want: reply{isPacket: true, packet: packet{queue: 0x0102, id: 7, size: 1500}}},
 		"a packet that was cut off":   {message: whole[:headerLen+unix.SizeofNlAttr], wantErr: errMalformed},
 		"a packet without its header": {message: kernelMessage(t, typePacket, make([]byte, 4)), wantErr: errMalformed},
-		"success":                     {message: outcomeMessage(t, 0), want: reply{}},
-		"failure":                     {message: outcomeMessage(t, unix.EPERM), want: reply{outcome: unix.EPERM}},
+		"success":                     {message: answerMessage(t, 0), want: reply{}},
+		"failure":                     {message: answerMessage(t, unix.EPERM), want: reply{answer: unix.EPERM}},
 		"something else":              {message: kernelMessage(t, 0x0a01, make([]byte, 4)), wantErr: errMalformed},
 		"half a header":               {message: whole[:8], wantErr: errMalformed},
 		"nothing":                     {wantErr: errMalformed},
@@ -163,14 +163,14 @@ func TestParseReply(t *testing.T) {
 func FuzzParseReply(f *testing.F) {
 	f.Add(packetMessage(f, 1))
 	f.Add(packetMessage(f, 2, netlink.Attribute{Type: 5, Data: make([]byte, 3)}))
-	f.Add(outcomeMessage(f, unix.ENOENT))
+	f.Add(answerMessage(f, unix.ENOENT))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := parseReply(b)
 		if err != nil && !errors.Is(err, errMalformed) {
 			t.Errorf("error %v", err)
 		}
-		if r.isPacket && r.outcome != nil {
-			t.Errorf("%+v is both a packet and an outcome", r)
+		if r.isPacket && r.answer != nil {
+			t.Errorf("%+v is both a packet and an answer", r)
 		}
 	})
 }

@@ -14,24 +14,23 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// No packet ever comes by these.
+// No packet meets this table or this queue.
 const (
 	probeTable = "tidelay-probe"
 	probeQueue = 2334
 )
 
-// Probe reports whether this kernel and this container can run the engine. It
-// tries everything the engine needs where no packet comes by, and leaves
-// nothing behind. The error wraps fault.ErrUnsupported and says what is
-// missing and how to get it.
+// Probe returns nil if this kernel and this container can run the engine. It
+// tries everything that the engine needs, in a table and a queue that no packet
+// meets, and leaves nothing behind. The error wraps fault.ErrUnsupported and says
+// what is missing and how to get it.
 func Probe() error {
 	if _, err := detect(); err != nil {
 		return err
 	}
 	s, err := openSocket()
 	if err == nil {
-		q := newScheduler(s)
-		err = errors.Join(q.request(bind(probeQueue, 0, false)), s.close())
+		err = errors.Join(s.request(bind(probeQueue, 0, false)), s.close())
 	}
 	if err != nil {
 		return missing("packet queues", "nfnetlink_queue", err)
@@ -39,40 +38,40 @@ func Probe() error {
 	return nil
 }
 
-// features is where kernels that can run the engine differ.
+// features is what differs between kernels that can run the engine.
 type features struct {
-	families []family
-	enqueue  enqueue
+	families       []family
+	queueStatement queueStatement
 }
 
-// detect finds out what the kernel has.
+// detect tries what the engine needs of nftables. The error is that of Probe.
 func detect() (features, error) {
 	if err := listTables(); err != nil {
 		return features{}, missing("nftables", "nf_tables", err)
 	}
-	has := features{families: []family{ipv4}}
+	detected := features{families: []family{ipv4}}
 	if _, err := os.Stat("/proc/net/if_inet6"); err == nil {
-		has.families = append(has.families, ipv6)
+		detected.families = append(detected.families, ipv6)
 	}
-	for _, f := range has.families {
-		if err := try(f, pass()); err != nil {
+	for _, f := range detected.families {
+		if err := try(f, returnFromChain()); err != nil {
 			return features{}, missing("nftables for "+familyName(f), "nf_tables", err)
 		}
 	}
 	var err error
-	if has.enqueue, err = detectEnqueue(); err != nil {
+	if detected.queueStatement, err = detectQueueStatement(); err != nil {
 		return features{}, err
 	}
-	for _, f := range has.families {
+	for _, f := range detected.families {
 		if err := try(f, duplicate(f == ipv6)); err != nil {
 			return features{}, missing("dup statement for "+familyName(f), "nft_dup_ipv4 nft_dup_ipv6", err)
 		}
 	}
-	return has, nil
+	return detected, nil
 }
 
-// listTables asks for nothing in particular. It comes before any transaction
-// because to those a kernel without nftables does not answer in full.
+// listTables fails if the kernel has no nftables. Call it before any
+// transaction, since such a kernel does not answer every request of one.
 func listTables() error {
 	conn, err := connect()
 	if err != nil {
@@ -83,8 +82,8 @@ func listTables() error {
 	return err
 }
 
-// detectEnqueue finds out which way this kernel knows to queue a packet.
-func detectEnqueue() (enqueue, error) {
+// detectQueueStatement returns the queue statement that this kernel knows.
+func detectQueueStatement() (queueStatement, error) {
 	native := try(ipv4, nativeQueue(probeQueue, true))
 	if native == nil {
 		return nativeQueue, nil
@@ -96,9 +95,10 @@ func detectEnqueue() (enqueue, error) {
 	return nil, missing("queue statement", "nft_queue", fmt.Errorf("%w; as an iptables target: %w", native, compat))
 }
 
-// try asks the kernel for a rule in a chain that is not hooked up anywhere. One
-// transaction adds and deletes it, so that nothing stays even if we die. When
-// one step fails so do those after it; the first error says why.
+// try asks the kernel to accept a rule, in a chain without a hook. The same
+// transaction adds and deletes the table, so that nothing stays even if this
+// process is killed. When one request of a transaction fails, so do those after
+// it; the first error says why.
 func try(f family, exprs []expr.Any) error {
 	conn, err := connect()
 	if err != nil {
@@ -116,7 +116,8 @@ func try(f family, exprs []expr.Any) error {
 	return err
 }
 
-// missing says in a user's words why the engine can't run.
+// missing returns the error that tells a user why the engine can't run. modules
+// are the kernel modules that would help.
 func missing(what, modules string, err error) error {
 	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("nfqueue engine: %w: the container lacks the capability NET_ADMIN: %w", fault.ErrUnsupported, err)

@@ -8,136 +8,164 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// lane is one kernel queue: the packets of one fault in one direction.
+// queue is one kernel queue as this process sees it: the waiting packets of one
+// fault in one direction.
 //
-// What waits in the order in which it came is in the ring and leaves by
-// verdicts for many; what may overtake is in the heap and leaves one by one. A
-// verdict for many also lets go of all that is older. So the ring takes
-// packets only when the heap is empty; then all that is in the heap is newer.
-type lane struct {
-	queue uint16
-	shape *shape
-	// limit is how many packets wait at most.
-	limit uint32
+// Packets that leave in the order of their arrival wait in the fifo, and one
+// batch verdict releases all that are due. Packets that may overtake each other
+// wait in the heap, and each gets a verdict of its own.
+//
+// A batch verdict also releases every older packet of the queue. Therefore a
+// packet enters the fifo only while the heap is empty. Whatever is in the heap
+// is then newer than everything in the fifo.
+type queue struct {
+	number   uint16
+	emulator *emulator
+	limit    uint32 // how many packets may wait
 
-	ring ring
-	heap deadlines
-	// newest is the id of the packet that came last.
+	fifo ring
+	heap deadlineHeap
+	// newest is the id of the packet that arrived last.
 	newest uint32
-	// early counts packets that left before they were due, dropped those that
-	// were lost on purpose or found the queue of a rate full.
+	// early counts packets that left before their deadline. dropped counts
+	// packets that the impairment lost or that found the queue of a rate full.
 	early, dropped uint64
 }
 
-// limitFor returns how many packets of an impairment may wait. Without a rate
-// it is all that the memory allows, since nothing is set aside for them.
-func limitFor(i fault.Impairment, memory uint64) uint32 {
+// packetLimit returns how many packets of an impairment may wait, given the
+// memory for them in bytes. With a rate it is the link's own queue and what is
+// on the way during the delay. Without one it is all that the memory allows;
+// that costs nothing until packets wait.
+func packetLimit(i fault.Impairment, memory uint64) uint32 {
 	const mostPackets = 1 << 24
 	most := min(max(1, memory/fault.PacketMemory), mostPackets)
 	if i.Rate == nil {
 		return uint32(most)
 	}
-	flight := uint64((i.Delay + i.Jitter).Microseconds()) * i.Rate.PacketsPerSecond() / uint64(time.Second/time.Microsecond)
-	return uint32(min(most, i.Rate.Queue()+flight))
+	inFlight := uint64((i.Delay + i.Jitter).Microseconds()) * i.Rate.PacketsPerSecond() / uint64(time.Second/time.Microsecond)
+	return uint32(min(most, i.Rate.Queue()+inFlight))
 }
 
-// waiting is how many packets the lane holds.
-func (l *lane) waiting() uint32 { return l.ring.packets + uint32(len(l.heap)) }
+// waiting is how many packets the queue has.
+func (q *queue) waiting() uint32 { return q.fifo.packets + uint32(len(q.heap)) }
 
-// take decides about a packet that came. One that is lost leaves at once.
-func (l *lane) take(p packet, now time.Duration, out *verdicts) {
-	// Ids are consecutive. A missing one is that of a packet whose message
-	// found no room; the kernel let it pass.
-	l.early += uint64(p.id - l.newest - 1)
-	l.newest = p.id
-	if l.shape.constant() && len(l.heap) == 0 {
-		l.ring.push(p.id, now+l.shape.Delay)
+// enqueue gives an arriving packet its deadline, or drops it at once.
+func (q *queue) enqueue(p packet, now time.Duration, out *verdicts) {
+	q.countUnseen(p.id)
+	if q.keepsOrder() {
+		q.fifo.push(p.id, now+q.emulator.Delay)
 		return
 	}
-	if l.shape.Rate != nil && l.waiting() >= l.limit {
-		l.dropped++
-		out.drop(l.queue, p.id)
+	if q.linkQueueFull() {
+		q.drop(p.id, out)
 		return
 	}
-	due, lost := l.shape.decide(now, p.size)
+	deadline, lost := q.emulator.schedule(now, p.size)
 	if lost {
-		l.dropped++
-		out.drop(l.queue, p.id)
+		q.drop(p.id, out)
 		return
 	}
-	l.heap.push(held{due: due, id: p.id})
+	q.heap.push(delayedPacket{deadline: deadline, id: p.id})
 }
 
-// letGo lets go of what is due, and of the oldest if there are too many.
-func (l *lane) letGo(now time.Duration, out *verdicts) {
-	for {
-		oldest, ok := l.ring.next()
-		full := l.waiting() > l.limit
-		if !ok || oldest.due > now && !full {
-			break
-		}
-		if oldest.due > now {
-			l.early += uint64(oldest.count)
-		}
-		l.ring.pop()
-		out.acceptUpTo(l.queue, oldest.last)
+// countUnseen notes that a packet arrived. The kernel numbers the packets of a
+// queue without gaps. A missing number is that of a packet whose message found
+// no room in the receive buffer; the kernel let it pass (fail-open).
+func (q *queue) countUnseen(id uint32) {
+	q.early += uint64(id - q.newest - 1)
+	q.newest = id
+}
+
+// keepsOrder reports whether an arriving packet leaves after all that wait.
+func (q *queue) keepsOrder() bool { return q.emulator.isConstant() && len(q.heap) == 0 }
+
+// linkQueueFull reports whether the queue before the link of a rate is full. A
+// link drops what does not fit; without a rate the oldest packet leaves early.
+func (q *queue) linkQueueFull() bool { return q.emulator.Rate != nil && q.waiting() >= q.limit }
+
+func (q *queue) drop(id uint32, out *verdicts) {
+	q.dropped++
+	out.drop(q.number, id)
+}
+
+// releaseDue releases the packets that are due, and the oldest ones as long as
+// more wait than may.
+func (q *queue) releaseDue(now time.Duration, out *verdicts) {
+	for first, ok := q.fifo.first(); ok && q.mustLeave(first.deadline, now); first, ok = q.fifo.first() {
+		q.countEarly(first.count, first.deadline, now)
+		q.fifo.pop()
+		out.acceptUpTo(q.number, first.last)
 	}
-	for len(l.heap) > 0 {
-		full := l.waiting() > l.limit
-		if l.heap[0].due > now && !full {
-			break
-		}
-		if l.heap[0].due > now {
-			l.early++
-		}
-		out.accept(l.queue, l.heap.pop().id)
+	for len(q.heap) > 0 && q.mustLeave(q.heap[0].deadline, now) {
+		q.countEarly(1, q.heap[0].deadline, now)
+		out.accept(q.number, q.heap.pop().id)
 	}
 }
 
-// next returns when the lane has to let go of something again.
-func (l *lane) next() (due time.Duration, ok bool) {
-	oldest, ok := l.ring.next()
-	due = oldest.due
-	if len(l.heap) > 0 && (!ok || l.heap[0].due < due) {
-		return l.heap[0].due, true
-	}
-	return due, ok
+func (q *queue) mustLeave(deadline, now time.Duration) bool {
+	return deadline <= now || q.waiting() > q.limit
 }
 
-// become takes another fault's impairment for the packets that come from now
-// on. Those that wait keep their deadlines, but none waits longer than one that
-// comes now could: a delay of minutes that was set by mistake ends with it.
-func (l *lane) become(i fault.Impairment, limit uint32, now time.Duration) {
-	before := l.shape
-	l.shape, l.limit = newShape(i), limit
-	l.early, l.dropped = 0, 0
-	latest := now + l.shape.longest()
-	l.ring.clamp(latest)
-	if i.Rate != nil && before.Rate != nil {
-		// The queue before the link is the same. It empties faster if it can.
-		l.shape.linkFree = now + hurry(before.linkFree-now, before.Rate, i.Rate)
-		l.heap.change(func(due time.Duration) time.Duration {
-			sent := now + hurry(due-before.Delay-now, before.Rate, i.Rate)
-			return min(due, sent+l.shape.longest())
-		})
+func (q *queue) countEarly(packets uint32, deadline, now time.Duration) {
+	if deadline > now {
+		q.early += uint64(packets)
+	}
+}
+
+// nextDeadline returns when the next packet is due, and false if none waits.
+func (q *queue) nextDeadline() (deadline time.Duration, ok bool) {
+	first, ok := q.fifo.first()
+	if len(q.heap) > 0 && (!ok || q.heap[0].deadline < first.deadline) {
+		return q.heap[0].deadline, true
+	}
+	return first.deadline, ok
+}
+
+// setImpairment changes the impairment for packets that arrive from now on, and
+// starts the counters anew. A waiting packet keeps its deadline, but waits no
+// longer than a packet that arrives now. Therefore a delay of minutes that was
+// set by mistake ends with the change.
+func (q *queue) setImpairment(i fault.Impairment, limit uint32, now time.Duration) {
+	previous := q.emulator
+	q.emulator, q.limit = newEmulator(i), limit
+	q.early, q.dropped = 0, 0
+	latest := now + q.emulator.maxDelay()
+	q.fifo.clamp(latest)
+	if previous.Rate != nil && i.Rate != nil {
+		q.changeRate(previous, now)
 		return
 	}
-	l.heap.change(func(due time.Duration) time.Duration { return min(due, latest) })
+	q.heap.update(func(deadline time.Duration) time.Duration { return min(deadline, latest) })
 }
 
-// hurry is how long a link takes for what takes it d, when it changes to a
-// higher rate; 0 for what is through already.
-func hurry(d time.Duration, from, to *fault.Rate) time.Duration {
-	faster := min(1, float64(from.BitsPerSecond)/float64(to.BitsPerSecond))
-	return time.Duration(float64(max(0, d)) * faster)
+// changeRate keeps the packets that wait before the link in their queue. At a
+// higher rate they are sent faster; at a lower one they keep their deadlines.
+// Packets that arrive later are sent after them.
+func (q *queue) changeRate(previous *emulator, now time.Duration) {
+	next := q.emulator
+	sent := func(before time.Duration) time.Duration {
+		return now + transmissionLeft(before-now, previous.Rate, next.Rate)
+	}
+	next.linkIdleAt = sent(previous.linkIdleAt)
+	q.heap.update(func(deadline time.Duration) time.Duration {
+		return min(deadline, sent(deadline-previous.Delay)+next.maxDelay())
+	})
 }
 
-// flush lets go of everything at once, in order.
-func (l *lane) flush(out *verdicts) {
-	if l.waiting() == 0 {
+// transmissionLeft returns how long a link takes for the rest of a transmission
+// after its rate changes, if that rest takes left at the old rate. A lower rate
+// does not slow it down. The result is 0 if the transmission is over.
+func transmissionLeft(left time.Duration, from, to *fault.Rate) time.Duration {
+	shorter := min(1, float64(from.BitsPerSecond)/float64(to.BitsPerSecond))
+	return time.Duration(float64(max(0, left)) * shorter)
+}
+
+// releaseAll releases every packet at once, in the order of arrival.
+func (q *queue) releaseAll(out *verdicts) {
+	if q.waiting() == 0 {
 		return
 	}
-	l.ring.clear()
-	l.heap = nil
-	out.acceptUpTo(l.queue, l.newest)
+	q.fifo.clear()
+	q.heap = nil
+	out.acceptUpTo(q.number, q.newest)
 }

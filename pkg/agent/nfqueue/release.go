@@ -9,71 +9,74 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// release ends the impairment of a queue: what waits leaves at once and in
-// order, and so does what comes.
-func (s *scheduler) release(queue uint16) error {
+// release ends the impairment of a queue. Packets that wait in it leave at once
+// and in order, and so do those that arrive later. It does nothing for a queue
+// that is not bound, since nothing waits there.
+func (s *scheduler) release(number uint16) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kernel == nil || s.lanes[queue] == nil {
-		return nil // without a reader nothing waits
+	q := s.queues[number]
+	if s.closed || q == nil {
+		return nil
 	}
 	defer s.wake()
-	return s.releaseLane(s.lanes[queue])
+	return s.releaseAll(q)
 }
 
-func (s *scheduler) releaseLane(l *lane) error {
-	l.shape = newShape(fault.Impairment{})
+func (s *scheduler) releaseAll(q *queue) error {
+	q.emulator = newEmulator(fault.Impairment{})
 	if err := s.drain(); err != nil {
 		return err
 	}
-	l.flush(s.out)
-	return s.out.flush()
+	q.releaseAll(s.verdicts)
+	return s.verdicts.flush()
 }
 
-// retire gives a queue back to which no rule leads any more.
-func (s *scheduler) retire(queue uint16) error {
+// unbind empties a queue and gives it back. No rule may lead to it any more.
+func (s *scheduler) unbind(number uint16) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.lanes[queue]
-	if s.kernel == nil || l == nil {
+	q := s.queues[number]
+	if s.closed || q == nil {
 		return nil
 	}
 	defer s.wake()
-	err := s.empty(l)
-	if err = errors.Join(err, s.request(unbind(queue))); err != nil {
-		return fmt.Errorf("give queue %d back: %w", queue, err)
+	err := s.empty(q)
+	if err = errors.Join(err, s.request(unbind(number))); err != nil {
+		return fmt.Errorf("give queue %d back: %w", number, err)
 	}
-	delete(s.lanes, queue)
+	delete(s.queues, number)
 	return nil
 }
 
-// empty lets go of what waits and of what comes. What a queue holds when its
-// reader leaves is dropped, so it has to be empty and stay empty: a queue
-// without room lets packets pass.
-func (s *scheduler) empty(l *lane) error {
+// empty releases all packets of a queue and keeps it empty. The kernel drops
+// what a queue holds when its reader leaves. With a maximum length of 0 it lets
+// every further packet pass (fail-open), but some may have been queued before
+// that took effect.
+func (s *scheduler) empty(q *queue) error {
 	return errors.Join(
-		s.releaseLane(l),
-		s.request(setMaxLen(l.queue, 0)),
-		s.releaseLane(l),
+		s.releaseAll(q),
+		s.request(setMaxLen(q.number, 0)),
+		s.releaseAll(q),
 	)
 }
 
-// close lets go of what waits and gives all queues back. Afterwards the rules
-// let everything pass.
+// close releases all packets and gives all queues back. Afterwards the rules let
+// everything pass.
 func (s *scheduler) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kernel == nil {
+	if s.closed {
 		return nil
 	}
+	s.closed = true
 	var errs []error
-	for _, l := range s.lanes {
-		errs = append(errs, s.empty(l))
+	for _, q := range s.queues {
+		errs = append(errs, s.empty(q))
 	}
-	if s.sink {
+	if s.hasSink {
 		errs = append(errs, s.request(unbind(sinkQueue)))
 	}
 	errs = append(errs, s.kernel.close())
-	s.kernel = nil
 	return errors.Join(errs...)
 }

@@ -4,87 +4,87 @@ package nfqueue
 
 import "time"
 
-// run is packets that came with one deadline and leave together. Their ids
-// follow each other and end with last.
-type run struct {
-	due   time.Duration
-	last  uint32
-	count uint32
+// burst is consecutive packets that leave together: count packets with one
+// deadline, of which last is the id of the newest.
+type burst struct {
+	deadline time.Duration
+	last     uint32
+	count    uint32
 }
 
-// ring holds packets that leave in the order in which they came. Its memory
-// grows with what waits and is given back when nothing does. Deadlines are
-// points on the caller's clock.
+// ring is a first-in, first-out ring buffer of packets. Its memory grows with
+// the number of bursts and is given back when it is empty. Deadlines are on the
+// scheduler's clock.
 type ring struct {
-	runs    []run // a circle of length runs, from first on
-	first   int
+	bursts  []burst // length of them, from index start on, wrapping around
+	start   int
 	length  int
 	packets uint32
 	latest  time.Duration // no deadline is later
 }
 
 const (
-	// smallRing is how many runs a ring begins with.
+	// smallRing is how many bursts a ring has room for at first.
 	smallRing = 64
-	// keptRoom is how many runs or packets there is room for after a burst, so
-	// that not each batch of a busy queue asks for memory anew.
-	keptRoom = 1024
+	// keptCapacity is how many bursts or packets a ring or a heap keeps room for
+	// when it gets empty, so that a busy queue does not allocate for each batch.
+	keptCapacity = 1024
 )
 
-// push adds a packet, whose id is one more than that of the packet before it.
-// A deadline before that of the packets ahead is put off until theirs: no
-// packet overtakes.
-func (r *ring) push(id uint32, due time.Duration) {
-	r.latest = max(r.latest, due)
+// push adds a packet. Its id is greater than that of the packet before it. A
+// deadline before that of the packet before it is raised to it, so that no
+// packet overtakes another.
+func (r *ring) push(id uint32, deadline time.Duration) {
+	r.latest = max(r.latest, deadline)
 	r.packets++
 	if r.length > 0 {
-		if newest := r.at(r.length - 1); newest.due == r.latest && newest.last+1 == id {
+		if newest := r.at(r.length - 1); newest.deadline == r.latest && newest.last+1 == id {
 			newest.last, newest.count = id, newest.count+1
 			return
 		}
 	}
-	if r.length == len(r.runs) {
-		r.resize(max(2*len(r.runs), smallRing))
+	if r.length == len(r.bursts) {
+		r.resize(max(2*len(r.bursts), smallRing))
 	}
 	r.length++
-	*r.at(r.length - 1) = run{due: r.latest, last: id, count: 1}
+	*r.at(r.length - 1) = burst{deadline: r.latest, last: id, count: 1}
 }
 
-func (r *ring) at(i int) *run { return &r.runs[(r.first+i)%len(r.runs)] }
+func (r *ring) at(i int) *burst { return &r.bursts[(r.start+i)%len(r.bursts)] }
 
 func (r *ring) resize(size int) {
-	runs := make([]run, size)
+	bursts := make([]burst, size)
 	for i := range r.length {
-		runs[i] = *r.at(i)
+		bursts[i] = *r.at(i)
 	}
-	r.runs, r.first = runs, 0
+	r.bursts, r.start = bursts, 0
 }
 
-// next returns the oldest run, the one that is due first.
-func (r *ring) next() (run, bool) {
+// first returns the oldest burst, which is due first; false if there is none.
+func (r *ring) first() (burst, bool) {
 	if r.length == 0 {
-		return run{}, false
+		return burst{}, false
 	}
-	return r.runs[r.first], true
+	return r.bursts[r.start], true
 }
 
-// pop removes the oldest run.
+// pop removes the oldest burst. There must be one.
 func (r *ring) pop() {
-	r.packets -= r.runs[r.first].count
-	r.first = (r.first + 1) % len(r.runs)
-	if r.length--; r.length == 0 && len(r.runs) > keptRoom {
-		r.runs, r.first = nil, 0
+	r.packets -= r.bursts[r.start].count
+	r.start = (r.start + 1) % len(r.bursts)
+	if r.length--; r.length == 0 && len(r.bursts) > keptCapacity {
+		r.bursts, r.start = nil, 0
 	}
 }
 
-// clamp makes every packet leave by a point in time.
-func (r *ring) clamp(due time.Duration) {
-	r.latest = min(r.latest, due)
+// clamp lowers every deadline that is later than the given one to it.
+func (r *ring) clamp(deadline time.Duration) {
+	r.latest = min(r.latest, deadline)
 	for i := range r.length {
-		one := r.at(i)
-		one.due = min(one.due, due)
+		b := r.at(i)
+		b.deadline = min(b.deadline, deadline)
 	}
 }
 
-// clear forgets everything, with the order that was to be kept.
+// clear removes all packets. The next one may have any deadline.
 func (r *ring) clear() { *r = ring{} }

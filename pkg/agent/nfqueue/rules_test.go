@@ -20,8 +20,8 @@ import (
 
 func testPolicy(devices ...string) policy {
 	return policy{
-		devices: devices,
-		enqueue: nativeQueue,
+		devices:        devices,
+		queueStatement: nativeQueue,
 		exempt: fault.Exemption{
 			ControlPort: 2332,
 			NodeAddrs: []netip.Addr{
@@ -56,7 +56,7 @@ func TestBaseRules(t *testing.T) {
 		api.Fault{Name: "latency", Delay: "2ms"},
 		api.Fault{Name: "net", Direction: "both", Peers: []string{"10.1.0.0/16"}, Delay: "3ms"},
 	)
-	places := make(slots).assign(faults)
+	target := layout{faults, make(slots).assign(faults)}
 	const probe = "kubelet probes"
 	for name, c := range map[string]struct {
 		direction fault.Direction
@@ -77,7 +77,7 @@ func TestBaseRules(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rules := testPolicy("eth0").base(c.direction, c.v6, faults, places)
+			rules := testPolicy("eth0").baseRules(c.direction, c.v6, target)
 			if diff := cmp.Diff(c.want, comments(rules)); diff != "" {
 				t.Errorf("rules (-want +got)\n%s", diff)
 			}
@@ -91,18 +91,18 @@ func TestBaseRules(t *testing.T) {
 	}
 }
 
-// With several devices a rule is for one of them; a fault of one is not on the
-// other.
+// With several devices, each rule is for one of them. A fault of one device has no
+// rule for the other.
 func TestDevices(t *testing.T) {
 	faults := parsed(t, api.Fault{Name: "all", Delay: "1ms"}, api.Fault{Name: "one", Device: "eth1", Protocol: "tcp", Delay: "2ms"})
-	got := comments(testPolicy("eth0", "eth1").base(fault.Egress, false, faults, make(slots).assign(faults)))
+	got := comments(testPolicy("eth0", "eth1").baseRules(fault.Egress, false, layout{faults, make(slots).assign(faults)}))
 	want := []string{"fault all", "fault one", "fault all"}
 	if len(got) < 3 || !slices.Equal(got[len(got)-3:], want) {
 		t.Errorf("rules %v, want them to end with %v", got, want)
 	}
 }
 
-// What a term compares, as the bytes that are read of a packet.
+// The expressions of a term load the right bytes of a packet.
 func TestTermsLookAtTheRightBytes(t *testing.T) {
 	f := parsed(t, api.Fault{
 		Name: "f", Direction: "both", Peers: []string{"10.1.0.0/16"}, Protocol: "tcp", Delay: "1ms",
@@ -113,7 +113,7 @@ func TestTermsLookAtTheRightBytes(t *testing.T) {
 		fault.Ingress: {12, 0, 2}, // the other way round
 	} {
 		var offsets []uint32
-		for _, e := range term(direction, fault.Rules(f, direction, "eth0")[0].Term) {
+		for _, e := range matchTerm(direction, fault.Rules(f, direction, "eth0")[0].Term) {
 			if load, ok := e.(*expr.Payload); ok {
 				offsets = append(offsets, load.Offset)
 			}
@@ -123,14 +123,14 @@ func TestTermsLookAtTheRightBytes(t *testing.T) {
 		}
 	}
 	v6 := parsed(t, api.Fault{Name: "f", Peers: []string{"fd00::/64"}, Delay: "1ms"})
-	mask := term(fault.Egress, fault.Rules(v6, fault.Egress, "eth0")[0].Term)[1].(*expr.Bitwise).Mask
+	mask := matchTerm(fault.Egress, fault.Rules(v6, fault.Egress, "eth0")[0].Term)[1].(*expr.Bitwise).Mask
 	if want := append(slices.Repeat([]byte{0xff}, 8), make([]byte, 8)...); !slices.Equal(mask, want) {
 		t.Errorf("mask of fd00::/64: %x", mask)
 	}
 }
 
-// Whoever is to pass when no agent reads the queues must have bypass, and only
-// the copies must not.
+// Without an agent every packet must pass, so its rule needs bypass. Only the
+// copies must be dropped then.
 func TestRulesFailOpen(t *testing.T) {
 	delay := parsed(t, api.Fault{Name: "f", Direction: "both", Delay: "1s"})[0]
 	cut := parsed(t, api.Fault{Name: "f", Direction: "both", Partition: true})[0]
@@ -153,7 +153,7 @@ func TestRulesFailOpen(t *testing.T) {
 		"ingress partition": {ingress, cut, []expr.Queue{queue(2333, true)}},
 	} {
 		var got []expr.Queue
-		for _, r := range testPolicy("eth0").hold(c.at, false, c.f) {
+		for _, r := range testPolicy("eth0").faultRules(c.at, false, c.f) {
 			if q, ok := r.exprs[len(r.exprs)-1].(*expr.Queue); ok {
 				got = append(got, *q)
 			}
@@ -178,8 +178,8 @@ func TestCompatQueue(t *testing.T) {
 	}
 }
 
-// The comment of a plain latency is the fault; of any other it tells whether
-// the kernel holds the one that is asked for.
+// The comment of a plain latency says everything about it. The comment of any
+// other fault shows whether it is the same fault.
 func TestComments(t *testing.T) {
 	plain := parsed(t, api.Fault{Name: "latency", Delay: "1.5ms"})[0]
 	if name, f, ok := parseFault(formatFault(plain)); !ok || name != "latency" || f == nil || !f.SameEffect(plain) {
@@ -205,7 +205,7 @@ func TestComments(t *testing.T) {
 	}
 	for _, bad := range []string{"", "latency", "latency delay=", "latency delay=-1ms", "other delay=1ms", "latency delay=1ms loss 5%"} {
 		if _, _, ok := parseFault(bad); ok {
-			t.Errorf("%q is taken for a fault", bad)
+			t.Errorf("%q is read as a fault", bad)
 		}
 	}
 }
@@ -213,7 +213,7 @@ func TestComments(t *testing.T) {
 func TestOnlyOurCommentsAreOurs(t *testing.T) {
 	for _, data := range [][]byte{nil, {0}, {0, 1, 0}, {1, 9, 't'}, append([]byte{0, 7}, "theirs\x00"...), append([]byte{0, 99}, "tidelay x\x00"...)} {
 		if comment, ok := parseComment(data); ok {
-			t.Errorf("%q is taken for %q", data, comment)
+			t.Errorf("%q is read as %q", data, comment)
 		}
 	}
 }

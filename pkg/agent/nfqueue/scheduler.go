@@ -13,151 +13,146 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-var errStopped = errors.New("engine has stopped")
+var errClosed = errors.New("engine has stopped")
 
-// conn is what a scheduler needs of its socket.
+// conn is what the scheduler needs of its socket.
 type conn interface {
-	fd() int
 	send(m message) error
-	receive(take func(packet)) (batch, error)
+	receive() (batch, error)
 	close() error
 }
 
-// scheduler decides when the packets that the kernel holds leave. It reads all
-// lanes over one socket.
+// scheduler decides when the packets in the kernel's queues leave. It reads all
+// queues over one socket. Its methods are safe for concurrent use.
 type scheduler struct {
-	epoch time.Time // where the clock of the deadlines starts
-	// kick makes Run look again, since packets that others took in may be due
-	// before it looks by itself; nil while it does not run.
-	kick func()
+	epoch time.Time // 0 on the clock of the deadlines
+	wake  func()
 
-	mu     sync.Mutex
-	kernel conn // nil once closed
-	lanes  map[uint16]*lane
-	sink   bool // the sink queue is bound
-	out    *verdicts
-	// now is the time of the batch that is being taken in, 0 before its first
-	// packet, and arrive what takes each.
-	now    time.Duration
-	arrive func(packet)
+	mu       sync.Mutex
+	kernel   conn
+	queues   map[uint16]*queue // those that are bound, by number
+	hasSink  bool              // the sink queue is bound
+	verdicts *verdicts
+	closed   bool
 }
 
-// newScheduler reads no queue yet. It owns the socket.
-func newScheduler(kernel conn) *scheduler {
-	s := &scheduler{epoch: time.Now(), kernel: kernel, lanes: make(map[uint16]*lane), out: newVerdicts(kernel.send)}
-	s.arrive = s.arrived
-	return s
+// newScheduler binds no queue yet. It owns the socket. It calls wake whenever
+// process must be called before the time that it last returned: a changed queue
+// has other deadlines, and a change may have read packets.
+func newScheduler(kernel conn, wake func()) *scheduler {
+	return &scheduler{
+		epoch: time.Now(), wake: wake,
+		kernel: kernel, queues: make(map[uint16]*queue), verdicts: newVerdicts(kernel.send),
+	}
 }
 
-// running returns the descriptor that is readable when there is something to
-// take in, and errStopped after close.
-func (s *scheduler) running() (fd int, err error) {
+// checkOpen returns errClosed after close.
+func (s *scheduler) checkOpen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kernel == nil {
-		return -1, errStopped
-	}
-	return s.kernel.fd(), nil
-}
-
-// shape makes a queue that of an impairment. From here on its packets wait.
-func (s *scheduler) shape(queue uint16, i fault.Impairment, memory uint64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.kernel == nil {
-		return errStopped
-	}
-	defer s.wake()
-	limit := limitFor(i, memory)
-	// Packets that are in the queue but not in the lane have a message in the
-	// receive buffer, so the kernel rarely gets to its own limit.
-	most, sizes := 2*limit+maxUnread, i.Rate != nil
-	if l, bound := s.lanes[queue]; bound {
-		if err := s.request(reconfigure(queue, most, sizes)); err != nil {
-			return fmt.Errorf("configure queue %d: %w", queue, err)
-		}
-		l.become(i, limit, s.clock())
-		return nil
-	}
-	s.lanes[queue] = &lane{queue: queue, shape: newShape(i), limit: limit}
-	if err := s.request(bind(queue, most, sizes)); err != nil {
-		delete(s.lanes, queue)
-		return fmt.Errorf("bind queue %d: %w", queue, err)
+	if s.closed {
+		return errClosed
 	}
 	return nil
 }
 
-// swallow binds the sink. It comes after the queues of copies: better a packet
-// twice than not at all.
-func (s *scheduler) swallow() error {
+// configure binds a queue with an impairment, or changes the impairment of one
+// that is bound. From here on the packets of the queue wait. memory is for its
+// waiting packets, in bytes.
+func (s *scheduler) configure(number uint16, i fault.Impairment, memory uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kernel == nil {
-		return errStopped
+	if s.closed {
+		return errClosed
 	}
-	if s.sink {
+	defer s.wake()
+	limit := packetLimit(i, memory)
+	// The kernel counts packets that wait here and those whose message is still
+	// unread. Its own limit is above both, so that ours decides.
+	maxLen, sizes := 2*limit+maxUnread, i.Rate != nil
+	if q, bound := s.queues[number]; bound {
+		if err := s.request(reconfigure(number, maxLen, sizes)); err != nil {
+			return fmt.Errorf("configure queue %d: %w", number, err)
+		}
+		q.setImpairment(i, limit, s.clock())
+		return nil
+	}
+	// The first packets may come with the answer, so the queue is there before.
+	s.queues[number] = &queue{number: number, emulator: newEmulator(i), limit: limit}
+	if err := s.request(bind(number, maxLen, sizes)); err != nil {
+		delete(s.queues, number)
+		return fmt.Errorf("bind queue %d: %w", number, err)
+	}
+	return nil
+}
+
+// bindSink binds the sink queue, if it is not bound yet. Call it after the
+// queues of copies are bound. A packet can then be doubled for a moment, but
+// not lost.
+func (s *scheduler) bindSink() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	if s.hasSink {
 		return nil
 	}
 	defer s.wake()
 	if err := s.request(bindSink(sinkQueue)); err != nil {
 		return fmt.Errorf("bind queue %d: %w", sinkQueue, err)
 	}
-	s.sink = true
+	s.hasSink = true
 	return nil
 }
 
-// turn takes in what the kernel queued and lets go of what is due. It returns
-// how long the next packet has to wait, forever if none does.
-func (s *scheduler) turn() (time.Duration, error) {
+// process reads one batch of packets and releases all that are due. It returns
+// how long it is until the next packet is due, forever if none waits.
+func (s *scheduler) process() (wait time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kernel == nil {
-		return 0, errStopped
+	if s.closed {
+		return 0, errClosed
 	}
-	b, err := s.take()
-	if err = errors.Join(err, b.err); err != nil {
+	if _, err := s.receive(); err != nil {
 		return 0, fmt.Errorf("read queues: %w", err)
 	}
 	now := s.clock()
-	wait := forever
-	for _, l := range s.lanes {
-		l.letGo(now, s.out)
-		if due, ok := l.next(); ok {
-			wait = min(wait, due-now)
+	wait = forever
+	for _, q := range s.queues {
+		q.releaseDue(now, s.verdicts)
+		if deadline, ok := q.nextDeadline(); ok {
+			wait = min(wait, deadline-now)
 		}
 	}
-	if err := s.out.flush(); err != nil {
+	if err := s.verdicts.flush(); err != nil {
 		return 0, fmt.Errorf("release packets: %w", err)
 	}
 	return wait, nil
 }
 
-// clock is the time that deadlines are on.
+// clock returns the current time on the clock of the deadlines.
 func (s *scheduler) clock() time.Duration { return time.Since(s.epoch) }
 
-// take reads one batch.
-func (s *scheduler) take() (batch, error) {
-	s.now = 0
-	return s.kernel.receive(s.arrive)
+// receive reads one batch and gives its packets to their queues. Their delay
+// begins after the batch was read. Were the time taken before, a packet that
+// arrives between the two would leave too early.
+func (s *scheduler) receive() (batch, error) {
+	b, err := s.kernel.receive()
+	now := s.clock()
+	for _, p := range b.packets {
+		if q := s.queues[p.queue]; q != nil { // else it was unbound meanwhile
+			q.enqueue(p, now, s.verdicts)
+		}
+	}
+	return b, err
 }
 
-// arrived decides about one packet. One of a queue that was given back is not
-// there any more. The time of a batch is that after it was read: before, one
-// could come in between, and its delay would have begun before it did.
-func (s *scheduler) arrived(p packet) {
-	if s.now == 0 {
-		s.now = s.clock()
-	}
-	if l := s.lanes[p.queue]; l != nil {
-		l.take(p, s.now, s.out)
-	}
-}
-
-// drain takes in all there is.
+// drain reads batches until nothing is unread.
 func (s *scheduler) drain() error {
 	for {
-		b, err := s.take()
-		if err = errors.Join(err, b.err); err != nil {
+		b, err := s.receive()
+		if err != nil {
 			return fmt.Errorf("read queues: %w", err)
 		}
 		if b.messages == 0 {
@@ -166,57 +161,30 @@ func (s *scheduler) drain() error {
 	}
 }
 
-// request configures a queue. Packets may come before the answer does.
 func (s *scheduler) request(m message) error {
-	if err := s.kernel.send(m); err != nil {
-		return err
-	}
-	for {
-		b, err := s.take()
-		switch {
-		case err != nil:
-			return err
-		case b.answers > 0:
-			return b.err
-		case b.messages == 0:
-			return errors.New("no answer from the kernel")
-		}
-	}
+	return request(m, s.kernel.send, s.receive)
 }
 
-func (s *scheduler) wake() {
-	if s.kick != nil {
-		s.kick()
-	}
-}
-
-// onKick sets what wake does, nil for nothing.
-func (s *scheduler) onKick(kick func()) {
+// boundQueues returns the numbers of the queues that are bound, less the sink.
+func (s *scheduler) boundQueues() []uint16 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kick = kick
+	return slices.Sorted(maps.Keys(s.queues))
 }
 
-// queues lists those that have a lane.
-func (s *scheduler) queues() []uint16 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.lanes))
-}
-
-// laneState is what a lane does and counted.
-type laneState struct {
+// queueStatus is what a queue does and what it counted.
+type queueStatus struct {
 	impairment     fault.Impairment
-	early, dropped uint64
+	early, dropped uint64 // packets; see queue
 }
 
-// look returns the state of a lane, false without one.
-func (s *scheduler) look(queue uint16) (laneState, bool) {
+// status returns the status of a queue, and false if it is not bound.
+func (s *scheduler) status(number uint16) (queueStatus, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.lanes[queue]
-	if l == nil {
-		return laneState{}, false
+	q := s.queues[number]
+	if q == nil {
+		return queueStatus{}, false
 	}
-	return laneState{l.shape.Impairment, l.early, l.dropped}, true
+	return queueStatus{q.emulator.Impairment, q.early, q.dropped}, true
 }

@@ -24,20 +24,20 @@ func TestAFaultKeepsItsSlot(t *testing.T) {
 	if second[fault.Egress]["c"] != first[fault.Egress]["c"] {
 		t.Errorf("c was at %+v and is at %+v", first[fault.Egress]["c"], second[fault.Egress]["c"])
 	}
-	// Not that of b, whose packets may still wait.
+	// It is not that of b, whose packets may still wait.
 	if at := second[fault.Egress]["a"]; at == first[fault.Egress]["b"] || at == second[fault.Egress]["c"] {
 		t.Errorf("a is at %+v", at)
 	}
 	third := second.assign(named(fault.Egress, "a", "d"))
 	if third[fault.Egress]["d"] != first[fault.Egress]["b"] {
-		t.Errorf("d is at %+v, want what was left free", third[fault.Egress]["d"])
+		t.Errorf("d is at %+v, want the one of b", third[fault.Egress]["d"])
 	}
 }
 
 func TestDirectionsHaveSlotsOfTheirOwn(t *testing.T) {
-	places := make(slots).assign(append(named(fault.Both, "a"), named(fault.Ingress, "b")...))
+	assigned := make(slots).assign(append(named(fault.Both, "a"), named(fault.Ingress, "b")...))
 	var got []uint16
-	for _, byName := range places {
+	for _, byName := range assigned {
 		for _, at := range byName {
 			got = append(got, at.queue())
 		}
@@ -48,16 +48,16 @@ func TestDirectionsHaveSlotsOfTheirOwn(t *testing.T) {
 	}
 }
 
-// As many faults as there can be, all replaced by others: only then are the
-// slots of those that go used at once.
-func TestAllSlotsCanChangeHands(t *testing.T) {
+// If as many faults as there can be are replaced by others, the new ones get the
+// slots of the old ones at once.
+func TestAllFaultsCanBeReplaced(t *testing.T) {
 	var old, next []string
 	for i := range fault.MaxFaults {
 		old, next = append(old, fmt.Sprintf("old%02d", i)), append(next, fmt.Sprintf("new%02d", i))
 	}
-	places := make(slots).assign(named(fault.Both, old...)).assign(named(fault.Both, next...))
+	assigned := make(slots).assign(named(fault.Both, old...)).assign(named(fault.Both, next...))
 	seen := make(map[slot]bool)
-	for _, byName := range places {
+	for _, byName := range assigned {
 		for name, at := range byName {
 			if seen[at] || at.number >= fault.MaxFaults || name[:3] != "new" {
 				t.Errorf("%s is at %+v", name, at)

@@ -12,22 +12,23 @@ import (
 )
 
 const (
-	// receiveBuffer is what the kernel may spend on messages that wait to be
-	// read, about 900 bytes a packet. The kernel doubles it.
+	// receiveBuffer is the memory for unread messages in bytes, about 900 for each
+	// packet. The kernel doubles it.
 	receiveBuffer = 16 << 20
-	// batchSize is how many messages one system call reads.
+	// batchSize is how many messages one system call reads at most.
 	batchSize = 128
-	// slotSize is room for one message, which takes about 100 bytes.
-	slotSize = 256
+	// messageRoom is the room for one message in bytes; one takes about 100.
+	messageRoom = 256
 )
 
-// socket is the netlink socket that reads queues. It is not safe for
-// concurrent use.
+// socket is a netlink socket that reads queues. It is not safe for concurrent
+// use.
 type socket struct {
-	file    int
+	fd      int
 	headers [batchSize]mmsghdr
 	vectors [batchSize]unix.Iovec
-	slots   [batchSize][slotSize]byte
+	buffers [batchSize][messageRoom]byte
+	packets [batchSize]packet // what the last receive returned
 }
 
 // mmsghdr is struct mmsghdr of recvmmsg(2).
@@ -36,16 +37,16 @@ type mmsghdr struct {
 	length uint32
 }
 
-// openSocket returns a socket that reads no queue yet.
+// openSocket returns a socket that is bound to no queue yet.
 func openSocket() (*socket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	s := &socket{file: fd}
+	s := &socket{fd: fd}
 	for i := range s.headers {
-		s.vectors[i].Base = &s.slots[i][0]
-		s.vectors[i].SetLen(slotSize)
+		s.vectors[i].Base = &s.buffers[i][0]
+		s.vectors[i].SetLen(messageRoom)
 		s.headers[i].header.Iov = &s.vectors[i]
 		s.headers[i].header.SetIovlen(1)
 	}
@@ -56,72 +57,89 @@ func openSocket() (*socket, error) {
 }
 
 func (s *socket) prepare() error {
-	// A buffer beyond net.core.rmem_max takes NET_ADMIN in the initial user
-	// namespace; without it the system's largest has to do.
-	err := unix.SetsockoptInt(s.file, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
+	// A buffer larger than net.core.rmem_max needs NET_ADMIN in the initial user
+	// namespace. Without that, rmem_max is what we get.
+	err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
 	if errors.Is(err, unix.EPERM) {
-		err = unix.SetsockoptInt(s.file, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+		err = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 	}
 	if err != nil {
 		return os.NewSyscallError("SO_RCVBUF", err)
 	}
-	// Lost messages show in the ids. The error would tell less, and it makes
-	// the kernel stop sending until all is read.
-	if err := unix.SetsockoptInt(s.file, unix.SOL_NETLINK, unix.NETLINK_NO_ENOBUFS, 1); err != nil {
+	// Packet ids show which messages were lost. ENOBUFS would tell less, and
+	// would make the kernel drop messages until all is read.
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_NO_ENOBUFS, 1); err != nil {
 		return os.NewSyscallError("NETLINK_NO_ENOBUFS", err)
 	}
-	return os.NewSyscallError("bind", unix.Bind(s.file, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+	return os.NewSyscallError("bind", unix.Bind(s.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
 }
 
-// fd is readable when there is something to receive.
-func (s *socket) fd() int {
-	return s.file
-}
-
-// send hands requests to the kernel, which has carried them out when it
-// returns; what came of it is among the messages to receive.
+// send sends requests to the kernel, which has carried them out when send
+// returns. Its answers are among the messages to receive.
 func (s *socket) send(m message) error {
-	_, err := unix.Write(s.file, m)
+	_, err := unix.Write(s.fd, m)
 	return os.NewSyscallError("write netlink", err)
 }
 
-// batch is what one receive found, beside packets.
+// batch is what one receive read.
 type batch struct {
 	messages int
-	// answers to requests came, and err is why some failed.
-	answers int
-	err     error
+	packets  []packet // valid until the next receive
+	answers  int      // to requests
 }
 
-// receive reads up to batchSize messages and hands every packet to take. It
-// never blocks: with nothing to read the batch is empty.
-func (s *socket) receive(take func(packet)) (batch, error) {
+// receive reads up to batchSize messages. It never blocks: the batch is empty if
+// there is nothing to read. The error is that of reading, or of a request that
+// the kernel refused; the batch has the packets that were read in any case.
+func (s *socket) receive() (batch, error) {
 	n, err := s.recvmmsg()
 	if err != nil {
 		return batch{}, err
 	}
-	b := batch{messages: n}
+	b := batch{messages: n, packets: s.packets[:0]}
 	for i := range n {
-		r, err := parseReply(s.slots[i][:min(s.headers[i].length, slotSize)])
+		r, malformed := parseReply(s.buffers[i][:min(s.headers[i].length, messageRoom)])
 		switch {
-		case err != nil:
-			return b, err
+		case malformed != nil:
+			return b, errors.Join(err, malformed)
 		case r.isPacket:
-			take(r.packet)
-		case errors.Is(r.outcome, unix.ENOENT):
-			// A verdict found nothing to release: the kernel drops what it
-			// holds when a device goes down or a hook is removed.
+			b.packets = append(b.packets, r.packet)
+		case errors.Is(r.answer, unix.ENOENT):
+			// A verdict came too late: the kernel drops queued packets when a
+			// device goes down or a hook is removed.
 		default:
 			b.answers++
-			b.err = errors.Join(b.err, r.outcome)
+			err = errors.Join(err, r.answer)
 		}
 	}
-	return b, nil
+	return b, err
 }
+
+// request sends a request and returns the kernel's answer. It calls receive
+// until that is read, since packets may be ahead of it.
+func request(m message, send func(message) error, receive func() (batch, error)) error {
+	if err := send(m); err != nil {
+		return err
+	}
+	for {
+		b, err := receive()
+		switch {
+		case err != nil:
+			return err
+		case b.answers > 0:
+			return nil
+		case b.messages == 0:
+			return errors.New("no answer from the kernel")
+		}
+	}
+}
+
+// request is for a socket that nobody else reads.
+func (s *socket) request(m message) error { return request(m, s.send, s.receive) }
 
 func (s *socket) recvmmsg() (int, error) {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.file), uintptr(unsafe.Pointer(&s.headers)), batchSize, 0, 0, 0)
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.headers)), batchSize, 0, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil
@@ -135,7 +153,8 @@ func (s *socket) recvmmsg() (int, error) {
 	}
 }
 
-// close gives back every queue the socket reads. What they hold is dropped.
+// close gives back every queue that the socket reads. The kernel drops the
+// packets in them.
 func (s *socket) close() error {
-	return os.NewSyscallError("close", unix.Close(s.file))
+	return os.NewSyscallError("close", unix.Close(s.fd))
 }

@@ -4,22 +4,28 @@ package nfqueue
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
+	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// State reads from the kernel which of these faults it holds, with what was
-// counted since each was put there. Packets and Bytes met the fault. Dropped
-// were lost on purpose, because a rate's queue was full, or by the kernel's
-// queue. Overlimits left before they were due, because too many waited or came
-// at once. Backlog wait now.
+// State reads from the kernel which of these faults it holds. The counters have
+// counted since each fault was applied:
+//
+//   - Packets and Bytes met the fault.
+//   - Dropped packets were lost by the impairment, because the queue of a rate
+//     was full, or by the kernel's queue.
+//   - Overlimits are packets that left before they were due, because too many
+//     waited or arrived at once.
+//   - Backlog packets wait now.
+//
+// The error wraps fault.ErrForeign if a table of our name is not ours.
 func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	state := fault.State{Found: make(map[string][]fault.Instance)}
-	held, err := readTables()
+	found, err := readTables()
 	if err != nil {
 		return fault.State{}, err
 	}
@@ -27,107 +33,97 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 	if err != nil {
 		return fault.State{}, err
 	}
-	asked := e.tables(e.applied, e.places)
-	if len(e.applied) == 0 {
-		asked = make(tables)
+	want := make(tables)
+	if len(e.applied.faults) > 0 {
+		want = e.tables(e.applied)
 	}
-	if !held.holds(asked) {
+	if !found.equal(want) {
 		state.Drift = append(state.Drift, "the rules of nftables table "+tableName+" are not the ones that were written")
 		return state, nil
 	}
 	for _, f := range faults {
-		holdings, ok := e.holdings(f, held, stats)
+		instances, ok := e.instances(f, found, stats)
 		if !ok {
 			state.Drift = append(state.Drift, fmt.Sprintf("fault %q is not what its rules and queues were made for", f.Name))
 			continue
 		}
-		state.Found[f.Name] = holdings
+		state.Found[f.Name] = instances
 	}
 	return state, nil
 }
 
-// holdings returns what there is of a fault in each of its directions, and
+// instances returns what was found of a fault in each of its directions, and
 // whether that is all of it.
-func (e *Engine) holdings(f fault.Fault, held tables, stats map[uint16]queueStats) ([]fault.Instance, bool) {
+func (e *Engine) instances(f fault.Fault, found tables, stats map[uint16]queueStats) ([]fault.Instance, bool) {
+	device := strings.Join(e.policy.devices, ",")
+	if f.Match.Device != "" {
+		device = f.Match.Device
+	}
 	var all []fault.Instance
 	for _, direction := range directions() {
 		if !f.Match.Direction.Has(direction) {
 			continue
 		}
-		at, there := e.places[direction][f.Name]
-		if !there || !f.Impairment.Partition && !e.has(f, at) {
+		slot, ok := e.applied.slots[direction][f.Name]
+		if !ok || !f.Impairment.Partition && !e.isApplied(f, slot) {
 			return nil, false
 		}
-		one := fault.Instance{Direction: direction, Device: strings.Join(e.policy.devices, ",")}
-		if f.Match.Device != "" {
-			one.Device = f.Match.Device
-		}
-		c := &one.Counters
-		c.Packets, c.Bytes = held.counters(at.chain())
-		if f.Impairment.Partition {
-			c.Dropped = c.Packets
-		} else if l, bound := e.scheduler.look(at.queue()); bound {
-			c.Dropped, c.Overlimits = l.dropped+stats[at.queue()].dropped, l.early
-			c.Backlog = stats[at.queue()].waiting
-		}
-		all = append(all, one)
+		counters := e.counters(slot, f.Impairment.Partition, found, stats)
+		all = append(all, fault.Instance{Direction: direction, Device: device, Counters: counters})
 	}
 	return all, true
 }
 
-// Adopt returns what an earlier process left in the kernel: nothing, or a
-// latency of all egress, whose comment says it all. Anything else of ours is
-// fault.ErrLeftover. What was exempt then does not matter; Apply says it anew.
+// counters returns what the rules and the queue of a slot have counted.
+func (e *Engine) counters(at slot, partition bool, found tables, stats map[uint16]queueStats) api.Counters {
+	var c api.Counters
+	c.Packets, c.Bytes = found.counters(at.chain())
+	if partition {
+		c.Dropped = c.Packets
+		return c
+	}
+	if status, bound := e.scheduler.status(at.queue()); bound {
+		kernel := stats[at.queue()]
+		c.Dropped = status.dropped + kernel.dropped
+		c.Overlimits = status.early
+		c.Backlog = kernel.waiting
+	}
+	return c
+}
+
+// Adopt returns the faults that an earlier process left in the kernel: none, or
+// a plain latency of all egress, whose comment says everything about it. The
+// error wraps fault.ErrLeftover if other rules of ours are there. What was exempt
+// then does not matter, since Apply writes the exemptions of this process.
 func (e *Engine) Adopt() ([]fault.Fault, error) {
-	held, err := readTables()
-	if err != nil || held.rules() == 0 {
+	found, err := readTables()
+	if err != nil || found.ruleCount() == 0 {
 		return nil, err
 	}
-	latency, alone := leftLatency(held)
-	if !alone {
+	latency, ok := onlyLatency(found)
+	if !ok {
 		return nil, fmt.Errorf("rules of nftables table %s: %w", tableName, fault.ErrLeftover)
 	}
 	return []fault.Fault{latency}, nil
 }
 
-// leftLatency returns the plain latency that the chains of all faults stand
-// for, and whether there is one and nothing else.
-func leftLatency(held tables) (latency fault.Fault, alone bool) {
-	for _, one := range held {
-		for chain, rules := range one {
+// onlyLatency returns the plain latency that was found, and false if there is
+// none or anything else.
+func onlyLatency(found tables) (latency fault.Fault, ok bool) {
+	for _, chains := range found {
+		for chain, rules := range chains {
 			if isBase(chain) {
 				continue
 			}
 			if len(rules) == 0 {
 				return fault.Fault{}, false
 			}
-			_, found, ok := parseFault(rules[len(rules)-1].comment)
-			if !ok || found == nil || alone && !found.SameEffect(latency) {
+			_, one, isFault := parseFault(rules[len(rules)-1].comment)
+			if !isFault || one == nil || ok && !one.SameEffect(latency) {
 				return fault.Fault{}, false
 			}
-			latency, alone = *found, true
+			latency, ok = *one, true
 		}
 	}
-	return latency, alone
-}
-
-// placesOf finds the slots of faults that an earlier process left.
-func placesOf(held tables) slots {
-	places := make(slots)
-	for _, direction := range directions() {
-		places[direction] = make(map[string]slot)
-		for _, one := range held {
-			for chain, rules := range one {
-				digits, ours := strings.CutPrefix(chain, direction.String()+"-")
-				number, err := strconv.Atoi(digits)
-				if !ours || err != nil || number < 0 || number >= fault.MaxFaults || len(rules) == 0 {
-					continue
-				}
-				if name, _, ok := parseFault(rules[len(rules)-1].comment); ok {
-					places[direction][name] = slot{direction, number}
-				}
-			}
-		}
-	}
-	return places
+	return latency, ok
 }

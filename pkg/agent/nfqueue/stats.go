@@ -11,14 +11,14 @@ import (
 	"os"
 )
 
-// queueStats is one line of what the kernel tells about its queues.
+// queueStats is what the kernel has counted for one queue.
 type queueStats struct {
-	waiting uint64 // packets in the queue
-	dropped uint64 // packets lost because the queue or its reader was full
+	waiting uint64 // packets in the queue now
+	dropped uint64 // packets lost because the queue or its reader's buffer was full
 }
 
-// readQueueStats returns what the kernel says of every queue that has a
-// reader, by number.
+// readQueueStats returns the statistics of every queue that has a reader, by
+// number. Queues are those of the network namespace.
 func readQueueStats() (map[uint16]queueStats, error) {
 	file, err := os.Open("/proc/net/netfilter/nfnetlink_queue")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -32,9 +32,10 @@ func readQueueStats() (map[uint16]queueStats, error) {
 }
 
 // parseQueueStats reads the format of seq_show in
-// net/netfilter/nfnetlink_queue.c: queue, reader's port id, packets that wait,
-// copy mode, copy range, dropped by the queue, dropped by the reader, last id
-// and a constant 1.
+// net/netfilter/nfnetlink_queue.c. Its columns are: queue number, port id of the
+// reader, packets in the queue, copy mode, copy range, packets dropped because
+// the queue was full, packets dropped because the reader's buffer was full, last
+// packet id, and a constant 1.
 func parseQueueStats(r io.Reader) (map[uint16]queueStats, error) {
 	all := make(map[uint16]queueStats)
 	lines := bufio.NewScanner(r)

@@ -17,32 +17,31 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// table is the chains of one family, by name.
+// table is the rules of one family by the name of their chain.
 type table map[string][]rule
 
-// tables is what our tables hold; a family without a table is absent.
+// tables is our table of each family. A family that has none is not in the map.
 type tables map[family]table
 
-// holds reports whether what was read from the kernel is what was asked for.
-func (t tables) holds(asked tables) bool {
-	return maps.EqualFunc(t, asked, func(a, b table) bool { return maps.EqualFunc(a, b, equalRules) })
+// equal reports whether two tables have the same rules, by equalRules.
+func (t tables) equal(u tables) bool {
+	return maps.EqualFunc(t, u, func(a, b table) bool { return maps.EqualFunc(a, b, equalRules) })
 }
 
-// rules counts all rules.
-func (t tables) rules() int {
+func (t tables) ruleCount() int {
 	n := 0
-	for _, one := range t {
-		for _, rules := range one {
+	for _, chains := range t {
+		for _, rules := range chains {
 			n += len(rules)
 		}
 	}
 	return n
 }
 
-// counters returns how much traffic met a chain, of both families.
+// counters returns how much traffic a chain has counted, of both families.
 func (t tables) counters(chain string) (packets, bytes uint64) {
-	for _, one := range t {
-		for _, r := range one[chain] {
+	for _, chains := range t {
+		for _, r := range chains[chain] {
 			for _, e := range r.exprs {
 				if c, ok := e.(*expr.Counter); ok {
 					packets += c.Packets
@@ -54,8 +53,8 @@ func (t tables) counters(chain string) (packets, bytes uint64) {
 	return packets, bytes
 }
 
-// readTables returns what the kernel has under our name. The error wraps
-// fault.ErrForeign if any of that is not ours.
+// readTables reads the tables of our name from the kernel. The error wraps
+// fault.ErrForeign if a table, chain or rule in there is not ours.
 func readTables() (tables, error) {
 	conn, err := connect()
 	if err != nil {
@@ -67,11 +66,11 @@ func readTables() (tables, error) {
 		return nil, fmt.Errorf("list nftables tables: %w", err)
 	}
 	found := make(tables)
-	for _, one := range all {
-		if one.Name != tableName || one.Family != ipv4 && one.Family != ipv6 {
+	for _, t := range all {
+		if t.Name != tableName || t.Family != ipv4 && t.Family != ipv6 {
 			continue
 		}
-		if found[one.Family], err = readTable(conn, one); err != nil {
+		if found[t.Family], err = readTable(conn, t); err != nil {
 			return nil, fmt.Errorf("read nftables table %q: %w", tableName, err)
 		}
 	}
@@ -111,46 +110,42 @@ func readTable(conn *nftables.Conn, from *nftables.Table) (table, error) {
 	return found, nil
 }
 
-// write makes the kernel hold these tables instead of what was read, in one
-// transaction. A chain that is as it should be is not touched and goes on
-// counting, and the chains that packets come by stay in place: no packet slips
-// by, and none in a queue is lost (nf_queue_nf_hook_drop).
-func (t tables) write(held tables) error {
-	conn, err := connect()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.CloseLasting() }()
-	for _, f := range slices.Sorted(maps.Keys(t)) {
-		at := conn.AddTable(ourTable(f))
-		asked, now := t[f], held[f]
-		names := slices.SortedFunc(maps.Keys(asked), chainsBeforeTheirUse)
-		for _, name := range names {
-			if rules, there := now[name]; there && equalRules(rules, asked[name]) {
-				continue
-			}
-			chain := conn.AddChain(ourChain(at, name))
-			conn.FlushChain(chain)
-			for _, r := range asked[name] {
-				conn.AddRule(&nftables.Rule{Table: at, Chain: chain, Exprs: r.exprs, UserData: formatComment(r.comment)})
-			}
+// write replaces the found tables in the kernel by these, in one transaction. A
+// chain that is the same in both is not touched, so it goes on counting. The base
+// chains stay: without them packets would pass, and the kernel would drop what
+// waits in any queue (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
+func (t tables) write(found tables) error {
+	return transaction("write nftables rules", func(conn *nftables.Conn) {
+		for _, f := range slices.Sorted(maps.Keys(t)) {
+			t[f].write(conn, f, found[f])
 		}
-		for name := range now {
-			if _, wanted := asked[name]; !wanted && !isBase(name) {
-				conn.FlushChain(ourChain(at, name))
-				conn.DelChain(ourChain(at, name))
-			}
-		}
-	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("write nftables rules: %w", err)
-	}
-	return nil
+	})
 }
 
-// chainsBeforeTheirUse orders the chains of faults before those that go to
-// them.
-func chainsBeforeTheirUse(a, b string) int {
+// write adds to a transaction what makes this table out of the found one.
+func (t table) write(conn *nftables.Conn, f family, found table) {
+	parent := conn.AddTable(ourTable(f))
+	for _, name := range slices.SortedFunc(maps.Keys(t), faultChainsFirst) {
+		if rules, ok := found[name]; ok && equalRules(rules, t[name]) {
+			continue
+		}
+		chain := conn.AddChain(ourChain(parent, name))
+		conn.FlushChain(chain)
+		for _, r := range t[name] {
+			conn.AddRule(&nftables.Rule{Table: parent, Chain: chain, Exprs: r.exprs, UserData: formatComment(r.comment)})
+		}
+	}
+	for name := range found {
+		if _, ok := t[name]; !ok && !isBase(name) {
+			conn.FlushChain(ourChain(parent, name))
+			conn.DelChain(ourChain(parent, name))
+		}
+	}
+}
+
+// faultChainsFirst orders the names of chains: those of faults come before the
+// base chains, whose rules go to them.
+func faultChainsFirst(a, b string) int {
 	if isBase(a) == isBase(b) {
 		return strings.Compare(a, b)
 	}
@@ -160,14 +155,13 @@ func chainsBeforeTheirUse(a, b string) int {
 	return 1
 }
 
-// idle is the tables without a rule: the chains that packets come by stay.
-// Removing one makes the kernel drop what is in any queue, so that must wait
-// until ours are empty.
-func (t tables) idle() tables {
+// withoutRules returns the tables with empty base chains and nothing else. They
+// let every packet pass, and no queue loses a packet.
+func (t tables) withoutRules() tables {
 	empty := make(tables)
-	for f, one := range t {
+	for f, chains := range t {
 		empty[f] = make(table)
-		for name := range one {
+		for name := range chains {
 			if isBase(name) {
 				empty[f][name] = nil
 			}
@@ -176,32 +170,40 @@ func (t tables) idle() tables {
 	return empty
 }
 
-// remove deletes the tables, in one transaction.
+// remove deletes the tables in one transaction. The kernel drops what is in any
+// queue, so ours must be empty.
 func (t tables) remove() error {
+	return transaction("delete nftables tables", func(conn *nftables.Conn) {
+		for f := range t {
+			conn.DelTable(ourTable(f))
+		}
+	})
+}
+
+// transaction sends the requests that fill adds to a connection. The kernel
+// carries out all of them or none.
+func transaction(what string, fill func(conn *nftables.Conn)) error {
 	conn, err := connect()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.CloseLasting() }()
-	for f := range t {
-		conn.DelTable(ourTable(f))
-	}
+	fill(conn)
 	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("delete nftables tables: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
 }
 
-// answerTimeout bounds every exchange with nftables. The kernel answers at
-// once, but not always as often as the library waits for.
+// answerTimeout is how long a connection to nftables lasts. The kernel answers at
+// once, but sometimes the library waits for more answers than there are.
 const answerTimeout = 5 * time.Second
 
-// transactionBuffer has room for a transaction of the largest set of faults,
-// and for the kernel's answers, one to each rule, which all come at once.
+// transactionBuffer is in bytes. It has room for the transaction of the largest
+// set of faults, and for the answers, one for each rule, which come all at once.
 const transactionBuffer = 16 << 20
 
-// connect opens a connection for several exchanges, which ends with
-// CloseLasting.
+// connect opens a connection to nftables. Close it with CloseLasting.
 func connect() (*nftables.Conn, error) {
 	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
 		return errors.Join(

@@ -3,20 +3,25 @@
 package nfqueue
 
 import (
+	"encoding/binary"
+	"fmt"
 	"net/netip"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// The rules in the words of nft, which reads them with code that is not ours,
-// less our comments and the hooks.
-func TestKernelRulesInWords(t *testing.T) {
-	const want = `table ip tidelay {
+// wantRuleset is what nft prints, less our comments and the hooks. Every queue
+// statement has the form of queueText.
+const wantRuleset = `table ip tidelay {
 chain egress-0 {
 meta mark 0x7469646c meta mark set 0x00000000 counter queue num 2340
 meta mark 0x00000000 tcp flags ! syn meta mark set 0x7469646c dup to ip daddr device oif meta mark set 0x00000000 queue num 2333 bypass
@@ -73,6 +78,11 @@ ip6 daddr fd99::2 tcp sport 20180 return
 ip6 daddr fd00:1::/32 tcp dport 2379-2380 tcp sport 4000 goto egress-0
 }
 }`
+
+// nft prints the rules with code that is not ours. Only the queue statement is
+// read from the kernel here: on kernels without it (see compatQueue), what nft
+// prints depends on whether iptables' extensions are installed.
+func TestKernelGoldenRuleset(t *testing.T) {
 	here, there := newPods(t)
 	a := here.start(t, fault.Exemption{NodeAddrs: []netip.Addr{there.v4, there.v6}, ProbePorts: []uint16{20180}})
 	a.apply(
@@ -82,19 +92,164 @@ ip6 daddr fd00:1::/32 tcp dport 2379-2380 tcp sport 4000 goto egress-0
 		},
 		api.Fault{Name: "cut", Direction: "ingress", Peers: []string{"10.1.2.3"}, Partition: true},
 	)
-	ruleset := here.ruleset(t)
-	if strings.Contains(ruleset, "NFQUEUE") {
-		// A kernel without the queue statement; the words for it are xt's.
-		t.Skip("this kernel queues with an iptables target, which nft has no words for")
+	queues := here.queueStatements(t)
+	list := []string{"nft", "--stateless", "--handle", "list", "ruleset"}
+	for name, command := range map[string][]string{
+		"with iptables' extensions, if they are installed": list,
+		"without them": append([]string{"env", "XTABLES_LIBDIR=/nonexistent"}, list...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			ruleset := here.exec(t, command...)
+			if diff := cmp.Diff(wantRuleset, normalizeRuleset(t, ruleset, queues)); diff != "" {
+				t.Errorf("rules (-want +got)\n%s\nof\n%s", diff, ruleset)
+			}
+		})
 	}
-	var got []string
-	for line := range strings.Lines(ruleset) {
-		rule, _, _ := strings.Cut(strings.TrimSpace(line), ` comment "`)
-		if rule != "" && !strings.HasPrefix(rule, "type ") {
-			got = append(got, rule)
+}
+
+// queueText is the one form of a queue statement in wantRuleset.
+func queueText(number uint16, bypass bool) string {
+	if bypass {
+		return fmt.Sprintf("queue num %d bypass", number)
+	}
+	return fmt.Sprintf("queue num %d", number)
+}
+
+// ruleHandle identifies a rule of our tables.
+type ruleHandle struct {
+	family string
+	handle uint64
+}
+
+// queueStatements reads the queue statement of every rule that has one from the
+// kernel. None has more.
+func (p pod) queueStatements(t *testing.T) map[ruleHandle]string {
+	t.Helper()
+	all := make(map[ruleHandle]string)
+	p.in(t, func() {
+		conn, err := connect()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = conn.CloseLasting() }()
+		for name, f := range map[string]family{"ip": ipv4, "ip6": ipv6} {
+			chains, err := conn.ListChainsOfTableFamily(f)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, chain := range chains {
+				rules, err := conn.GetRules(chain.Table, chain)
+				if err != nil {
+					t.Error(err)
+				}
+				for _, r := range rules {
+					if text, ok := queueOf(r.Exprs[len(r.Exprs)-1]); ok {
+						all[ruleHandle{name, r.Handle}] = text
+					}
+				}
+			}
+		}
+	})
+	return all
+}
+
+// queueOf returns the text of an expression if it is a queue statement, native
+// or as an iptables target.
+func queueOf(e expr.Any) (string, bool) {
+	switch e := e.(type) {
+	case *expr.Queue:
+		return queueText(e.Num, e.Flag&expr.QueueFlagBypass != 0), e.Total == 1
+	case *expr.Target:
+		info, ok := e.Info.(*xt.Unknown)
+		if !ok || e.Name != "NFQUEUE" || len(*info) < 6 {
+			return "", false
+		}
+		// struct xt_NFQ_info_v3: first queue, number of queues, flags.
+		words := [3]uint16{}
+		for i := range words {
+			words[i] = binary.NativeEndian.Uint16((*info)[2*i:])
+		}
+		return queueText(words[0], words[2]&1 != 0), words[1] == 1
+	default:
+		return "", false
+	}
+}
+
+var (
+	tableLine = regexp.MustCompile(`^table (ip6?) `)
+	ruleLine  = regexp.MustCompile(`^(.*?) ?(queue [^"]*?|xt target "NFQUEUE"|) ?comment "[^"]*" # handle (\d+)$`)
+	handle    = regexp.MustCompile(` # handle \d+$`)
+)
+
+// normalizeRuleset removes comments, handles, hooks and indentation from a
+// listing of nft, and puts the queue statements of the kernel in it. It fails the
+// test if nft prints another queue statement than the kernel has.
+func normalizeRuleset(t *testing.T, listing string, queues map[ruleHandle]string) string {
+	t.Helper()
+	var lines []string
+	family := ""
+	for line := range strings.Lines(listing) {
+		line = strings.TrimSpace(line)
+		if table := tableLine.FindStringSubmatch(line); table != nil {
+			family = table[1]
+		}
+		if rule := ruleLine.FindStringSubmatch(line); rule != nil {
+			number, err := strconv.ParseUint(rule[3], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			queue := queues[ruleHandle{family, number}]
+			if printed, ok := parseQueueText(rule[2]); ok && printed != queue {
+				t.Errorf("nft prints %q for %q in\n%s", rule[2], queue, line)
+			}
+			line = strings.TrimSpace(rule[1] + " " + queue)
+		}
+		line = handle.ReplaceAllString(line, "")
+		if line != "" && !strings.HasPrefix(line, "type ") {
+			lines = append(lines, line)
 		}
 	}
-	if diff := cmp.Diff(want, strings.Join(got, "\n")); diff != "" {
-		t.Errorf("rules (-want +got)\n%s\nof\n%s", diff, ruleset)
+	return strings.Join(lines, "\n")
+}
+
+var (
+	// What libxt_NFQUEUE translates the iptables target to, and old versions of
+	// nft print for a queue statement.
+	queueNum = regexp.MustCompile(`^queue num (\d+)( bypass)?$`)
+	// What nft prints for a queue statement since version 0.9.9.
+	queueTo = regexp.MustCompile(`^queue( flags bypass)? to (\d+)$`)
+)
+
+// parseQueueText reads a queue statement as nft prints it. It returns false for
+// text that does not say what the statement is.
+func parseQueueText(text string) (string, bool) {
+	digits, bypass := "", ""
+	if match := queueNum.FindStringSubmatch(text); match != nil {
+		digits, bypass = match[1], match[2]
+	} else if match := queueTo.FindStringSubmatch(text); match != nil {
+		digits, bypass = match[2], match[1]
+	} else {
+		return text, strings.HasPrefix(text, "queue")
+	}
+	number, err := strconv.ParseUint(digits, 10, 16)
+	return queueText(uint16(number), bypass != ""), err == nil
+}
+
+// The forms that this kernel and this nft do not print are read as well.
+func TestKernelGoldenQueueForms(t *testing.T) {
+	queues := map[ruleHandle]string{{"ip", 3}: "queue num 2340", {"ip6", 3}: "queue num 2333 bypass"}
+	for name, c := range map[string]struct{ v4, v6 string }{
+		"translated target":   {"counter queue num 2340", "counter queue num 2333 bypass"},
+		"statement":           {"counter queue to 2340", "counter queue flags bypass to 2333"},
+		"untranslated target": {`counter xt target "NFQUEUE"`, `counter xt target "NFQUEUE"`},
+		"nothing":             {"counter ", "counter "},
+	} {
+		listing := fmt.Sprintf("table ip tidelay { # handle 1\n\t%s comment \"tidelay a\" # handle 3\n}\n"+
+			"table ip6 tidelay { # handle 2\n\t%s comment \"tidelay a\" # handle 3\n}\n", c.v4, c.v6)
+		want := "table ip tidelay {\ncounter queue num 2340\n}\ntable ip6 tidelay {\ncounter queue num 2333 bypass\n}"
+		if diff := cmp.Diff(want, normalizeRuleset(t, listing, queues)); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", name, diff)
+		}
 	}
 }

@@ -135,8 +135,8 @@ func (s *scheduler) process() (wait time.Duration, err error) {
 func (s *scheduler) clock() time.Duration { return time.Since(s.epoch) }
 
 // receive reads one batch and gives its packets to their queues. Their delay
-// begins after the batch was read. Were the time taken before, a packet that
-// arrives between the two would leave too early.
+// begins after the read. If it began before, a packet that arrives during the
+// read would leave too early.
 func (s *scheduler) receive() (batch, error) {
 	b, err := s.kernel.receive()
 	now := s.clock()

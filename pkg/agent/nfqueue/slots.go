@@ -78,35 +78,35 @@ func (s slots) assign(desired []fault.Fault) slots {
 // assignDirection is assign for one direction; current are its slots in use now.
 func assignDirection(direction fault.Direction, current map[string]slot, desired []fault.Fault) map[string]slot {
 	assigned := make(map[string]slot)
-	inUse, taken := make(map[int]bool), make(map[int]bool) // by current, by assigned
+	inUse, reserved := make(map[int]bool), make(map[int]bool) // by current, by assigned
 	for _, slot := range current {
 		inUse[slot.number] = true
 	}
 	for _, f := range desired {
 		if slot, ok := current[f.Name]; ok && f.Match.Direction.Has(direction) {
-			assigned[f.Name], taken[slot.number] = slot, true
+			assigned[f.Name], reserved[slot.number] = slot, true
 		}
 	}
 	for _, f := range desired {
 		if _, done := assigned[f.Name]; done || !f.Match.Direction.Has(direction) {
 			continue
 		}
-		number := lowestFree(taken, inUse)
-		assigned[f.Name], taken[number] = slot{direction, number}, true
+		number := lowestFree(reserved, inUse)
+		assigned[f.Name], reserved[number] = slot{direction, number}, true
 	}
 	return assigned
 }
 
 // lowestFree returns the lowest number in neither set, or if there is none, the
-// lowest that is not taken.
-func lowestFree(taken, inUse map[int]bool) int {
+// lowest that is not reserved.
+func lowestFree(reserved, inUse map[int]bool) int {
 	for number := range fault.MaxFaults {
-		if !taken[number] && !inUse[number] {
+		if !reserved[number] && !inUse[number] {
 			return number
 		}
 	}
 	number := 0
-	for taken[number] {
+	for reserved[number] {
 		number++
 	}
 	return number

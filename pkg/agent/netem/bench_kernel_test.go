@@ -42,7 +42,7 @@ func BenchmarkKernelRequests(b *testing.B) {
 		}
 	}
 	read := func(c *conn) {
-		_, err := c.port(device)
+		_, err := c.readDevice(device)
 		l.must(err)
 		filters, err := c.filters(l.device.Index, handleRoot)
 		l.must(err)

@@ -7,33 +7,38 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Commands returns the commands for a POSIX shell that build on clean
-// interfaces the very tree that an engine with the same exemption and memory
-// builds for faults, in its order. The name of an ifb has its interface's index
-// in it, which a variable stands for. What tc does not do as the engine does: it
-// cuts times to whole microseconds and some 64 ns ticks, takes the tables of
-// distributions from files of its own, whose tails differ a little, and knows
-// the word seed only since iproute2 6.7.
+// Commands returns the commands for a POSIX shell that build, on interfaces
+// without any qdisc of ours, the same trees as an engine with this exemption and
+// memory, in the same order. The name of an ifb contains the index of its
+// interface, so the commands have a variable for it.
+//
+// tc differs from the engine in three ways. It cuts times to whole microseconds
+// and 64 ns ticks. It reads the tables of distributions from its own files, whose
+// tails differ a little. It knows the word seed only from iproute2 6.7 on.
 func Commands(devices []string, exempt fault.Exemption, queueMemory uint64, faults []fault.Fault) []string {
 	var all []string
 	for _, device := range devices {
-		now := port{egress: tree{place: place{device, fault.Egress}, link: device}, ingress: tree{place: place{device, fault.Ingress}, link: "$ifb"}}
-		targets := make(map[place]*spec)
-		for _, t := range now.trees() {
-			w := compile(t.place, faults, exempt, queueMemory)
-			bands, err := w.assign(t, nil, nil)
-			if err != nil {
-				return nil // more faults than fault.MaxFaults, which no request gets past
-			}
-			if len(bands) > 0 {
-				targets[t.place] = w.spec(bands)
-			}
+		found := foundDevice{
+			egress:  foundTree{attachPoint: attachPoint{device, fault.Egress}, link: device},
+			ingress: foundTree{attachPoint: attachPoint{device, fault.Ingress}, link: "$ifb"},
 		}
-		if targets[now.ingress.place] != nil {
+		targets := make(targetTrees)
+		for _, t := range found.trees() {
+			desired := desiredAt(t.attachPoint, faults, exempt, queueMemory)
+			if !desired.needsTree(t) {
+				continue
+			}
+			bands, err := desired.assignBands(t, applied{})
+			if err != nil {
+				return nil // more than fault.MaxFaults, which no request can have
+			}
+			targets[t.attachPoint] = desired.target(bands)
+		}
+		if targets.has(found.ingress.attachPoint) {
 			all = append(all, fmt.Sprintf("ifb=tidelay$(ip -o link show dev %s | cut -d: -f1)", device))
 		}
-		s := now.plan(targets, nil, true)
-		for _, o := range slices.Concat(s.build, s.lead) {
+		p := found.plan(targets, applied{}, true)
+		for _, o := range slices.Concat(p.prepare, p.reroute) {
 			all = append(all, o.String())
 		}
 	}

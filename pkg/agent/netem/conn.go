@@ -3,7 +3,6 @@ package netem
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -11,26 +10,25 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/rtnl"
-	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // kernel is what the engine reads and changes.
 type kernel interface {
-	// port reads what stands on a device.
-	port(device string) (port, error)
-	// waiting returns how many packets some bands of a tree hold.
-	waiting(t tree, bands []uint8) (uint64, error)
-	// do makes one change. The error wraps fault.ErrUnsupported when the kernel
-	// lacks what it takes.
+	// readDevice reads both trees and the hook of a device.
+	readDevice(device string) (foundDevice, error)
+	// waiting returns how many packets wait in the netems of some bands.
+	waiting(t foundTree, bands []uint8) (uint64, error)
+	// do makes one change. The error wraps fault.ErrUnsupported if the kernel
+	// lacks a part, and fault.ErrForeign if somebody else was quicker.
 	do(o op) error
 	close()
 }
 
-// conn is the kernel over one rtnetlink socket, which is that of the network
-// namespace the caller is in.
+// conn is the kernel over one rtnetlink socket. It works in the network
+// namespace that the thread was in when the socket was opened.
 type conn struct {
 	sockets map[int]*nl.SocketHandle
-	devices map[string]int
+	devices map[string]int // indexes by name
 }
 
 // dial opens a socket.
@@ -43,9 +41,10 @@ func dial(devices []api.Device) (*conn, error) {
 	for _, d := range devices {
 		c.devices[d.Name] = d.Index
 	}
-	timeout := nl.SocketTimeoutTv
-	// Old kernels give no reasons with their errors, and that is all they lack.
+	// Kernels before 4.12 refuse this. Their errors then have no reasons, and
+	// all else works.
 	_ = socket.SetExtAck(true)
+	timeout := nl.SocketTimeoutTv
 	if err := errors.Join(socket.SetSendTimeout(&timeout), socket.SetReceiveTimeout(&timeout)); err != nil {
 		c.close()
 		return nil, fmt.Errorf("set rtnetlink timeout: %w", err)
@@ -57,6 +56,13 @@ func (c *conn) close() {
 	for _, handle := range c.sockets {
 		handle.Close()
 	}
+}
+
+// newRequest returns a request that uses our socket.
+func (c *conn) newRequest(message, flags int) *nl.NetlinkRequest {
+	request := nl.NewNetlinkRequest(message, flags)
+	request.Sockets = c.sockets
+	return request
 }
 
 // index returns the index of a link by its name.
@@ -71,11 +77,13 @@ func (c *conn) index(name string) (int, error) {
 	return link.Attrs().Index, nil
 }
 
-// link reads a link by its name. It is netlink.LinkByName without a socket of
-// its own; the error is unix.ENODEV when there is none.
+// link reads a link by its name. The error is unix.ENODEV if there is none.
+//
+// netlink.LinkByName does the same over a socket of its own, which takes longer
+// than the request. When it falls back to a dump, it also takes a link that an
+// interrupted dump left out for one that does not exist.
 func (c *conn) link(name string) (netlink.Link, error) {
-	request := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
-	request.Sockets = c.sockets
+	request := c.newRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
 	request.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	request.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	found, err := request.Execute(unix.NETLINK_ROUTE, 0)
@@ -88,10 +96,10 @@ func (c *conn) link(name string) (netlink.Link, error) {
 	return netlink.LinkDeserialize(nil, found[0])
 }
 
-// request sends one message about tc and waits for the kernel's answer.
+// request sends one message about a qdisc or a filter and waits for the
+// kernel's answer.
 func (c *conn) request(message, flags int, head *nl.TcMsg, attrs ...nl.NetlinkRequestData) error {
-	request := nl.NewNetlinkRequest(message, flags|unix.NLM_F_ACK)
-	request.Sockets = c.sockets
+	request := c.newRequest(message, flags|unix.NLM_F_ACK)
 	request.AddData(head)
 	for _, attr := range attrs {
 		request.AddData(attr)
@@ -100,16 +108,16 @@ func (c *conn) request(message, flags int, head *nl.TcMsg, attrs ...nl.NetlinkRe
 	return err
 }
 
-// dump returns the messages about one link.
+// dump returns the messages about one link. The kernel may answer with
+// those of all links, so the others are left out here.
 func (c *conn) dump(message int, answer uint16, head nl.TcMsg) ([][]byte, error) {
 	messages, err := rtnl.Dump(func() ([][]byte, error) {
-		request := nl.NewNetlinkRequest(message, unix.NLM_F_DUMP)
-		request.Sockets = c.sockets
+		request := c.newRequest(message, unix.NLM_F_DUMP)
 		request.AddData(&head)
 		return request.Execute(unix.NETLINK_ROUTE, answer)
 	})
 	var found [][]byte
-	for _, m := range messages { // older kernels dump the qdiscs of every interface
+	for _, m := range messages {
 		if len(m) >= head.Len() && nl.DeserializeTcMsg(m).Ifindex == head.Ifindex {
 			found = append(found, m)
 		}
@@ -117,128 +125,10 @@ func (c *conn) dump(message int, answer uint16, head nl.TcMsg) ([][]byte, error)
 	return found, err
 }
 
-// do makes one change.
-func (c *conn) do(o op) error {
-	var err error
-	switch o := o.(type) {
-	case setQdisc:
-		err = missing(c.setQdisc(o), unix.ENOENT, fmt.Sprintf("the kernel has no qdisc %s (sch_%s)", o.kind, o.kind))
-	case deleteQdisc:
-		err = c.on(o.link, func(index int) error {
-			return c.request(unix.RTM_DELQDISC, 0, tcMsg(index, o.parent, o.handle, 0))
-		})
-	case addFilter:
-		err = missing(c.on(o.link, func(index int) error {
-			head := tcMsg(index, handleRoot, o.node, filterInfo(priority(o.block, o.family), o.family))
-			return c.request(unix.RTM_NEWTFILTER, unix.NLM_F_CREATE|unix.NLM_F_EXCL, head, kindAttr(kindU32), encodeFilter(o.filter))
-		}), unix.ENOENT, "the kernel has no filter u32 (cls_u32)")
-	case deleteBlock:
-		err = c.on(o.link, func(index int) error { // without a node it stands for all
-			return c.request(unix.RTM_DELTFILTER, 0, tcMsg(index, handleRoot, 0, filterInfo(priority(o.block, o.family), o.family)))
-		})
-	case addRedirect:
-		err = missing(c.redirect(o), unix.ENOENT, "the kernel has no filter u32 with action mirred (cls_u32, act_mirred)")
-	case deleteRedirect:
-		err = c.on(o.device, func(index int) error {
-			return c.request(unix.RTM_DELTFILTER, 0, tcMsg(index, handleIngress, 0, filterInfo(priority(0, o.family), o.family)))
-		})
-	default:
-		err = c.doLink(o)
-	}
-	switch {
-	case errors.Is(err, fault.ErrUnsupported):
-		return err // says it all
-	case err != nil:
-		return fmt.Errorf("%s: %w", o, err)
-	default:
-		return nil
-	}
-}
-
-// doLink makes a change of a link.
-func (c *conn) doLink(o op) error {
-	switch o := o.(type) {
-	case addIFB:
-		device, err := c.link(o.device)
-		if err != nil {
-			return err
-		}
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.MTU, attrs.TxQLen = o.link, device.Attrs().MTU, ifbQueue
-		return missing(taken(netlink.LinkAdd(&netlink.Ifb{LinkAttrs: attrs})), unix.EOPNOTSUPP, "the kernel has no link type ifb")
-	case setUp:
-		return c.on(o.link, func(index int) error { return netlink.LinkSetUp(linkOf(index)) })
-	case deleteLink:
-		return c.on(o.link, func(index int) error { return netlink.LinkDel(linkOf(index)) })
-	default:
-		return fmt.Errorf("unknown change %T", o)
-	}
-}
-
-// on calls change with the index of a link.
-func (c *conn) on(link string, change func(index int) error) error {
-	index, err := c.index(link)
-	if err != nil {
-		return err
-	}
-	return change(index)
-}
-
-func (c *conn) setQdisc(o setQdisc) error {
-	return c.on(o.link, func(index int) error {
-		flags := unix.NLM_F_CREATE | unix.NLM_F_REPLACE
-		if o.fresh {
-			flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL
-		}
-		attrs := []nl.NetlinkRequestData{kindAttr(o.kind)}
-		if o.options != nil {
-			attrs = append(attrs, nl.NewRtAttr(nl.TCA_OPTIONS, o.options))
-		}
-		return taken(c.request(unix.RTM_NEWQDISC, flags, tcMsg(index, o.parent, o.handle, 0), attrs...))
-	})
-}
-
-func (c *conn) redirect(o addRedirect) error {
-	ifb, err := c.index(o.ifb)
-	if err != nil {
-		return err
-	}
-	return c.on(o.device, func(index int) error {
-		head := tcMsg(index, handleIngress, firstNode, filterInfo(priority(0, o.family), o.family))
-		return c.request(unix.RTM_NEWTFILTER, unix.NLM_F_CREATE|unix.NLM_F_EXCL, head, kindAttr(kindU32), encodeRedirect(ifb))
-	})
-}
-
-// taken says of a place that was free when it was read that somebody else was
-// quicker.
-func taken(err error) error {
-	if errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("%w: %w", fault.ErrForeign, err)
-	}
-	return err
-}
-
-// linkOf stands for a link of which only the index is looked at.
-func linkOf(index int) netlink.Link { return &netlink.Ifb{LinkAttrs: netlink.LinkAttrs{Index: index}} }
-
+// tcMsg returns struct tcmsg (include/uapi/linux/rtnetlink.h), which heads every
+// message about a qdisc or a filter.
 func tcMsg(index int, parent, handle, info uint32) *nl.TcMsg {
 	return &nl.TcMsg{Family: nl.FAMILY_ALL, Ifindex: int32(index), Parent: parent, Handle: handle, Info: info}
 }
 
 func kindAttr(kind string) *nl.RtAttr { return nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated(kind)) }
-
-// missing says of the kernel's answer to what it has no module for what that
-// is: "no such file" sends people looking for files. The same number with a
-// reason that is about something else stays as it is; old kernels give none.
-func missing(err error, answer unix.Errno, what string) error {
-	if !errors.Is(err, answer) {
-		return err
-	}
-	reason := err.Error()
-	for _, about := range []string{"kind is unknown", "classifier not found", "action module", "Unknown device type"} {
-		if reason == answer.Error() || strings.Contains(reason, about) {
-			return fmt.Errorf("%s: %w (%w)", what, fault.ErrUnsupported, err)
-		}
-	}
-	return err
-}

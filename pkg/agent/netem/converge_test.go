@@ -34,62 +34,6 @@ func randomFaults(random *rand.Rand) []fault.Fault {
 	}
 }
 
-// verdicts of every packet at both places.
-type verdicts []verdict
-
-func (k *fakeKernel) verdicts() verdicts {
-	var all verdicts
-	for _, p := range []place{egress, ingress} {
-		for _, pkt := range packets {
-			all = append(all, k.verdict(p, pkt))
-		}
-	}
-	return all
-}
-
-func expected(e *Engine, faults []fault.Fault) verdicts {
-	var all verdicts
-	for _, p := range []place{egress, ingress} {
-		for _, pkt := range packets {
-			all = append(all, expect(e, faults, p, pkt))
-		}
-	}
-	return all
-}
-
-// subject names the packet and the place of a verdict.
-func subject(i int) string {
-	return []place{egress, ingress}[i/len(packets)].String() + ": " + packets[i%len(packets)].String()
-}
-
-// is fails the test unless the verdicts are as wanted.
-func (k *fakeKernel) is(want verdicts, what string) {
-	k.t.Helper()
-	for i, got := range k.verdicts() {
-		if got != want[i] {
-			k.t.Fatalf("%s: %s meets %+v, want %+v", what, subject(i), got, want[i])
-		}
-	}
-}
-
-// watch checks before every change that each packet meets what it met before
-// or what it will meet, and that it does not go back.
-func (k *fakeKernel) watch(before, after verdicts, what string) (check func(string)) {
-	changed := make(map[int]bool)
-	return func(at string) {
-		for i, now := range k.verdicts() {
-			switch {
-			case now == after[i]:
-				changed[i] = before[i] != after[i]
-			case changed[i]:
-				k.t.Fatalf("%s, at %s: %s is back at %+v", what, at, subject(i), now)
-			case now != before[i]:
-				k.t.Fatalf("%s, at %s: %s meets %+v, neither %+v nor %+v", what, at, subject(i), now, before[i], after[i])
-			}
-		}
-	}
-}
-
 // The heart of the engine: while one set of faults replaces another, every
 // packet meets its old or its new fault at every moment.
 func TestEveryPacketMeetsItsOldOrItsNewFault(t *testing.T) {
@@ -104,9 +48,9 @@ func TestEveryPacketMeetsItsOldOrItsNewFault(t *testing.T) {
 			}
 			next := randomFaults(random)
 			what := fmt.Sprintf("round %d.%d: %v to %v", round, step, old, next)
-			check := k.watch(expected(e, old), expected(e, next), what)
-			k.each = func(o op) error { check(o.String()); return nil }
-			k.resets = func(o op) { t.Errorf("%s: %s drops packets", what, o) }
+			check := k.watch(change{before: expected(e, old), after: expected(e, next), what: what})
+			k.beforeChange = func(o op) error { check(o.String()); return nil }
+			k.onReset = func(o op) { t.Errorf("%s: %s drops packets", what, o) }
 			if err := e.Apply(next); err != nil {
 				t.Fatalf("%s: %v", what, err)
 			}
@@ -141,8 +85,8 @@ func TestAnyInterruptedChangeConverges(t *testing.T) {
 			}
 			next := k.engine(nil)
 			what := fmt.Sprintf("round %d: %v to %v, killed before change %d, to %v", round, first, second, n, third)
-			check := k.watch(k.verdicts(), expected(next, third), what)
-			k.each = func(o op) error { check(o.String()); return nil }
+			check := k.watch(change{before: k.verdicts(), after: expected(next, third), what: what})
+			k.beforeChange = func(o op) error { check(o.String()); return nil }
 			if err := next.Apply(third); err != nil {
 				t.Fatalf("%s: %v", what, err)
 			}
@@ -177,12 +121,13 @@ func TestAFailureLeavesWhatWasThere(t *testing.T) {
 				t.Fatalf("%s: %v", what, err)
 			}
 			k.is(before, what)
-			k.each, k.ops = nil, nil
+			k.beforeChange, k.ops = nil, nil
 			if err := e.Apply(first); err != nil {
 				t.Fatalf("%s, then back: %v", what, err)
 			}
 			for _, o := range k.ops { // a rollback may end in another block, never in other netems
-				if _, set := o.(setQdisc); set {
+				switch o.(type) {
+				case setQdisc, setNetem:
 					t.Fatalf("%s, then back: %s", what, o)
 				}
 			}

@@ -9,14 +9,14 @@ import (
 	"github.com/vishvananda/netlink/nl"
 )
 
-// decode reads what the kernel reports of a netem qdisc: all that encode
-// writes but the table of delays. A kernel that knows seeds reports one always,
-// its own where none was given.
+// decode reads what the kernel reports of a netem qdisc. That is all that encode
+// writes, except for the table of delays. A kernel that has seeds always reports
+// one: its own choice if none was asked for.
 func decode(payload []byte) (setting, error) {
 	if len(payload) < sizeQopt {
 		return setting{}, fmt.Errorf("decode netem options: %d bytes, want at least %d", len(payload), sizeQopt)
 	}
-	head := wordsOf(payload[:sizeQopt])
+	head := uint32sOf(payload[:sizeQopt])
 	s := setting{options: options{
 		delay: time.Duration(head[0]) * tick, limit: head[1], loss: head[2],
 		gap: head[3], duplicate: head[4], jitter: time.Duration(head[5]) * tick,
@@ -33,14 +33,14 @@ func decode(payload []byte) (setting, error) {
 	return s, nil
 }
 
-// decodeAttr reads one attribute. The order of the kernel's answer puts the
-// 64-bit rate before the 32-bit one, which then says nothing.
+// decodeAttr reads one attribute. In the kernel's answer the 64-bit rate comes
+// before the 32-bit one, which then is at its maximum and says nothing.
 func (s *setting) decodeAttr(attr int, value []byte) error {
-	w, known := wordsOf(value), map[int]int{
+	w, least := uint32sOf(value), map[int]int{ // how many numbers an attribute has
 		attrCorrelation: 3, attrReorder: 2, attrCorrupt: 2, attrRate: 4, attrECN: 1,
 		attrRate64: 2, attrLatency64: 2, attrJitter64: 2, attrSeed: 2,
 	}
-	if len(w) < known[attr] {
+	if len(w) < least[attr] {
 		return fmt.Errorf("decode netem options: attribute %d has %d bytes", attr, len(value))
 	}
 	switch attr {
@@ -77,15 +77,15 @@ func (s *setting) decodeModel(value []byte) error {
 	}
 	for _, attr := range nested {
 		s.model = lossModel(attr.Attr.Type)
-		if copy(s.parameters[:], wordsOf(attr.Value)) < 4 {
+		if copy(s.parameters[:], uint32sOf(attr.Value)) < 4 {
 			return fmt.Errorf("decode loss model: %d bytes", len(attr.Value))
 		}
 	}
 	return nil
 }
 
-// wordsOf reads as many whole words as there are.
-func wordsOf(value []byte) []uint32 {
+// uint32sOf reads as many whole 32-bit numbers as there are.
+func uint32sOf(value []byte) []uint32 {
 	var w []uint32
 	for ; len(value) >= 4; value = value[4:] {
 		w = append(w, binary.NativeEndian.Uint32(value))

@@ -33,46 +33,48 @@ const (
 	sizeSlot = 40 // struct tc_netem_slot
 )
 
-// tick is the unit of the 32-bit times, PSCHED_TICKS2NS(1) in
-// include/net/pkt_sched.h. They end at 275 s.
+// tick is the unit of the kernel's 32-bit times, PSCHED_TICKS2NS(1) in
+// include/net/pkt_sched.h. Such a time is at most 275 s.
 const tick = 64 * time.Nanosecond
 
 // encode returns the payload of TCA_OPTIONS.
 //
-// On a change the kernel keeps the correlations, reordering, corruption, rate,
-// ECN and slots that it is not told about, so each is written, and zero where
-// it is not asked for. It keeps a table of delays too, and has no way to take
-// one away; therefore every jitter comes with its table, the uniform one as
-// well. A loss model needs no zero: without the attribute the loss is random.
+// When a netem is changed, the kernel keeps the correlations, reordering,
+// corruption, rate, ECN and slots that the request does not mention
+// (netem_change in net/sched/sch_netem.c). So each of them is always written, as
+// zero if it is not asked for. The kernel also keeps a table of delays, and no
+// request removes one. So every jitter is written with its table, even the
+// uniform one. Only the loss model needs no zero: without that attribute the
+// loss is random.
 func (s setting) encode() []byte {
 	rate, rate64 := uint32(s.rate), s.rate > math.MaxUint32
 	if rate64 {
 		rate = math.MaxUint32
 	}
-	payload := words(ticks(s.delay), s.limit, s.loss, s.gap, s.duplicate, ticks(s.jitter))
+	payload := bytes32(ticks(s.delay), s.limit, s.loss, s.gap, s.duplicate, ticks(s.jitter))
 	add := func(attr int, value []byte) { payload = append(payload, nl.NewRtAttr(attr, value).Serialize()...) }
-	add(attrCorrelation, words(s.delayCorrelation, s.lossCorrelation, s.duplicateCorrelation))
-	add(attrReorder, words(s.reorder, s.reorderCorrelation))
-	add(attrCorrupt, words(s.corrupt, s.corruptCorrelation))
-	add(attrRate, words(rate, uint32(s.packetOverhead), s.cellSize, uint32(s.cellOverhead)))
+	add(attrCorrelation, bytes32(s.delayCorrelation, s.lossCorrelation, s.duplicateCorrelation))
+	add(attrReorder, bytes32(s.reorder, s.reorderCorrelation))
+	add(attrCorrupt, bytes32(s.corrupt, s.corruptCorrelation))
+	add(attrRate, bytes32(rate, uint32(s.packetOverhead), s.cellSize, uint32(s.cellOverhead)))
 	if rate64 {
-		add(attrRate64, long(s.rate))
+		add(attrRate64, bytes64(s.rate))
 	}
-	add(attrECN, words(0))
-	add(attrLatency64, long(uint64(s.delay)))
-	add(attrJitter64, long(uint64(s.jitter)))
+	add(attrECN, bytes32(0))
+	add(attrLatency64, bytes64(uint64(s.delay)))
+	add(attrJitter64, bytes64(uint64(s.jitter)))
 	add(attrSlot, make([]byte, sizeSlot))
 	if s.seeded {
-		add(attrSeed, long(s.seed))
+		add(attrSeed, bytes64(s.seed))
 	}
 	switch s.model {
 	case lossFourState: // struct tc_netem_gimodel
-		add(attrLoss, nl.NewRtAttr(int(s.model), words(s.parameters[:]...)).Serialize())
+		add(attrLoss, nl.NewRtAttr(int(s.model), bytes32(s.parameters[:]...)).Serialize())
 	case lossGilbertElliott: // struct tc_netem_gemodel
-		add(attrLoss, nl.NewRtAttr(int(s.model), words(s.parameters[:4]...)).Serialize())
+		add(attrLoss, nl.NewRtAttr(int(s.model), bytes32(s.parameters[:4]...)).Serialize())
 	case lossRandom:
 	}
-	if s.jitter > 0 && s.distribution != "" {
+	if s.hasTable() {
 		var table []byte
 		for _, sample := range distribution.Table(s.distribution) {
 			table = binary.NativeEndian.AppendUint16(table, uint16(sample))
@@ -82,10 +84,11 @@ func (s setting) encode() []byte {
 	return payload
 }
 
-// ticks is a time in the old unit, which stops at its end.
+// ticks returns a time in the 32-bit unit, or the longest there is.
 func ticks(d time.Duration) uint32 { return uint32(min(d/tick, math.MaxUint32)) }
 
-func words(values ...uint32) []byte {
+// bytes32 returns numbers in the host's byte order, as netlink has them.
+func bytes32(values ...uint32) []byte {
 	var b []byte
 	for _, value := range values {
 		b = binary.NativeEndian.AppendUint32(b, value)
@@ -93,4 +96,4 @@ func words(values ...uint32) []byte {
 	return b
 }
 
-func long(value uint64) []byte { return binary.NativeEndian.AppendUint64(nil, value) }
+func bytes64(value uint64) []byte { return binary.NativeEndian.AppendUint64(nil, value) }

@@ -10,16 +10,6 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// everything is a fault of all packets of some directions.
-func everything(name string, d fault.Direction, delay time.Duration) fault.Fault {
-	return fault.Fault{Name: name, Match: fault.Match{Direction: d}, Impairment: fault.Impairment{Delay: delay}}
-}
-
-// matched is a fault with a match in one direction.
-func matched(name string, m fault.Match, delay time.Duration) fault.Fault {
-	return fault.Fault{Name: name, Match: m, Impairment: fault.Impairment{Delay: delay}}
-}
-
 // Each dimension of a match, in both directions, decides as fault.FaultFor says,
 // for every one of many packets.
 func TestFiltersMatchWhatTheFaultsSay(t *testing.T) {
@@ -42,7 +32,7 @@ func TestFiltersMatchWhatTheFaultsSay(t *testing.T) {
 		"every port of IPv6":  {Peers: prefixes("fd00:1::9/128"), LocalPorts: portRange(1, 65535)},
 		"the node and a port": {Peers: prefixes("10.0.0.1/32"), LocalPorts: portRange(4000, 4000)},
 	} {
-		for _, p := range []place{egress, ingress} {
+		for _, p := range []attachPoint{egress, ingress} {
 			m.Direction = p.direction
 			k := newFake(t)
 			e := k.engine(nil)
@@ -69,13 +59,13 @@ func TestFiltersOnUnusualPackets(t *testing.T) {
 	if err := e.Apply([]fault.Fault{late, ported}); err != nil {
 		t.Fatal(err)
 	}
-	bands := e.bands[egress]
+	bands := e.applied.bands[egress]
 	control := packet{Packet: fault.Packet{Peer: netip.MustParseAddr("10.0.0.9"), Protocol: "tcp", Local: 2332, Remote: 1}}
 	remote := packet{Packet: fault.Packet{Peer: netip.MustParseAddr("10.0.0.9"), Protocol: "udp", Local: 1, Remote: 5000}}
 	later := func(b []byte) []byte { b[7] = 1; return b }
 	first := func(b []byte) []byte { b[6] = 0x20; return b } // more fragments follow
 	withOptions := func(b []byte) []byte { b[0] = 0x46; return b }
-	list := k.trees[egress].effective(ipv4)
+	list := k.trees[egress].filters(ipv4)
 	for name, c := range map[string]struct {
 		b    []byte
 		want uint8

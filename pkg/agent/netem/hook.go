@@ -1,101 +1,90 @@
 package netem
 
-import (
-	"cmp"
-	"slices"
-)
-
-// hook is the ingress qdisc of a device, and what on it leads arriving packets
-// to our ifb.
+// hook is the ingress qdisc of a device, as found, with the filters on it that
+// redirect arriving packets to our ifb.
 //
-// Adding a root or an ingress qdisc to an interface, and taking it away, makes
-// the kernel drop what waits on the way out and, for a moment, what is sent
-// (dev_deactivate in qdisc_graft, net/sched/sch_api.c). Faults that stay would
-// lose packets when the first fault of another direction comes and when the
-// last one goes. Therefore both come with the first fault of any direction,
-// empty where none is for theirs, and go with the last. A filter on our root
-// says that the ingress qdisc is ours.
+// Adding or deleting a root or an ingress qdisc makes the kernel drop the
+// packets that wait on the way out of the interface and, for a moment, those
+// that are sent (dev_deactivate in qdisc_graft, net/sched/sch_api.c). If the
+// hook came with the first fault of ingress and went with the last, faults of
+// egress would lose packets then, and the other way round. Therefore the egress
+// root and the ingress qdisc both come with the first fault of either
+// direction, empty where there is no fault, and both go with the last.
+//
+// An empty ingress qdisc does not show whose it is. A filter on our egress
+// root, the claim, says that it is ours.
 type hook struct {
-	// present is an ingress qdisc of ours.
+	// present is set when there is an ingress qdisc and it is ours.
 	present bool
-	// redirects are the filters on it, by family.
+	// redirects are the families that are redirected to our ifb.
 	redirects [families]bool
-	// broken are redirects whose ifb is gone. The kernel drops what they meet.
+	// broken are the families that are redirected to an ifb that is gone. The
+	// kernel drops their packets.
 	broken [families]bool
-	// taken names an ingress or clsact qdisc of somebody else's, or what is on
-	// ours; invaded what is beside our redirects.
-	taken, invaded string
+	// occupiedBy names an ingress or clsact qdisc that is not ours; empty for
+	// none. foreignInside names a filter beside our redirects; empty for none.
+	occupiedBy, foreignInside string
 }
 
-// mark is what the filter of markBlock matches: a version of IP that there is
-// not. It leads to the clean band, as no filter at all does.
-func mark() filter {
+// claim is the filter on the root of an egress tree that says that the
+// interface's ingress qdisc is ours. It matches the IP version 0, and so no
+// packet.
+func claim() filter {
 	return filter{keys: keys{{offset: 0, mask: 0xf0000000, value: 0}}, band: bandClean}
 }
 
-// leads reports whether all that arrives is redirected.
-func (h hook) leads() bool {
+// redirectsAll reports whether all IP packets that arrive go to our ifb.
+func (h hook) redirectsAll() bool {
 	return h.present && h.redirects == [families]bool{true, true}
 }
 
-// plan decides the steps from a device's hook to the one that its trees need.
-// Able is false where the kernel has no ingress qdiscs.
-func (h hook) plan(now port, egress, ingress *spec, able bool) steps {
-	var s steps
-	device := now.egress.device
-	// An egress tree without one, as of an earlier release, is left without:
-	// packets wait there already.
-	early := egress != nil && able && h.taken == "" && (h.present || now.egress.marked || !now.egress.root)
-	wanted := ingress != nil || early
-	if egress != nil && wanted && !now.egress.marked {
-		s.build = append(s.build, addFilter{link: device, block: markBlock, family: ipv4, node: firstNode, filter: mark()})
+// plan decides how the hook becomes what two targets of its device need.
+// canIngress is false where the kernel has no ingress qdiscs.
+func (h hook) plan(found foundDevice, egress, ingress *targetTree, canIngress bool) plan {
+	device := found.egress.device
+	needed := h.needed(found.egress, egress, ingress, canIngress)
+	var p plan
+	if needed && egress != nil && !found.egress.claimed {
+		p.prepare = append(p.prepare, addFilter{link: device, block: claimBlock, family: ipv4, node: firstNode, filter: claim()})
 	}
-	if wanted && !h.present {
-		s.build = append(s.build, setQdisc{link: device, kind: kindIngress, parent: parentIngress, handle: handleIngress, fresh: true})
+	if needed && !h.present {
+		p.prepare = append(p.prepare, setQdisc{link: device, kind: kindIngress, parent: parentIngress, handle: handleIngress, exclusive: true})
 	}
-	s.lead = h.redirectOps(device, now.ingress.link, ingress != nil)
-	if h.present && !wanted {
-		s.remove = append(s.remove, deleteQdisc{link: device, kind: kindIngress, parent: parentIngress, handle: handleIngress})
+	p.reroute = h.redirectOps(device, found.ingress.link, ingress != nil)
+	if !needed && h.present {
+		p.remove = append(p.remove, deleteQdisc{link: device, kind: kindIngress, parent: parentIngress, handle: handleIngress})
 	}
-	return s
+	return p
 }
 
-// redirectOps leads what arrives to our ifb, or does not any more.
-func (h hook) redirectOps(device, ifb string, wanted bool) []op {
+// needed reports whether there should be an ingress qdisc of ours.
+func (h hook) needed(found foundTree, egress, ingress *targetTree, canIngress bool) bool {
+	switch {
+	case ingress != nil: // its packets have to be redirected
+		return true
+	case egress == nil: // no fault of either direction
+		return false
+	case !canIngress || h.occupiedBy != "": // it can't be made, and nothing needs it yet
+		return false
+	case h.present || found.claimed: // made before
+		return true
+	default:
+		// It comes with a new egress root. Where a root has been without one,
+		// packets wait already that adding one would drop.
+		return !found.hasRoot
+	}
+}
+
+// redirectOps redirects to our ifb, or stops doing so, and mends what is broken.
+func (h hook) redirectOps(device, ifb string, redirect bool) []op {
 	var ops []op
 	for f := range families {
-		if h.broken[f] || h.redirects[f] && !wanted {
+		if h.broken[f] || h.redirects[f] && !redirect {
 			ops = append(ops, deleteRedirect{device: device, family: f})
 		}
-		if wanted && !h.redirects[f] {
+		if redirect && !h.redirects[f] {
 			ops = append(ops, addRedirect{device: device, ifb: ifb, family: f})
 		}
 	}
 	return ops
-}
-
-// plan decides the steps from what a device has to two specs. The hook comes
-// after the trees, when there is something to show whose it is, and goes before
-// them.
-func (p port) plan(targets map[place]*spec, known map[place]map[uint8]given, able bool) steps {
-	out, in := targets[p.egress.place], targets[p.ingress.place]
-	e, i, h := p.egress.plan(out, known[p.egress.place]), p.ingress.plan(in, known[p.ingress.place]), p.hook.plan(p, out, in, able)
-	return steps{
-		build:  slices.Concat(e.build, i.build, h.build),
-		lead:   slices.Concat(e.lead, i.lead, h.lead),
-		remove: slices.Concat(h.remove, e.remove, i.remove),
-	}
-}
-
-// foreign returns an error when somebody else is in the way of changing
-// anything here. Wanted says whether there will be a tree at a place.
-func (p port) foreign(wanted func(place) bool) error {
-	ingress := p.ingress
-	ingress.taken, ingress.invaded = cmp.Or(ingress.taken, p.hook.taken), cmp.Or(ingress.invaded, p.hook.invaded)
-	for _, t := range []tree{p.egress, ingress} {
-		if err := t.foreign(wanted(t.place)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -20,34 +20,34 @@ func TestHookOf(t *testing.T) {
 	numbered := redirect(ipv4, 5)
 	numbered.node = 0x800
 	narrow := redirect(ipv4, 5)
-	narrow.keys = mark().keys
+	narrow.keys = claim().keys
 	both := [families]bool{true, true}
 	for name, c := range map[string]struct {
 		q       qdisc
 		filters []u32
 		ifb     int
-		marked  bool
+		claimed bool
 		want    hook
 	}{
 		"ours":                       {ingress, []u32{table, redirect(ipv4, 5), table, redirect(ipv6, 5)}, 5, false, hook{present: true, redirects: both}},
 		"half of ours":               {ingress, []u32{redirect(ipv6, 5)}, 5, false, hook{present: true, redirects: [families]bool{ipv6: true}}},
 		"empty, with our ifb":        {ingress, nil, 5, false, hook{present: true}},
 		"empty, with our mark":       {ingress, nil, 0, true, hook{present: true}},
-		"empty":                      {ingress, nil, 0, false, hook{taken: "qdisc ingress ffff:"}},
-		"clsact":                     {clsact, nil, 5, true, hook{taken: "qdisc clsact ffff:"}},
-		"in use":                     {ingress, []u32{other}, 0, true, hook{taken: "qdisc ingress ffff:"}},
-		"a redirect somewhere else":  {ingress, []u32{elsewhere}, 5, true, hook{taken: "qdisc ingress ffff:"}},
-		"a redirect of somebody's":   {ingress, []u32{numbered}, 5, true, hook{taken: "qdisc ingress ffff:"}},
-		"a redirect of some packets": {ingress, []u32{narrow}, 5, true, hook{taken: "qdisc ingress ffff:"}},
+		"empty":                      {ingress, nil, 0, false, hook{occupiedBy: "qdisc ingress ffff:"}},
+		"clsact":                     {clsact, nil, 5, true, hook{occupiedBy: "qdisc clsact ffff:"}},
+		"in use":                     {ingress, []u32{other}, 0, true, hook{occupiedBy: "qdisc ingress ffff:"}},
+		"a redirect somewhere else":  {ingress, []u32{elsewhere}, 5, true, hook{occupiedBy: "qdisc ingress ffff:"}},
+		"a redirect of somebody's":   {ingress, []u32{numbered}, 5, true, hook{occupiedBy: "qdisc ingress ffff:"}},
+		"a redirect of some packets": {ingress, []u32{narrow}, 5, true, hook{occupiedBy: "qdisc ingress ffff:"}},
 		"the ifb is gone":            {ingress, []u32{redirect(ipv4, 0), redirect(ipv6, 0)}, 0, false, hook{present: true, broken: both}},
 		"the ifb is a new one":       {ingress, []u32{redirect(ipv4, 0)}, 6, false, hook{present: true, broken: [families]bool{ipv4: true}}},
 	} {
-		if got := hookOf(c.q, c.filters, c.ifb, c.marked); got != c.want {
+		if got := hookOf(c.q, c.filters, c.ifb, c.claimed); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
 	got := hookOf(ingress, []u32{redirect(ipv4, 5), other}, 5, true)
-	if got.present || !strings.Contains(got.invaded, "u32 filter with priority 7 on qdisc ingress ffff:") {
+	if got.present || !strings.Contains(got.foreignInside, "u32 filter with priority 7 on qdisc ingress ffff:") {
 		t.Errorf("somebody else's filter beside ours: %+v", got)
 	}
 }

@@ -10,15 +10,17 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Handles of the tree, fixed so that it is recognised as ours after a crash
-// and by people in `tc qdisc show`.
+// Handles of a tree. They never change, so that the agent recognises its trees
+// after a crash, and people do in `tc qdisc show`.
 const (
 	handleRoot  uint32 = 0x7de1 << 16
 	handleClean uint32 = 0x7de3 << 16
-	// handleOld is the only netem of releases whose root had two bands.
-	handleOld uint32 = 0x7de2 << 16
-	// handleIngress is what the kernel gives every ingress and clsact qdisc,
-	// and parentIngress where they are (TC_H_INGRESS, TC_H_CLSACT).
+	// handleFirst is the only netem of the first release, whose root had two
+	// bands.
+	handleFirst uint32 = 0x7de2 << 16
+	// handleIngress is the handle that every ingress and clsact qdisc gets from
+	// the kernel. parentIngress is their parent (TC_H_INGRESS, TC_H_CLSACT), and
+	// parentRoot that of a root (TC_H_ROOT).
 	handleIngress uint32 = 0xffff << 16
 	parentIngress uint32 = 0xfffffff1
 	parentRoot    uint32 = 0xffffffff
@@ -32,20 +34,21 @@ const (
 	kindIngress = "ingress"
 )
 
-// Bands of the root, counted from 1 as their classes are.
+// Bands of the root, counted from 1, as their classes are: a clean one, and one
+// for each fault that there can be.
 const (
 	bandClean = 1
 	bandFirst = 2
 	bandLast  = 1 + fault.MaxFaults
 )
 
-// netemHandle is the handle of a band's netem.
+// netemHandle returns the handle of a band's netem.
 func netemHandle(band uint8) uint32 { return (0x7e00 + uint32(band)) << 16 }
 
-// class is the class of the root that a band is.
+// class returns the class of a band: the root's handle with the band's number.
 func class(band uint8) uint32 { return handleRoot | uint32(band) }
 
-// handleWord writes a handle as tc does.
+// handleWord writes a handle or class as tc does, in hexadecimal.
 func handleWord(handle uint32) string {
 	if handle&0xffff == 0 {
 		return fmt.Sprintf("%x:", handle>>16)
@@ -53,7 +56,8 @@ func handleWord(handle uint32) string {
 	return fmt.Sprintf("%x:%x", handle>>16, handle&0xffff)
 }
 
-// An IP family of filters; the kernel keeps them apart.
+// family is the IP family of a filter. The kernel keeps the filters of one apart
+// from those of the other.
 type family int
 
 const (
@@ -62,7 +66,7 @@ const (
 	families
 )
 
-// protocol is the family's EtherType, in host byte order.
+// protocol returns the family's EtherType, in host byte order.
 func (f family) protocol() uint16 {
 	if f == ipv6 {
 		return unix.ETH_P_IPV6
@@ -78,21 +82,23 @@ func (f family) String() string {
 	return "ip"
 }
 
-// Filter priorities. A list of filters is a block, and a block has one
-// priority for each family: the kernel wants one protocol per priority. Two
-// blocks alternate; there are more for what a killed agent leaves.
+// Priorities of filters. A block of filters has one priority for each family,
+// because the kernel allows one protocol per priority. Usually two blocks take
+// turns. There are more because an agent that is killed can leave one.
 const (
-	blocks        = 4
+	maxBlocks     = 4
 	firstPriority = 1
-	lastPriority  = firstPriority + blocks*int(families) - 1
+	lastPriority  = firstPriority + maxBlocks*int(families) - 1
 )
 
-// priority of a block's filters of one family; a lower one is tried earlier.
+// priority returns that of a block's filters of one family. The kernel tries
+// filters of a lower priority first.
 func priority(block int, f family) uint16 {
 	return uint16(firstPriority + block*int(families) + int(f))
 }
 
-// blockOf is the inverse of priority.
+// blockOf is the inverse of priority. It reports false for a priority that is
+// not of a block.
 func blockOf(priority uint16) (int, family, bool) {
 	n := int(priority) - firstPriority
 	if n < 0 || int(priority) > lastPriority {
@@ -101,29 +107,30 @@ func blockOf(priority uint16) (int, family, bool) {
 	return n / int(families), family(n % int(families)), true
 }
 
-// markBlock has the one filter on the root of an egress tree that matches
-// nothing and says that the ingress qdisc of the interface is ours too.
-const markBlock = blocks
+// claimBlock has only the claim; see claim. Its priority is behind those of the
+// blocks.
+const claimBlock = maxBlocks
 
-// Filters of one priority are tried in the order of their node numbers, which
-// are ours up to lastNode. From 0x800 the kernel numbers filters that were
-// added without one.
+// The kernel tries filters of one priority in the order of their node numbers.
+// Ours are firstNode to lastNode. To filters that are added without a number it
+// gives one from 0x800 on.
 const (
 	firstNode uint32 = 1
 	lastNode  uint32 = 0x7ff
 )
 
-// maxFilters is how many filters one tree may have, for all faults and
-// exemptions together. A packet is compared with one after the other.
+// maxFilters is how many filters one tree can have, for all faults and
+// exemptions together. The kernel compares packets with one after the other, so
+// each costs time.
 const maxFilters = 2_000
 
-// cleanLimit is the clean band's queue in packets. It is set because the
-// kernel would otherwise take the interface's txqueuelen, which is 0 on many
-// container interfaces and leaves room for a single packet.
+// cleanLimit is the clean band's queue in packets. Without it the kernel would
+// use the interface's txqueuelen, which is 0 on many container interfaces and
+// leaves room for a single packet (fifo_init in net/sched/sch_fifo.c).
 const cleanLimit = 1_000
 
-// ifbName names the ifb of the interface with an index. It fits IFNAMSIZ, and
-// no two indexes share one.
+// ifbName returns the name of our ifb for the interface with an index. It fits
+// IFNAMSIZ, and no two indexes have the same.
 func ifbName(index int) string {
 	const prefix, longest = "tidelay", 99_999_999 // eight digits are left
 	if index > longest {
@@ -132,20 +139,20 @@ func ifbName(index int) string {
 	return prefix + strconv.Itoa(index)
 }
 
-// ifbQueue is the txqueuelen of our ifb. From so many packets on, it stops its
-// queue and the prio holds the others.
+// ifbQueue is the txqueuelen of our ifb, in packets. When as many wait in the
+// ifb itself, it stops its queue and the others wait in the prio.
 const ifbQueue = 1_000
 
-// prioOptions is struct tc_prio_qopt (include/uapi/linux/pkt_sched.h): all
-// bands, and every packet that no filter matches in the first, whatever its
-// TOS says.
+// prioOptions returns struct tc_prio_qopt (include/uapi/linux/pkt_sched.h): all
+// bands, and the first one for every packet that no filter matches, whatever its
+// TOS is.
 func prioOptions() []byte {
 	const priomap = 16
 	options := binary.NativeEndian.AppendUint32(nil, bandLast)
 	return append(options, make([]byte, priomap)...)
 }
 
-// fifoOptions is struct tc_fifo_qopt.
+// fifoOptions returns struct tc_fifo_qopt (include/uapi/linux/pkt_sched.h).
 func fifoOptions() []byte {
 	return binary.NativeEndian.AppendUint32(nil, cleanLimit)
 }

@@ -2,38 +2,52 @@ package netem
 
 import "fmt"
 
-// op is one change of the kernel's state, made by one request and therefore
-// all or nothing. String returns the command that does the same.
+// op is one change of the kernel's state. It is made by one request, so that it
+// happens as a whole or not at all. String returns the command that does the
+// same.
 type op interface{ String() string }
 
-// setQdisc makes a qdisc what stands at its parent. One of the same handle is
-// changed in place and keeps the packets it holds.
+// setQdisc adds a qdisc, or changes the one of the same handle in place. A
+// change keeps the packets that wait in it. For a netem see setNetem.
 type setQdisc struct {
 	link, kind     string
 	parent, handle uint32
-	options        []byte  // TCA_OPTIONS; nil for none
-	words          string  // the options in tc's words
-	netem          setting // of a netem
-	// fresh refuses to replace what somebody chose.
-	fresh bool
+	options        []byte // TCA_OPTIONS; nil for none
+	tcOptions      string // the same as tc writes it
+	// exclusive fails if somebody has put a qdisc there.
+	exclusive bool
 }
 
 func (o setQdisc) String() string {
 	verb := "replace"
-	if o.fresh {
+	if o.exclusive {
 		verb = "add"
 	}
 	if o.kind == kindIngress {
 		return fmt.Sprintf("tc qdisc %s dev %s ingress", verb, o.link)
 	}
 	text := fmt.Sprintf("tc qdisc %s dev %s %s handle %s %s", verb, o.link, parentWord(o.parent), handleWord(o.handle), o.kind)
-	if o.words != "" {
-		text += " " + o.words
+	if o.tcOptions != "" {
+		text += " " + o.tcOptions
 	}
 	return text
 }
 
-// deleteQdisc removes a qdisc with all below it and all that waits in it.
+// setNetem adds the netem of a band, or changes it in place. A change keeps the
+// packets that wait in it, and the delays they got.
+type setNetem struct {
+	link    string
+	band    uint8
+	handle  uint32
+	setting setting
+}
+
+func (o setNetem) String() string {
+	return fmt.Sprintf("tc qdisc replace dev %s %s handle %s netem %s", o.link, parentWord(class(o.band)), handleWord(o.handle), o.setting)
+}
+
+// deleteQdisc deletes a qdisc with everything below it and all packets that
+// wait there.
 type deleteQdisc struct {
 	link, kind     string
 	parent, handle uint32
@@ -46,6 +60,7 @@ func (o deleteQdisc) String() string {
 	return fmt.Sprintf("tc qdisc del dev %s %s handle %s", o.link, parentWord(o.parent), handleWord(o.handle))
 }
 
+// parentWord writes a parent as tc reads it.
 func parentWord(parent uint32) string {
 	if parent == parentRoot {
 		return "root"
@@ -53,7 +68,7 @@ func parentWord(parent uint32) string {
 	return "parent " + handleWord(parent)
 }
 
-// addFilter puts a filter into a block, behind those with lower nodes.
+// addFilter adds a filter to a block, behind those with lower node numbers.
 type addFilter struct {
 	link   string
 	block  int
@@ -64,10 +79,10 @@ type addFilter struct {
 
 func (o addFilter) String() string {
 	return fmt.Sprintf("tc filter add dev %s parent %s protocol %s prio %d handle ::%x u32 %s flowid %s",
-		o.link, handleWord(handleRoot), o.family, priority(o.block, o.family), o.node, o.filter.keys.words(), handleWord(class(o.filter.band)))
+		o.link, handleWord(handleRoot), o.family, priority(o.block, o.family), o.node, o.filter.keys, handleWord(class(o.filter.band)))
 }
 
-// deleteBlock takes away the filters of one family of a block, all at once.
+// deleteBlock deletes the filters of one family of a block, all at once.
 type deleteBlock struct {
 	link   string
 	block  int
@@ -78,8 +93,9 @@ func (o deleteBlock) String() string {
 	return fmt.Sprintf("tc filter del dev %s parent %s protocol %s prio %d", o.link, handleWord(handleRoot), o.family, priority(o.block, o.family))
 }
 
-// addIFB makes the link that arriving packets of a device pass. It gets the
-// device's MTU for whoever looks; redirected packets are not measured by it.
+// addIFB adds the link to which the arriving packets of a device are redirected.
+// It gets the device's MTU only because people may look at it: redirected
+// packets are not checked against it.
 type addIFB struct{ link, device string }
 
 func (o addIFB) String() string {
@@ -91,12 +107,12 @@ type setUp struct{ link string }
 
 func (o setUp) String() string { return fmt.Sprintf("ip link set dev %s up", o.link) }
 
-// deleteLink removes a link with its qdiscs.
+// deleteLink deletes a link with its qdiscs.
 type deleteLink struct{ link string }
 
 func (o deleteLink) String() string { return fmt.Sprintf("ip link del dev %s", o.link) }
 
-// addRedirect leads the packets of one family that arrive at a device to an
+// addRedirect redirects the packets of one family that arrive at a device to an
 // ifb.
 type addRedirect struct {
 	device, ifb string
@@ -108,7 +124,7 @@ func (o addRedirect) String() string {
 		o.device, handleWord(handleIngress), o.family, priority(0, o.family), firstNode, o.ifb)
 }
 
-// deleteRedirect takes the redirect of one family away.
+// deleteRedirect deletes the redirect of one family.
 type deleteRedirect struct {
 	device string
 	family family

@@ -7,13 +7,13 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// maxJitter is the longest jitter of netem, whose sigma is a signed 32-bit
-// number of nanoseconds (tabledist in net/sched/sch_netem.c). Newer kernels
-// cut a longer one to this, older ones wrap round.
+// maxJitter is the longest jitter of netem: its sigma is a signed 32-bit number
+// of nanoseconds (tabledist in net/sched/sch_netem.c). Newer kernels cut a
+// longer one to this, older ones overflow.
 const maxJitter = math.MaxInt32 * time.Nanosecond
 
-// lossModel tells the ways of netem to lose packets (NETEM_LOSS_* in
-// include/uapi/linux/pkt_sched.h).
+// lossModel is one of netem's ways to choose the packets that it drops
+// (NETEM_LOSS_* in include/uapi/linux/pkt_sched.h).
 type lossModel uint16
 
 const (
@@ -22,8 +22,8 @@ const (
 	lossGilbertElliott
 )
 
-// options is what this package sets of a netem qdisc and the kernel reports.
-// It is comparable. Probabilities are fractions of math.MaxUint32.
+// options is the part of a netem's setting that the kernel reports. It is
+// comparable. Probabilities and correlations are fractions of math.MaxUint32.
 type options struct {
 	// delay and jitter are exact to the nanosecond where the kernel knows
 	// 64-bit times (4.15), else to one tick.
@@ -34,40 +34,44 @@ type options struct {
 	delayCorrelation, lossCorrelation, duplicateCorrelation uint32
 
 	loss, duplicate uint32
-	// model has its parameters in the kernel's order: p13 p31 p32 p14 p23, or
-	// p r h k1.
+	// parameters of the model are in the kernel's order: p13 p31 p32 p14 p23 for
+	// four states, p r h k1 for Gilbert-Elliott.
 	model      lossModel
 	parameters [5]uint32
 
 	corrupt, corruptCorrelation uint32
-	// gap is 0 without reordering.
+	// Only every gap-th packet can be reordered; 0 without reordering.
 	gap                         uint32
 	reorder, reorderCorrelation uint32
 
-	// rate is in bytes per second; 0 for none.
+	// rate is in bytes per second; 0 for none. The overheads and the cell size
+	// are in bytes.
 	rate           uint64
 	packetOverhead int32
 	cellSize       uint32
 	cellOverhead   int32
 
-	// more is set when a qdisc was read that does what this package never asks
-	// for.
+	// more is set for a netem that was found to do something that this package
+	// never asks for: ECN or slots.
 	more bool
 }
 
 // setting is everything that a netem is given.
 type setting struct {
 	options
-	// distribution of the jitter, which the kernel doesn't report. It is "" when
-	// it is not known or when there is no jitter.
+	// distribution of the jitter, which the kernel does not report: "" if it is
+	// not known or if there is no jitter.
 	distribution fault.Distribution
-	// seed is given if seeded.
+	// seed counts only if seeded.
 	seed   uint64
 	seeded bool
 }
 
-// settingFor translates an impairment. queueMemory is what waiting packets may
-// take, in bytes.
+// hasTable reports whether the netem gets a table of delays.
+func (s setting) hasTable() bool { return s.jitter > 0 && s.distribution != "" }
+
+// settingFor returns the setting that has the effect of an impairment.
+// queueMemory is how much memory waiting packets may take, in bytes.
 func settingFor(i fault.Impairment, queueMemory uint64) setting {
 	s := setting{options: options{delay: i.Delay, jitter: i.Jitter, delayCorrelation: fraction(i.Correlation)}, distribution: i.Distribution}
 	s.limit = limitFor(i, queueMemory)
@@ -91,6 +95,7 @@ func settingFor(i fault.Impairment, queueMemory uint64) setting {
 	return s
 }
 
+// setLoss sets the loss of an impairment, which has at most one kind of it.
 func (s *setting) setLoss(i fault.Impairment) {
 	switch {
 	case i.Partition:
@@ -100,8 +105,8 @@ func (s *setting) setLoss(i fault.Impairment) {
 	case i.GilbertElliott != nil:
 		m := i.GilbertElliott
 		s.model = lossGilbertElliott
-		// The kernel's h is the chance that a packet passes in the bad state, its
-		// k1 that one is lost in the good state.
+		// In the kernel, h is the chance that a packet passes in the bad state, and
+		// k1 the chance that one is lost in the good state.
 		s.parameters = [5]uint32{fraction(m.ToBad), fraction(m.ToGood), fraction(fault.Hundred - m.LossInBad), fraction(m.LossInGood)}
 	case i.FourState != nil:
 		m := i.FourState
@@ -110,19 +115,19 @@ func (s *setting) setLoss(i fault.Impairment) {
 	}
 }
 
-// fraction is a probability in netem's unit.
+// fraction returns a probability in netem's unit.
 func fraction(p fault.Percent) uint32 { return uint32(p.Of(math.MaxUint32)) }
 
-// heldBy reports whether the kernel's options are these. A kernel without
-// 64-bit times rounds them down to a tick.
-func (o options) heldBy(got options) bool {
-	if rounded(o.delay, got.delay) {
-		got.delay = o.delay
+// agreesWith reports whether options that were found are these. A kernel without
+// 64-bit times rounds them down to a tick, which counts as the same.
+func (o options) agreesWith(found options) bool {
+	if roundsTo(o.delay, found.delay) {
+		found.delay = o.delay
 	}
-	if rounded(o.jitter, got.jitter) {
-		got.jitter = o.jitter
+	if roundsTo(o.jitter, found.jitter) {
+		found.jitter = o.jitter
 	}
-	return o == got
+	return o == found
 }
 
-func rounded(want, got time.Duration) bool { return want >= got && want-got < tick }
+func roundsTo(exact, found time.Duration) bool { return exact >= found && exact-found < tick }

@@ -153,17 +153,17 @@ func TestEncodeSaturatesOldTimes(t *testing.T) {
 
 func TestDecodeNoticesMore(t *testing.T) {
 	plain := setting{options: options{delay: 20 * time.Millisecond, limit: 1000}}
-	slotted := append(plain.encode(), nl.NewRtAttr(attrSlot, words(1, 0, 0, 0, 0, 0, 0, 0, 0, 0)).Serialize()...)
+	slotted := append(plain.encode(), nl.NewRtAttr(attrSlot, bytes32(1, 0, 0, 0, 0, 0, 0, 0, 0, 0)).Serialize()...)
 	got, err := decode(slotted)
-	if err != nil || !got.more || plain.heldBy(got.options) {
+	if err != nil || !got.more || plain.agreesWith(got.options) {
 		t.Errorf("slots are not noticed: %+v, %v", got, err)
 	}
 	for name, payload := range map[string][]byte{
 		"nothing":               nil,
 		"a short qopt":          plain.encode()[:sizeQopt-1],
-		"a short correlation":   append(plain.encode()[:sizeQopt], nl.NewRtAttr(attrCorrelation, words(1)).Serialize()...),
-		"a short loss model":    append(plain.encode(), nl.NewRtAttr(attrLoss, nl.NewRtAttr(1, words(1)).Serialize()).Serialize()...),
-		"a short 64-bit jitter": append(plain.encode()[:sizeQopt], nl.NewRtAttr(attrJitter64, words(1)).Serialize()...),
+		"a short correlation":   append(plain.encode()[:sizeQopt], nl.NewRtAttr(attrCorrelation, bytes32(1)).Serialize()...),
+		"a short loss model":    append(plain.encode(), nl.NewRtAttr(attrLoss, nl.NewRtAttr(1, bytes32(1)).Serialize()).Serialize()...),
+		"a short 64-bit jitter": append(plain.encode()[:sizeQopt], nl.NewRtAttr(attrJitter64, bytes32(1)).Serialize()...),
 	} {
 		if got, err := decode(payload); err == nil {
 			t.Errorf("decode of %s = %+v, want an error", name, got)
@@ -178,7 +178,7 @@ func TestHeldByAllowsForTicks(t *testing.T) {
 		delay, jitter time.Duration
 		held          bool
 	}{{1000, 200, true}, {960, 192, true}, {937, 200, true}, {936, 200, false}, {1001, 200, false}, {1000, 136, false}} {
-		if got := want.heldBy(options{delay: c.delay, jitter: c.jitter}); got != c.held {
+		if got := want.agreesWith(options{delay: c.delay, jitter: c.jitter}); got != c.held {
 			t.Errorf("delay %d jitter %d held: %t, want %t", c.delay, c.jitter, got, c.held)
 		}
 	}

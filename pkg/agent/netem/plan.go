@@ -8,153 +8,146 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// steps is how a tree becomes what a spec says. While they are taken, every
-// packet meets its fault of before or its fault of after: build touches no
-// netem whose packets also change their way (see wanted.assign), lead changes
-// the ways, and only what nothing is led to any more is removed.
-type steps struct {
-	build, lead []op
-	// remove takes away netems whose packets should leave before.
+// plan is how what was found becomes its target. The phases come one after the
+// other, and in each of them every packet meets its old or its new fault.
+type plan struct {
+	// prepare adds what is missing and changes netems in place. It changes no
+	// netem whose packets also get other filters; see desiredTree.assignBands.
+	prepare []op
+	// reroute changes the filters and redirects, and with them which fault
+	// packets meet.
+	reroute []op
+	// remove deletes what no packet is sent to any more. The packets that wait
+	// there should have left before.
 	remove []op
 }
 
-func (s steps) empty() bool { return len(s.build)+len(s.lead)+len(s.remove) == 0 }
+func (p plan) empty() bool { return len(p.all()) == 0 }
 
-// plan decides the steps from a tree to a spec. It is empty when the tree is
-// as it should be.
-func (t tree) plan(want *spec, known map[uint8]given) steps {
-	if want == nil {
-		return t.planNone()
+func (p plan) all() []op { return slices.Concat(p.prepare, p.reroute, p.remove) }
+
+// add puts another plan's changes behind those of the same phase.
+func (p *plan) add(other plan) {
+	p.prepare = append(p.prepare, other.prepare...)
+	p.reroute = append(p.reroute, other.reroute...)
+	p.remove = append(p.remove, other.remove...)
+}
+
+// plan decides how a device comes to its targets. It is empty when the device
+// is as it should be. canIngress is false where the kernel has no ingress
+// qdiscs.
+//
+// The hook is made after the trees, so that it is never there without a sign of
+// whose it is. For the same reason it is deleted before them.
+func (d foundDevice) plan(targets targetTrees, a applied, canIngress bool) plan {
+	egress, ingress := targets[d.egress.attachPoint], targets[d.ingress.attachPoint]
+	e := d.egress.plan(egress, a)
+	i := d.ingress.plan(ingress, a)
+	h := d.hook.plan(d, egress, ingress, canIngress)
+	return plan{
+		prepare: slices.Concat(e.prepare, i.prepare, h.prepare),
+		reroute: slices.Concat(e.reroute, i.reroute, h.reroute),
+		remove:  slices.Concat(h.remove, e.remove, i.remove),
 	}
-	var s steps
-	if t.direction == fault.Ingress && !t.ifb {
-		s.build = append(s.build, addIFB{link: t.link, device: t.device})
+}
+
+// plan decides how a tree comes to its target.
+func (t foundTree) plan(target *targetTree, a applied) plan {
+	if target == nil {
+		return plan{reroute: t.filterOps(targetTree{}), remove: t.deleteTreeOps()}
 	}
-	if t.direction == fault.Ingress && !t.ifbUp {
-		s.build = append(s.build, setUp{t.link})
+	return plan{
+		prepare: slices.Concat(t.linkOps(), t.rootOps(), t.netemOps(target, a)),
+		reroute: t.filterOps(*target),
+		remove:  t.deleteNetemOps(target),
 	}
-	if !t.fits {
-		s.build = append(s.build, t.rootOp())
+}
+
+// linkOps adds our ifb and brings it up.
+func (t foundTree) linkOps() []op {
+	var ops []op
+	if t.direction == fault.Ingress && !t.hasIFB {
+		ops = append(ops, addIFB{link: t.link, device: t.device})
 	}
-	if !t.clean {
-		s.build = append(s.build, setQdisc{
-			link: t.link, kind: kindFIFO, parent: class(bandClean), handle: handleClean,
-			options: fifoOptions(), words: fmt.Sprintf("limit %d", cleanLimit),
+	if t.direction == fault.Ingress && !t.ifbIsUp {
+		ops = append(ops, setUp{t.link})
+	}
+	return ops
+}
+
+// rootOps adds the root and the queue of its clean band. A root of ours with
+// other options is changed in place, which leaves what is below it as it is.
+func (t foundTree) rootOps() []op {
+	var ops []op
+	if !t.rootIsCurrent {
+		ops = append(ops, setQdisc{
+			link: t.link, kind: kindPrio, parent: parentRoot, handle: handleRoot, exclusive: !t.hasRoot, options: prioOptions(),
+			tcOptions: fmt.Sprintf("bands %d priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0", bandLast),
 		})
 	}
-	for _, band := range slices.Sorted(maps.Keys(want.netems)) {
-		if e := want.netems[band]; !e.heldBy(t.netems[band], known[band]) {
-			s.build = append(s.build, e.op(t.link, band))
-		}
+	if !t.hasCleanBand {
+		ops = append(ops, setQdisc{
+			link: t.link, kind: kindFIFO, parent: class(bandClean), handle: handleClean, options: fifoOptions(),
+			tcOptions: fmt.Sprintf("limit %d", cleanLimit),
+		})
 	}
-	for f := range families {
-		s.lead = append(s.lead, leadOps(t.link, f, t.blocks[f], want.lists[f])...)
-	}
-	for _, band := range t.dying(want) {
-		s.remove = append(s.remove, deleteQdisc{link: t.link, kind: kindNetem, parent: class(band), handle: t.netems[band].handle})
-	}
-	return s
+	return ops
 }
 
-// dying returns the bands that a spec has no use for any more.
-func (t tree) dying(want *spec) []uint8 {
-	return slices.DeleteFunc(t.bands(), func(band uint8) bool {
-		if want == nil {
-			return false
-		}
-		_, wanted := want.netems[band]
-		return wanted
-	})
-}
-
-// planNone decides how a tree goes away.
-func (t tree) planNone() steps {
-	var s steps
-	for f := range families {
-		s.lead = append(s.lead, leadOps(t.link, f, t.blocks[f], nil)...)
-	}
-	switch {
-	case t.ifb:
-		s.remove = append(s.remove, deleteLink{t.link})
-	case t.root:
-		s.remove = append(s.remove, deleteQdisc{link: t.link, kind: kindPrio, parent: parentRoot, handle: handleRoot})
-	}
-	return s
-}
-
-// rootOp makes the root, or gives one of an earlier release all its bands,
-// which leaves what is below it as it is.
-func (t tree) rootOp() op {
-	return setQdisc{
-		link: t.link, kind: kindPrio, parent: parentRoot, handle: handleRoot, fresh: !t.root, options: prioOptions(),
-		words: fmt.Sprintf("bands %d priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0", bandLast),
-	}
-}
-
-// heldBy reports whether a netem that was read is what is wanted, as far as
-// the kernel and what we know to have given it tell.
-func (e emulator) heldBy(got emulator, known given) bool {
-	s := e.setting
-	switch {
-	case e.handle != got.handle || !s.heldBy(got.setting.options):
-		return false
-	case s.seeded && (!got.setting.seeded || got.setting.seed != s.seed), !s.seeded && known.seeded:
-		return false
-	default:
-		return s.jitter == 0 || s.distribution == "" || s.distribution == known.distribution
-	}
-}
-
-func (e emulator) op(link string, band uint8) op {
-	return setQdisc{link: link, kind: kindNetem, parent: class(band), handle: e.handle, options: e.setting.encode(), words: e.setting.String(), netem: e.setting}
-}
-
-// leadOps brings one family's filters from the blocks that are there to one
-// list. Let old be the filters of all blocks in their order, new the list.
-//
-// Built before old, the first filter in order first: a packet meets the first
-// filter of new that matches it if that is already there, and otherwise what
-// it met in old. Built behind old: a packet meets what it met in old; only one
-// that matches nothing there meets what it meets in new, or still nothing. Old
-// then goes from its last block to its first, each in one request: what is
-// left of it leads where old did, and all other packets meet new. So at no
-// time does a packet meet anything but its fault of old or that of new.
-//
-// Agents that were killed in the middle can leave blocks at both ends. Only
-// then is there no room, and the last block goes first.
-func leadOps(link string, f family, old []block, list []filter) []op {
+// netemOps adds and changes netems.
+func (t foundTree) netemOps(target *targetTree, a applied) []op {
 	var ops []op
-	target := slices.IndexFunc(old, func(b block) bool { return sameFilters(b.filters, list) })
-	index := -1 // of the block that stays
-	switch {
-	case target >= 0:
-		index = old[target].index
-	case len(list) > 0:
-		for len(old) > 0 && old[0].index == 0 && old[len(old)-1].index == blocks-1 {
-			ops = append(ops, deleteBlock{link: link, block: old[len(old)-1].index, family: f})
-			old = old[:len(old)-1]
-		}
-		index = freeBlock(old)
-		for i, one := range list {
-			ops = append(ops, addFilter{link: link, block: index, family: f, node: firstNode + uint32(i), filter: one})
-		}
-	}
-	for _, b := range slices.Backward(old) {
-		if b.index != index {
-			ops = append(ops, deleteBlock{link: link, block: b.index, family: f})
+	for _, band := range slices.Sorted(maps.Keys(target.netems)) {
+		if n := target.netems[band]; !n.agreesWith(t.netems[band], a.netems[t.attachPoint][band]) {
+			ops = append(ops, setNetem{link: t.link, band: band, handle: n.handle, setting: n.setting})
 		}
 	}
 	return ops
 }
 
-// freeBlock is one before or, without room there, behind those in use.
-func freeBlock(used []block) int {
-	switch {
-	case len(used) == 0:
-		return 0
-	case used[0].index > 0:
-		return used[0].index - 1
-	default:
-		return used[len(used)-1].index + 1
+// filterOps changes the filters of both families.
+func (t foundTree) filterOps(target targetTree) []op {
+	var ops []op
+	for f := range families {
+		ops = append(ops, replaceFilters(t.link, f, t.blocks[f], target.filters[f])...)
 	}
+	return ops
+}
+
+// deleteNetemOps deletes the netems that a target does not have.
+func (t foundTree) deleteNetemOps(target *targetTree) []op {
+	var ops []op
+	for _, band := range t.bandsNotIn(target) {
+		ops = append(ops, deleteQdisc{link: t.link, kind: kindNetem, parent: class(band), handle: t.netems[band].handle})
+	}
+	return ops
+}
+
+// deleteTreeOps deletes the whole tree.
+func (t foundTree) deleteTreeOps() []op {
+	switch {
+	case t.hasIFB:
+		return []op{deleteLink{t.link}}
+	case t.hasRoot:
+		return []op{deleteQdisc{link: t.link, kind: kindPrio, parent: parentRoot, handle: handleRoot}}
+	default:
+		return nil
+	}
+}
+
+// agreesWith reports whether a netem that was found is this one, as far as the
+// kernel reports it and this process knows the rest.
+func (n netemQdisc) agreesWith(found netemQdisc, known unreported) bool {
+	return n.handle == found.handle && n.setting.agreesWith(found.setting.options) &&
+		n.setting.sameSeed(found.setting, known) &&
+		(!n.setting.hasTable() || n.setting.distribution == known.distribution)
+}
+
+// sameSeed reports whether a netem that was found has the seed that is asked
+// for. If none is, the seed must be the kernel's own choice.
+func (s setting) sameSeed(found setting, known unreported) bool {
+	if !s.seeded {
+		return !known.seeded
+	}
+	return found.seeded && found.seed == s.seed
 }

@@ -6,22 +6,22 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// pattern matches the ports whose bits under mask are value.
-type pattern struct{ value, mask uint16 }
+// portPattern matches the TCP and UDP ports whose bits under mask are value.
+type portPattern struct{ value, mask uint16 }
 
-// cover returns patterns that match the ports of a range, each exactly once and
-// no others: its aligned blocks of a power of two, the fewest there are, which
-// is at most 30. The zero range is any port.
-func cover(r api.PortRange) []pattern {
+// coverPorts returns the fewest patterns that match each port of a range once
+// and no other port: aligned blocks of a power of two, at most 30. The zero range
+// means any port.
+func coverPorts(r api.PortRange) []portPattern {
 	if r == (api.PortRange{}) {
-		return []pattern{{}}
+		return []portPattern{{}}
 	}
-	var patterns []pattern
+	var patterns []portPattern
 	const all = 1 << 16
 	for first, end := int(r.First), int(r.Last)+1; first < end; {
 		// The largest block that starts here, and then no larger than the rest.
 		size := 1 << min(bits.TrailingZeros(uint(first|all)), bits.Len(uint(end-first))-1)
-		patterns = append(patterns, pattern{value: uint16(first), mask: uint16(all - size)})
+		patterns = append(patterns, portPattern{value: uint16(first), mask: uint16(all - size)})
 		first += size
 	}
 	return patterns

@@ -8,7 +8,7 @@ import (
 )
 
 // times counts how often patterns match a port.
-func times(patterns []pattern, port uint16) int {
+func times(patterns []portPattern, port uint16) int {
 	n := 0
 	for _, p := range patterns {
 		if port&p.mask == p.value {
@@ -42,7 +42,7 @@ func TestCoverIsExactAndMinimal(t *testing.T) {
 	for first := 1; first <= most; first++ {
 		memo := make(map[[2]int]int)
 		for last := first; last <= most; last++ {
-			patterns := cover(api.PortRange{First: uint16(first), Last: uint16(last)})
+			patterns := coverPorts(api.PortRange{First: uint16(first), Last: uint16(last)})
 			for port := range most + 140 {
 				want := 0
 				if first <= port && port <= last {
@@ -67,7 +67,7 @@ func TestCoverOfLargeRanges(t *testing.T) {
 		ranges = append(ranges, api.PortRange{First: min(a, b), Last: max(a, b)})
 	}
 	for _, r := range ranges {
-		patterns := cover(r)
+		patterns := coverPorts(r)
 		if len(patterns) > 30 {
 			t.Errorf("%s: %d patterns", r, len(patterns))
 		}
@@ -81,7 +81,7 @@ func TestCoverOfLargeRanges(t *testing.T) {
 			}
 		}
 	}
-	if got := cover(api.PortRange{}); len(got) != 1 || got[0] != (pattern{}) {
+	if got := coverPorts(api.PortRange{}); len(got) != 1 || got[0] != (portPattern{}) {
 		t.Errorf("any port: %v", got)
 	}
 }

@@ -14,21 +14,23 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// probeName is the scratch link's name. A link of that name is the rest of a
-// probe that was killed.
+// probeName is the name of the scratch link. If there is such a link already, a
+// probe that was killed has left it.
 const probeName = "tidelay-probe"
 
-// netemFix is what people do about a missing sch_netem, by distribution.
+// netemFix says how to get a missing sch_netem, by distribution.
 const netemFix = "on the node run `modprobe sch_netem sch_prio cls_u32`; where that finds no module, " +
 	"RHEL, CentOS and Fedora have it in the package kernel-modules-extra, Debian and Ubuntu cloud images in linux-modules-extra-$(uname -r)"
 
-// ingressFix is the same for what only ingress needs.
+// ingressFix says how to get what only ingress needs.
 const ingressFix = "on the node run `modprobe ifb sch_ingress act_mirred`"
 
-// Probe tries whole faults on a scratch link that carries no packets and
-// removes it again. It returns the features this kernel lacks, with the reason,
-// or an error that wraps fault.ErrUnsupported, when this engine does not work
-// here at all, and names what is missing and how to get it.
+// Probe finds out what this kernel can do. It puts whole faults on a scratch link
+// that carries no packets, and deletes it again. It returns the features that
+// the kernel lacks, with the reasons.
+//
+// If this engine does not work here at all, the error wraps
+// fault.ErrUnsupported and says what is missing and how to get it.
 func Probe(log *slog.Logger) (lacks map[fault.Feature]string, err error) {
 	link, err := addScratchLink()
 	if err != nil {
@@ -64,11 +66,12 @@ func Probe(log *slog.Logger) (lacks map[fault.Feature]string, err error) {
 type trial struct {
 	feature fault.Feature
 	faults  []fault.Fault
-	// explain is what its lack means or takes; empty for nothing beyond the
-	// kernel's answer.
+	// explain says what a refusal means or how to get the feature; empty if the
+	// kernel's answer says enough.
 	explain string
 }
 
+// trials returns one trial for each feature. plain is a fault that works.
 func trials(plain fault.Fault) []trial {
 	const percent = fault.Hundred / 10
 	chance := &fault.Chance{Percent: percent, Correlation: percent}
@@ -94,7 +97,7 @@ func scratchFault(name string) fault.Fault {
 	return fault.Fault{Name: name, Match: fault.Match{Direction: fault.Egress}, Impairment: fault.Impairment{Delay: time.Millisecond}}
 }
 
-// addScratchLink makes a link of the first kind this kernel knows.
+// addScratchLink adds a link of the first kind that this kernel has.
 func addScratchLink() (netlink.Link, error) {
 	if err := deleteLeftover(); err != nil {
 		return nil, err
@@ -110,7 +113,7 @@ func addScratchLink() (netlink.Link, error) {
 	} {
 		err := netlink.LinkAdd(link)
 		if err == nil {
-			return scratch(link)
+			return readScratchLink(link)
 		}
 		if errors.Is(err, unix.EPERM) {
 			return nil, fmt.Errorf("%w: add scratch link: %w; the container needs the capability NET_ADMIN", fault.ErrUnsupported, err)
@@ -120,11 +123,11 @@ func addScratchLink() (netlink.Link, error) {
 	return nil, fmt.Errorf("%w: add scratch link: %w", fault.ErrUnsupported, errors.Join(errs...))
 }
 
-// deleteLeftover removes what a probe that was killed left.
+// deleteLeftover deletes what a probe that was killed has left.
 func deleteLeftover() error {
 	old, err := netlink.LinkByName(probeName)
 	if err != nil {
-		return nil //nolint:nilerr // there is none, or adding one fails for the same reason
+		return nil //nolint:nilerr // there is none, or adding a link will fail for the same reason
 	}
 	links := []netlink.Link{old}
 	if ifb, err := netlink.LinkByName(ifbName(old.Attrs().Index)); err == nil {
@@ -138,8 +141,8 @@ func deleteLeftover() error {
 	return nil
 }
 
-// scratch reads the link back for its index.
-func scratch(link netlink.Link) (netlink.Link, error) {
+// readScratchLink reads the link back for its index.
+func readScratchLink(link netlink.Link) (netlink.Link, error) {
 	found, err := netlink.LinkByName(link.Attrs().Name)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("find scratch link: %w", err), netlink.LinkDel(link))

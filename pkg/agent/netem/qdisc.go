@@ -11,7 +11,7 @@ import (
 )
 
 // qdisc is a queueing discipline as the kernel reports it. The options stay
-// raw: the netlink library's netem type is 32-bit and leaves zeros out.
+// encoded, because netlink.Netem has only 32-bit times; see decode.
 type qdisc struct {
 	kind     string
 	handle   uint32
@@ -23,8 +23,8 @@ type qdisc struct {
 // String returns "prio 7de1:".
 func (q qdisc) String() string { return q.kind + " " + handleWord(q.handle) }
 
-// qdiscs returns those of one link, the root first. Those that the kernel put
-// there by itself have the handle 0 or are not reported.
+// qdiscs returns those of one link, the root first. Those that the kernel made by
+// itself have the handle 0 or are not reported.
 func (c *conn) qdiscs(index int) ([]qdisc, error) {
 	messages, err := c.dump(unix.RTM_GETQDISC, unix.RTM_NEWQDISC, *tcMsg(index, 0, 0, 0))
 	if err != nil {
@@ -64,9 +64,10 @@ func parseQdisc(message []byte) (qdisc, error) {
 }
 
 // parseCounters reads struct gnet_stats_basic and struct gnet_stats_queue
-// (include/uapi/linux/gen_stats.h). A netem counts as dropped the packets it
-// loses on purpose as well as those for which its queue had no room; overlimits
-// it counts none. Backlog is in packets. Packets and bytes are those that left.
+// (include/uapi/linux/gen_stats.h). Packets and bytes are those that left.
+// Backlog is in packets. A netem counts as dropped both the packets that it loses
+// on purpose and those for which its queue has no room. It never counts
+// overlimits.
 func parseCounters(payload []byte) (api.Counters, error) {
 	attrs, err := nl.ParseRouteAttr(payload)
 	if err != nil {

@@ -12,44 +12,45 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// port reads what stands on a device.
-func (c *conn) port(device string) (port, error) {
+// readDevice reads both trees and the hook of a device.
+func (c *conn) readDevice(device string) (foundDevice, error) {
 	index, err := c.index(device)
 	if err != nil {
-		return port{}, fmt.Errorf("read %s: %w", device, err)
+		return foundDevice{}, fmt.Errorf("read %s: %w", device, err)
 	}
-	p, err := c.readPort(device, index)
+	found, err := c.readIndex(device, index)
 	if err != nil {
-		return port{}, fmt.Errorf("read %s: %w", device, err)
+		return foundDevice{}, fmt.Errorf("read %s: %w", device, err)
 	}
-	return p, nil
+	return found, nil
 }
 
-func (c *conn) readPort(device string, index int) (port, error) {
-	p := port{
-		egress:  tree{place: place{device, fault.Egress}, link: device, netems: make(map[uint8]emulator), led: true},
-		ingress: tree{place: place{device, fault.Ingress}, link: ifbName(index), netems: make(map[uint8]emulator)},
+func (c *conn) readIndex(device string, index int) (foundDevice, error) {
+	found := foundDevice{
+		egress:  foundTree{attachPoint: attachPoint{device, fault.Egress}, link: device, netems: make(map[uint8]netemQdisc), receives: true},
+		ingress: foundTree{attachPoint: attachPoint{device, fault.Ingress}, link: ifbName(index), netems: make(map[uint8]netemQdisc)},
 	}
-	qdiscs, err := c.readRoot(&p.egress, index)
+	qdiscs, err := c.readTree(&found.egress, index)
 	if err != nil {
-		return port{}, err
+		return foundDevice{}, err
 	}
-	ifb, err := c.readIFB(&p.ingress)
+	ifb, err := c.readIFB(&found.ingress)
 	if err != nil {
-		return port{}, err
+		return foundDevice{}, err
 	}
 	i := slices.IndexFunc(qdiscs, func(q qdisc) bool { return q.parent == parentIngress })
 	if i < 0 {
-		return p, nil
+		return found, nil
 	}
 	filters, err := c.filters(index, handleIngress)
-	p.hook = hookOf(qdiscs[i], filters, ifb, p.egress.marked)
-	p.ingress.led = p.ingress.ifb && p.ingress.ifbUp && p.hook.leads()
-	return p, err
+	found.hook = hookOf(qdiscs[i], filters, ifb, found.egress.claimed)
+	found.ingress.receives = found.ingress.ifbIsUp && found.hook.redirectsAll()
+	return found, err
 }
 
-// readIFB reads our ifb and returns its index, 0 if there is none.
-func (c *conn) readIFB(t *tree) (int, error) {
+// readIFB reads our ifb and the tree on it. It returns the ifb's index, 0 if there
+// is none.
+func (c *conn) readIFB(t *foundTree) (int, error) {
 	link, err := c.link(t.link)
 	switch {
 	case errors.Is(err, unix.ENODEV):
@@ -57,24 +58,26 @@ func (c *conn) readIFB(t *tree) (int, error) {
 	case err != nil:
 		return 0, fmt.Errorf("find %s: %w", t.link, err)
 	case link.Type() != "ifb":
-		t.taken = fmt.Sprintf("link %s of type %s", t.link, link.Type())
+		t.occupiedBy = fmt.Sprintf("link %s of type %s", t.link, link.Type())
 		return 0, nil
 	}
 	index := link.Attrs().Index
-	t.ifb, t.ifbUp = true, link.Attrs().RawFlags&unix.IFF_UP != 0
-	if _, err := c.readRoot(t, index); err != nil {
+	t.hasIFB, t.ifbIsUp = true, link.Attrs().RawFlags&unix.IFF_UP != 0
+	if _, err := c.readTree(t, index); err != nil {
 		return 0, err
 	}
-	if t.taken != "" { // whatever is on our own link would go with it
-		t.taken, t.invaded = "", t.taken+" on "+t.link
+	if t.occupiedBy != "" { // it would be deleted together with our ifb
+		t.occupiedBy, t.foreignInside = "", t.occupiedBy+" on "+t.link
 	}
 	return index, nil
 }
 
-// hookOf tells whose an ingress qdisc is. It is ours when nothing is on it but
-// redirects to our ifb; one without any is when our ifb is there or our root
-// says so.
-func hookOf(q qdisc, filters []u32, ifb int, marked bool) hook {
+// hookOf decides whose an ingress qdisc is. ifb is the index of our ifb, 0 for
+// none. The qdisc is ours
+//
+//   - if all filters on it are redirects to our ifb, and there is one;
+//   - if it has no filters, and our ifb or our claim is there.
+func hookOf(q qdisc, filters []u32, ifb int, claimed bool) hook {
 	var h hook
 	redirects, others := false, ""
 	for _, f := range filters {
@@ -83,7 +86,7 @@ func hookOf(q qdisc, filters []u32, ifb int, marked bool) hook {
 		}
 		family, index := f.redirection()
 		switch index {
-		case 0: // what the kernel writes for a link that is gone
+		case 0: // the ifb is gone
 			h.broken[family], redirects = true, true
 		case ifb:
 			h.redirects[family], redirects = true, true
@@ -93,28 +96,28 @@ func hookOf(q qdisc, filters []u32, ifb int, marked bool) hook {
 	}
 	switch {
 	case redirects && others != "":
-		h.invaded = others
-	case q.kind == kindIngress && others == "" && (redirects || ifb != 0 || marked):
+		h.foreignInside = others
+	case q.kind == kindIngress && others == "" && (redirects || ifb != 0 || claimed):
 		h.present = true
 	default:
-		h.taken = "qdisc " + q.String()
+		h.occupiedBy = "qdisc " + q.String()
 	}
 	return h
 }
 
-// readRoot reads the root of a link and what is below it. It returns all qdiscs
+// readTree reads the root of a link and what is below it. It returns all qdiscs
 // of the link.
-func (c *conn) readRoot(t *tree, index int) ([]qdisc, error) {
+func (c *conn) readTree(t *foundTree, index int) ([]qdisc, error) {
 	all, err := c.qdiscs(index)
 	if err != nil {
 		return nil, err
 	}
 	for _, q := range all {
-		if err := t.attach(q); err != nil {
+		if err := t.addQdisc(q); err != nil {
 			return nil, err
 		}
 	}
-	if !t.root {
+	if !t.hasRoot {
 		return all, nil
 	}
 	filters, err := c.filters(index, handleRoot)
@@ -124,63 +127,81 @@ func (c *conn) readRoot(t *tree, index int) ([]qdisc, error) {
 	return all, err
 }
 
-// attach puts a qdisc where it belongs in the tree, if it does. A handle of 0
-// is the kernel's own default, which nobody chose.
-func (t *tree) attach(q qdisc) error {
+// addQdisc adds a qdisc of the link to what was found of the tree. Those with a
+// handle of 0 are the kernel's own defaults, which nobody chose.
+func (t *foundTree) addQdisc(q qdisc) error {
 	major, band := q.parent>>16, uint8(q.parent)
 	switch {
 	case q.handle == 0:
 	case q.parent == parentRoot && q.kind == kindPrio && q.handle == handleRoot:
-		t.root, t.fits = true, bytes.Equal(q.options, prioOptions())
+		t.hasRoot, t.rootIsCurrent = true, bytes.Equal(q.options, prioOptions())
 	case q.parent == parentRoot:
-		t.taken = "root qdisc " + q.String()
+		t.occupiedBy = "root qdisc " + q.String()
 	case q.parent == class(bandClean) && q.kind == kindFIFO && q.handle == handleClean:
-		t.clean = bytes.Equal(q.options, fifoOptions())
+		t.hasCleanBand = bytes.Equal(q.options, fifoOptions())
 	case major == handleRoot>>16 && q.isNetemOf(band):
 		s, err := decode(q.options)
 		if err != nil {
 			return err
 		}
-		t.netems[band] = emulator{handle: q.handle, setting: s, counters: q.counters}
-	case ownMajor(major):
-		t.invaded = fmt.Sprintf("qdisc %s inside %s", q, handleWord(handleRoot))
+		t.netems[band] = netemQdisc{handle: q.handle, setting: s, counters: q.counters}
+	case isOurMajor(major):
+		t.foreignInside = fmt.Sprintf("qdisc %s inside %s", q, handleWord(handleRoot))
 	}
 	return nil
 }
 
+// isNetemOf reports whether a qdisc is our netem of a band.
 func (q qdisc) isNetemOf(band uint8) bool {
-	return q.kind == kindNetem && (q.handle == netemHandle(band) || q.handle == handleOld)
+	return q.kind == kindNetem && (q.handle == netemHandle(band) || q.handle == handleFirst)
 }
 
-// ownMajor reports whether a qdisc of ours has, or had, this major number.
-func ownMajor(major uint32) bool {
-	return major == handleRoot>>16 || major == handleOld>>16 || major >= netemHandle(bandFirst)>>16 && major <= netemHandle(bandLast)>>16
+// isOurMajor reports whether a handle's major number is one that we give.
+func isOurMajor(major uint32) bool {
+	return major == handleRoot>>16 || major == handleFirst>>16 || major >= netemHandle(bandFirst)>>16 && major <= netemHandle(bandLast)>>16
 }
 
-// addFilter puts a filter where it belongs in the tree. Beside the netem of
-// earlier releases, filters have nodes that the kernel numbered.
-func (t *tree) addFilter(u u32) {
-	if u.table {
-		return
+// addFilter adds a filter on the root to what was found of the tree.
+func (t *foundTree) addFilter(u u32) {
+	switch {
+	case u.table:
+	case u.isClaim():
+		t.claimed = true
+	case u.isOfBlock() && (u.node <= lastNode || t.isOfFirstRelease()):
+		block, family, _ := blockOf(u.priority)
+		t.addToBlock(block, family, filter{keys: u.keys, band: uint8(u.classID)})
+	default:
+		t.foreignInside = fmt.Sprintf("%s on %s", u, handleWord(handleRoot))
 	}
-	index, f, known := blockOf(u.priority)
-	if u.priority == priority(markBlock, ipv4) && u.simple && u.node == firstNode && u.classID == class(bandClean) && u.keys.equal(mark().keys) {
-		t.marked = true
-		return
-	}
-	ours := known && u.simple && u.protocol == f.protocol() && u.classID>>16 == handleRoot>>16 && (u.node <= lastNode || t.netems[bandFirst].handle == handleOld)
-	if !ours {
-		t.invaded = fmt.Sprintf("%s on %s", u, handleWord(handleRoot))
-		return
-	}
+}
+
+// isClaim reports whether a filter is the claim.
+func (u u32) isClaim() bool {
+	return u.priority == priority(claimBlock, ipv4) && u.simple && u.node == firstNode && u.classID == class(bandClean) && u.keys.equal(claim().keys)
+}
+
+// isOfBlock reports whether a filter does just what those of our blocks do:
+// send packets of the family that its priority stands for to a band.
+func (u u32) isOfBlock() bool {
+	_, family, known := blockOf(u.priority)
+	return known && u.simple && u.protocol == family.protocol() && u.classID>>16 == handleRoot>>16
+}
+
+// isOfFirstRelease reports whether the first release made the tree. It let the
+// kernel number its filters.
+func (t *foundTree) isOfFirstRelease() bool { return t.netems[bandFirst].handle == handleFirst }
+
+// addToBlock adds a filter behind those of its block that were found before.
+func (t *foundTree) addToBlock(index int, f family, one filter) {
 	i, found := slices.BinarySearchFunc(t.blocks[f], index, func(b block, index int) int { return cmp.Compare(b.index, index) })
 	if !found {
 		t.blocks[f] = slices.Insert(t.blocks[f], i, block{index: index})
 	}
-	t.blocks[f][i].filters = append(t.blocks[f][i].filters, filter{keys: u.keys, band: uint8(u.classID)})
+	t.blocks[f][i].filters = append(t.blocks[f][i].filters, one)
 }
 
-// filters returns those on one qdisc in the order they are tried.
+// filters returns those on one qdisc, in the order in which the kernel tries
+// them.
 func (c *conn) filters(index int, parent uint32) ([]u32, error) {
 	messages, err := c.dump(unix.RTM_GETTFILTER, unix.RTM_NEWTFILTER, *tcMsg(index, parent, 0, 0))
 	if err != nil {
@@ -197,15 +218,15 @@ func (c *conn) filters(index int, parent uint32) ([]u32, error) {
 	return found, nil
 }
 
-// waiting returns how many packets some bands of a tree hold.
-func (c *conn) waiting(t tree, bands []uint8) (uint64, error) {
+// waiting returns how many packets wait in the netems of some bands.
+func (c *conn) waiting(t foundTree, bands []uint8) (uint64, error) {
 	index, err := c.index(t.link)
 	if err != nil {
 		return 0, err
 	}
 	all, err := c.qdiscs(index)
 	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", t.place, err)
+		return 0, fmt.Errorf("read %s: %w", t.attachPoint, err)
 	}
 	var packets uint64
 	for _, q := range all {

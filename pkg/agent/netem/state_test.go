@@ -11,14 +11,14 @@ import (
 
 // oldTree is what the first release left: two bands, its own netem, filters
 // whose nodes the kernel numbered, exempt before all.
-func oldTree(delay time.Duration) *tree {
+func oldTree(delay time.Duration) *foundTree {
 	all := filter{band: bandFirst}
-	t := &tree{place: egress, link: device, led: true, root: true, clean: true, netems: map[uint8]emulator{
-		bandFirst: {handle: handleOld, setting: setting{options: options{delay: delay, limit: 10_000}}},
+	t := &foundTree{attachPoint: egress, link: device, receives: true, hasRoot: true, hasCleanBand: true, netems: map[uint8]netemQdisc{
+		bandFirst: {handle: handleFirst, setting: setting{options: options{delay: delay, limit: 10_000}}},
 	}}
 	for f := range families {
 		for _, k := range exemptKeys(fault.Exemption{ControlPort: 2332}, fault.Egress, f) {
-			t.blocks[f] = []block{{index: 0, filters: append(t.effective(f), filter{k, bandClean})}}
+			t.blocks[f] = []block{{index: 0, filters: append(t.filters(f), filter{k, bandClean})}}
 		}
 		t.blocks[f] = append(t.blocks[f], block{index: 1, filters: []filter{all}})
 	}
@@ -29,14 +29,14 @@ func TestATreeOfTheFirstReleaseIsTakenOver(t *testing.T) {
 	k := newFake(t)
 	k.trees[egress] = oldTree(20 * ms)
 	e := k.engine(nil)
-	k.resets = func(o op) { t.Errorf("%s drops packets", o) }
+	k.onReset = func(o op) { t.Errorf("%s drops packets", o) }
 	adopted, err := e.Adopt()
 	if err != nil || len(adopted) != 1 || !adopted[0].SameEffect(everything(fault.Latency, fault.Egress, 20*ms)) {
 		t.Fatalf("Adopt = %v, %v", adopted, err)
 	}
 	// The probes were not exempt then and are now, so some packets change.
-	check := k.watch(k.verdicts(), expected(e, adopted), "taking over")
-	k.each = func(o op) error { check(o.String()); return nil }
+	check := k.watch(change{before: k.verdicts(), after: expected(e, adopted), what: "taking over"})
+	k.beforeChange = func(o op) error { check(o.String()); return nil }
 	if err := e.Apply(adopted); err != nil {
 		t.Fatal(err)
 	}
@@ -101,10 +101,10 @@ func TestStateReportsDrift(t *testing.T) {
 			k.trees[ingress].netems[bandFirst] = e
 		}, "peer", "the kernel holds netem limit 1000 delay 7ms"},
 		"no redirect":  {func(k *fakeKernel) { k.hook.redirects[ipv6] = false }, "peer", "not all that arrives is redirected"},
-		"ifb is down":  {func(k *fakeKernel) { k.trees[ingress].ifbUp = false }, "peer", "not all that arrives is redirected"},
+		"ifb is down":  {func(k *fakeKernel) { k.trees[ingress].ifbIsUp = false }, "peer", "not all that arrives is redirected"},
 		"no tree":      {func(k *fakeKernel) { k.trees[egress] = newFake(k.t).trees[egress] }, "", `eth0 egress: fault "peer": there is no tree`},
-		"a netem more": {func(k *fakeKernel) { k.trees[egress].netems[9] = emulator{handle: netemHandle(9)} }, "all peer", "netem 7e09: that no fault asks for"},
-		"the root":     {func(k *fakeKernel) { k.trees[egress].fits = false }, "all peer", "not as it was made"},
+		"a netem more": {func(k *fakeKernel) { k.trees[egress].netems[9] = netemQdisc{handle: netemHandle(9)} }, "all peer", "netem 7e09: that no fault asks for"},
+		"the root":     {func(k *fakeKernel) { k.trees[egress].rootIsCurrent = false }, "all peer", "not as it was made"},
 	} {
 		k := newFake(t)
 		e := k.engine(nil)

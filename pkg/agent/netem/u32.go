@@ -19,46 +19,46 @@ const (
 const (
 	kindU32    = "u32"
 	kindMirred = "mirred"
-	// mirredRedirect is TCA_EGRESS_REDIR, and actionStolen TC_ACT_STOLEN, what
-	// becomes of a packet for those it was taken from.
+	// mirredRedirect is TCA_EGRESS_REDIR. actionStolen is TC_ACT_STOLEN: the
+	// packet does not continue on its old way.
 	mirredRedirect = 1
 	actionStolen   = 4
-	// sizeMirred is struct tc_mirred; its last words are the redirection and the
-	// interface.
+	// sizeMirred is the size of struct tc_mirred. Its last two numbers are the
+	// kind of redirection and the interface.
 	sizeMirred = 28
 )
 
-// encodeSel returns struct tc_u32_sel. No keys are written as one that matches
-// everything, as tc does.
+// encodeSel returns struct tc_u32_sel. Like tc, it writes an empty list of keys
+// as one key that matches everything.
 func encodeSel(k keys) []byte {
 	if len(k) == 0 {
 		k = keys{{}}
 	}
-	sel := append([]byte{nl.TC_U32_TERMINAL, 0, byte(len(k)), 0}, words(0, 0, 0)...)
+	sel := append([]byte{nl.TC_U32_TERMINAL, 0, byte(len(k)), 0}, bytes32(0, 0, 0)...)
 	for _, one := range k {
 		sel = binary.BigEndian.AppendUint32(sel, one.mask)
 		sel = binary.BigEndian.AppendUint32(sel, one.value)
-		sel = append(sel, words(uint32(one.offset), 0)...)
+		sel = append(sel, bytes32(uint32(one.offset), 0)...)
 	}
 	return sel
 }
 
-// encodeFilter returns the TCA_OPTIONS of a filter that leads to a band.
+// encodeFilter returns the TCA_OPTIONS of a filter that sends packets to a band.
 func encodeFilter(f filter) *nl.RtAttr {
 	options := nl.NewRtAttr(nl.TCA_OPTIONS, nil)
-	options.AddRtAttr(nl.TCA_U32_CLASSID, words(class(f.band)))
+	options.AddRtAttr(nl.TCA_U32_CLASSID, bytes32(class(f.band)))
 	options.AddRtAttr(nl.TCA_U32_SEL, encodeSel(f.keys))
 	return options
 }
 
-// encodeRedirect returns the TCA_OPTIONS of a filter that redirects everything
-// to the way out of an interface.
+// encodeRedirect returns the TCA_OPTIONS of a filter that redirects all packets
+// to the egress of the interface with an index.
 func encodeRedirect(index int) *nl.RtAttr {
 	options := nl.NewRtAttr(nl.TCA_OPTIONS, nil)
 	options.AddRtAttr(nl.TCA_U32_SEL, encodeSel(nil))
 	action := options.AddRtAttr(nl.TCA_U32_ACT, nil).AddRtAttr(nl.TCA_ACT_TAB, nil)
 	action.AddRtAttr(nl.TCA_ACT_KIND, nl.ZeroTerminated(kindMirred))
-	action.AddRtAttr(nl.TCA_ACT_OPTIONS, nil).AddRtAttr(nl.TCA_MIRRED_PARMS, words(0, 0, actionStolen, 0, 0, mirredRedirect, uint32(index)))
+	action.AddRtAttr(nl.TCA_ACT_OPTIONS, nil).AddRtAttr(nl.TCA_MIRRED_PARMS, bytes32(0, 0, actionStolen, 0, 0, mirredRedirect, uint32(index)))
 	return options
 }
 
@@ -70,20 +70,23 @@ type u32 struct {
 	node     uint32
 	classID  uint32
 	keys     keys
-	// redirect is the interface of the only action, a redirection; -1 without.
+	// redirect is the index of the interface to which the filter's only action
+	// redirects; -1 for any other action or none.
 	redirect int
-	// table is set for what only holds filters, and simple for filters that do
-	// nothing but what is in here.
-	table, simple bool
+	// table is set for a hash table, which holds filters and is none.
+	table bool
+	// simple is set for a filter that does nothing but what these fields say.
+	simple bool
 }
 
-// String names a filter in tc's words.
+// String names a filter for people: "u32 filter with priority 7".
 func (u u32) String() string {
 	return fmt.Sprintf("%s filter with priority %d", u.kind, u.priority)
 }
 
-// redirection returns the family and the interface of a filter that is one of
-// our redirects; 0 for an interface that is gone, -1 for any other filter.
+// redirection returns the family of a filter that may be one of our redirects,
+// and the index of the interface to which it redirects. The kernel reports 0 for
+// an interface that is gone. For any other filter the index is -1.
 func (u u32) redirection() (family, int) {
 	block, f, known := blockOf(u.priority)
 	if !known || block != 0 || f.protocol() != u.protocol || u.node != firstNode || len(u.keys) > 0 {
@@ -109,7 +112,7 @@ func parseFilter(message []byte) (u32, error) {
 		case nl.TCA_KIND:
 			u.kind = strings.TrimRight(string(attr.Value), "\x00")
 		case nl.TCA_CHAIN:
-			u.simple = u.simple && slices.Equal(wordsOf(attr.Value), []uint32{0})
+			u.simple = u.simple && slices.Equal(uint32sOf(attr.Value), []uint32{0})
 		case nl.TCA_OPTIONS:
 			options = attr.Value
 		}
@@ -135,8 +138,8 @@ func (u *u32) parseOptions(payload []byte) error {
 			u.table = false
 			u.parseSel(value)
 		case nl.TCA_U32_CLASSID:
-			if w := wordsOf(value); len(w) > 0 {
-				u.classID = w[0]
+			if numbers := uint32sOf(value); len(numbers) > 0 {
+				u.classID = numbers[0]
 			}
 		case nl.TCA_U32_ACT:
 			u.parseAction(value)
@@ -155,7 +158,7 @@ func (u *u32) parseSel(sel []byte) {
 	for i := range int(sel[2]) {
 		one := sel[sizeSel+i*sizeKey:]
 		k := key{mask: binary.BigEndian.Uint32(one), value: binary.BigEndian.Uint32(one[4:]), offset: int32(binary.NativeEndian.Uint32(one[8:]))}
-		if binary.NativeEndian.Uint32(one[12:]) != 0 { // an offset that the packet decides
+		if binary.NativeEndian.Uint32(one[12:]) != 0 { // the offset depends on the packet
 			u.simple = false
 		}
 		if k.mask != 0 {
@@ -164,7 +167,7 @@ func (u *u32) parseSel(sel []byte) {
 	}
 }
 
-// parseAction looks for the one action that a redirect has.
+// parseAction reads the action if it is a single redirection.
 func (u *u32) parseAction(payload []byte) {
 	u.simple = false
 	actions, err := nl.ParseRouteAttr(payload)
@@ -179,18 +182,18 @@ func (u *u32) parseAction(payload []byte) {
 	if err != nil || len(options[nl.TCA_MIRRED_PARMS].Value) < sizeMirred {
 		return
 	}
-	mirred := wordsOf(options[nl.TCA_MIRRED_PARMS].Value)
+	mirred := uint32sOf(options[nl.TCA_MIRRED_PARMS].Value)
 	if mirred[5] == mirredRedirect && mirred[2] == actionStolen {
 		u.redirect = int(mirred[6])
 	}
 }
 
-// filterInfo is tcm_info of a filter.
+// filterInfo returns tcm_info of a filter: its priority and its EtherType.
 func filterInfo(priority uint16, f family) uint32 {
 	return uint32(priority)<<16 | uint32(networkOrder(f.protocol()))
 }
 
-// networkOrder converts between the host's order of bytes and the network's.
+// networkOrder converts between the host's byte order and the network's.
 func networkOrder(i uint16) uint16 {
 	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, i))
 }

@@ -1,0 +1,46 @@
+package netem
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// ingressWithHook returns the ingress tree with what is foreign on the hook,
+// without which the tree does nothing.
+func (d foundDevice) ingressWithHook() foundTree {
+	t := d.ingress
+	t.occupiedBy = cmp.Or(t.occupiedBy, d.hook.occupiedBy)
+	t.foreignInside = cmp.Or(t.foreignInside, d.hook.foreignInside)
+	return t
+}
+
+// refuseForeign returns an error that wraps fault.ErrForeign if somebody else's
+// state is in the way of a change of this device. needsTree says where there
+// must be a tree after the change.
+func (d foundDevice) refuseForeign(needsTree func(attachPoint) bool) error {
+	for _, t := range []foundTree{d.egress, d.ingressWithHook()} {
+		switch {
+		case t.foreignInside != "":
+			return fmt.Errorf("%s: %s: %w; remove it first", t.attachPoint, t.foreignInside, fault.ErrForeign)
+		case t.occupiedBy != "" && needsTree(t.attachPoint):
+			return fmt.Errorf("%s: %s: %w; remove it first if it may go", t.attachPoint, t.occupiedBy, fault.ErrForeign)
+		}
+	}
+	return nil
+}
+
+// reportForeign says what somebody else has put here. Many CNI plugins have an
+// ingress qdisc of their own, which is only worth a word when a fault needs
+// that place.
+func (t foundTree) reportForeign(hasFaults bool) []string {
+	var all []string
+	if t.occupiedBy != "" && (t.direction == fault.Egress || hasFaults) {
+		all = append(all, fmt.Sprintf("%s: %s: %s", t.attachPoint, t.occupiedBy, fault.ErrForeign))
+	}
+	if t.foreignInside != "" {
+		all = append(all, fmt.Sprintf("%s: %s: %s", t.attachPoint, t.foreignInside, fault.ErrForeign))
+	}
+	return all
+}

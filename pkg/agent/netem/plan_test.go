@@ -2,7 +2,6 @@ package netem
 
 import (
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,7 +28,8 @@ import (
 //	    are summed up, except with full. With fail, the kernel refuses change
 //	    N. With kill, the agent is killed before change N and another one
 //	    starts. Before each change, every packet must meet its old or its new
-//	    fault; with may-be-clean, it may also meet none.
+//	    fault, and no change may drop packets; with may-be-clean, packets may
+//	    also meet no fault, and be dropped.
 //	restart
 //	    Start another agent, which knows nothing.
 //	foreign WHERE
@@ -129,8 +129,13 @@ func (p *planTest) apply(t *testing.T, d *datadriven.TestData) string {
 	d.MaybeScanArgs(t, "kill", &kill)
 
 	before, after := p.k.verdicts(), expected(p.e, faults)
-	check := p.k.watch(change{before: before, after: after, mayBeClean: d.HasArg("may-be-clean"), what: d.Pos})
-	p.k.onReset = func(o op) { t.Errorf("%s: %s drops packets", d.Pos, o) }
+	c := change{before: before, after: after, mayBeClean: d.HasArg("may-be-clean"), what: d.Pos}
+	check := p.k.watch(c)
+	p.k.onReset = func(o op) {
+		if !c.mayBeClean {
+			t.Errorf("%s: %s drops packets", d.Pos, o)
+		}
+	}
 	p.k.beforeChange = func(o op) error {
 		n++
 		switch {
@@ -234,28 +239,6 @@ func withoutPrefix(lines []string, prefix string) []string {
 	return rest
 }
 
-func (p *planTest) tree() string {
-	var out strings.Builder
-	d, _ := p.k.readDevice(device)
-	for _, t := range d.trees() {
-		if !t.ours() {
-			fmt.Fprintf(&out, "%s: nothing of ours\n", t.attachPoint)
-			continue
-		}
-		fmt.Fprintf(&out, "%s: root %t, clean band %t, claim %t\n", t.attachPoint, t.hasRoot, t.hasCleanBand, t.claimed)
-		for _, band := range t.bands() {
-			fmt.Fprintf(&out, "  netem %s %s\n", handleWord(t.netems[band].handle), t.netems[band].setting)
-		}
-		for f := range families {
-			for _, b := range t.blocks[f] {
-				fmt.Fprintf(&out, "  %s prio %d: %d filters\n", f, priority(b.index, f), len(b.filters))
-			}
-		}
-	}
-	fmt.Fprintf(&out, "%s: ingress qdisc %t, redirects ip %t, ipv6 %t\n", device, d.hook.present, d.hook.redirects[ipv4], d.hook.redirects[ipv6])
-	return out.String()
-}
-
 // parseFaults reads the input of a directive.
 func parseFaults(t *testing.T, d *datadriven.TestData) []fault.Fault {
 	var wire []api.Fault
@@ -271,61 +254,4 @@ func parseFaults(t *testing.T, d *datadriven.TestData) []fault.Fault {
 		d.Fatalf(t, "%v", err)
 	}
 	return faults
-}
-
-func describe(faults []fault.Fault) string {
-	var out string
-	for _, f := range faults {
-		out += fmt.Sprintf("found: %s %s %s\n", f.Name, f.Match.Direction, settingFor(f.Impairment, 0).impairment())
-	}
-	return out
-}
-
-func errorLine(err error) string {
-	if err == nil {
-		return ""
-	}
-	return "error: " + err.Error() + "\n"
-}
-
-// commandLines are changes as commands.
-type commandLines struct {
-	full bool
-	out  strings.Builder
-	// exempt are exemptions that were not written yet.
-	exempt []addFilter
-}
-
-// add writes a change. Exemptions wait for the first change that is none.
-func (c *commandLines) add(o op) {
-	if f, ok := o.(addFilter); ok && !c.full && f.filter.band == bandClean && f.block != claimBlock {
-		if len(c.exempt) > 0 && (c.exempt[0].block != f.block || c.exempt[0].family != f.family || c.exempt[0].link != f.link) {
-			c.flush()
-		}
-		c.exempt = append(c.exempt, f)
-		return
-	}
-	c.note(o.String())
-}
-
-func (c *commandLines) note(line string) {
-	c.flush()
-	c.out.WriteString(line + "\n")
-}
-
-// flush writes how many exemptions there were.
-func (c *commandLines) flush() {
-	if n := len(c.exempt); n > 0 {
-		f := c.exempt[0]
-		fmt.Fprintf(&c.out, "(%d exemptions: tc filter add dev %s parent %s protocol %s prio %d)\n", n, f.link, handleWord(handleRoot), f.family, priority(f.block, f.family))
-	}
-	c.exempt = nil
-}
-
-func (c *commandLines) String() string {
-	c.flush()
-	if c.out.Len() == 0 {
-		return "nothing to do\n"
-	}
-	return c.out.String()
 }

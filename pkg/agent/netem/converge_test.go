@@ -34,8 +34,8 @@ func randomFaults(random *rand.Rand) []fault.Fault {
 	}
 }
 
-// The heart of the engine: while one set of faults replaces another, every
-// packet meets its old or its new fault at every moment.
+// While one set of faults replaces another, every packet meets its old or its new
+// fault at every moment. No change drops packets of a fault.
 func TestEveryPacketMeetsItsOldOrItsNewFault(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	for round := range 25 {
@@ -67,8 +67,9 @@ func TestEveryPacketMeetsItsOldOrItsNewFault(t *testing.T) {
 	}
 }
 
-// An agent that is killed after any change leaves a state from which the next
-// one gets to any other set, and the same holds on the way.
+// An agent can be killed between any two changes. The next one then comes to any
+// other set of faults, and meanwhile every packet meets what it met before or its
+// new fault.
 func TestAnyInterruptedChangeConverges(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	for round := range 5 {
@@ -98,8 +99,8 @@ func TestAnyInterruptedChangeConverges(t *testing.T) {
 	}
 }
 
-// A change that fails at any point leaves every packet where it was, and the
-// engine knows where that is.
+// A change can fail at any point. Then every packet meets what it met before, and
+// the engine still knows which fault is where.
 func TestAFailureLeavesWhatWasThere(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 10))
 	for range 8 {

@@ -10,8 +10,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Each dimension of a match, in both directions, decides as fault.FaultFor says,
-// for every one of many packets.
+// Filters decide about packets as fault.FaultFor does, for each part of a match
+// and in both directions.
 func TestFiltersMatchWhatTheFaultsSay(t *testing.T) {
 	for name, m := range map[string]fault.Match{
 		"everything":          {},
@@ -49,8 +49,8 @@ func TestFiltersMatchWhatTheFaultsSay(t *testing.T) {
 	}
 }
 
-// What filters look at must be where they look, and where it is not they must
-// not be taken in.
+// Filters compare bytes at fixed offsets. In packets that have something else
+// there, they must not match by accident.
 func TestFiltersOnUnusualPackets(t *testing.T) {
 	k := newFake(t)
 	e := k.engine(nil)
@@ -110,12 +110,12 @@ func TestU32SurvivesTheKernelsFormat(t *testing.T) {
 	}
 }
 
-// Names of links have at most fifteen bytes, and each index its own.
+// A link's name has at most fifteen bytes. Each index needs another name.
 func TestIFBNames(t *testing.T) {
 	seen := make(map[string]int)
 	for _, index := range []int{1, 2, 10, 99_999_999, 100_000_000, 268_435_456, 1<<31 - 1} {
 		name := ifbName(index)
-		if other, taken := seen[name]; taken || len(name) > unix.IFNAMSIZ-1 {
+		if other, known := seen[name]; known || len(name) > unix.IFNAMSIZ-1 {
 			t.Errorf("index %d: %q (%d bytes, also of %d)", index, name, len(name), other)
 		}
 		seen[name] = index

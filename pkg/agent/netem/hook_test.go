@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whose an ingress qdisc is depends on what is on it and on what else of ours
-// there is.
+// hookOf decides whose an ingress qdisc is by the filters on it and by what else
+// of ours is there.
 func TestHookOf(t *testing.T) {
 	redirect := func(f family, index int) u32 {
 		return u32{kind: kindU32, priority: priority(0, f), protocol: f.protocol(), node: firstNode, redirect: index}

@@ -172,14 +172,14 @@ func TestDecodeNoticesMore(t *testing.T) {
 }
 
 // A kernel without 64-bit times rounds down to a tick, and no further.
-func TestHeldByAllowsForTicks(t *testing.T) {
+func TestAgreesWithAllowsForTicks(t *testing.T) {
 	want := options{delay: 1000, jitter: 200}
 	for _, c := range []struct {
 		delay, jitter time.Duration
-		held          bool
+		agrees        bool
 	}{{1000, 200, true}, {960, 192, true}, {937, 200, true}, {936, 200, false}, {1001, 200, false}, {1000, 136, false}} {
-		if got := want.agreesWith(options{delay: c.delay, jitter: c.jitter}); got != c.held {
-			t.Errorf("delay %d jitter %d held: %t, want %t", c.delay, c.jitter, got, c.held)
+		if got := want.agreesWith(options{delay: c.delay, jitter: c.jitter}); got != c.agrees {
+			t.Errorf("delay %d jitter %d agree: %t, want %t", c.delay, c.jitter, got, c.agrees)
 		}
 	}
 }

@@ -182,7 +182,7 @@ func (p *planTest) foreign(t *testing.T, d *datadriven.TestData) {
 		"ingress": &p.k.hook.occupiedBy, "inside-ingress": &p.k.hook.foreignInside,
 	}[d.CmdArgs[0].Key]
 	if target == nil {
-		d.Fatalf(t, "unknown place %s", d.CmdArgs[0].Key)
+		d.Fatalf(t, "unknown WHERE %s", d.CmdArgs[0].Key)
 	}
 	*target = strings.TrimSpace(d.Input)
 }

@@ -3,28 +3,29 @@ package netem
 import "slices"
 
 // replaceFilters decides how one family's filters, in the blocks that were
-// found, become those of one list in one block. Lists are replaced and not
-// edited, because packets must meet their old or their new fault at every
-// moment. Why they do, with the numbers in the code:
+// found, become one list in one block. Lists are replaced and not edited, so that
+// at every moment each packet meets its old or its new fault. The proof, with
+// the numbers in the code:
 //
-// Call old all filters found, in their order, and new the list. A packet takes
-// the first filter that matches.
+// Call old all filters that were found, in their order, and new the list. A
+// packet follows the first filter that matches it.
 //
 //  1. If a block already has the new list, nothing is added. Otherwise a block
-//     is added before or behind all others, its filters in their order. What is
-//     there of it is always a beginning of new. So a packet's first match in it
-//     is also its first match in new.
-//     Before old: a packet with a match in the new block takes new, any other
-//     takes old.
-//     Behind old: a packet with a match in old takes old. One without takes new,
-//     or still matches nothing, as in old.
+//     is added before or behind all others, filter by filter. Its filters so far
+//     are always the first ones of new, so if a packet matches one of them, the
+//     first that it matches is the one that it follows in new.
+//     If the block is before old, a packet that matches one of its filters
+//     follows new, and any other follows old.
+//     If the block is behind old, a packet that matches in old follows old. One
+//     that does not follows new, or matches nothing yet, as in old.
 //  2. The other blocks are deleted from the last to the first, each in one
-//     request. What is left of them is always a beginning of old. So a packet
-//     takes old if its match there is left and not behind its match in new;
-//     otherwise it takes new.
-//  3. There is no room only if blocks are in use at both ends, which agents
-//     that were killed on the way can leave. Then the last block is deleted
-//     first. A packet whose match was in it matches nothing until step 1.
+//     request. What is left of them is always the first part of old. So a packet
+//     follows old if its match there is left and not behind its match in new;
+//     otherwise it follows new.
+//  3. There is no room for a block only if those at both ends are in use, which
+//     agents that were killed on the way can leave. Then the last block is
+//     deleted first. This is the only exception: a packet that matches only in
+//     that block meets no fault until step 1 is done.
 func replaceFilters(link string, f family, found []block, list []filter) []op {
 	same := slices.IndexFunc(found, func(b block) bool { return sameFilters(b.filters, list) })
 	switch {

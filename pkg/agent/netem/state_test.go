@@ -9,8 +9,9 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// oldTree is what the first release left: two bands, its own netem, filters
-// whose nodes the kernel numbered, exempt before all.
+// oldTree is a tree of the first release. It has two bands, a netem of another
+// handle, and filters that the kernel numbered, the exemptions in a block of
+// their own.
 func oldTree(delay time.Duration) *foundTree {
 	all := filter{band: bandFirst}
 	t := &foundTree{attachPoint: egress, link: device, receives: true, hasRoot: true, hasCleanBand: true, netems: map[uint8]netemQdisc{
@@ -83,7 +84,7 @@ func TestStateReportsDrift(t *testing.T) {
 	faults := []fault.Fault{everything("all", fault.Both, ms), matched("peer", fault.Match{Direction: fault.Egress, Peers: prefixes("10.0.0.9/32")}, 2*ms)}
 	for name, c := range map[string]struct {
 		meddle func(k *fakeKernel)
-		held   string
+		found  string
 		drift  string // empty for none
 	}{
 		"nothing": {func(*fakeKernel) {}, "all peer", ""},
@@ -114,15 +115,15 @@ func TestStateReportsDrift(t *testing.T) {
 		c.meddle(k)
 		k.ops = nil
 		state, err := e.State(faults)
-		var held []string
+		var found []string
 		for _, f := range faults {
 			if _, ok := state.Found[f.Name]; ok {
-				held = append(held, f.Name)
+				found = append(found, f.Name)
 			}
 		}
 		drift := strings.Join(state.Drift, "\n")
-		if err != nil || strings.Join(held, " ") != c.held || (drift == "") != (c.drift == "") || !strings.Contains(drift, c.drift) || len(k.ops) > 0 {
-			t.Errorf("%s: holds %v, want %q; drift:\n%s\nwant %q; %v", name, held, c.held, drift, c.drift, err)
+		if err != nil || strings.Join(found, " ") != c.found || (drift == "") != (c.drift == "") || !strings.Contains(drift, c.drift) || len(k.ops) > 0 {
+			t.Errorf("%s: found %v, want %q; drift:\n%s\nwant %q; %v", name, found, c.found, drift, c.drift, err)
 		}
 		if err := e.Apply(faults); err != nil {
 			t.Errorf("%s: mending: %v", name, err)

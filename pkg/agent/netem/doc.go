@@ -20,7 +20,8 @@
 //     in IPv6 without extension headers, and in the first fragment only. Other
 //     packets of the same connection meet no fault that names ports, and the
 //     exempt ports are not recognised in them.
-//   - A range of ports becomes the fewest aligned blocks of a power of two.
+//   - A range of ports becomes the fewest parts whose size is a power of two and
+//     that one mask can match.
 //   - The protocol of an IPv6 packet is its first next header.
 //
 // The order of the filters decides: first the exempt, then fault.Rules. There is

@@ -1,4 +1,5 @@
-// Command agent impairs the packets of the pod it runs in, as its HTTP API asks.
+// Command agent applies network faults to the pod it runs in, as its HTTP API
+// asks.
 package main
 
 import (
@@ -22,7 +23,7 @@ func main() {
 	os.Exit(run())
 }
 
-// run is main with an exit code, so that deferred calls happen before it.
+// run returns the exit code, so that deferred calls run before os.Exit.
 func run() int {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	options, err := parse(os.Args[1:])
@@ -46,13 +47,13 @@ func parse(args []string) (agent.Options, error) {
 	o := agent.Options{Version: version}
 	flags := flag.NewFlagSet("agent", flag.ContinueOnError)
 	flags.StringVar(&o.Listen, "listen", ":2332", "address of the HTTP API; no fault touches its port")
-	flags.StringVar(&o.Device, "device", "", `interface whose packets meet faults, several with commas, or "all" (default the one of the default route, else the only one that is not loopback)`)
+	flags.StringVar(&o.Device, "device", "", `interfaces whose packets meet faults, comma-separated, or "all" (default the one of the default route, else the only one that is not loopback)`)
 	flags.StringVar(&o.Engine, "engine", api.EngineAuto, "auto, netem or nfqueue; auto takes the first that works")
 	flags.StringVar(&o.StateDir, "state-dir", "/run/tidelay", "directory that keeps the faults for the next agent; empty to rely on the kernel alone")
-	flags.StringVar(&o.NodeIP, "node-ip", os.Getenv("NODE_IP"), "the node's IP address, whose probes no fault touches; several with commas (default $NODE_IP)")
-	flags.StringVar(&o.ProbePorts, "probe-ports", os.Getenv("PROBE_PORTS"), "TCP ports that kubelet probes, with commas (default $PROBE_PORTS)")
-	flags.DurationVar(&o.MaxDuration, "max-duration", 0, "longest life of a fault, and that of a fault without one; 0 for no cap")
-	flags.StringVar(&o.QueueMemory, "queue-memory", "256Mi", "what the packets that wait in one fault's queue may take")
+	flags.StringVar(&o.NodeIP, "node-ip", os.Getenv("NODE_IP"), "the node's IP addresses, comma-separated, whose probes no fault touches (default $NODE_IP)")
+	flags.StringVar(&o.ProbePorts, "probe-ports", os.Getenv("PROBE_PORTS"), "TCP ports that kubelet probes, comma-separated (default $PROBE_PORTS)")
+	flags.DurationVar(&o.MaxDuration, "max-duration", 0, "longest duration of a fault, and that of a fault without one; 0 for no cap")
+	flags.StringVar(&o.QueueMemory, "queue-memory", "256Mi", "memory for the packets that wait in one fault's queue, from 1Mi to 64Gi")
 	flags.StringVar(&o.TokenFile, "token-file", "", "file with the bearer token that every route but health asks for; read at every request; empty for none")
 	flags.BoolVar(&o.ReadOnly, "read-only", false, "refuse every change; what is stored is still restored and ended on time")
 	show := flags.Bool("version", false, "print the version and exit")

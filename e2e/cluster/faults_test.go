@@ -4,7 +4,6 @@ package cluster
 
 import (
 	"context"
-	"net/http"
 	"testing"
 	"time"
 
@@ -25,11 +24,14 @@ func TestFaultsForOnePeer(t *testing.T) {
 			if err := theWorld.Get(ctx, pinger, namespace, &peer); err != nil {
 				t.Fatal(err)
 			}
+			agent := theWorld.agent(ctx, t, pod)
 			set := func(faults ...api.Fault) {
 				t.Helper()
-				var made api.Changes
-				theWorld.ask(ctx, t, http.MethodPut, pod, api.PathFaults, api.FaultSet{Faults: append([]api.Fault{}, faults...)}, &made) // [] for none
-				t.Logf("changes: %+v", made.Changes)
+				made, err := agent.ReplaceFaults(ctx, faults)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Logf("changes: %+v", made.Body.Changes)
 			}
 			defer set()
 			one := api.Fault{Name: "one-peer", Peers: []string{peer.Status.PodIP}, Direction: "both", Delay: "20ms", Duration: "10m"}
@@ -43,8 +45,10 @@ func TestFaultsForOnePeer(t *testing.T) {
 				t.Errorf("%d pings pass a partition", len(answered))
 			}
 			theWorld.wantRTT(ctx, t, "a bystander of the partition", nodePinger, pod, 0)
-			var status api.Status
-			theWorld.ask(ctx, t, http.MethodGet, pod, api.PathStatus, nil, &status)
+			status, err := agent.Status(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if len(status.Faults) != 1 || !status.Faults[0].Held || len(status.Warnings) > 0 {
 				t.Errorf("status %+v", status)
 			}

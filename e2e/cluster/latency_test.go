@@ -4,15 +4,12 @@ package cluster
 
 import (
 	"context"
-	"net/http"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 	"sigs.k8s.io/e2e-framework/pkg/features"
-
-	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // Before, during and after, from the node and from another pod, with a
@@ -32,7 +29,7 @@ func TestLatency(t *testing.T) {
 				}
 				both("before", 0)
 				for _, delay := range []string{"20ms", "50ms"} {
-					answer := theWorld.curl(ctx, t, http.MethodGet, pod, api.PathLatency+"/"+delay)
+					answer := theWorld.setLatency(ctx, t, pod, delay)
 					t.Logf("set %s: engine %s: %s", delay, answer.Engine, answer.Meaning)
 					d, err := time.ParseDuration(delay)
 					if err != nil || answer.Fault == nil || answer.Fault.Delay != delay {
@@ -40,7 +37,7 @@ func TestLatency(t *testing.T) {
 					}
 					both("with "+delay, d)
 				}
-				theWorld.curl(ctx, t, http.MethodDelete, pod, api.PathLatency)
+				theWorld.clearLatency(ctx, t, pod)
 				both("cleared", 0)
 				return ctx
 			}).Feature())
@@ -55,8 +52,8 @@ func TestProbesPassUnderDelay(t *testing.T) {
 		Assess("stays ready", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			pod := theWorld.pod(ctx, t, annotated, "tidb")
 			probe := readinessProbe(t, pod)
-			theWorld.curl(ctx, t, http.MethodGet, pod, api.PathLatency+"/2s")
-			defer theWorld.curl(ctx, t, http.MethodDelete, pod, api.PathLatency)
+			theWorld.setLatency(ctx, t, pod, "2s")
+			defer theWorld.clearLatency(ctx, t, pod)
 
 			// As long as kubelet needs to notice, and one period more.
 			until := time.Now().Add(time.Duration(probe.PeriodSeconds*(probe.FailureThreshold+1)) * time.Second)

@@ -5,7 +5,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -15,8 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 	"sigs.k8s.io/e2e-framework/pkg/features"
-
-	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // A pod is injected when it is made and at no other time. Until then the
@@ -49,7 +46,7 @@ func TestAnnotatedLater(t *testing.T) {
 			theWorld.wantCondition(ctx, t, plain, corev1.ConditionTrue, "injected")
 			theWorld.wantOperatorsLabels(ctx, t, plain)
 			pod := theWorld.pod(ctx, t, plain, "tikv")
-			theWorld.curl(ctx, t, http.MethodGet, pod, api.PathLatency+"/20ms")
+			theWorld.setLatency(ctx, t, pod, "20ms")
 			theWorld.wantRTT(ctx, t, "by a native sidecar", pinger, pod, 20*time.Millisecond)
 			return ctx
 		}).

@@ -7,28 +7,25 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// run executes the pinger in one of its pods and decodes what it prints.
-func (w *world) run(ctx context.Context, t *testing.T, from string, into any, args ...string) {
-	t.Helper()
+// runPinger runs the pinger in one of its pods and decodes what it prints.
+func (w *world) runPinger(ctx context.Context, from string, into any, args ...string) error {
 	var stdout, stderr bytes.Buffer
 	command := append([]string{"/pinger"}, args...)
 	if err := w.ExecInPod(ctx, namespace, from, "pinger", command, &stdout, &stderr); err != nil {
-		t.Fatalf("%s: %v: %v\n%s", from, command, err, stderr.String())
+		return fmt.Errorf("%s: %v: %w\n%s", from, command, err, stderr.String())
 	}
 	if err := json.Unmarshal(stdout.Bytes(), into); err != nil {
-		t.Fatalf("%s: %v: %v in %q", from, command, err, stdout.String())
+		return fmt.Errorf("%s: %v: %w in %q", from, command, err, stdout.String())
 	}
+	return nil
 }
 
 // rtt is the median of some pings, none of which may be lost.
@@ -51,7 +48,9 @@ func (w *world) ping(ctx context.Context, t *testing.T, from string, to corev1.P
 		Sent int             `json:"sent"`
 		RTTs []time.Duration `json:"rtts"`
 	}
-	w.run(ctx, t, from, &result, "ping", to.Status.PodIP, strconv.Itoa(pings))
+	if err := w.runPinger(ctx, from, &result, "ping", to.Status.PodIP, strconv.Itoa(pings)); err != nil {
+		t.Fatal(err)
+	}
 	if result.Sent != pings {
 		t.Fatalf("ping from %s to %s: %d sent, want %d", from, to.Name, result.Sent, pings)
 	}
@@ -75,40 +74,5 @@ func (w *world) wantRTT(ctx context.Context, t *testing.T, what, from string, to
 		if i == attempts-1 {
 			t.Errorf("%s: ping from %s to %s: median %s, want %s within %s", what, from, to.Name, got, want, tolerance)
 		}
-	}
-}
-
-// curl asks a pod's agent about its latency and wants a 200.
-func (w *world) curl(ctx context.Context, t *testing.T, method string, pod corev1.Pod, path string) api.Latency {
-	t.Helper()
-	var answer api.Latency
-	w.ask(ctx, t, method, pod, path, nil, &answer)
-	return answer
-}
-
-// ask sends a pod's agent a request, with a body unless that is nil, and wants
-// a 200.
-func (w *world) ask(ctx context.Context, t *testing.T, method string, pod corev1.Pod, path string, body, answer any) {
-	t.Helper()
-	var result struct {
-		Status int    `json:"status"`
-		Body   string `json:"body"`
-	}
-	defer func() {
-		if t.Failed() {
-			t.Log(w.describeAgent(ctx, pod))
-		}
-	}()
-	args := []string{"http", method, fmt.Sprintf("http://%s:%d%s", pod.Status.PodIP, api.Port, path)}
-	if body != nil {
-		content, err := json.Marshal(body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		args = append(args, string(content))
-	}
-	w.run(ctx, t, pinger, &result, args...)
-	if err := json.Unmarshal([]byte(result.Body), answer); err != nil || result.Status != http.StatusOK {
-		t.Fatalf("%s %s of %s: status %d (%v): %s", method, path, pod.Name, result.Status, err, result.Body)
 	}
 }

@@ -5,7 +5,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"testing"
 	"time"
 
@@ -17,8 +16,6 @@ import (
 	"sigs.k8s.io/e2e-framework/klient/k8s/resources"
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 	"sigs.k8s.io/e2e-framework/pkg/features"
-
-	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 func TestRecreatedPod(t *testing.T) {
@@ -26,15 +23,15 @@ func TestRecreatedPod(t *testing.T) {
 		Assess("comes back with one agent and without its fault", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			for _, component := range []string{"tikv", "discovery"} {
 				old := theWorld.pod(ctx, t, annotated, component)
-				theWorld.curl(ctx, t, http.MethodGet, old, api.PathLatency+"/50ms")
+				theWorld.setLatency(ctx, t, old, "50ms")
 				pod := theWorld.recreate(ctx, t, component)
 				if n := agents(pod); n != 1 {
 					t.Fatalf("the new pod %s has %d agents, want 1", pod.Name, n)
 				}
 				theWorld.wantRTT(ctx, t, "a new pod", pinger, pod, 0)
-				theWorld.curl(ctx, t, http.MethodGet, pod, api.PathLatency+"/20ms")
+				theWorld.setLatency(ctx, t, pod, "20ms")
 				theWorld.wantRTT(ctx, t, "a new pod under 20ms", pinger, pod, 20*time.Millisecond)
-				theWorld.curl(ctx, t, http.MethodDelete, pod, api.PathLatency)
+				theWorld.clearLatency(ctx, t, pod)
 			}
 			return ctx
 		}).Feature())

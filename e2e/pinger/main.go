@@ -4,7 +4,7 @@
 //
 //	pinger wait                       do nothing until a signal comes
 //	pinger ping TARGET COUNT          {"sent":N,"rtts":[NANOSECONDS,...]}
-//	pinger http METHOD URL [BODY]     {"status":200,"body":"..."}
+//	pinger http METHOD URL [BODY]     {"status":200,"header":{"Name":["value"]},"body":"..."}
 package main
 
 import (
@@ -87,5 +87,5 @@ func ask(ctx context.Context, method, url, content string) error {
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", method, url, err)
 	}
-	return json.NewEncoder(os.Stdout).Encode(map[string]any{"status": response.StatusCode, "body": string(body)})
+	return json.NewEncoder(os.Stdout).Encode(map[string]any{"status": response.StatusCode, "header": response.Header, "body": string(body)})
 }

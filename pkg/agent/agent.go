@@ -6,32 +6,23 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/control"
+	"github.com/tidelay/tidelay/pkg/agent/httpapi"
+	"github.com/tidelay/tidelay/pkg/agent/measure"
+	"github.com/tidelay/tidelay/pkg/agent/netem"
 	"github.com/tidelay/tidelay/pkg/agent/rtnl"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Bounds of the HTTP server. The slowest answer but a measurement's is that of
-// a clear, which waits up to a second for packets to leave, behind others that
-// do the same.
-const (
-	readTimeout     = 5 * time.Second
-	writeTimeout    = time.Minute
-	idleTimeout     = 2 * time.Minute
-	shutdownTimeout = 3 * time.Second
-	maxHeaderBytes  = 16 << 10
-)
-
-// Run validates the options, brings the kernel to the stored state and serves
-// until ctx ends. The fault stays when the agent ends, for the next one to
-// find. A pod in which no engine works still gets an agent that says why.
+// Run validates the options, restores the stored faults and serves until ctx
+// ends. The faults stay in the kernel when the agent ends, and the next agent
+// finds them. A pod in which no engine works still gets an agent that says why.
 func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	p, err := o.parse()
 	if err != nil {
@@ -41,79 +32,67 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	s, registry := newServer(o, p, log)
-	if err := s.control.restore(o.MaxDuration, deviceNames(s.devices)); err != nil && !errors.Is(err, errNoEngine) {
+	exempt := exemption(p, log)
+	devices, chosen := findEngine(o, exempt, p.queueMemory, log)
+	names := api.DeviceNames(devices)
+	faults := control.New(chosen.engine, o.StateDir, log)
+	server := httpapi.New(httpapi.Config{
+		Control:      faults,
+		TC:           tc{devices: names, exempt: exempt, queueMemory: p.queueMemory},
+		Measure:      measure.Run,
+		Engine:       chosen.name,
+		EngineReason: chosen.reason,
+		Capabilities: chosen.capabilities,
+		Devices:      devices,
+		Exempt:       exempt,
+		Version:      o.Version,
+		MaxDuration:  o.MaxDuration,
+		TokenFile:    o.TokenFile,
+		ReadOnly:     o.ReadOnly,
+		Registry:     prometheus.NewRegistry(),
+		Log:          log,
+	})
+	if err := faults.Restore(o.MaxDuration, names); err != nil && !errors.Is(err, control.ErrNoEngine) {
 		log.Error("restore the state of an earlier agent", "err", err)
 	}
-	log.Info("agent started", "version", o.Version, "listen", listener.Addr().String(), "devices", strings.Join(deviceNames(s.devices), ","),
-		"engine", s.choice.name, "reason", s.choice.reason)
+	log.Info("agent started", "version", o.Version, "listen", listener.Addr().String(), "devices", strings.Join(names, ","),
+		"engine", chosen.name, "reason", chosen.reason)
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		if err := s.choice.engine.Run(ctx); err != nil {
-			return fmt.Errorf("run engine %s: %w", s.choice.name, err)
+		if err := chosen.engine.Run(ctx); err != nil {
+			return fmt.Errorf("run engine %s: %w", chosen.name, err)
 		}
 		return nil
 	})
-	if s.choice.name != api.EngineNone { // else nothing could be ended, again and again
-		group.Go(func() error { return s.control.run(ctx) })
+	if chosen.name != api.EngineNone { // it would fail to end faults, again and again
+		group.Go(func() error { return faults.Run(ctx) })
 	}
-	group.Go(func() error { return serve(ctx, listener, s.handler(registry)) })
+	group.Go(func() error { return server.Serve(ctx, listener) })
 	return group.Wait()
 }
 
-// newServer finds the devices, chooses the engine and wires the parts.
-func newServer(o Options, p parsed, log *slog.Logger) (*server, *prometheus.Registry) {
-	exempt := fault.Exemption{ControlPort: p.controlPort}
-	if len(p.nodeAddrs) > 0 && len(p.probePorts) > 0 {
-		exempt.NodeAddrs, exempt.ProbePorts = probeSources(p, log), p.probePorts
-	}
-	s := &server{
-		exempt:      exempt,
-		queueMemory: p.queueMemory,
-		maxDuration: o.MaxDuration,
-		version:     o.Version,
-		guard:       newGuard(o.TokenFile, o.ReadOnly),
-		measurer:    newMeasurer(),
-		log:         log,
-	}
+// findEngine finds the devices and chooses the engine that acts on them. Without
+// devices there is no engine.
+func findEngine(o Options, exempt fault.Exemption, queueMemory uint64, log *slog.Logger) ([]api.Device, choice) {
 	devices, err := rtnl.FindDevices(o.Device)
 	if err != nil {
 		reason := fmt.Sprintf("find the interface for faults (--device=%q): %v", o.Device, err)
-		s.choice = choice{engine: noEngine{reason: reason}, name: api.EngineNone, reason: reason}
-	} else {
-		s.devices = devices
-		s.choice = choose(o.Engine, candidates(devices, exempt, p.queueMemory, log))
+		return nil, choice{engine: noEngine{reason: reason}, name: api.EngineNone, reason: reason}
 	}
-	s.control = newControl(s.choice.engine, store{dir: o.StateDir}, log)
-	s.metrics = newMetrics(o.Version, s.choice.name, s.control.read, log)
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(s.metrics)
-	return s, registry
+	return devices, choose(o.Engine, candidates(devices, exempt, queueMemory, log))
 }
 
-// serve answers requests until ctx ends, and then those that are under way.
-func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: readTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-	}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-		defer cancel()
-		stopped <- server.Shutdown(timeout)
-	})
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		stop()
-		return fmt.Errorf("serve: %w", err)
-	}
-	if err := <-stopped; err != nil {
-		return fmt.Errorf("stop serving: %w", err)
-	}
-	return nil
+// tc writes faults as tc(8) commands. Its answers are the same for both engines:
+// they say what one would type where the engine is netem.
+type tc struct {
+	devices     []string
+	exempt      fault.Exemption
+	queueMemory uint64
+}
+
+func (tc) Equivalent(device string, f fault.Fault) string { return netem.Equivalent(device, f) }
+
+func (t tc) Commands(faults []fault.Fault) []string {
+	return netem.Commands(t.devices, t.exempt, t.queueMemory, faults)
 }

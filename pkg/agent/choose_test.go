@@ -4,9 +4,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/enginetest"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -28,8 +28,10 @@ func TestChoose(t *testing.T) {
 		"a named engine whose other half is bad": {api.EngineNFQueue, missing, works, api.EngineNFQueue, "--engine=nfqueue"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			left := []fault.Fault{late(1)}
-			engines := map[string]*fakeEngine{api.EngineNetem: {held: left}, api.EngineNFQueue: {held: left}}
+			left := []fault.Fault{{Name: fault.Latency, Match: fault.Match{Direction: fault.Egress}, Impairment: fault.Impairment{Delay: 1}}}
+			engines := map[string]*enginetest.Engine{
+				api.EngineNetem: enginetest.New(enginetest.Kernel{Faults: left}), api.EngineNFQueue: enginetest.New(enginetest.Kernel{Faults: left}),
+			}
 			open := func(name string) func(map[fault.Feature]string) (engine, error) {
 				return func(map[fault.Feature]string) (engine, error) { return engines[name], nil }
 			}
@@ -43,8 +45,8 @@ func TestChoose(t *testing.T) {
 			// What any other engine left is cleared, also when it does not work
 			// here any more; when none works, that goes for both.
 			for name, e := range engines {
-				if cleared := e.applied == 1 && len(e.held) == 0; cleared != (name != got.name) {
-					t.Errorf("%s: applied %d times, holds %+v", name, e.applied, e.held)
+				if cleared := e.Applied == 1 && len(e.Faults) == 0; cleared != (name != got.name) {
+					t.Errorf("%s: applied %d times, holds %+v", name, e.Applied, e.Faults)
 				}
 			}
 		})
@@ -55,7 +57,7 @@ func TestChooseSkipsAnEngineThatDoesNotOpen(t *testing.T) {
 	works := func() (map[fault.Feature]string, error) {
 		return map[fault.Feature]string{fault.FeatureSeed: "too old"}, nil
 	}
-	second := &fakeEngine{}
+	second := &enginetest.Engine{}
 	got := choose(api.EngineAuto, []candidate{
 		{api.EngineNetem, works, func(map[fault.Feature]string) (engine, error) { return nil, errors.New("no luck") }},
 		{api.EngineNFQueue, works, func(map[fault.Feature]string) (engine, error) { return second, nil }},
@@ -65,40 +67,5 @@ func TestChooseSkipsAnEngineThatDoesNotOpen(t *testing.T) {
 	}
 	if lacks := got.capabilities[api.EngineNFQueue].Lacks; lacks["seed"] != "too old" {
 		t.Errorf("capabilities don't say what is lacking: %+v", got.capabilities)
-	}
-}
-
-func TestOptionsNameFlagValueAndWhatIsAccepted(t *testing.T) {
-	good := Options{Listen: ":2332", Engine: api.EngineAuto, NodeIP: "10.0.0.1, fd00::1", ProbePorts: "4000,10080,4000", QueueMemory: "2Mi", MaxDuration: time.Hour}
-	p, err := good.parse()
-	if err != nil || p.controlPort != 2332 || len(p.nodeAddrs) != 2 || len(p.probePorts) != 2 || p.queueMemory != 2<<20 {
-		t.Fatalf("parse of good options: %+v, %v", p, err)
-	}
-	for flag, spoil := range map[string]func(o *Options){
-		"--listen=\"\"":                   func(o *Options) { o.Listen = "" },
-		"--listen=\":0\"":                 func(o *Options) { o.Listen = ":0" },
-		"--listen=\"x\"":                  func(o *Options) { o.Listen = "x" },
-		"--engine=\"tc\"":                 func(o *Options) { o.Engine = "tc" },
-		"--node-ip=\"n\"":                 func(o *Options) { o.NodeIP = "n" },
-		"--probe-ports=":                  func(o *Options) { o.ProbePorts = "80," },
-		"\"65536\"":                       func(o *Options) { o.ProbePorts = "65536" },
-		"--max-duration=-1s":              func(o *Options) { o.MaxDuration = -time.Second },
-		"--max-duration=1ms":              func(o *Options) { o.MaxDuration = time.Millisecond },
-		"--max-duration=10000h":           func(o *Options) { o.MaxDuration = 10000 * time.Hour },
-		"--queue-memory=\"\"":             func(o *Options) { o.QueueMemory = "" },
-		"--queue-memory=\"5\"":            func(o *Options) { o.QueueMemory = "5" },
-		"--queue-memory=\"1Ki\"":          func(o *Options) { o.QueueMemory = "1Ki" },
-		"--queue-memory=\"9999999999Gi\"": func(o *Options) { o.QueueMemory = "9999999999Gi" },
-		"--queue-memory=\"65Gi\"":         func(o *Options) { o.QueueMemory = "65Gi" },
-	} {
-		bad := good
-		spoil(&bad)
-		if _, err := bad.parse(); err == nil || !strings.Contains(err.Error(), flag) || !strings.Contains(err.Error(), "want") {
-			t.Errorf("%s: error %v", flag, err)
-		}
-	}
-	_, err = Options{Listen: "x", Engine: "y", NodeIP: "z", QueueMemory: "q"}.parse()
-	if err == nil || len(strings.Split(err.Error(), "\n")) != 4 {
-		t.Errorf("four bad options at once: %v", err)
 	}
 }

@@ -1,13 +1,19 @@
-// Package agent is the process inside every injected pod: an HTTP API on port
-// 2332 that turns a request for latency into kernel state, proves it by
-// reading the kernel back, and says what it means.
+// Package agent is the process inside every injected pod. It takes requests for
+// faults over HTTP, turns them into kernel state, proves that by reading the
+// kernel back, and says what it means.
 //
-// The parts, from the wire to the kernel:
+// This package has the options, the choice of the engine and Run. The parts,
+// from the wire to the kernel:
 //
-//	http.go      routes, and which error is which status
-//	describe.go  a fault in the words of the user, of ping and of tc
-//	control.go   one change at a time: remember, apply, read back
-//	store.go     the desired state on disk, for the next agent
-//	engine.go    which engine runs here, and why
-//	netem/, nfqueue/   the only code that changes the kernel
+//	api       routes and JSON types, shared with clients
+//	client    typed client of the API
+//	httpapi   routes, statuses, metrics
+//	explain   faults, exemptions and warnings in words
+//	control   the desired faults: changed one at a time, stored, ended on time
+//	measure   RTT to other hosts, and whether it is what was asked for
+//	netem     engine for kernels with tc-netem(8)
+//	nfqueue   engine for kernels without
+//	rtnl      the pod's interfaces and gateways
+//
+// What a fault is, and which packets it meets, is package fault.
 package agent

@@ -3,7 +3,6 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"regexp"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/rtnl"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -22,25 +20,25 @@ type Options struct {
 	// Listen is the address of the HTTP API, host:port or :port. Its port is
 	// the control port that no fault touches.
 	Listen string
-	// Device is the interface whose packets meet faults, several with commas, or
-	// "all" for all that are up and not loopback; empty for the one of the
-	// default route, else the only one.
+	// Device names the interfaces whose packets meet faults, comma-separated, or
+	// is "all" for all that are up and not loopback. Empty is the interface of the
+	// default route, else the only one that is not loopback.
 	Device string
-	// Engine is auto, netem or nfqueue. A named engine is never replaced by
-	// the other one.
+	// Engine is "auto", "netem" or "nfqueue". A named engine is never replaced
+	// by the other one.
 	Engine string
 	// StateDir is where the desired state is kept for the next agent; empty to
 	// rely on the kernel alone.
 	StateDir string
-	// NodeIP is the node's address, or several with commas; ProbePorts are the
-	// ports kubelet probes, with commas. Empty means that probes are not
+	// NodeIP has the node's IP addresses and ProbePorts the TCP ports that
+	// kubelet probes, both comma-separated. If either is empty, probes are not
 	// exempt.
 	NodeIP, ProbePorts string
-	// MaxDuration caps the life of every fault, and is that of a fault that
+	// MaxDuration caps the duration of every fault, and is that of a fault that
 	// names none; 0 for no cap, else from fault.MinDuration to fault.MaxDuration.
 	MaxDuration time.Duration
-	// QueueMemory is what the packets that wait in one fault's queue may take,
-	// "256Mi"; from 1Mi to 64Gi.
+	// QueueMemory is the memory for packets that wait in one fault's queue, in
+	// bytes with a unit, "256Mi"; from 1Mi to 64Gi.
 	QueueMemory string
 	// TokenFile holds the bearer token that every route but health then asks
 	// for; empty for none. It is read at every request.
@@ -77,7 +75,7 @@ func (o Options) parse() (parsed, error) {
 	for _, item := range list(o.NodeIP) {
 		addr, err := netip.ParseAddr(item)
 		if err != nil || addr.Zone() != "" {
-			errs = append(errs, fmt.Errorf("--node-ip=%q: %q is no IP address; want addresses with commas between them, or nothing", o.NodeIP, item))
+			errs = append(errs, fmt.Errorf("--node-ip=%q: %q is no IP address; want comma-separated addresses, or nothing", o.NodeIP, item))
 			continue
 		}
 		p.nodeAddrs = append(p.nodeAddrs, addr.Unmap())
@@ -85,7 +83,7 @@ func (o Options) parse() (parsed, error) {
 	for _, item := range list(o.ProbePorts) {
 		port, err := parsePort(item)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("--probe-ports=%q: %w; want ports from 1 to 65535 with commas between them, or nothing", o.ProbePorts, err))
+			errs = append(errs, fmt.Errorf("--probe-ports=%q: %w; want comma-separated ports from 1 to 65535, or nothing", o.ProbePorts, err))
 			continue
 		}
 		p.probePorts = append(p.probePorts, port)
@@ -126,7 +124,7 @@ func parseMemory(s string) (uint64, error) {
 	return bytes, nil
 }
 
-// list splits at commas; nothing is an empty list.
+// list splits a comma-separated list; an empty string is an empty list.
 func list(s string) []string {
 	if strings.TrimSpace(s) == "" {
 		return nil
@@ -136,21 +134,4 @@ func list(s string) []string {
 		items[i] = strings.TrimSpace(items[i])
 	}
 	return items
-}
-
-// probeSources returns the addresses kubelet's probes come from: the node's
-// own, and the pod's gateways, which with a bridge CNI are the node's address
-// on the pod's side and the one it dials from.
-func probeSources(p parsed, log *slog.Logger) []netip.Addr {
-	gateways, err := rtnl.Gateways()
-	if err != nil {
-		log.Warn("find the pod's gateway; probes that come from it are not exempt", "err", err)
-	}
-	addrs := slices.Clone(p.nodeAddrs)
-	for _, gateway := range gateways {
-		if !slices.Contains(addrs, gateway) {
-			addrs = append(addrs, gateway)
-		}
-	}
-	return addrs
 }

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// Decode reads one JSON value and refuses fields it does not know: a
-// misspelt one would otherwise be a fault that is not quite the one asked for.
-// The error is a Invalid.
+// Decode reads one JSON value. It refuses unknown fields, because to ignore a
+// misspelt one would make a fault that is not quite the one asked for. The error
+// is an Invalid.
 func Decode(content []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	decoder.DisallowUnknownFields()
@@ -37,7 +37,7 @@ func Decode(content []byte, into any) error {
 		return bodyError("body", fmt.Sprintf("offset %d", syntax.Offset), "want JSON: "+syntax.Error())
 	}
 	if name, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
-		return bodyError(strings.Trim(name, `"`), "", "no such field; "+"see /openapi.json for those there are")
+		return bodyError(strings.Trim(name, `"`), "", "no such field; see /openapi.json for those there are")
 	}
 	return bodyError("body", "", "want JSON as /openapi.json has it: "+err.Error())
 }
@@ -46,7 +46,7 @@ func bodyError(field, value, accepted string) error {
 	return Invalid{{Field: field, Value: value, Accepted: accepted}}
 }
 
-// jsonKind says in JSON's words what a Go kind is written as.
+// jsonKind says which kind of JSON value a Go kind is written as.
 func jsonKind(kind string) string {
 	switch {
 	case kind == "string":

@@ -10,23 +10,25 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// Bounds of a delay. MaxDelay is far beyond what TCP survives and well inside
-// what both engines hold; MinDelay is the finest step a user can name.
+// Bounds of a delay and a jitter.
 const (
+	// MinDelay is one of the smallest unit that a delay can be written in.
 	MinDelay = time.Microsecond
+	// MaxDelay is far longer than any TCP connection survives, and both engines
+	// can delay a packet that long.
 	MaxDelay = 10 * time.Minute
-	// MaxJitter is what the kernel's netem can hold, 31 bits of nanoseconds
-	// (tabledist in net/sched/sch_netem.c), in whole seconds.
+	// MaxJitter is the most whole seconds that fit in the kernel's 31 bits of
+	// nanoseconds (tabledist in net/sched/sch_netem.c).
 	MaxJitter = 2 * time.Second
 )
 
-// DelayAccepted closes every message about a bad delay.
+// DelayAccepted ends every message about a bad delay.
 const DelayAccepted = `want a number with the unit us, ms or s ("20ms", "1.5ms", "500us", "1s"), or a bare number of milliseconds, ` +
 	`from 1us to 600s; 0 clears`
 
 var delayPattern = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)(us|ms|s)?$`)
 
-// unit is the size of a unit that the pattern lets through.
+// unit returns the size of a unit of delayPattern; without a name it is 1 ms.
 func unit(name string) time.Duration {
 	switch name {
 	case "s":
@@ -38,11 +40,10 @@ func unit(name string) time.Duration {
 	}
 }
 
-// ParseDelay reads a one-way delay: a decimal number with an optional unit us,
-// ms or s, where a bare number means milliseconds. It returns 0 for zero in
-// any unit, and otherwise a whole number of nanoseconds between MinDelay and
-// MaxDelay; digits beyond the nanosecond are refused, not rounded. The error
-// names the value and says what is accepted.
+// ParseDelay reads a one-way delay: a decimal number with the unit us, ms or s, or
+// a bare number of milliseconds. It returns 0, or a whole number of nanoseconds
+// from MinDelay to MaxDelay. It does not round: a fraction of a nanosecond is an
+// error. The error names the value and says what is accepted.
 func ParseDelay(s string) (time.Duration, error) {
 	match := delayPattern.FindStringSubmatch(s)
 	if match == nil || len(s) > api.MaxEcho {
@@ -68,13 +69,13 @@ func ParseDelay(s string) (time.Duration, error) {
 	return time.Duration(nanoseconds.Num().Int64()), nil
 }
 
-// FormatDelay writes a delay in the grammar that ParseDelay reads, exactly,
-// in the largest of the units us, ms and s that it fills: "500us", "1.5ms",
-// "90s". Zero is "0".
+// FormatDelay writes a delay of at most MaxDelay exactly, as ParseDelay reads it,
+// in the largest of the units us, ms and s of which there is at least one:
+// "500us", "1.5ms", "90s". Zero is "0".
 func FormatDelay(d time.Duration) string {
 	for _, name := range []string{"s", "ms", "us"} {
 		if size := unit(name); d >= size {
-			// At most 600 s in nanoseconds: twelve digits, which a float64 holds.
+			// 600 s are 12 digits of nanoseconds, and a float64 is exact to 15.
 			return strconv.FormatFloat(float64(d)/float64(size), 'f', -1, 64) + name
 		}
 	}

@@ -11,21 +11,21 @@ import (
 )
 
 var (
-	// ErrForeign reports kernel state on the pod's interface that somebody else
-	// made and that a fault would destroy. It is never touched.
+	// ErrForeign reports kernel state that somebody else made and that a fault
+	// would destroy. It is left alone.
 	ErrForeign = errors.New("made by somebody else")
-	// ErrUnsupported reports that this kernel or container lacks what an engine
-	// needs.
+	// ErrUnsupported reports that this kernel or container lacks something that an
+	// engine or a fault needs.
 	ErrUnsupported = errors.New("not supported here")
-	// ErrLeftover reports faults of an earlier agent in the kernel that nothing
-	// explains: its state file is gone.
+	// ErrLeftover reports faults of an earlier agent in the kernel that can't be
+	// read back without its state file, which is gone.
 	ErrLeftover = errors.New("left by an earlier agent and not in its state file")
 )
 
 // Invalid is every bad value of a request.
 type Invalid []api.FieldError
 
-// Error implements error. The first few say enough; Problem.errors has all.
+// Error implements error. It has the first three; api.Problem.Errors has all.
 func (i Invalid) Error() string {
 	const shown = 3
 	var all []string
@@ -38,10 +38,10 @@ func (i Invalid) Error() string {
 	return strings.Join(all, "; ")
 }
 
-// Conflict reports two faults that would meet the same packets, where one
-// packet meets one fault.
+// Conflict reports two faults that match the same packets just as precisely, so
+// that nothing says which of them those packets meet.
 type Conflict struct {
-	// A and B are the names of the faults; Packets says in words what both match.
+	// A and B are the names of the faults. Packets says in words what both match.
 	A, B, Packets string
 }
 
@@ -50,22 +50,34 @@ func (c Conflict) Error() string {
 	return fmt.Sprintf("faults %q and %q both match %s just as precisely, and a packet meets one fault: give them one name, or a different match", c.A, c.B, c.Packets)
 }
 
-// Feature is something that not every engine and kernel can do.
+// Feature is a part of faults that some engines or kernels don't have. Its value
+// is what the API's status shows.
 type Feature string
 
-// The features that engines report as lacking.
+// The features.
 const (
-	FeatureIngress         Feature = "ingress"
-	FeatureDuplicate       Feature = "duplicate"
+	// FeatureIngress is a fault of packets that arrive. netem needs the kernel's
+	// ifb and the ingress qdisc for it.
+	FeatureIngress Feature = "ingress"
+	// FeatureDuplicate is Impairment.Duplicate.
+	FeatureDuplicate Feature = "duplicate"
+	// FeatureDuplicateBeside is Impairment.Duplicate in a set of several faults.
+	// Some kernels refuse a netem that duplicates beside another one in the same
+	// tree (check_netem_in_tree in net/sched/sch_netem.c).
 	FeatureDuplicateBeside Feature = "duplicate beside other faults"
-	FeatureCorrupt         Feature = "corrupt"
-	FeatureSeed            Feature = "seed"
-	FeatureRate            Feature = "rate"
+	// FeatureCorrupt is Impairment.Corrupt. nfqueue never sees what is in packets.
+	FeatureCorrupt Feature = "corrupt"
+	// FeatureSeed is Impairment.Seed. netem has it since Linux 6.6
+	// (TCA_NETEM_PRNG_SEED).
+	FeatureSeed Feature = "seed"
+	// FeatureRate is Impairment.Rate.
+	FeatureRate Feature = "rate"
 )
 
-// Features returns what a set of faults needs.
+// Features returns the features that a set of faults needs, each with the name of
+// one fault that needs it.
 func Features(faults []Fault) map[Feature]string {
-	needs := make(map[Feature]string) // with the name of one fault that does
+	needs := make(map[Feature]string)
 	for _, f := range faults {
 		i := f.Impairment
 		for feature, needed := range map[Feature]bool{
@@ -84,9 +96,9 @@ func Features(faults []Fault) map[Feature]string {
 	return needs
 }
 
-// Check returns an error that wraps ErrUnsupported and names the feature and
-// the fault, when the faults need something that is lacking. Lacks gives the
-// reason by feature.
+// Check returns an error that wraps ErrUnsupported and names fault and feature if
+// the faults need one that is in lacks. Lacks has the reason for each feature that
+// is missing.
 func Check(faults []Fault, lacks map[Feature]string) error {
 	var errs []error
 	needs := Features(faults)

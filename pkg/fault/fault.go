@@ -1,22 +1,22 @@
-// Package fault is the vocabulary that the agent and its engines share: what a
-// fault is, which packets it meets, what it must never touch, and what the
-// kernel says it holds. It decides and never acts.
+// Package fault says what a fault is, which packets it meets, which packets no
+// fault may touch, and what an engine found in the kernel. It reads faults from
+// the API's types and writes them back. It decides and never acts: no clock, no
+// files, no network.
 package fault
 
 import (
 	"net/netip"
 	"reflect"
 	"time"
-
-	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // Latency is the name of the fault that the /latency routes set, read and
 // clear.
 const Latency = "latency"
 
-// MaxFaults is how many faults a pod can have at once. A prio qdisc has
-// sixteen bands, and one of them is clean.
+// MaxFaults is how many faults a pod can have at once. The kernel's prio qdisc
+// has 16 bands (TCQ_PRIO_BANDS in include/uapi/linux/pkt_sched.h), and one is
+// for packets that meet no fault.
 const MaxFaults = 15
 
 // Fault is what happens to the packets that match, until when.
@@ -25,7 +25,7 @@ type Fault struct {
 	Name       string
 	Match      Match
 	Impairment Impairment
-	// ExpiresAt is when the fault ends by itself; zero for never.
+	// ExpiresAt is when the fault ends by itself; the zero time for never.
 	ExpiresAt time.Time
 }
 
@@ -41,33 +41,16 @@ func (f Fault) SameEffect(g Fault) bool {
 	return reflect.DeepEqual(f, g)
 }
 
-// Exemption is the traffic no fault touches, beside ARP, neighbour discovery
-// and loopback, which every engine leaves out by construction.
+// Exemption is the traffic that no fault touches. ARP, IPv6 neighbour discovery
+// and loopback are not in it, because every engine leaves them out anyway.
 type Exemption struct {
-	// ControlPort is the agent's own TCP port, exempt as source and as
+	// ControlPort is the agent's own TCP port; it is exempt as source and as
 	// destination.
 	ControlPort uint16
 	// NodeAddrs are the addresses kubelet's probes come from.
 	NodeAddrs []netip.Addr
-	// ProbePorts are the TCP ports kubelet probes; together with NodeAddrs, as
-	// local port and remote address, they exempt probes and the answers to them
-	// and nothing else. Both or neither are set.
+	// ProbePorts are the TCP ports that kubelet probes. Exempt are packets between
+	// one of them in the pod and one of NodeAddrs. Either both are set or
+	// neither.
 	ProbePorts []uint16
-}
-
-// State is what an engine found in the kernel.
-type State struct {
-	// Found has an entry, by name, for each fault that the kernel holds in every
-	// direction and on every device it is for.
-	Found map[string][]Instance
-	// Drift says in words how the kernel differs from the desired set.
-	Drift []string
-}
-
-// Instance is what the kernel holds of one fault in one direction on one
-// device.
-type Instance struct {
-	Direction Direction // Egress or Ingress
-	Device    string
-	Counters  api.Counters
 }

@@ -6,10 +6,10 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// Direction is the pod's view of packets, a set of bits.
+// Direction is where packets go, as the pod sees it. It is a set of bits.
 type Direction uint8
 
-// Directions.
+// The directions.
 const (
 	Egress  Direction = 1 << iota // leaves the pod
 	Ingress                       // arrives at the pod
@@ -19,7 +19,7 @@ const (
 // Has reports whether d includes e.
 func (d Direction) Has(e Direction) bool { return d&e == e }
 
-// String returns the word on the wire.
+// String returns the API's word for it.
 func (d Direction) String() string {
 	switch d {
 	case Ingress:
@@ -31,22 +31,22 @@ func (d Direction) String() string {
 	}
 }
 
-// Match says which packets a fault meets. Its terms are ANDed, the values of
-// one term are alternatives, and an empty term admits everything.
+// Match says which packets a fault meets: those that match every field. A field
+// with several values matches any of them, and an empty field matches all packets.
 type Match struct {
 	Direction Direction
 	// Device narrows the fault to one interface.
 	Device string
-	// Peers are remote addresses; masked, sorted and without repeats.
+	// Peers are remote addresses, at most 64; masked, sorted and without repeats.
 	Peers []netip.Prefix
-	// LocalPorts and RemotePorts are sorted and without repeats.
+	// LocalPorts and RemotePorts are at most 16 each; sorted and without repeats.
 	LocalPorts, RemotePorts []api.PortRange
 	// Protocol is "", "tcp", "udp" or "icmp".
 	Protocol string
 }
 
-// Everything reports whether the match admits every packet of its direction
-// and device.
+// Everything reports whether the match is for every packet of its direction and
+// device.
 func (m Match) Everything() bool {
 	return len(m.Peers) == 0 && len(m.LocalPorts) == 0 && len(m.RemotePorts) == 0 && m.Protocol == ""
 }

@@ -13,27 +13,28 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// Bounds of one fault's match.
+// Bounds of the matches of faults.
 const (
 	maxPeers = 64
 	maxPorts = 16
 	maxTerms = 512
-	// maxAllTerms is of all faults together: a packet is compared with one after
-	// the other.
+	// maxAllTerms is for all faults of a set together, because a packet is compared
+	// with the terms one after the other.
 	maxAllTerms = 1_000
 )
 
-// Limits is what the agent's flags and the clock say about a fault's life.
+// Limits are what faults depend on besides themselves: the clock, the agent's
+// flags and its interfaces.
 type Limits struct {
 	// Now is the time durations count from.
 	Now time.Time
-	// MaxDuration caps every life, and is that of a fault that names none; 0
+	// MaxDuration caps every duration, and is that of a fault that names none; 0
 	// for no cap.
 	MaxDuration time.Duration
 	// Devices are the interfaces that a fault can name.
 	Devices []string
-	// Stored is for faults that were accepted once: their life is as it was set,
-	// and may be over.
+	// Stored is for faults that an agent accepted before: ExpiresAt is not
+	// checked and may be in the past, and MaxDuration does not apply.
 	Stored bool
 }
 
@@ -41,6 +42,17 @@ type Limits struct {
 func Parse(w api.Fault, limits Limits) (Fault, error) {
 	p := parser{limits: limits}
 	f := p.fault("", w)
+	return f, p.err()
+}
+
+// ParseLatency reads the fault named latency: a delay that ParseDelay returned,
+// above 0, and from w the jitter, correlation, distribution, direction and life.
+// The error is an Invalid with every bad value.
+func ParseLatency(delay time.Duration, w api.Fault, limits Limits) (Fault, error) {
+	p := parser{limits: limits}
+	f := Fault{Name: Latency, Match: p.match("", w), Impairment: Impairment{Delay: delay}}
+	p.jitter("", w, &f.Impairment, false)
+	f.ExpiresAt = p.expiry("", w)
 	return f, p.err()
 }
 
@@ -67,9 +79,9 @@ func ParseSet(w []api.Fault, limits Limits) ([]Fault, error) {
 	return NewSet(faults)
 }
 
-// NewSet returns faults that were parsed one by one as a set, sorted by name. The
-// error is a Conflict, or an Invalid when there are too many of them or of their
-// terms.
+// NewSet returns faults with different names as a set, sorted by name. The error
+// is a Conflict, or an Invalid when there are too many faults or too many terms in
+// all of them.
 func NewSet(faults []Fault) ([]Fault, error) {
 	if len(faults) > MaxFaults {
 		return nil, Invalid{{Field: "faults", Value: strconv.Itoa(len(faults)) + " faults", Accepted: fmt.Sprintf("want at most %d at once", MaxFaults)}}
@@ -88,7 +100,7 @@ func NewSet(faults []Fault) ([]Fault, error) {
 	return sorted, nil
 }
 
-// parser collects what is wrong, to tell it all at once.
+// parser collects every bad value, to report all of them at once.
 type parser struct {
 	limits  Limits
 	invalid Invalid
@@ -178,8 +190,8 @@ func (p *parser) peers(field string, all []string) []netip.Prefix {
 	return slices.Compact(peers)
 }
 
-// ParsePeer reads an address or a CIDR, whose host bits are dropped. Addresses
-// in IPv6's notation for IPv4 (::ffff:10.0.0.5) are IPv4.
+// ParsePeer reads an address or a CIDR. Host bits of a CIDR are cleared. An
+// IPv4-mapped address (::ffff:10.0.0.5) becomes IPv4.
 func ParsePeer(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		if addr.Zone() != "" {

@@ -38,11 +38,17 @@ func (p *parser) impairment(at string, w api.Fault) Impairment {
 }
 
 func (p *parser) timing(at string, w api.Fault, i *Impairment) {
-	// What can't be read is one mistake, not another one in what depends on it.
 	before := len(p.invalid)
 	i.Delay = p.delay(at+"delay", w.Delay)
+	p.jitter(at, w, i, len(p.invalid) > before)
+}
+
+// jitter reads the jitter of a fault whose delay is known. A delay or a jitter
+// that is bad itself is one mistake: what depends on it is then not checked.
+func (p *parser) jitter(at string, w api.Fault, i *Impairment, badDelay bool) {
+	before := len(p.invalid)
 	i.Jitter = p.delay(at+"jitter", w.Jitter)
-	unread := len(p.invalid) > before
+	bad := badDelay || len(p.invalid) > before
 	i.Correlation = p.percent(at+"correlation", w.Correlation)
 	i.Distribution = Distribution(w.Distribution)
 	switch i.Distribution {
@@ -51,7 +57,7 @@ func (p *parser) timing(at string, w api.Fault, i *Impairment) {
 		p.bad(at+"distribution", w.Distribution, "want uniform, normal, pareto or paretonormal")
 	}
 	switch {
-	case unread:
+	case bad:
 	case i.Jitter > i.Delay:
 		p.bad(at+"jitter", w.Jitter, fmt.Sprintf("want at most the delay, %s: no packet can leave before it came", FormatDelay(i.Delay)))
 	case i.Jitter > MaxJitter:
@@ -60,7 +66,7 @@ func (p *parser) timing(at string, w api.Fault, i *Impairment) {
 	if i.Jitter > 0 && i.Distribution == "" {
 		i.Distribution = Uniform
 	}
-	if i.Jitter > 0 || unread {
+	if i.Jitter > 0 || bad {
 		return
 	}
 	if w.Correlation != 0 {

@@ -32,23 +32,23 @@ type Term struct {
 	Remote, Local api.PortRange
 }
 
-// Rule leads what a term matches to a fault.
+// Rule says that packets which match a term meet a fault.
 type Rule struct {
 	Term
-	// Fault is its name.
+	// Fault is the fault's name.
 	Fault string
 }
 
-// Rules returns the rules of the faults that are for one direction on one
-// device, in the order in which they must be tried: the most precise first.
-// The order is, each only where those before it are equal:
+// Rules returns the rules of the faults that are for one direction on one device.
+// They are in the order in which an engine must try them, the most precise first.
+// They are compared by, each only if those before it are equal:
 //
 //  1. the longest peer prefix (none is the shortest),
 //  2. ports on both sides, then on one, then on none,
 //  3. the narrowest remote ports, then the narrowest local ones,
 //  4. a protocol before none,
-//  5. address, ports, protocol number and the fault's name, so that the order is
-//     the same on every pod.
+//  5. address, ports, protocol number and the fault's name, so that the order
+//     is the same on every pod.
 func Rules(faults []Fault, direction Direction, device string) []Rule {
 	var rules []Rule
 	for _, f := range faults {
@@ -199,18 +199,18 @@ func (t Term) String() string {
 // conflict returns the first two faults that have a term in common in the same
 // direction on the same device.
 func conflict(faults []Fault) error {
-	type place struct {
+	type key struct {
 		Term
 		direction Direction
 	}
-	owners := make(map[place][]Fault)
+	owners := make(map[key][]Fault)
 	for _, f := range faults {
 		for _, term := range f.Match.terms() {
 			for _, direction := range []Direction{Egress, Ingress} {
 				if !f.Match.Direction.Has(direction) {
 					continue
 				}
-				here := place{term, direction}
+				here := key{term, direction}
 				for _, other := range owners[here] {
 					if f.Match.Device == "" || other.Match.Device == "" || f.Match.Device == other.Match.Device {
 						return Conflict{A: other.Name, B: f.Name, Packets: fmt.Sprintf("%s of direction %s", term, direction)}
@@ -229,14 +229,14 @@ type Packet struct {
 	Peer netip.Addr
 	// Protocol is "tcp", "udp" or "icmp".
 	Protocol string
-	// Remote and Local are the ports; 0 for one that is not known, which matches
-	// no term that names that side.
+	// Remote and Local are the ports; 0 if not known. An unknown port matches no
+	// rule that names ports of that side.
 	Remote, Local uint16
 }
 
-// FaultFor returns the fault that a packet of one direction meets on a device,
-// nil if none: the first of Rules whose term it matches. What is exempt is not
-// known here.
+// FaultFor returns the fault that a packet of one direction meets on a device:
+// that of the first of Rules which matches; nil if none does. It does not know
+// which traffic is exempt.
 func FaultFor(faults []Fault, direction Direction, device string, p Packet) *Fault {
 	for _, rule := range Rules(faults, direction, device) {
 		if !rule.matches(p) {

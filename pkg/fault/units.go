@@ -12,20 +12,21 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// Percent is a probability in ten-thousandths of a percent.
+// Percent is a probability in ten-thousandths of a percent, from 0 to Hundred.
 type Percent uint32
 
-// Hundred percent.
 const (
+	// Hundred is 100 percent.
 	Hundred Percent = 1_000_000
 	// percentDigit is one percent.
 	percentDigit = 10_000
 )
 
-// percentAccepted closes every message about a bad percentage.
+// percentAccepted ends every message about a bad percentage.
 const percentAccepted = "want a percentage from 0 to 100 with at most four decimals"
 
-// ParsePercent converts a JSON number of percents.
+// ParsePercent converts a number of percents, from 0 to 100. It refuses more than
+// four decimals.
 func ParsePercent(f float64) (Percent, error) {
 	scaled := math.Round(f * percentDigit)
 	if math.IsNaN(f) || f < 0 || f > 100 || math.Abs(f*percentDigit-scaled) > 1e-6 || f > 0 && scaled == 0 {
@@ -34,11 +35,11 @@ func ParsePercent(f float64) (Percent, error) {
 	return Percent(scaled), nil
 }
 
-// Float returns percents.
+// Float returns the number of percents.
 func (p Percent) Float() float64 { return float64(p) / percentDigit }
 
-// Of returns the probability as a fraction of most, rounded to the nearest;
-// netem's unit is Of(math.MaxUint32).
+// Of returns the probability scaled to 0..most, rounded to the nearest integer.
+// The kernel's netem wants Of(math.MaxUint32).
 func (p Percent) Of(most uint64) uint64 {
 	whole := new(big.Int).SetUint64(most)
 	whole.Mul(whole, big.NewInt(int64(p)))
@@ -46,7 +47,7 @@ func (p Percent) Of(most uint64) uint64 {
 	return whole.Div(whole, big.NewInt(int64(Hundred))).Uint64()
 }
 
-// String writes the number of percents.
+// String returns the number of percents, as in "0.5%".
 func (p Percent) String() string { return strconv.FormatFloat(p.Float(), 'f', -1, 64) + "%" }
 
 // Bounds of a rate, in bits per second.
@@ -59,7 +60,7 @@ const rateAccepted = `want a number with the unit bit, kbit, mbit or gbit per se
 
 var ratePattern = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)(bit|kbit|mbit|gbit)$`)
 
-// rateUnit is decimal, as everywhere in networking.
+// rateUnit is a unit of bits per second; all are decimal, as in tc(8).
 type rateUnit struct {
 	name string
 	bits uint64
@@ -70,9 +71,10 @@ func rateUnits() []rateUnit {
 	return []rateUnit{{"gbit", 1e9}, {"mbit", 1e6}, {"kbit", 1e3}, {"bit", 1}}
 }
 
-// ParseRate reads a rate in bits per second; the unit is not optional, because
-// programs disagree about what a bare number means. It is rounded down to whole
-// bytes per second, the kernel's unit.
+// ParseRate reads a rate with its unit and returns bits per second, from MinRate
+// to MaxRate. The unit is required, because programs disagree on the meaning of
+// a bare number. The rate is rounded down to whole bytes per second, the unit of
+// the kernel's netem (tc_netem_rate).
 func ParseRate(s string) (uint64, error) {
 	match := ratePattern.FindStringSubmatch(s)
 	if match == nil || len(s) > api.MaxEcho {
@@ -91,8 +93,8 @@ func ParseRate(s string) (uint64, error) {
 	return bits / 8 * 8, nil
 }
 
-// FormatRate writes a rate in the grammar that ParseRate reads, exactly, in the
-// largest unit it fills.
+// FormatRate writes bits per second exactly, as ParseRate reads it, in the
+// largest unit of which there is at least one: "1.5gbit", "800kbit".
 func FormatRate(bits uint64) string {
 	for _, unit := range rateUnits() {
 		if bits >= unit.bits {
@@ -103,7 +105,7 @@ func FormatRate(bits uint64) string {
 	return "0bit"
 }
 
-// Bounds of a duration.
+// Bounds of how long a fault lasts.
 const (
 	MinDuration = api.MinDuration
 	MaxDuration = api.MaxDuration
@@ -111,8 +113,8 @@ const (
 
 const durationAccepted = `want how long the fault lasts, with units ("90s", "10m", "1h30m"), from 1s to 720h`
 
-// ParseDuration reads how long a fault lasts, in the grammar of
-// time.ParseDuration.
+// ParseDuration reads how long a fault lasts, as time.ParseDuration does, from
+// MinDuration to MaxDuration.
 func ParseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil || len(s) > api.MaxEcho || d < MinDuration || d > MaxDuration {

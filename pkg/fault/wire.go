@@ -7,7 +7,7 @@ import (
 )
 
 // Wire returns the fault as the API shows it, with every value in its shortest
-// form. Parse of it is the same fault.
+// form. Parse returns the same fault again.
 func (f Fault) Wire() api.Fault {
 	i := f.Impairment
 	w := api.Fault{
@@ -51,7 +51,7 @@ func (f Fault) Wire() api.Fault {
 	return w
 }
 
-// WireSet returns faults as the API shows them.
+// WireSet returns faults as the API shows them, never nil.
 func WireSet(faults []Fault) []api.Fault {
 	all := make([]api.Fault, 0, len(faults))
 	for _, f := range faults {

@@ -1,9 +1,9 @@
 package api
 
-// Latency is the answer of every PathLatency route. It is sent only after the
-// kernel was read back and agrees with it.
+// Latency is the answer of every PathLatency route. The agent sends it only
+// after it has read the kernel back and found the fault there.
 type Latency struct {
-	// Fault is the fault named "latency", null when the kernel holds none.
+	// Fault is the fault named "latency"; null when the kernel has none.
 	Fault *Fault `json:"fault"`
 	// Engine is "netem", "nfqueue", or "none" when neither works here.
 	Engine string `json:"engine"`
@@ -22,7 +22,7 @@ type Latency struct {
 	Verified *Verified `json:"verified,omitempty"`
 }
 
-// Words for Change.Action.
+// Values of Change.Action.
 const (
 	ActionAdd    = "add"
 	ActionChange = "change"
@@ -30,8 +30,8 @@ const (
 	ActionRemove = "remove"
 )
 
-// Changes is the answer to a change of PathFaults, made or, with dryRun, only
-// planned.
+// Changes is the answer to a change of PathFaults. With dryRun it says what the
+// change would do.
 type Changes struct {
 	// Applied is false for a dry run.
 	Applied bool `json:"applied"`
@@ -39,11 +39,11 @@ type Changes struct {
 	Engine string `json:"engine"`
 	// Devices are the network interfaces the faults act on.
 	Devices []string `json:"devices"`
-	// Changes has every fault of the sets before and after.
+	// Changes has every fault that was there before or is there after, by name.
 	Changes []Change `json:"changes"`
-	// Faults is the set that then holds.
+	// Faults is the set after the change.
 	Faults []Fault `json:"faults"`
-	// TC is what one would type for that set where the engine is netem.
+	// TC has the tc(8) commands that build that set where the engine is netem.
 	TC []string `json:"tc"`
 	// Verified is there when it was asked for.
 	Verified *Verified `json:"verified,omitempty"`
@@ -68,12 +68,12 @@ type Status struct {
 	Capabilities map[string]Capability `json:"capabilities"`
 	// Devices are the network interfaces the engine acts on.
 	Devices []Device `json:"devices"`
-	// Faults is the desired state, each with what the kernel holds and counts.
+	// Faults is the desired state, each fault with what the kernel has of it.
 	Faults []FaultStatus `json:"faults"`
 	// Exempt lists the traffic that no fault ever touches.
 	Exempt []string `json:"exempt"`
-	// Warnings lists what somebody should know: a fault that the kernel does not
-	// hold, a full queue, a state file that was damaged.
+	// Warnings lists what an operator should know: a fault that the kernel lacks,
+	// a full queue, a state file that was damaged.
 	Warnings []string `json:"warnings"`
 	// Version is the agent's version.
 	Version string `json:"version"`
@@ -85,36 +85,59 @@ type Capability struct {
 	// Reason says what is missing, and how to get it where that is known; empty
 	// when the engine is available.
 	Reason string `json:"reason,omitempty"`
-	// Lacks names each feature that this engine can't do here, with the reason.
+	// Lacks names each feature that this engine does not have here, with the
+	// reason. The names are those of fault.Feature.
 	Lacks map[string]string `json:"lacks,omitempty"`
 }
 
 // Device is one network interface of the pod.
 type Device struct {
-	Name  string `json:"name"`
-	Index int    `json:"index"`
+	Name string `json:"name"`
+	// Index is the kernel's number of the interface in the pod's namespace.
+	Index int `json:"index"`
+}
+
+// DeviceNames returns the names of devices, never nil.
+func DeviceNames(devices []Device) []string {
+	names := make([]string, 0, len(devices))
+	for _, device := range devices {
+		names = append(names, device.Name)
+	}
+	return names
 }
 
 // FaultStatus is a fault together with what the kernel has of it.
 type FaultStatus struct {
 	Fault
-	// Held is whether the kernel holds it, all of it.
+	// Held is whether the kernel has all of the fault, in every direction and on
+	// every device that it is for.
 	Held bool `json:"held"`
-	// Counters is over all directions and devices.
+	// Counters are summed over all directions and devices.
 	Counters Counters `json:"counters"`
 }
 
-// Counters is what was counted since the fault was put in place: of packets
-// after segmentation offload, so that one of up to 64 KiB counts as one.
+// Counters is what was counted of a fault since it was applied.
+//
+// With netem they are the qdisc's statistics (struct gnet_stats_basic and struct
+// gnet_stats_queue in include/uapi/linux/gen_stats.h). A large segment, which is
+// cut into packets later (GSO), counts as that many packets (bstats_update in
+// include/net/sch_generic.h).
+//
+// With nfqueue they are those of nftables and of the agent. A large segment
+// counts as one packet.
 type Counters struct {
-	// Packets and Bytes went through the fault.
+	// Packets and Bytes are what left the fault's queue with netem, with the link
+	// layer's headers, and what entered the fault with nfqueue, from the IP header
+	// on.
 	Packets uint64 `json:"packets"`
 	Bytes   uint64 `json:"bytes"`
-	// Dropped packets are lost: by the fault itself, or by a full queue.
+	// Dropped counts packets that were lost, by the fault or because its queue
+	// was full.
 	Dropped uint64 `json:"dropped"`
-	// Overlimits counts packets that found the queue at its limit.
+	// Overlimits counts packets that left before they were due, because too many
+	// were in the queue. With netem it is always 0.
 	Overlimits uint64 `json:"overlimits"`
-	// Backlog is how many packets wait in the queue now.
+	// Backlog is how many packets are in the queue now.
 	Backlog uint64 `json:"backlog"`
 }
 
@@ -130,11 +153,11 @@ type Measure struct {
 	// Protocol is "tcp" or "icmp"; by default tcp for targets with a port and
 	// icmp for those without.
 	Protocol string `json:"protocol,omitempty"`
-	// Count is how many samples to take of each target, 1 to 100; 10 by default.
+	// Count is the number of samples of each target, 1 to 100; 10 by default.
 	Count int `json:"count,omitempty"`
 	// Interval is the time between samples, 10ms to 1s; 100ms by default.
 	Interval string `json:"interval,omitempty"`
-	// Timeout is how long one sample may take, 10ms to 10s; 1s by default.
+	// Timeout is how long to wait for one answer, 10ms to 10s; 1s by default.
 	Timeout string `json:"timeout,omitempty"`
 }
 
@@ -150,25 +173,27 @@ type Measurement struct {
 	// Sent and Received count samples.
 	Sent     int `json:"sent"`
 	Received int `json:"received"`
-	// Samples in the order they were taken, without those that got no answer.
+	// Samples are the RTTs in their order, without those that got no answer.
 	Samples []float64 `json:"samples"`
-	// Min, Median and P99 of the samples; null when there are none.
+	// Min, Median and P99 are of the samples; null when there are none.
 	Min    *float64 `json:"min"`
 	Median *float64 `json:"median"`
 	P99    *float64 `json:"p99"`
-	// Error says why there is no answer, of the last sample that got none.
+	// Error says why the last sample without an answer got none; empty when all
+	// were answered.
 	Error string `json:"error,omitempty"`
 }
 
-// Verified compares what was asked for with what a peer sees, before and after
-// a set. Times in milliseconds.
+// Verified compares the RTT that was asked for with the RTT that was measured to
+// a peer before and after a change. Times are in milliseconds.
 type Verified struct {
 	Before Measurement `json:"before"`
 	After  Measurement `json:"after"`
-	// AskedRTT is what the faults that meet packets to the peer add to its RTT,
-	// less those that met them before; MeasuredRTT is the difference of the
-	// medians, null if one is missing.
-	AskedRTT    float64  `json:"askedRtt"`
+	// AskedRTT is what the faults add to the RTT after the change, less what they
+	// added before.
+	AskedRTT float64 `json:"askedRtt"`
+	// MeasuredRTT is the median after the change, less that before; null if one
+	// is missing.
 	MeasuredRTT *float64 `json:"measuredRtt"`
 	// Verdict says in one sentence whether the two agree.
 	Verdict string `json:"verdict"`

@@ -1,7 +1,6 @@
-// Package api is what the agent and everything that talks to it agree on: the
-// control port, the routes, and the JSON that crosses them. It uses the
-// standard library only, so that the injector, the CLI and the tests can
-// import it without linking the agent.
+// Package api is what the agent and its clients agree on: the control port, the
+// routes and the JSON types. It uses the standard library only, so that any
+// program can import it without linking the agent.
 package api
 
 import (
@@ -10,11 +9,11 @@ import (
 	"time"
 )
 
-// Port is the TCP port of the agent's HTTP API in every injected pod, and the
-// one port whose packets no fault ever touches.
+// Port is the TCP port of the agent's HTTP API in every injected pod. No fault
+// ever touches its packets.
 const Port = 2332
 
-// Bounds of how long a fault lasts that does not stay until it is cleared.
+// Bounds of a fault's duration. A fault without one stays until it is removed.
 const (
 	MinDuration = time.Second
 	MaxDuration = 30 * 24 * time.Hour
@@ -60,7 +59,7 @@ type Problem struct {
 
 // FieldError is one bad value of a request.
 type FieldError struct {
-	// Field is its place: "faults[2].loss.percent", "query jitter".
+	// Field names it: "faults[2].loss.percent", "query jitter".
 	Field string `json:"field"`
 	// Value is what was given, shortened if it is long.
 	Value string `json:"value"`
@@ -73,12 +72,12 @@ func (e FieldError) Error() string {
 	return fmt.Sprintf("%s %q: %s", e.Field, Shorten(e.Value), e.Accepted)
 }
 
-// MaxEcho is how many bytes of a user's value are shown to him again. No valid
-// value of a unit is longer.
+// MaxEcho is how many bytes of a user's value an answer repeats. No valid delay,
+// rate or duration is longer.
 const MaxEcho = 32
 
-// Shorten cuts a user's value to MaxEcho bytes and marks the cut, so that it
-// can't fill an answer or the log.
+// Shorten cuts a user's value to MaxEcho bytes and marks the cut with "...", so
+// that it can't fill an answer or the log.
 func Shorten(s string) string {
 	if len(s) > MaxEcho {
 		return strings.ToValidUTF8(s[:MaxEcho], "") + "..."

@@ -8,38 +8,39 @@ import (
 )
 
 // Fault is one fault: which packets it meets, what happens to them, and until
-// when. What is left out is not asked for; a fault without any term of a match
-// meets everything that goes in its direction.
+// when. What is left out does not happen. A fault without peers, ports and
+// protocol meets every packet of its direction.
 type Fault struct {
 	// Name identifies the fault on this pod: at most 63 of a-z, 0-9, "-" and
 	// ".", a letter or digit at both ends.
 	Name string `json:"name"`
 
-	// Direction is the pod's view: "egress" (the default) are the packets that
-	// leave the pod, "ingress" those that arrive, "both" all of them, so that
-	// the RTT grows by twice the delay.
+	// Direction is the pod's view: "egress" (the default) for packets that leave
+	// the pod, "ingress" for those that arrive, "both" for all. With "both" the
+	// RTT grows by twice the delay.
 	Direction string `json:"direction,omitempty"`
 	// Device narrows the fault to one of the agent's interfaces.
 	Device string `json:"device,omitempty"`
-	// Peers are the remote addresses and CIDRs, IPv4 and IPv6.
+	// Peers are the remote addresses and CIDRs, IPv4 and IPv6; at most 64.
 	Peers []string `json:"peers,omitempty"`
 	// Ports are the TCP or UDP ports on either side.
 	Ports *Ports `json:"ports,omitempty"`
 	// Protocol is "tcp", "udp" or "icmp" (which means ICMPv6 too).
 	Protocol string `json:"protocol,omitempty"`
 
-	// Delay is added to every packet, one way: "500us", "1.5ms", "90s"; from
-	// 1us to 600s. `tc ... netem delay DELAY`.
+	// Delay is added to every packet, one way: "500us", "1.5ms", "90s"; from 1us
+	// to 600s. A bare number is in milliseconds. `tc ... netem delay DELAY`.
 	Delay string `json:"delay,omitempty"`
-	// Jitter spreads the delay; it is at most the delay. Packets overtake each
-	// other where it is longer than the time between them.
+	// Jitter spreads the delay: at most the delay, and at most 2s. Packets
+	// overtake each other when the jitter is longer than the time between them.
+	// `tc ... netem delay DELAY JITTER`.
 	Jitter string `json:"jitter,omitempty"`
-	// Correlation is how much of a packet's jitter is that of the one before,
-	// in percent.
+	// Correlation is how much a packet's jitter depends on that of the packet
+	// before, in percent, 0 to 100.
 	Correlation float64 `json:"correlation,omitempty"`
-	// Distribution is that of the jitter: "uniform" (the default) within
-	// delay±jitter; "normal", "pareto" or "paretonormal" with the jitter as
-	// standard deviation.
+	// Distribution of the jitter: "uniform" (the default) within delay±jitter;
+	// "normal", "pareto" or "paretonormal" with the jitter as standard deviation.
+	// `tc ... netem delay DELAY JITTER distribution DISTRIBUTION`.
 	Distribution string `json:"distribution,omitempty"`
 	// Loss drops packets.
 	Loss *Loss `json:"loss,omitempty"`
@@ -47,25 +48,25 @@ type Fault struct {
 	Duplicate *Chance `json:"duplicate,omitempty"`
 	// Corrupt flips one bit of packets.
 	Corrupt *Chance `json:"corrupt,omitempty"`
-	// Reorder lets packets go without the delay, ahead of others.
+	// Reorder sends some packets without the delay, ahead of others.
 	Reorder *Reorder `json:"reorder,omitempty"`
-	// Rate is a link of limited capacity.
+	// Rate limits the capacity of the link that the packets share.
 	Rate *Rate `json:"rate,omitempty"`
 	// Partition drops every packet.
 	Partition bool `json:"partition,omitempty"`
-	// Seed makes the sequence of random choices repeatable.
+	// Seed makes the sequence of random choices repeatable; at most 2^53-1.
 	Seed *uint64 `json:"seed,omitempty"`
 
-	// Duration is how long the fault lasts from when it is set, "90s", "10m",
-	// "1h30m". It is never part of an answer, which has ExpiresAt.
+	// Duration is how long the fault lasts, from when it is set: "90s", "10m",
+	// "1h30m"; from 1s to 720h. Answers have ExpiresAt instead.
 	Duration string `json:"duration,omitempty"`
 	// ExpiresAt is when the fault ends by itself, RFC 3339; empty when it stays
-	// until it is cleared.
+	// until it is removed.
 	ExpiresAt string `json:"expiresAt,omitempty"`
 }
 
-// Ports names ports on both sides of the connection. Those of one side are
-// alternatives; when both sides are given, both must match.
+// Ports are the ports of a packet's two sides, at most 16 ports and ranges on
+// each. A packet must match one of each side that is given.
 type Ports struct {
 	// Local is the pod's side.
 	Local []PortRange `json:"local,omitempty"`
@@ -107,14 +108,15 @@ func (p *PortRange) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Loss drops packets. Exactly one of Percent, GilbertElliott and FourState is
-// given.
+// Loss drops packets, by exactly one of Percent, GilbertElliott and FourState.
 type Loss struct {
-	// Percent of packets are lost, each by its own chance.
+	// Percent of packets that are lost, above 0, at most 100, four decimals.
+	// `tc ... netem loss random PERCENT`.
 	Percent float64 `json:"percent,omitempty"`
-	// Correlation is how much of a packet's chance is that of the one before,
-	// in percent. The kernel's generator makes correlated losses rarer than
-	// Percent says; for bursts take a model.
+	// Correlation is how much a packet's chance depends on that of the packet
+	// before, in percent. The kernel's generator makes correlated losses rarer
+	// than Percent says (get_crandom in net/sched/sch_netem.c). For losses in
+	// bursts use one of the models.
 	Correlation float64 `json:"correlation,omitempty"`
 	// GilbertElliott loses packets in bursts.
 	GilbertElliott *GilbertElliott `json:"gilbertElliott,omitempty"`
@@ -122,11 +124,11 @@ type Loss struct {
 	FourState *FourState `json:"fourState,omitempty"`
 }
 
-// GilbertElliott is a link that is in a good or a bad state; all in percent.
-// `tc ... netem loss gemodel TOBAD TOGOOD LOSSINBAD LOSSINGOOD`.
+// GilbertElliott is a link that is in a good or a bad state; all in percent, 0 to
+// 100. `tc ... netem loss gemodel TOBAD TOGOOD LOSSINBAD LOSSINGOOD`.
 type GilbertElliott struct {
-	// ToBad and ToGood are the chances to change state, at every packet: p and
-	// r of the model.
+	// ToBad and ToGood are the chances to change the state, at every packet: p
+	// and r of the model.
 	ToBad  float64 `json:"toBad"`
 	ToGood float64 `json:"toGood"`
 	// LossInBad and LossInGood are the chances to lose a packet: 1-h and 1-k.
@@ -134,9 +136,9 @@ type GilbertElliott struct {
 	LossInGood float64 `json:"lossInGood,omitempty"`
 }
 
-// FourState is a Markov chain of four states, 1 good, 3 burst of losses,
-// 2 good within a burst, 4 a single loss; all in percent.
-// `tc ... netem loss state P13 P31 P32 P23 P14`.
+// FourState is a Markov chain of four states: 1 good, 2 good within a burst, 3
+// lost within a burst, 4 a single loss. Pxy is the chance to go from state x to
+// state y, in percent, 0 to 100. `tc ... netem loss state P13 P31 P32 P23 P14`.
 type FourState struct {
 	P13 float64 `json:"p13"`
 	P31 float64 `json:"p31"`
@@ -145,33 +147,40 @@ type FourState struct {
 	P14 float64 `json:"p14,omitempty"`
 }
 
-// Chance is what happens to some packets; both in percent.
+// Chance is what happens to some packets; in percent, 0 to 100, four decimals.
 type Chance struct {
-	Percent     float64 `json:"percent"`
+	// Percent of packets that it happens to; above 0.
+	Percent float64 `json:"percent"`
+	// Correlation is how much a packet's chance depends on that of the packet
+	// before.
 	Correlation float64 `json:"correlation,omitempty"`
 }
 
-// Reorder lets some packets go without the delay.
+// Reorder sends some packets without the delay.
+// `tc ... netem delay DELAY reorder PERCENT CORRELATION gap GAP`.
 type Reorder struct {
-	// Percent of the packets that Gap chooses go at once.
+	// Percent of the packets that Gap chooses; those are sent at once.
 	Percent float64 `json:"percent"`
 	// Correlation of these choices, in percent.
 	Correlation float64 `json:"correlation,omitempty"`
-	// Gap chooses every Gap-th packet; 1, the default, is every packet.
+	// Gap chooses every Gap-th packet, 1 to 1000000; 1, the default, is every
+	// packet.
 	Gap uint32 `json:"gap,omitempty"`
 }
 
 // Rate is a link's capacity.
+// `tc ... netem rate PERSECOND PACKETOVERHEAD CELLSIZE CELLOVERHEAD`.
 type Rate struct {
-	// PerSecond is in decimal bits: "800kbit", "10mbit", "1.5gbit".
+	// PerSecond has the unit bit, kbit, mbit or gbit, all decimal: "800kbit",
+	// "10mbit", "1.5gbit"; from 8kbit to 100gbit.
 	PerSecond string `json:"perSecond"`
-	// PacketOverhead is added to each packet's size, in bytes; it may be
-	// negative.
+	// PacketOverhead is added to each packet's size, in bytes, -10000 to 10000.
 	PacketOverhead int32 `json:"packetOverhead,omitempty"`
-	// CellSize makes packets go in cells of so many bytes, the last one filled
-	// up; CellOverhead is added to each cell.
-	CellSize     uint32 `json:"cellSize,omitempty"`
-	CellOverhead int32  `json:"cellOverhead,omitempty"`
+	// CellSize is for links that send a packet in cells of so many bytes (ATM: 53)
+	// and pad the last one; 0 to 10000, 0 for none.
+	CellSize uint32 `json:"cellSize,omitempty"`
+	// CellOverhead is added to each cell's size, in bytes, -10000 to 10000.
+	CellOverhead int32 `json:"cellOverhead,omitempty"`
 }
 
 // FaultSet is the whole desired state of a pod: the body of PUT PathFaults and
@@ -181,7 +190,8 @@ type FaultSet struct {
 	Faults []Fault `json:"faults"`
 }
 
-// ParsePortRange reads "PORT" or "FIRST-LAST".
+// ParsePortRange reads "PORT" or "FIRST-LAST", from 1 to 65535. The error says
+// what is accepted.
 func ParsePortRange(s string) (PortRange, error) {
 	const want = `want a port from 1 to 65535 or a range "FIRST-LAST"`
 	first, last, isRange := strings.Cut(s, "-")

@@ -1,7 +1,7 @@
-// Package distribution computes the tables by which a jitter is spread: the
-// inverse of a cumulative distribution function, sampled. The kernel's netem
-// takes such a table (TCA_NETEM_DELAY_DIST), and the nfqueue engine draws from
-// the same one, so that both engines mean the same by a name.
+// Package distribution computes a table for each distribution of a jitter: the
+// inverse of its cumulative distribution function, sampled at equal steps. The
+// kernel's netem gets this table (TCA_NETEM_DELAY_DIST), and the nfqueue engine
+// picks from the same one, so that a name means the same with both engines.
 package distribution
 
 import (
@@ -10,16 +10,18 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Size is how many samples a table has; the kernel takes up to 16384.
+// Size is the number of samples of a table. The kernel accepts up to 16384
+// (NETEM_DIST_MAX in include/uapi/linux/pkt_sched.h).
 const Size = 4096
 
-// Scale is one standard deviation in a table (NETEM_DIST_SCALE in
-// include/uapi/linux/pkt_sched.h). An int16 therefore ends at four of them.
+// Scale is the table's value for one standard deviation (NETEM_DIST_SCALE in
+// include/uapi/linux/pkt_sched.h). The largest int16 is therefore four standard
+// deviations.
 const Scale = 8192
 
-// Table returns the samples of a distribution of mean 0, in ascending order.
-// Its standard deviation is Scale with the tails already cut. That of Uniform
-// is Scale/√3, because a uniform jitter is a bound and not a deviation.
+// Table returns the samples of a distribution in ascending order. Their mean is 0
+// and, after the tails are cut, their standard deviation is Scale. For Uniform the
+// largest value is Scale, because its jitter is a bound and not a deviation.
 func Table(d fault.Distribution) []int16 {
 	var values []float64
 	switch d {
@@ -48,9 +50,9 @@ func sample(quantile func(p float64) float64) []float64 {
 	return values
 }
 
-// standardize moves and scales values to mean 0 and deviation 1, and cuts them
-// at what a table can hold. Each cut takes from both, so it is done until they
-// no longer change.
+// standardize shifts and scales values to mean 0 and standard deviation 1, and
+// cuts those beyond the range of a table. A cut changes the mean and the deviation
+// again, so this is repeated until both are right.
 func standardize(values []float64) []float64 {
 	const cut, rounds, enough = -math.MinInt16 / Scale, 100, 1e-6
 	for range rounds {
@@ -77,15 +79,15 @@ func uniform(p float64) float64 { return 2*p - 1 }
 
 func normal(p float64) float64 { return math.Sqrt2 * math.Erfinv(2*p-1) }
 
-// pareto has the shape 3, the least whole one of which mean and variance exist.
+// pareto has the shape 3, the smallest integer for which mean and variance exist.
 func pareto(p float64) float64 {
 	const shape = 3
 	return math.Pow(1-p, -1.0/shape)
 }
 
-// paretoNormal is one part normal and three parts pareto, each of deviation 1,
-// at the same probability: a short left and a long right tail, as the RTT of
-// long distances has it.
+// paretoNormal is the sum of one part normal and three parts pareto, each with
+// deviation 1. Its left tail is short and its right tail long, like the RTTs of
+// long distances.
 func paretoNormal(p float64) float64 {
 	deviation := math.Sqrt(0.75) // of pareto
 	return normal(p) + 3*pareto(p)/deviation

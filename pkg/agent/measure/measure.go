@@ -16,18 +16,18 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// Run measures all targets of a plan at the same time. A target without an
-// answer has an error in its result.
+// Run measures to all targets of a plan at the same time. A target without an
+// answer has an error in its result. Results are in the order of the targets.
 func Run(ctx context.Context, p Plan) []api.Measurement {
 	results := make([]api.Measurement, len(p.Targets))
 	var group sync.WaitGroup
 	for i, target := range p.Targets {
 		group.Go(func() {
-			take := handshakes
+			measure := handshakes
 			if target.Port == 0 {
-				take = echoes
+				measure = echoes
 			}
-			s := take(ctx, target, p)
+			s := measure(ctx, target, p)
 			results[i] = s.summary(target, p.Count)
 		})
 	}
@@ -35,14 +35,14 @@ func Run(ctx context.Context, p Plan) []api.Measurement {
 	return results
 }
 
-// samples is what one target gave.
+// samples are the RTTs to one target.
 type samples struct {
 	rtt []time.Duration
-	err error // why the last sample that is missing is missing
+	err error // why the last sample without an answer got none
 }
 
-// handshakes times TCP connects: the SYN's way there and the answer's back. A
-// refusal answers as well.
+// handshakes measures by TCP connects: from the SYN until the answer to it. A
+// refusal (RST) is an answer too.
 func handshakes(ctx context.Context, target Target, p Plan) samples {
 	var s samples
 	ticker := time.NewTicker(p.Interval)
@@ -69,22 +69,23 @@ func handshake(ctx context.Context, target Target, timeout time.Duration) (time.
 	dialer := net.Dialer{Timeout: timeout, KeepAlive: -1}
 	start := time.Now()
 	conn, err := dialer.DialContext(ctx, "tcp", target.String())
-	took := time.Since(start)
+	rtt := time.Since(start)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return took, nil
+		return rtt, nil
 	}
 	if err != nil {
 		return 0, err
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // leave no connection behind that waits
+		_ = tcp.SetLinger(0) // close by RST, so that none is left in TIME_WAIT
 	}
 	_ = conn.Close()
-	return took, nil
+	return rtt, nil
 }
 
-// echoes times ICMP echo over the kernel's unprivileged socket
-// (net.ipv4.ping_group_range), since the agent has no CAP_NET_RAW.
+// echoes measures by ICMP echo. It uses the kernel's unprivileged ICMP socket
+// (icmp(7), sysctl net.ipv4.ping_group_range), because the agent has no
+// CAP_NET_RAW.
 func echoes(ctx context.Context, target Target, p Plan) samples {
 	pinger := probing.New("")
 	pinger.SetIPAddr(&net.IPAddr{IP: target.Addr.AsSlice()})
@@ -104,7 +105,7 @@ func echoes(ctx context.Context, target Target, p Plan) samples {
 	return s
 }
 
-// summary is what the API shows.
+// summary returns the samples as the API shows them.
 func (s samples) summary(target Target, count int) api.Measurement {
 	m := api.Measurement{Target: target.String(), Protocol: target.Protocol(), Sent: count, Received: len(s.rtt), Samples: []float64{}}
 	for _, rtt := range s.rtt {
@@ -120,13 +121,13 @@ func (s samples) summary(target Target, count int) api.Measurement {
 	return m
 }
 
-// quantile is the smallest sample that at least a share q of all does not
-// exceed (nearest rank).
+// quantile returns the smallest sample that is at least as large as a share q of
+// all (nearest rank). There is at least one sample.
 func quantile(sorted []float64, q float64) float64 {
 	return sorted[max(int(math.Ceil(q*float64(len(sorted))))-1, 0)]
 }
 
-// milliseconds to the microsecond.
+// milliseconds returns a time in ms, rounded to whole microseconds.
 func milliseconds(d time.Duration) float64 {
 	return math.Round(float64(d)/1e3) / 1e3
 }

@@ -1,5 +1,6 @@
-// Package measure takes the round-trip time to other hosts from inside the
-// pod: what the applications in it experience, faults included.
+// Package measure measures the round-trip time (RTT) to other hosts from inside
+// the pod, as its applications experience it, faults included. It also compares
+// that with what faults should add.
 package measure
 
 import (
@@ -12,21 +13,21 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Bounds of a plan, so that no request keeps the agent or a peer busy for long.
+// Bounds of a plan, so that no request makes much traffic.
 const (
 	MaxTargets = 16
 	MaxCount   = 100
-	// MaxTime is how long it may take when no sample is answered.
+	// MaxTime bounds Plan.Time.
 	MaxTime = time.Minute
 )
 
-// Target is where to measure to: with a port by TCP, without one by ICMP echo.
+// Target is a host to measure to: by TCP if there is a port, else by ICMP echo.
 type Target struct {
 	Addr netip.Addr
 	Port uint16
 }
 
-// String writes a target as ParseTarget reads it.
+// String returns "IP" or "IP:PORT", as ParseTarget reads it.
 func (t Target) String() string {
 	if t.Port == 0 {
 		return t.Addr.String()
@@ -44,8 +45,8 @@ func (t Target) Protocol() string {
 
 const targetAccepted = `want "IP" for ICMP or "IP:PORT" for TCP ("10.0.0.5", "10.0.0.5:20160", "[fd00::5]:20160")`
 
-// ParseTarget reads "IP" or "IP:PORT". Names are refused: what they resolve to
-// may change between two samples.
+// ParseTarget reads "IP" or "IP:PORT". It refuses host names, because they may
+// resolve to another address at the next sample.
 func ParseTarget(s string) (Target, error) {
 	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
 		return Target{Addr: addr.Unmap()}, nil
@@ -60,19 +61,21 @@ func ParseTarget(s string) (Target, error) {
 // Plan is what to measure.
 type Plan struct {
 	Targets []Target
-	// Count samples of each target, a new one every Interval, each of which may
-	// take Timeout.
-	Count             int
+	// Count is the number of samples of each target, 1 to MaxCount.
+	Count int
+	// Interval is the time between samples, and Timeout how long to wait for the
+	// answer to one.
 	Interval, Timeout time.Duration
 }
 
-// Time is the longest that a plan can take, when every sample times out.
+// Time returns how long a plan lasts if no sample is answered, the longest
+// possible.
 func (p Plan) Time() time.Duration {
 	return time.Duration(p.Count) * max(p.Interval, p.Timeout)
 }
 
-// Parse reads a plan and fills in what is left out. The error is a
-// fault.Invalid with every bad value.
+// Parse reads a request and fills in the defaults. The error is a fault.Invalid
+// with every bad value.
 func Parse(w api.Measure) (Plan, error) {
 	p := Plan{Count: 10, Interval: 100 * time.Millisecond, Timeout: time.Second}
 	bad := p.parseTargets(w)
@@ -96,7 +99,7 @@ func Parse(w api.Measure) (Plan, error) {
 	return p, nil
 }
 
-// parseTargets reads where to measure to.
+// parseTargets reads the targets, and returns the bad values.
 func (p *Plan) parseTargets(w api.Measure) fault.Invalid {
 	var bad fault.Invalid
 	if len(w.Targets) == 0 || len(w.Targets) > MaxTargets {

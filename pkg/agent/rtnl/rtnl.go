@@ -1,5 +1,5 @@
-// Package rtnl reads what the agent must know of the pod's network over
-// rtnetlink: which interface carries the pod's traffic and where the node is.
+// Package rtnl reads the pod's network over rtnetlink: which interfaces carry
+// its traffic, and the addresses of its gateways.
 package rtnl
 
 import (
@@ -21,17 +21,18 @@ const AllDevices = "all"
 // ownPrefix starts the names of the interfaces that the agent makes itself.
 const ownPrefix = "tidelay"
 
-// FindDevices returns the wanted interfaces, by names with commas between
-// them. Without a name it is the one of the IPv4 default route, else of the
-// IPv6 one, else the only interface that is not loopback; AllDevices means all
-// that are up and not loopback. The error says what there is to choose from.
-func FindDevices(wanted string) ([]api.Device, error) {
+// FindDevices returns the interfaces of a comma-separated list of names, or for
+// AllDevices all that are up and not loopback. For an empty list it returns the
+// interface of the IPv4 default route, else that of the IPv6 one, else the only
+// interface that is up and not loopback. The error says what there is to choose
+// from.
+func FindDevices(list string) ([]api.Device, error) {
 	links, err := Dump(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	links = slices.DeleteFunc(links, func(l netlink.Link) bool { return strings.HasPrefix(l.Attrs().Name, ownPrefix) })
-	switch wanted {
+	switch list {
 	case "":
 		device, err := defaultDevice(links)
 		return []api.Device{device}, err
@@ -43,7 +44,7 @@ func FindDevices(wanted string) ([]api.Device, error) {
 		return found, nil
 	}
 	var found []api.Device
-	for name := range strings.SplitSeq(wanted, ",") {
+	for name := range strings.SplitSeq(list, ",") {
 		device, err := named(links, strings.TrimSpace(name))
 		if err != nil {
 			return nil, err
@@ -89,9 +90,8 @@ func named(links []netlink.Link, name string) (api.Device, error) {
 	return api.Device{}, fmt.Errorf("no interface %q; want one of: %s", name, names(links))
 }
 
-// up returns the interfaces that are up and not loopback. Those that are down,
-// like the tunnel endpoints some kernels create in every namespace, carry
-// nothing.
+// up returns the interfaces that are up and not loopback. Some kernels create
+// tunnel interfaces in every namespace; those are down.
 func up(links []netlink.Link) []api.Device {
 	var found []api.Device
 	for _, link := range links {
@@ -117,8 +117,8 @@ func names(links []netlink.Link) string {
 }
 
 // Gateways returns the next hops of the default routes. With most CNI plugins
-// the first hop is the node itself, and its address on that link is the one
-// kubelet's probes come from, which need not be the node's own address.
+// that is the node, by its address on the pod's link. Kubelet's probes come from
+// this address, which may be another than the node's IP address.
 func Gateways() ([]netip.Addr, error) {
 	routes, err := defaultRoutes()
 	if err != nil {
@@ -165,13 +165,14 @@ func isDefault(route netlink.Route) bool {
 	return ones == 0 && route.Dst.IP.IsUnspecified()
 }
 
-// dumpAttempts bounds Dump. Each interruption means that the kernel's tables
-// changed under one dump, so a handful in a row is already unlikely.
+// dumpAttempts bounds how often Dump tries. Each interruption means that the
+// kernel's tables changed during one dump, so ten in a row are very unlikely.
 const dumpAttempts = 10
 
-// Dump calls list until the kernel answers with one consistent dump. A dump
-// that another change interrupted may lack entries (NLM_F_DUMP_INTR), and a
-// decision on it would be a guess.
+// Dump calls list until the kernel answers with one consistent dump. When the
+// kernel's tables change during a dump, entries may be missing, and the kernel
+// marks the dump with NLM_F_DUMP_INTR. After ten such dumps the error is
+// netlink.ErrDumpInterrupted.
 func Dump[T any](list func() ([]T, error)) ([]T, error) {
 	var err error
 	for range dumpAttempts {

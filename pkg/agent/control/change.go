@@ -1,0 +1,125 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/explain"
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+var (
+	// ErrStale reports that the set is not the one that the request was made
+	// for.
+	ErrStale = errors.New("precondition failed")
+	// ErrNoFault reports that there is no fault of that name.
+	ErrNoFault = errors.New("no such fault")
+)
+
+// Edit returns the desired set that is to follow the current one. It changes
+// neither.
+type Edit func(current []fault.Fault) ([]fault.Fault, error)
+
+// ReplaceAll makes a set, as fault.NewSet returns it, the desired one.
+func ReplaceAll(faults []fault.Fault) Edit {
+	return func([]fault.Fault) ([]fault.Fault, error) { return faults, nil }
+}
+
+// ReplaceOne adds a fault, or replaces that of its name.
+func ReplaceOne(f fault.Fault) Edit {
+	return func(current []fault.Fault) ([]fault.Fault, error) {
+		return fault.NewSet(append(without(current, f.Name), f))
+	}
+}
+
+// RemoveOne removes the fault of a name. If it must exist, its absence is
+// ErrNoFault.
+func RemoveOne(name string, mustExist bool) Edit {
+	return func(current []fault.Fault) ([]fault.Fault, error) {
+		rest := without(current, name)
+		if mustExist && len(rest) == len(current) {
+			return nil, fmt.Errorf("%w: %q", ErrNoFault, name)
+		}
+		return rest, nil
+	}
+}
+
+func without(faults []fault.Fault, name string) []fault.Fault {
+	return slices.DeleteFunc(slices.Clone(faults), func(f fault.Fault) bool { return f.Name == name })
+}
+
+// Request is a change and the terms on which it is made.
+type Request struct {
+	Edit Edit
+	// IfMatch has revisions, one of which must be that of the current set; empty
+	// for any.
+	IfMatch []string
+	// DryRun only finds out whether the change can be made.
+	DryRun bool
+}
+
+// Outcome is what a change did, or what it would do after a dry run.
+type Outcome struct {
+	Before, After Set
+	// Differences has every fault of both sets, by name.
+	Differences []Difference
+}
+
+// Change makes a change of the desired set, or with DryRun finds out whether it
+// can be made. An error means that nothing changed. It wraps ErrStale,
+// ErrNoFault, ErrNoEngine, a fault.Invalid or fault.Conflict of the edit, or
+// what the engine returned.
+func (c *Control) Change(r Request) (Outcome, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.desired
+	if len(r.IfMatch) > 0 && !slices.Contains(r.IfMatch, before.Revision) {
+		return Outcome{}, fmt.Errorf("%w: If-Match is %.80s and the faults are at %s; read them again", ErrStale, strings.Join(r.IfMatch, ", "), before.Revision)
+	}
+	faults, err := r.Edit(before.Faults)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := fault.Check(faults, c.engine.Lacks()); err != nil {
+		return Outcome{}, err
+	}
+	after := newSet(faults)
+	if !r.DryRun {
+		if err := c.commit(before, after); err != nil {
+			return Outcome{}, err
+		}
+	}
+	outcome := Outcome{Before: before, After: after, Differences: diff(before.Faults, after.Faults)}
+	if !r.DryRun {
+		c.logChanges(outcome.Differences)
+	}
+	return outcome, nil
+}
+
+func (c *Control) logChanges(differences []Difference) {
+	for _, d := range differences {
+		if d.Action != api.ActionKeep {
+			c.log.Info("fault changed", "action", d.Action, "fault", d.Name, "to", explain.Summary(d.Fault))
+		}
+	}
+}
+
+// commit stores a set and then applies it, so that a crash between the two ends
+// in what was asked for. When the engine fails, it stores the set before again.
+func (c *Control) commit(before, after Set) error {
+	if err := c.store.save(after.Wire); err != nil {
+		return err
+	}
+	if err := c.engine.Apply(after.Faults); err != nil {
+		return errors.Join(err, c.store.save(before.Wire))
+	}
+	c.desired = after
+	select {
+	case c.rescheduled <- struct{}{}:
+	default: // Run has not yet received the signal before
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package control
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// Control keeps the desired set of faults. Its methods can be called
+// concurrently.
+type Control struct {
+	engine Engine
+	store  store
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	desired Set // as stored
+	// warning is what an operator should know of the start; empty if nothing.
+	warning string
+	// rescheduled has room for one signal to Run that the deadlines changed.
+	rescheduled chan struct{}
+}
+
+// New returns a control without faults; Restore gives it those of an earlier
+// agent. The state is kept in a directory, or nowhere if its name is empty.
+func New(e Engine, stateDir string, log *slog.Logger) *Control {
+	return &Control{engine: e, store: store{dir: stateDir}, log: log, desired: newSet(nil), rescheduled: make(chan struct{}, 1)}
+}
+
+// Desired returns the desired set.
+func (c *Control) Desired() Set {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.desired
+}
+
+// Snapshot is the desired set with what the kernel has of it at one moment.
+type Snapshot struct {
+	Desired Set
+	Found   fault.State
+	// Warning is what an operator should know of the agent's start; empty if
+	// nothing.
+	Warning string
+}
+
+// Read returns the desired set and reads what the kernel has of it now. With an
+// error, only Found is missing from the snapshot.
+func (c *Control) Read() (Snapshot, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found, err := c.engine.State(c.desired.Faults)
+	return Snapshot{Desired: c.desired, Found: found, Warning: c.warning}, err
+}

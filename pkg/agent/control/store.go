@@ -1,0 +1,129 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// store keeps the desired set in a file, for the agent that follows this one
+// after a crash or an image update. With an empty directory name it keeps
+// nothing.
+type store struct{ dir string }
+
+// stateFile is the file's content.
+type stateFile struct {
+	Version int         `json:"version"`
+	Faults  []api.Fault `json:"faults"`
+}
+
+// stateVersion is raised when an older agent could misread the file. Version 1
+// had delays only, in the same words.
+const stateVersion = 2
+
+// maxStateFile is in bytes, far above the size of the largest set.
+const maxStateFile = 4 << 20
+
+var (
+	// errNoState reports that nothing was ever stored.
+	errNoState = errors.New("no state stored")
+	// errDamaged reports a file that no agent of this version wrote.
+	errDamaged = errors.New("state file damaged")
+)
+
+func (s store) path() string { return filepath.Join(s.dir, "state.json") }
+
+// save replaces the file as a whole, so that after a crash it has the old state
+// or the new one.
+func (s store) save(faults []api.Fault) error {
+	if s.dir == "" {
+		return nil
+	}
+	content, err := json.Marshal(stateFile{Version: stateVersion, Faults: faults})
+	if err != nil {
+		return fmt.Errorf("encode state: %w", err)
+	}
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	if err := replaceFile(s.path(), append(content, '\n')); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return nil
+}
+
+// replaceFile writes a new file and renames it to the old one's name, so that a
+// crash of the process leaves the old content or the new.
+//
+// It does not flush to the disk (fsync), which would be slower than all the rest
+// of a change. A crash of the node ends the faults in its kernel too, and the
+// next agent sets aside a file that was only half written.
+func replaceFile(path string, content []byte) error {
+	beside, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = beside.Write(content)
+	err = errors.Join(err, beside.Close())
+	if err == nil {
+		err = os.Rename(beside.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(beside.Name()))
+	}
+	return nil
+}
+
+// load returns the stored set, including faults whose time is over. The error
+// is errNoState when nothing was stored. It is errDamaged when the file can't be
+// understood; the file was then renamed, so that nothing overwrites it.
+func (s store) load(devices []string) ([]fault.Fault, error) {
+	if s.dir == "" {
+		return nil, errNoState
+	}
+	info, err := os.Stat(s.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoState
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read state: %w", err)
+	}
+	if info.Size() > maxStateFile {
+		return nil, s.setAside(fmt.Errorf("%d bytes, want at most %d", info.Size(), maxStateFile))
+	}
+	content, err := os.ReadFile(s.path())
+	if err != nil {
+		return nil, fmt.Errorf("read state: %w", err)
+	}
+	faults, err := decodeState(content, devices)
+	if err != nil {
+		return nil, s.setAside(err)
+	}
+	return faults, nil
+}
+
+// setAside renames a damaged file and returns errDamaged with the cause and the
+// file's new name.
+func (s store) setAside(cause error) error {
+	aside := fmt.Sprintf("%s.damaged-%s", s.path(), time.Now().UTC().Format("20060102T150405.000"))
+	return errors.Join(fmt.Errorf("%w: %w, set aside as %s", errDamaged, cause, aside), os.Rename(s.path(), aside))
+}
+
+// decodeState reads what save wrote, of this version or an earlier one.
+func decodeState(content []byte, devices []string) ([]fault.Fault, error) {
+	var state stateFile
+	if err := fault.Decode(content, &state); err != nil {
+		return nil, err
+	}
+	if state.Version < 1 || state.Version > stateVersion {
+		return nil, fmt.Errorf("version %d, want 1 to %d", state.Version, stateVersion)
+	}
+	return fault.ParseSet(state.Faults, fault.Limits{Stored: true, Devices: devices})
+}

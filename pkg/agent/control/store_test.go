@@ -1,0 +1,83 @@
+package control
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/enginetest"
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+func TestADamagedFileIsSetAsideAndReported(t *testing.T) {
+	for name, content := range map[string]string{
+		"nothing":            "",
+		"half a file":        `{"version":1,"faults":[{"name":"lat`,
+		"a later version":    `{"version":3,"faults":[]}`,
+		"no version":         `{"faults":[]}`,
+		"an unknown field":   `{"version":2,"faults":[{"name":"a","delay":"1ms","colour":"red"}]}`,
+		"an impossible one":  `{"version":1,"faults":[{"name":"latency","direction":"egress","delay":"-1ms"}]}`,
+		"a delay of nothing": `{"version":1,"faults":[{"name":"latency","direction":"egress","delay":"0"}]}`,
+		"the same twice":     `{"version":2,"faults":[{"name":"a","delay":"1ms"},{"name":"a","delay":"2ms"}]}`,
+		"another device":     `{"version":2,"faults":[{"name":"a","delay":"1ms","device":"eth9"}]}`,
+		"five megabytes":     strings.Repeat(" ", 5<<20) + `{"version":2,"faults":[]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(store{dir: dir}.path(), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			kept := late(3 * time.Millisecond)
+			e := enginetest.New(enginetest.Kernel{Faults: []fault.Fault{kept}})
+			c := testControl(e, dir)
+			if err := c.Restore(0, []string{"eth0"}); err != nil {
+				t.Fatalf("restore: %v", err)
+			}
+			if !sameFaults(e.Faults, kept) {
+				t.Errorf("holds %+v, want what the kernel could tell", e.Faults)
+			}
+			aside, err := filepath.Glob(filepath.Join(dir, "state.json.damaged-*"))
+			if err != nil || len(aside) != 1 {
+				t.Fatalf("set aside: %v, %v", aside, err)
+			}
+			if now, err := c.Read(); err != nil || !strings.Contains(now.Warning, aside[0]) {
+				t.Errorf("the status warns of %q (%v), want it to name %s", now.Warning, err, aside[0])
+			}
+			if err := testControl(e, dir).Restore(0, []string{"eth0"}); err != nil {
+				t.Errorf("the agent after that: %v", err)
+			}
+		})
+	}
+}
+
+// An agent of the first release wrote this.
+func TestTheFirstVersionIsRead(t *testing.T) {
+	faults, err := decodeState([]byte(`{"version":1,"faults":[{"name":"latency","direction":"egress","delay":"20ms"}]}`), nil)
+	if err != nil || !sameFaults(faults, late(20*time.Millisecond)) {
+		t.Errorf("%+v, %v", faults, err)
+	}
+}
+
+func FuzzDecodeState(f *testing.F) {
+	f.Add([]byte(`{"version":1,"faults":[]}`))
+	f.Add([]byte(`{"version":1,"faults":[{"name":"latency","direction":"egress","delay":"20ms"}]}`))
+	f.Add([]byte(`{"version":2,"faults":[{"name":"a","direction":"both","peers":["10.0.0.0/8","fd00::1"],"ports":{"remote":[1,"2-3"]},` +
+		`"protocol":"tcp","delay":"20ms","jitter":"5ms","correlation":25,"distribution":"normal","loss":{"gilbertElliott":{"toBad":1,"toGood":10,"lossInBad":50}},` +
+		`"reorder":{"percent":1,"gap":5},"rate":{"perSecond":"10mbit","cellSize":53},"seed":7,"expiresAt":"2020-01-01T00:00:00Z"}]}`))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		faults, err := decodeState(content, []string{"eth0"})
+		if err != nil {
+			return
+		}
+		dir := t.TempDir()
+		if err := (store{dir: dir}).save(newSet(faults).Wire); err != nil {
+			t.Fatal(err)
+		}
+		again, err := store{dir: dir}.load([]string{"eth0"})
+		if err != nil || !sameFaults(again, faults...) {
+			t.Errorf("decodeState(%q) = %+v, and after save and load %+v, %v", content, faults, again, err)
+		}
+	})
+}

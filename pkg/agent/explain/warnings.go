@@ -1,0 +1,58 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// Warnings lists what an operator should know: about the agent's start (empty
+// for nothing), and about each desired fault, given what the kernel has of it.
+// When there is none of these, or no desired fault, it lists how the kernel
+// differs from the desired set.
+func Warnings(start string, desired []fault.Fault, found fault.State) []string {
+	all := []string{}
+	if start != "" {
+		all = append(all, start)
+	}
+	for _, f := range desired {
+		instances, ok := found.Found[f.Name]
+		if !ok {
+			all = append(all, Missing(f, found))
+			continue
+		}
+		const remedy = "more waited than its queue holds; lower the traffic or the delay, or raise --queue-memory"
+		counted := fault.Total(instances)
+		if dropped := overflowed(f, counted); dropped > 0 {
+			all = append(all, fmt.Sprintf("fault %q: %d packets were dropped though no loss was asked for: %s", f.Name, dropped, remedy))
+		}
+		if counted.Overlimits > 0 {
+			all = append(all, fmt.Sprintf("fault %q: %d packets left before they were due: %s", f.Name, counted.Overlimits, remedy))
+		}
+	}
+	if len(all) == 0 || len(desired) == 0 {
+		all = append(all, found.Drift...)
+	}
+	return all
+}
+
+// overflowed returns how many packets a full queue dropped. It is 0 for a fault
+// that is meant to drop packets, because the two can't be told apart, and for one
+// with a rate, because a real link drops packets too when its queue is full.
+func overflowed(f fault.Fault, c api.Counters) uint64 {
+	if f.Impairment.Loses() || f.Impairment.Rate != nil {
+		return 0
+	}
+	return c.Dropped
+}
+
+// Missing says that the kernel does not have a desired fault, and what to do.
+func Missing(f fault.Fault, found fault.State) string {
+	text := fmt.Sprintf("fault %q is wanted but the kernel does not hold it", f.Name)
+	if len(found.Drift) > 0 {
+		text += " (" + strings.Join(found.Drift, "; ") + ")"
+	}
+	return text + ": somebody else changed it; set it again or delete it"
+}

@@ -1,0 +1,99 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tidelay/tidelay/pkg/agent/enginetest"
+	"github.com/tidelay/tidelay/pkg/agent/httpapi"
+)
+
+func TestTheTokenGuardsEverythingButHealth(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	write := func(content string) {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newTestServer(t, &enginetest.Engine{}, func(c *httpapi.Config) { c.TokenFile = file })
+	for _, c := range []struct {
+		what, token, header string
+		want                int
+	}{
+		{"no file", "", "", 401},
+		{"an empty file", "\n", "Bearer ", 401},
+		{"no header", "secret\n", "", 401},
+		{"the wrong token", "secret\n", "Bearer public", 401},
+		{"a part of it", "secret\n", "Bearer secre", 401},
+		{"another scheme", "secret\n", "Basic secret", 401},
+		{"the token", "secret\n", "Bearer secret", 200},
+		{"a scheme in lower case", "secret", "bearer secret", 200},
+		{"the old token", "rotated", "Bearer secret", 401},
+		{"the new token", "rotated", "Bearer rotated", 200},
+	} {
+		if c.token != "" {
+			write(c.token)
+		}
+		for _, path := range []string{"/latency", "/latency/20ms", "/v1/status", "/v1/faults", "/metrics", "/openapi.json"} {
+			response := s.do("GET", path, "", "Authorization", c.header)
+			if response.StatusCode != c.want || c.want == 401 && response.Header.Get("WWW-Authenticate") == "" {
+				t.Errorf("%s: %s: status %d, want %d", c.what, path, response.StatusCode, c.want)
+			}
+		}
+		if response := s.do("GET", "/nowhere", "", "Authorization", c.header); c.want == 401 && response.StatusCode != 401 {
+			t.Errorf("%s: a route that is not there: status %d", c.what, response.StatusCode)
+		}
+		for _, path := range []string{"/healthz", "/readyz"} {
+			if response := s.get(path); response.StatusCode != http.StatusOK {
+				t.Errorf("%s: %s: status %d", c.what, path, response.StatusCode)
+			}
+		}
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	e := &enginetest.Engine{}
+	s := newTestServer(t, e, func(c *httpapi.Config) { c.ReadOnly = true })
+	for _, c := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"GET", "/latency/20ms", "", 403},
+		{"GET", "/latency/", "", 403},
+		{"GET", "/latency/20ms?dryRun=true", "", 403},
+		{"DELETE", "/latency", "", 403},
+		{"PUT", "/v1/faults", `{"faults":[]}`, 403},
+		{"PUT", "/v1/faults/a", `{"delay":"1ms"}`, 403},
+		{"DELETE", "/v1/faults/a", "", 403},
+		{"GET", "/latency", "", 200},
+		{"GET", "/v1/faults", "", 200},
+		{"GET", "/v1/status", "", 200},
+		{"POST", "/v1/measure", `{"targets":["127.0.0.1"]}`, 200},
+	} {
+		if response := s.do(c.method, c.path, c.body); response.StatusCode != c.want {
+			t.Errorf("%s %s: status %d, want %d", c.method, c.path, response.StatusCode, c.want)
+		}
+	}
+	if e.Get().Applied != 0 {
+		t.Errorf("applied %d times", e.Get().Applied)
+	}
+}
+
+func TestRequestsAreLimited(t *testing.T) {
+	s := newTestServer(t, &enginetest.Engine{})
+	s.SetRequestBurst(3)
+	refused := 0
+	for range 10 {
+		if response := s.get("/latency"); response.StatusCode == http.StatusTooManyRequests && response.Header.Get("Retry-After") != "" {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Error("ten requests at once with a burst of three: none refused")
+	}
+	if response := s.get("/healthz"); response.StatusCode != http.StatusOK {
+		t.Errorf("health: status %d", response.StatusCode)
+	}
+}

@@ -1,0 +1,125 @@
+package httpapi
+
+import (
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidelay/tidelay/pkg/agent/control"
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// metrics counts requests and, at every scrape, reads the faults' state from
+// the kernel.
+type metrics struct {
+	read     func() (control.Snapshot, error)
+	log      *slog.Logger
+	requests *prometheus.CounterVec
+	info     prometheus.Gauge
+
+	held, delay, expires                         *prometheus.Desc
+	packets, bytes, dropped, overlimits, backlog *prometheus.Desc
+	readable                                     *prometheus.Desc
+}
+
+func newMetrics(version, engine string, read func() (control.Snapshot, error), log *slog.Logger) *metrics {
+	perFault := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("tidelay_fault_"+name, help, []string{"fault"}, nil)
+	}
+	perInstance := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("tidelay_fault_"+name, help, []string{"fault", "direction", "device"}, nil)
+	}
+	m := &metrics{
+		read: read,
+		log:  log,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidelay_agent_requests_total",
+			Help: "HTTP requests, by method, route and the reason of their outcome.",
+		}, []string{"method", "route", "reason"}),
+		info: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name:        "tidelay_agent_info",
+			Help:        "Always 1; the labels say which agent and engine run.",
+			ConstLabels: prometheus.Labels{"version": version, "engine": engine},
+		}),
+		readable:   prometheus.NewDesc("tidelay_agent_kernel_readable", "1 when the kernel's state could be read for this scrape, else 0.", nil, nil),
+		held:       perFault("held", "1 when the kernel holds all of the fault, 0 when it is wanted and not held."),
+		delay:      perFault("delay_seconds", "One-way delay of the fault; 0 for a fault that delays nothing."),
+		expires:    perFault("expiry_timestamp_seconds", "When the fault ends by itself, Unix time; absent when it does not."),
+		packets:    perInstance("packets_total", "Packets that went through the fault since it was set."),
+		bytes:      perInstance("bytes_total", "Bytes that went through the fault since it was set."),
+		dropped:    perInstance("dropped_packets_total", "Packets that the fault or its full queue dropped since it was set."),
+		overlimits: perInstance("overlimit_packets_total", "Packets that found the fault's queue at its limit since it was set."),
+		backlog:    perInstance("backlog_packets", "Packets that wait in the fault's queue now."),
+	}
+	m.info.Set(1)
+	return m
+}
+
+func (m *metrics) requested(method, route, reason string) {
+	m.requests.WithLabelValues(knownMethod(method), route, reason).Inc()
+}
+
+// knownMethod keeps clients from adding label values without end.
+func knownMethod(method string) string {
+	switch method {
+	case "GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH":
+		return method
+	default:
+		return "other"
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	m.requests.Describe(ch)
+	m.info.Describe(ch)
+	for _, desc := range []*prometheus.Desc{
+		m.readable, m.held, m.delay, m.expires,
+		m.packets, m.bytes, m.dropped, m.overlimits, m.backlog,
+	} {
+		ch <- desc
+	}
+}
+
+// Collect implements prometheus.Collector. When the kernel can't be read it
+// leaves out the faults' series, logs the error and sets
+// tidelay_agent_kernel_readable to 0.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	m.requests.Collect(ch)
+	m.info.Collect(ch)
+	now, err := m.read()
+	readable := 1.0
+	if err != nil {
+		readable = 0
+		m.log.Error("read the kernel for metrics", "err", err)
+	}
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	gauge(m.readable, readable)
+	if err != nil {
+		return
+	}
+	for _, f := range now.Desired.Faults {
+		instances, found := now.Found.Found[f.Name]
+		gauge(m.held, map[bool]float64{true: 1}[found], f.Name)
+		gauge(m.delay, f.Impairment.Delay.Seconds(), f.Name)
+		if !f.ExpiresAt.IsZero() {
+			gauge(m.expires, float64(f.ExpiresAt.UnixMilli())/1000, f.Name)
+		}
+		for _, instance := range instances {
+			m.collectInstance(ch, f.Name, instance)
+		}
+	}
+}
+
+func (m *metrics) collectInstance(ch chan<- prometheus.Metric, name string, i fault.Instance) {
+	emit := func(desc *prometheus.Desc, kind prometheus.ValueType, value uint64) {
+		ch <- prometheus.MustNewConstMetric(desc, kind, float64(value), name, i.Direction.String(), i.Device)
+	}
+	emit(m.packets, prometheus.CounterValue, i.Counters.Packets)
+	emit(m.bytes, prometheus.CounterValue, i.Counters.Bytes)
+	emit(m.dropped, prometheus.CounterValue, i.Counters.Dropped)
+	emit(m.overlimits, prometheus.CounterValue, i.Counters.Overlimits)
+	emit(m.backlog, prometheus.GaugeValue, i.Counters.Backlog)
+}

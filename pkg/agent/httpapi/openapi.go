@@ -1,0 +1,18 @@
+package httpapi
+
+import (
+	_ "embed"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+)
+
+// openAPI describes the API in OpenAPI 3.1. The tests hold it against the
+// routes, the wire types and real answers.
+//
+//go:embed openapi.json
+var openAPI []byte
+
+func getOpenAPI(c *gin.Context) {
+	c.Data(http.StatusOK, "application/openapi+json;version=3.1", openAPI)
+}

@@ -1,0 +1,139 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/control"
+	"github.com/tidelay/tidelay/pkg/agent/measure"
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// Control keeps the desired set of faults; *control.Control is one.
+type Control interface {
+	// Change makes a change of the desired set.
+	Change(control.Request) (control.Outcome, error)
+	// Desired returns the desired set.
+	Desired() control.Set
+	// Read returns the desired set with what the kernel has of it.
+	Read() (control.Snapshot, error)
+}
+
+// TC writes faults as tc(8) commands, whichever engine runs.
+type TC interface {
+	// Equivalent returns the one command that comes closest to a fault on a
+	// device.
+	Equivalent(device string, f fault.Fault) string
+	// Commands returns those that build the kernel state of a set where the
+	// engine is netem.
+	Commands(faults []fault.Fault) []string
+}
+
+// Config is what a server serves, and to whom.
+type Config struct {
+	Control Control
+	TC      TC
+	// Measure takes the RTTs of a plan; measure.Run does.
+	Measure func(context.Context, measure.Plan) []api.Measurement
+
+	// Engine is the name of the engine that runs, api.EngineNone without one.
+	// EngineReason says why this one was chosen, or why there is none.
+	Engine, EngineReason string
+	// Capabilities says of each engine whether this kernel can run it.
+	Capabilities map[string]api.Capability
+	// Devices are the interfaces that faults act on.
+	Devices []api.Device
+	// Exempt is the traffic that no fault touches.
+	Exempt fault.Exemption
+	// Version is the agent's.
+	Version string
+
+	// MaxDuration caps the duration of every fault, and is that of a fault
+	// without one; 0 for no cap.
+	MaxDuration time.Duration
+	// TokenFile holds the bearer token that every route but health asks for; empty
+	// for none. It is read at every request.
+	TokenFile string
+	// ReadOnly refuses every change.
+	ReadOnly bool
+
+	// Registry gets the server's metrics, and is what PathMetrics shows.
+	Registry *prometheus.Registry
+	Log      *slog.Logger
+}
+
+// Server answers the HTTP API.
+type Server struct {
+	Config
+	deviceNames []string
+	guard       guard
+	measurer    measurer
+	metrics     *metrics
+}
+
+// New returns a server and registers its metrics.
+func New(c Config) *Server {
+	s := &Server{
+		Config:      c,
+		deviceNames: api.DeviceNames(c.Devices),
+		guard:       newGuard(c.TokenFile, c.ReadOnly),
+		measurer:    newMeasurer(c.Measure),
+		metrics:     newMetrics(c.Version, c.Engine, c.Control.Read, c.Log),
+	}
+	c.Registry.MustRegister(s.metrics)
+	return s
+}
+
+// Handler returns the routes. Errors are problem documents (RFC 9457), also
+// for routes and methods that don't exist.
+func (s *Server) Handler() http.Handler {
+	gin.SetMode(gin.ReleaseMode)
+	r := gin.New()
+	r.HandleMethodNotAllowed = true
+	r.RedirectTrailingSlash = false // "/latency/" is an empty delay, not a read
+	r.UseRawPath = true             // "20ms%2F" is a bad delay, not another route
+	r.UnescapePathValues = true
+	r.Use(s.record, gin.CustomRecoveryWithWriter(nil, s.recovered))
+
+	r.GET(api.PathHealthz, func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
+	r.GET(api.PathReadyz, s.getReadyz)
+
+	guarded := r.Group("", s.admit)
+	guarded.GET(api.PathMetrics, gin.WrapH(promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})))
+	guarded.GET(api.PathOpenAPI, getOpenAPI)
+	guarded.GET(api.PathStatus, s.getStatus)
+	guarded.GET(api.PathLatency, s.getLatency)
+	guarded.GET(api.PathFaults, s.getFaults)
+	guarded.GET(api.PathFaults+"/:name", s.getFault)
+	guarded.POST(api.PathMeasure, s.postMeasure)
+
+	changing := guarded.Group("", s.mayChange)
+	changing.GET(api.PathLatency+"/", s.setLatency)
+	changing.GET(api.PathLatency+"/:delay", s.setLatency)
+	changing.DELETE(api.PathLatency, s.clearLatency)
+	changing.PUT(api.PathFaults, s.putFaults)
+	changing.PUT(api.PathFaults+"/:name", s.putFault)
+	changing.DELETE(api.PathFaults+"/:name", s.deleteFault)
+
+	r.NoRoute(s.admit, func(c *gin.Context) {
+		s.refuse(c, reasonNoRoute, http.StatusNotFound, fmt.Sprintf("no route %.100q; see %s", c.Request.URL.Path, api.PathOpenAPI))
+	})
+	r.NoMethod(s.admit, func(c *gin.Context) {
+		s.refuse(c, reasonNoRoute, http.StatusMethodNotAllowed,
+			fmt.Sprintf("method %.20s is not for this route; it takes %s", c.Request.Method, c.Writer.Header().Get("Allow")))
+	})
+	return r
+}
+
+// limits is what flags and clock say about the faults of a request.
+func (s *Server) limits() fault.Limits {
+	return fault.Limits{Now: time.Now(), MaxDuration: s.MaxDuration, Devices: s.deviceNames}
+}

@@ -1,0 +1,108 @@
+package httpapi_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/control"
+	"github.com/tidelay/tidelay/pkg/agent/httpapi"
+	"github.com/tidelay/tidelay/pkg/agent/measure"
+	"github.com/tidelay/tidelay/pkg/agent/netem"
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// tc is what the agent answers with: the commands of netem.
+type tc struct{}
+
+func (tc) Equivalent(device string, f fault.Fault) string { return netem.Equivalent(device, f) }
+
+func (tc) Commands(faults []fault.Fault) []string {
+	return netem.Commands([]string{"eth0"}, fault.Exemption{ControlPort: api.Port}, 256<<20, faults)
+}
+
+// testServer is the API over HTTP.
+type testServer struct {
+	*httpapi.Server
+	t       *testing.T
+	url     string
+	handler http.Handler
+}
+
+// newTestServer serves an engine, as netem, with a state directory of its own.
+// Changes of the configuration come before it starts.
+func newTestServer(t *testing.T, e control.Engine, changes ...func(*httpapi.Config)) testServer {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	config := httpapi.Config{
+		Control: control.New(e, t.TempDir(), log),
+		TC:      tc{},
+		Measure: func(_ context.Context, p measure.Plan) []api.Measurement {
+			return []api.Measurement{{Target: p.Targets[0].String(), Sent: p.Count, Samples: []float64{}}}
+		},
+		Engine:       api.EngineNetem,
+		EngineReason: "because",
+		Capabilities: map[string]api.Capability{api.EngineNetem: {Available: true}},
+		Devices:      []api.Device{{Name: "eth0", Index: 7}},
+		Exempt:       fault.Exemption{ControlPort: api.Port},
+		Version:      "v1",
+		Registry:     prometheus.NewPedanticRegistry(),
+		Log:          log,
+	}
+	for _, change := range changes {
+		change(&config)
+	}
+	s := httpapi.New(config)
+	handler := s.Handler()
+	h := httptest.NewServer(handler)
+	t.Cleanup(h.Close)
+	return testServer{Server: s, t: t, url: h.URL, handler: handler}
+}
+
+// do asks without following redirects, as a curl would. Headers are name,
+// value, name, value.
+func (s testServer) do(method, path, body string, headers ...string) *http.Response {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = response.Body.Close() })
+	return response
+}
+
+func (s testServer) get(path string) *http.Response {
+	s.t.Helper()
+	return s.do(http.MethodGet, path, "")
+}
+
+func text(t *testing.T, response *http.Response) string {
+	t.Helper()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func decodeInto(t *testing.T, response *http.Response, into any) {
+	t.Helper()
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		t.Fatal(err)
+	}
+}

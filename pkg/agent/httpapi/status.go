@@ -1,0 +1,53 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/control"
+	"github.com/tidelay/tidelay/pkg/agent/explain"
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+func (s *Server) getReadyz(c *gin.Context) {
+	if s.Engine == api.EngineNone {
+		c.Set(keyReason, reasonNoEngine)
+		c.String(http.StatusServiceUnavailable, "not ready: %s\n", s.EngineReason)
+		return
+	}
+	c.String(http.StatusOK, "ok: engine %s: %s\n", s.Engine, s.EngineReason)
+}
+
+func (s *Server) getStatus(c *gin.Context) {
+	if err := queryOnly(c); err != nil {
+		s.fail(c, err)
+		return
+	}
+	now, err := s.Control.Read()
+	if err != nil && !errors.Is(err, control.ErrNoEngine) {
+		s.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, s.status(now))
+}
+
+func (s *Server) status(now control.Snapshot) api.Status {
+	status := api.Status{
+		Engine:       s.Engine,
+		Reason:       s.EngineReason,
+		Capabilities: s.Capabilities,
+		Devices:      append([]api.Device{}, s.Devices...),
+		Faults:       make([]api.FaultStatus, 0, len(now.Desired.Wire)),
+		Exempt:       explain.Exemptions(s.Exempt),
+		Warnings:     explain.Warnings(now.Warning, now.Desired.Faults, now.Found),
+		Version:      s.Version,
+	}
+	for _, f := range now.Desired.Wire {
+		instances, found := now.Found.Found[f.Name]
+		status.Faults = append(status.Faults, api.FaultStatus{Fault: f, Held: found, Counters: fault.Total(instances)})
+	}
+	return status
+}

@@ -237,7 +237,7 @@ type Packet struct {
 // FaultFor returns the fault that a packet of one direction meets on a device:
 // that of the first of Rules which matches; nil if none does. It does not know
 // which traffic is exempt.
-func FaultFor(faults []Fault, direction Direction, device string, p Packet) *Fault {
+func FaultFor(faults []Fault, direction Direction, device string, p Packet) *Fault { //nolint:revive // fault.For would say too little
 	for _, rule := range Rules(faults, direction, device) {
 		if !rule.matches(p) {
 			continue

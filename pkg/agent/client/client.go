@@ -116,9 +116,8 @@ func (c *Client) exchange(ctx context.Context, r request) (http.Header, []byte, 
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		var wrapped *url.Error // repeats the method and the URL
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err
+		if wrapped, ok := errors.AsType[*url.Error](err); ok {
+			err = wrapped.Err // without the method and the URL, which the caller adds
 		}
 		return nil, nil, err
 	}

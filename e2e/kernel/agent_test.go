@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -56,11 +57,11 @@ func startAgent(t testing.TB, args ...string) *agent {
 
 // kernelState is everything an engine could leave, in the kernel's own tools'
 // words.
-func kernelState(t testing.TB, h host) string {
+func kernelState(t testing.TB, h *netlab.Host) string {
 	t.Helper()
-	state := h.exec(t, "tc qdisc show") + h.exec(t, "tc filter show dev eth0") + h.exec(t, "ip -o -br link show")
+	state := h.TrafficControl(t, netlab.Device)
 	if engineName == "nfqueue" {
-		state += h.exec(t, "nft -s list ruleset")
+		state += h.Ruleset(t)
 	}
 	return strings.TrimSpace(state)
 }
@@ -68,13 +69,13 @@ func kernelState(t testing.TB, h host) string {
 func (a *agent) start() {
 	a.t.Helper()
 	a.log = &bytes.Buffer{}
-	a.cmd = exec.Command("ip", append([]string{"netns", "exec", a.lab.pod.netns, agentBinary}, a.args...)...)
+	a.cmd = exec.Command(agentBinary, a.args...)
 	a.cmd.Stderr, a.cmd.Stdout = a.log, a.log
 	a.cmd.Env = append(os.Environ(), "NODE_IP=", "PROBE_PORTS=")
-	if err := a.cmd.Start(); err != nil {
+	if err := a.lab.pod.Start(a.cmd); err != nil {
 		a.t.Fatalf("start agent: %v", err)
 	}
-	eventually(a.t, 20*time.Second, "the agent answers", func() error {
+	netlab.Eventually(a.t, 20*time.Second, "the agent answers", func() error {
 		_, _, err := a.request(api.PathHealthz)
 		return err
 	})
@@ -102,9 +103,9 @@ type reply struct {
 func (a *agent) ask(method, path, body string, headers ...string) (reply, error) {
 	client := &http.Client{
 		Timeout:   20 * time.Second,
-		Transport: &http.Transport{DialContext: a.lab.node.dial, DisableKeepAlives: true},
+		Transport: &http.Transport{DialContext: a.lab.node.Dial, DisableKeepAlives: true},
 	}
-	request, err := http.NewRequest(method, fmt.Sprintf("http://%s:%d%s", a.lab.pod.ip, api.Port, path), strings.NewReader(body))
+	request, err := http.NewRequest(method, fmt.Sprintf("http://%s:%d%s", a.lab.pod.IP, api.Port, path), strings.NewReader(body))
 	if err != nil {
 		return reply{}, err
 	}

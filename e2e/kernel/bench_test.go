@@ -3,10 +3,8 @@
 package kernel
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"slices"
@@ -14,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -41,22 +40,22 @@ func BenchmarkSet(b *testing.B) {
 		rounds = 50 // exec takes its time under User Mode Linux
 	}
 	a := startAgent(b)
-	client := &http.Client{Transport: &http.Transport{DialContext: a.lab.node.dial}}
+	client := &http.Client{Transport: &http.Transport{DialContext: a.lab.node.Dial}}
 	defer client.CloseIdleConnections()
 	qdisc := "netem delay %dms"
 	if engineName == "nfqueue" {
 		qdisc = "tbf rate %dgbit burst 100k latency 50ms"
 	}
-	a.lab.bystander.exec(b, "ip link add tc0 type veth peer name tc1")
-	defer a.lab.bystander.exec(b, "ip link del tc0")
+	a.lab.bystander.Exec(b, "ip link add tc0 type veth peer name tc1")
+	defer a.lab.bystander.Exec(b, "ip link del tc0")
 
 	var ours, theirs []time.Duration
 	for b.Loop() {
 		for i := range rounds {
 			start := time.Now()
-			get(b, client, fmt.Sprintf("http://%s:%d%s/%dms", a.lab.pod.ip, api.Port, api.PathLatency, 20+i%2))
+			get(b, client, fmt.Sprintf("http://%s:%d%s/%dms", a.lab.pod.IP, api.Port, api.PathLatency, 20+i%2))
 			ours = append(ours, time.Since(start))
-			theirs = append(theirs, a.lab.bystander.timeTC(b, fmt.Sprintf(qdisc, 20+i%2)))
+			theirs = append(theirs, timeTC(b, a.lab.bystander, fmt.Sprintf(qdisc, 20+i%2)))
 		}
 	}
 	p50, p99 := quantiles(b, "request", ours)
@@ -83,10 +82,10 @@ func get(b *testing.B, client *http.Client, url string) {
 
 // timeTC sets a qdisc by exec'ing tc and shows it by exec'ing it again, from a
 // thread that is in the namespace already.
-func (h host) timeTC(b *testing.B, qdisc string) time.Duration {
+func timeTC(b *testing.B, h *netlab.Host, qdisc string) time.Duration {
 	b.Helper()
 	var took time.Duration
-	err := h.inside(func() error {
+	err := h.Do(func() error {
 		start := time.Now()
 		for _, command := range []string{"qdisc replace dev tc0 root " + qdisc, "qdisc show dev tc0"} {
 			if out, err := exec.Command("tc", strings.Fields(command)...).CombinedOutput(); err != nil {
@@ -111,12 +110,12 @@ func BenchmarkRTTError(b *testing.B) {
 	} {
 		b.Run(delay.String(), func(b *testing.B) {
 			a := startAgent(b)
-			echo := newEcho(b, a.lab.pod, a.lab.node)
+			a.lab.pod.Echo(b, a.lab.pod.IP)
 			for b.Loop() {
-				base := median(echo.roundTrips(b, 100))
+				base := netlab.Median(a.lab.node.RoundTrips(b, a.lab.pod.IP, 100))
 				a.set(delayText(delay))
 				var errors []time.Duration
-				for _, rtt := range echo.roundTrips(b, 200) {
+				for _, rtt := range a.lab.node.RoundTrips(b, a.lab.pod.IP, 200) {
 					errors = append(errors, rtt-base-delay)
 				}
 				a.clear()
@@ -132,57 +131,4 @@ func delayText(d time.Duration) string {
 		return fmt.Sprintf("%dus", d.Microseconds())
 	}
 	return fmt.Sprintf("%dms", d.Milliseconds())
-}
-
-// echo is a UDP echo server in one namespace and a client in another.
-type echo struct{ client net.Conn }
-
-func newEcho(b *testing.B, server, client host) echo {
-	b.Helper()
-	var listener *net.UDPConn
-	err := server.inside(func() (err error) {
-		listener, err = net.ListenUDP("udp4", &net.UDPAddr{Port: 7007})
-		return err
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		buffer := make([]byte, 64)
-		for {
-			n, from, err := listener.ReadFromUDPAddrPort(buffer)
-			if err != nil {
-				return
-			}
-			_, _ = listener.WriteToUDPAddrPort(buffer[:n], from)
-		}
-	}()
-	conn, err := client.dial(context.Background(), "udp4", net.JoinHostPort(server.ip, "7007"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = conn.Close() })
-	return echo{client: conn}
-}
-
-// roundTrips sends one datagram after the other and takes the time of each.
-func (e echo) roundTrips(b *testing.B, count int) []time.Duration {
-	b.Helper()
-	buffer := make([]byte, 64)
-	var times []time.Duration
-	for range count {
-		start := time.Now()
-		if _, err := e.client.Write(buffer[:8]); err != nil {
-			b.Fatal(err)
-		}
-		if err := e.client.SetReadDeadline(start.Add(5 * time.Second)); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := e.client.Read(buffer); err != nil {
-			b.Fatal(err)
-		}
-		times = append(times, time.Since(start))
-	}
-	return times
 }

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -63,7 +64,7 @@ func BenchmarkTCP(b *testing.B) {
 func withoutGSO(b *testing.B) {
 	b.Helper()
 	const all = 65535 // GSO_MAX_SEGS
-	set := func(segments int) { theLab.pod.exec(b, fmt.Sprintf("ip link set dev eth0 gso_max_segs %d", segments)) }
+	set := func(segments int) { theLab.pod.Exec(b, fmt.Sprintf("ip link set dev eth0 gso_max_segs %d", segments)) }
 	set(1)
 	b.Cleanup(func() { set(all) })
 }
@@ -73,18 +74,10 @@ func streamUnder(b *testing.B, a *agent, delay string) float64 {
 	b.Helper()
 	const warmUp, measured = 2 * time.Second, 3 * time.Second
 	defer a.clear()
-	sink := listenTCP(b, a.lab.node, 7008)
 	var received atomic.Int64
-	go func() {
-		conn, err := sink.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		_, _ = io.Copy(counter{&received}, conn)
-	}()
+	sink := a.lab.node.Listen(b, net.JoinHostPort(a.lab.node.IP, "0"), func(conn net.Conn) { _, _ = io.Copy(counter{&received}, conn) })
 	a.set(delay) // first: TCP takes an RTT that jumps for congestion
-	conn, err := a.lab.pod.dial(b.Context(), "tcp", net.JoinHostPort(a.lab.node.ip, "7008"))
+	conn, err := a.lab.pod.Dial(b.Context(), "tcp", sink.String())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -106,20 +99,6 @@ func streamUnder(b *testing.B, a *agent, delay string) float64 {
 type counter struct{ n *atomic.Int64 }
 
 func (c counter) Write(p []byte) (int, error) { c.n.Add(int64(len(p))); return len(p), nil }
-
-func listenTCP(b *testing.B, h host, port int) net.Listener {
-	b.Helper()
-	var listener net.Listener
-	err := h.inside(func() (err error) {
-		listener, err = net.Listen("tcp4", fmt.Sprintf(":%d", port))
-		return err
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = listener.Close() })
-	return listener
-}
 
 // BenchmarkPackets sends small datagrams as fast as it can, without a fault and
 // under a delay, and reports what arrives and what the agent's process works
@@ -155,10 +134,10 @@ func (f flooded) perSecond() float64 { return float64(f.received) / f.took.Secon
 
 // flood sends from two sockets with a large send buffer for a time and counts
 // what arrives until nothing has for a while.
-func flood(b *testing.B, from, to host, length time.Duration) flooded {
+func flood(b *testing.B, from, to *netlab.Host, length time.Duration) flooded {
 	b.Helper()
 	var receiver *net.UDPConn
-	err := to.inside(func() (err error) {
+	err := to.Do(func() (err error) {
 		receiver, err = net.ListenUDP("udp4", &net.UDPAddr{Port: 7009})
 		return err
 	})
@@ -187,7 +166,7 @@ func flood(b *testing.B, from, to host, length time.Duration) flooded {
 	var sent atomic.Int64
 	var group sync.WaitGroup
 	for range 2 {
-		conn, err := from.dial(b.Context(), "udp4", net.JoinHostPort(to.ip, "7009"))
+		conn, err := from.Dial(b.Context(), "udp4", net.JoinHostPort(to.IP, "7009"))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -241,7 +220,7 @@ func BenchmarkFootprint(b *testing.B) {
 		for i := range 12 {
 			faults = append(faults, api.Fault{Name: fmt.Sprintf("f%d", i), Peers: []string{fmt.Sprintf("10.99.1.%d", i+1)}, Delay: "1ms"})
 		}
-		faults[0] = api.Fault{Name: "f0", Peers: []string{a.lab.node.ip}, Protocol: "udp", Delay: "20s"}
+		faults[0] = api.Fault{Name: "f0", Peers: []string{a.lab.node.IP}, Protocol: "udp", Delay: "20s"}
 		a.apply(faults...)
 		b.ReportMetric(resident(b, a), "12-faults-RSS-MB")
 		waiting := fill(b, a, 50_000)
@@ -263,7 +242,7 @@ func fill(b *testing.B, a *agent, count int) int {
 	}()
 	const each = 200
 	for range count / each {
-		conn, err := a.lab.pod.dial(b.Context(), "udp4", net.JoinHostPort(a.lab.node.ip, "7010"))
+		conn, err := a.lab.pod.Dial(b.Context(), "udp4", net.JoinHostPort(a.lab.node.IP, "7010"))
 		if err != nil {
 			b.Fatal(err)
 		}

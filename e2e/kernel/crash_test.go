@@ -64,7 +64,7 @@ func TestKilledInTheMiddleOfAnApply(t *testing.T) {
 
 func TestDamagedStateIsSetAside(t *testing.T) {
 	a := startAgent(t)
-	a.apply(api.Fault{Name: "some", Loss: lossOf(50), Peers: []string{a.lab.bystander.ip}})
+	a.apply(api.Fault{Name: "some", Loss: lossOf(50), Peers: []string{a.lab.bystander.IP}})
 	a.stop(syscall.SIGKILL)
 	file := filepath.Join(a.state, "state.json")
 	if err := os.WriteFile(file, []byte(`{"version":2,"faults":[{"name":`), 0o600); err != nil {
@@ -82,8 +82,8 @@ func TestDamagedStateIsSetAside(t *testing.T) {
 	if warnings := strings.Join(a.status().Warnings, "\n"); !strings.Contains(warnings, aside[0]) {
 		t.Errorf("warnings %q do not name %s", warnings, aside[0])
 	}
-	if p := a.lab.pod.ping(t, a.lab.bystander.ip, 20, interval); p.received != p.sent {
-		t.Errorf("%d of %d pings", p.received, p.sent)
+	if p := a.lab.pod.Ping(t, a.lab.bystander.IP, 20, interval); p.Received != p.Sent {
+		t.Errorf("%d of %d pings", p.Received, p.Sent)
 	}
 	a.set("20ms")
 }
@@ -98,7 +98,7 @@ func TestLeftoversWithoutState(t *testing.T) {
 		"a plain latency": {[]api.Fault{{Name: "latency", Delay: "20ms"}}, true},
 		"a loss":          {[]api.Fault{{Name: "latency", Loss: lossOf(50)}}, false},
 		"ingress":         {[]api.Fault{{Name: "back", Delay: "20ms", Direction: "ingress"}}, false},
-		"several":         {[]api.Fault{{Name: "latency", Delay: "20ms"}, {Name: "cut", Partition: true, Peers: []string{theLab.bystander.ip}}}, false},
+		"several":         {[]api.Fault{{Name: "latency", Delay: "20ms"}, {Name: "cut", Partition: true, Peers: []string{theLab.bystander.IP}}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := startAgent(t)

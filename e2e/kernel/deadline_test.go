@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // gone waits until no fault is there, and returns when it was seen.
 func (a *agent) gone(within time.Duration) time.Time {
 	a.t.Helper()
-	eventually(a.t, within, "the fault ends", func() error {
+	netlab.Eventually(a.t, within, "the fault ends", func() error {
 		if left := a.faults(); len(left) > 0 {
 			return fmt.Errorf("%+v", left)
 		}
@@ -28,9 +29,9 @@ func (a *agent) gone(within time.Duration) time.Time {
 func TestDurationEndsOnTime(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	base := l.node.rtt(t, l.pod.ip)
+	base := rtt(t, l.node, l.pod.IP)
 	before := kernelState(t, l.pod)
-	retry(t, "a duration of 3s", func() error {
+	netlab.Retry(t, "a duration of 3s", func() error {
 		start := time.Now()
 		answer := a.latency(http.MethodGet, api.PathLatency+"/200ms?duration=3s")
 		if answer.ExpiresAt == nil {
@@ -43,8 +44,8 @@ func TestDurationEndsOnTime(t *testing.T) {
 		if end.Sub(start) > 4*time.Second || end.Sub(start) < 2*time.Second {
 			return fmt.Errorf("the answer's end is %s", *answer.ExpiresAt)
 		}
-		if p := l.node.ping(t, l.pod.ip, 3, interval); p.median() < 200*time.Millisecond {
-			return fmt.Errorf("a ping takes %s", p.median())
+		if p := l.node.Ping(t, l.pod.IP, 3, interval); p.Median() < 200*time.Millisecond {
+			return fmt.Errorf("a ping takes %s", p.Median())
 		}
 		took := a.gone(10 * time.Second).Sub(start)
 		if took < 2*time.Second || took > 4*time.Second {
@@ -52,7 +53,7 @@ func TestDurationEndsOnTime(t *testing.T) {
 		}
 		return nil
 	})
-	l.node.wantRTT(t, "after the end", l.pod.ip, base)
+	wantRTT(t, l.node, "after the end", l.pod.IP, base)
 	if after := kernelState(t, l.pod); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
@@ -61,7 +62,7 @@ func TestDurationEndsOnTime(t *testing.T) {
 // Each fault ends by itself; the others stay.
 func TestDeadlinesSurviveKill(t *testing.T) {
 	a := startAgent(t)
-	x := a.lab.bystander.more
+	x := a.lab.bystander.More
 	start := time.Now()
 	a.apply(
 		api.Fault{Name: "long", Delay: "20ms", Peers: []string{x[0]}, Duration: "1h"},
@@ -74,7 +75,7 @@ func TestDeadlinesSurviveKill(t *testing.T) {
 		t.Errorf("faults before the kill: %s\nand after: %s", want, got)
 	}
 	a.wantHeld(2)
-	eventually(t, 30*time.Second, "the short one ends", func() error {
+	netlab.Eventually(t, 30*time.Second, "the short one ends", func() error {
 		if left := a.faults(); len(left) != 1 || left[0].Name != "long" {
 			return fmt.Errorf("%+v", left)
 		}
@@ -101,7 +102,7 @@ func TestDeadlinePassesWhileTheAgentIsDead(t *testing.T) {
 	if after := kernelState(t, l.pod); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
-	if p := l.node.ping(t, l.pod.ip, 3, interval); p.received != p.sent || p.median() > 100*time.Millisecond {
+	if p := l.node.Ping(t, l.pod.IP, 3, interval); p.Received != p.Sent || p.Median() > 100*time.Millisecond {
 		t.Errorf("pings after the end: %+v", p)
 	}
 }

@@ -10,19 +10,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
-
-// discard is a TCP server that only completes handshakes.
-func discard(net.Conn) {}
 
 func TestDelay(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	l.pod.listen(t, 4000, discard)
-	target := net.JoinHostPort(l.pod.ip, "4000")
-	base, base6 := l.node.rtt(t, l.pod.ip), l.node.rtt(t, l.pod.ip6)
-	baseConnect := l.node.connectTime(t, target)
+	l.pod.Listen(t, ":4000", netlab.Discard)
+	target := net.JoinHostPort(l.pod.IP, "4000")
+	base, base6 := rtt(t, l.node, l.pod.IP), rtt(t, l.node, l.pod.IP6)
+	baseConnect := l.node.ConnectTime(t, target)
 
 	for _, delay := range []string{"20ms", "500us", "1.5ms", "200ms", "1ms"} {
 		t.Run(delay, func(t *testing.T) {
@@ -31,19 +29,19 @@ func TestDelay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l.node.wantRTT(t, "node to pod", l.pod.ip, base+d)
-			l.node.wantRTT(t, "node to pod, IPv6", l.pod.ip6, base6+d)
-			l.pod.wantRTT(t, "pod to bystander", l.bystander.ip, base+d)
-			l.node.wantRTT(t, "node to bystander", l.bystander.ip, base)
+			wantRTT(t, l.node, "node to pod", l.pod.IP, base+d)
+			wantRTT(t, l.node, "node to pod, IPv6", l.pod.IP6, base6+d)
+			wantRTT(t, l.pod, "pod to bystander", l.bystander.IP, base+d)
+			wantRTT(t, l.node, "node to bystander", l.bystander.IP, base)
 			// The SYN-ACK is late, and late once.
-			if got := l.node.connectTime(t, target); got < d || got > baseConnect+d+max(d/2, 50*time.Millisecond) {
+			if got := l.node.ConnectTime(t, target); got < d || got > baseConnect+d+max(d/2, 50*time.Millisecond) {
 				t.Errorf("TCP connect took %s under %s, and %s without", got, delay, baseConnect)
 			}
 		})
 	}
 	a.clear()
-	l.node.wantRTT(t, "after clear", l.pod.ip, base)
-	l.node.wantRTT(t, "after clear, IPv6", l.pod.ip6, base6)
+	wantRTT(t, l.node, "after clear", l.pod.IP, base)
+	wantRTT(t, l.node, "after clear, IPv6", l.pod.IP6, base6)
 }
 
 func TestBareNumberIsMillisecondsAndZeroClears(t *testing.T) {
@@ -66,7 +64,7 @@ func TestReplaceLosesNoPing(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
 	a.set("20ms")
-	wait := l.node.startPing(l.pod.ip, 300, 10*time.Millisecond)
+	wait := l.node.StartPing(l.pod.IP, 300, 10*time.Millisecond)
 	for range 10 {
 		a.set("50ms")
 		a.set("20ms")
@@ -75,10 +73,10 @@ func TestReplaceLosesNoPing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.received != p.sent {
-		t.Errorf("%d of %d pings answered while the delay was replaced 20 times", p.received, p.sent)
+	if p.Received != p.Sent {
+		t.Errorf("%d of %d pings answered while the delay was replaced 20 times", p.Received, p.Sent)
 	}
-	for _, rtt := range p.rtt {
+	for _, rtt := range p.RTT {
 		if rtt < 20*time.Millisecond {
 			t.Errorf("a ping took %s: the delay was away for a moment", rtt)
 		}
@@ -89,8 +87,8 @@ func TestClearLetsWaitingPacketsLeave(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
 	a.set("200ms")
-	wait := l.node.startPing(l.pod.ip, 100, 10*time.Millisecond)
-	eventually(t, 3*time.Second, "pings wait in the queue", func() error {
+	wait := l.node.StartPing(l.pod.IP, 100, 10*time.Millisecond)
+	netlab.Eventually(t, 3*time.Second, "pings wait in the queue", func() error {
 		if f := a.status().Faults; len(f) != 1 || f[0].Counters.Backlog == 0 {
 			return fmt.Errorf("faults %+v", f)
 		}
@@ -101,15 +99,15 @@ func TestClearLetsWaitingPacketsLeave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.received != p.sent {
-		t.Errorf("%d of %d pings answered across a clear", p.received, p.sent)
+	if p.Received != p.Sent {
+		t.Errorf("%d of %d pings answered across a clear", p.Received, p.Sent)
 	}
 }
 
 func TestConcurrentSetsLeaveOneFault(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	base := l.node.rtt(t, l.pod.ip)
+	base := rtt(t, l.node, l.pod.IP)
 	var group sync.WaitGroup
 	for i := range 20 {
 		group.Go(func() {
@@ -128,7 +126,7 @@ func TestConcurrentSetsLeaveOneFault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.node.wantRTT(t, "after concurrent sets", l.pod.ip, base+want)
+	wantRTT(t, l.node, "after concurrent sets", l.pod.IP, base+want)
 	a.clear()
-	l.node.wantRTT(t, "after clear", l.pod.ip, base)
+	wantRTT(t, l.node, "after clear", l.pod.IP, base)
 }

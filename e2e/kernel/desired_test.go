@@ -11,12 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 func TestPutReplacesTheWholeSet(t *testing.T) {
 	a := startAgent(t)
-	x := a.lab.bystander.more
+	x := a.lab.bystander.More
 	first := api.Fault{Name: "first", Peers: []string{x[0]}, Delay: "20ms"}
 	second := api.Fault{Name: "second", Peers: []string{x[1]}, Delay: "30ms"}
 	third := api.Fault{Name: "third", Peers: []string{x[2]}, Delay: "40ms"}
@@ -49,19 +50,19 @@ func TestPutReplacesTheWholeSet(t *testing.T) {
 func TestUnchangedFaultsLoseNothing(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	x := l.bystander.more
+	x := l.bystander.More
 	stays := api.Fault{Name: "stays", Peers: []string{x[0]}, Delay: "20ms", Direction: "both"}
 	other := func(delay string) api.Fault {
-		return api.Fault{Name: "other", Peers: []string{x[1], l.bystander.more6[1]}, Delay: delay, Direction: "both"}
+		return api.Fault{Name: "other", Peers: []string{x[1], l.bystander.More6[1]}, Delay: delay, Direction: "both"}
 	}
-	retry(t, "a fault that stays", func() error {
+	netlab.Retry(t, "a fault that stays", func() error {
 		a.apply(stays)
 		defer a.apply()
 		stop := make(chan struct{})
-		f := flow{from: l.pod, to: l.bystander, target: x[0], port: 7000, count: 100_000, burst: 1, pace: time.Millisecond, size: 64, settle: 300 * time.Millisecond, until: stop}
+		f := flow{From: l.pod, To: l.bystander, Target: x[0], Port: 7000, Count: 100_000, Burst: 1, Pace: time.Millisecond, Size: 64, Settle: 300 * time.Millisecond, Until: stop}
 		back := f
-		back.from, back.to, back.source, back.target, back.port = f.to, f.from, f.target, "", 7001
-		ends := []func() (traffic, error){f.start(), back.start()}
+		back.From, back.To, back.Source, back.Target, back.Port = f.To, f.From, f.Target, "", 7001
+		ends := []func() (netlab.Traffic, error){f.Start(), back.Start()}
 		for i := range 10 {
 			a.apply(stays, other("30ms"))
 			a.putOne(other("40ms"))
@@ -77,10 +78,10 @@ func TestUnchangedFaultsLoseNothing(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if len(got.lost())+got.duplicates()+got.reordered() > 0 {
-				return fmt.Errorf("of %d datagrams %d lost, %d twice, %d late", got.sent, len(got.lost()), got.duplicates(), got.reordered())
+			if len(got.Lost())+got.Duplicates()+got.Reordered() > 0 {
+				return fmt.Errorf("of %d datagrams %d lost, %d twice, %d late", got.Sent, len(got.Lost()), got.Duplicates(), got.Reordered())
 			}
-			if first := quantile(got.delays(), 0); first < 20*time.Millisecond {
+			if first := netlab.Quantile(got.Delays(), 0); first < 20*time.Millisecond {
 				return fmt.Errorf("a datagram took %s: its fault was away for a moment", first)
 			}
 		}
@@ -105,7 +106,7 @@ func TestInvalidSetChangesNothing(t *testing.T) {
 		"faults[1].duration":        peer(api.Fault{Name: "bad", Delay: "1ms", Duration: "soon"}),
 		"faults[1].rate.perSecond":  peer(api.Fault{Name: "bad", Rate: &api.Rate{PerSecond: "fast"}}),
 		"faults[1].reorder":         peer(api.Fault{Name: "bad", Reorder: &api.Reorder{Percent: 1}, Loss: lossOf(1)}),
-		"faults[1].corrupt.percent": peer(api.Fault{Name: "bad", Corrupt: &api.Chance{Percent: -1}}),
+		"faults[1].Corrupt.percent": peer(api.Fault{Name: "bad", Corrupt: &api.Chance{Percent: -1}}),
 	} {
 		problem := a.refused(http.StatusBadRequest, good, bad)
 		if len(problem.Errors) != 1 || problem.Errors[0].Field != field || problem.Errors[0].Accepted == "" {
@@ -124,7 +125,7 @@ func TestConcurrentIdenticalPutsLeaveOneTree(t *testing.T) {
 	a := startAgent(t)
 	set := []api.Fault{
 		{Name: "latency", Delay: "20ms"},
-		{Name: "loss", Peers: []string{a.lab.bystander.ip}, Loss: lossOf(1)},
+		{Name: "loss", Peers: []string{a.lab.bystander.IP}, Loss: lossOf(1)},
 		{Name: "back", Direction: "ingress", Delay: "5ms"},
 	}
 	a.apply(set...)

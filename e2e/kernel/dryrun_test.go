@@ -5,12 +5,12 @@ package kernel
 import (
 	"fmt"
 	"net/http"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -19,7 +19,7 @@ import (
 func assorted(l *lab) []api.Fault {
 	return []api.Fault{
 		{Name: "latency", Delay: "20ms", Jitter: "1ms", Distribution: "normal"},
-		{Name: "loss", Peers: []string{l.bystander.more[0], l.bystander.more6[0]}, Loss: lossOf(2.5), Direction: "both"},
+		{Name: "loss", Peers: []string{l.bystander.More[0], l.bystander.More6[0]}, Loss: lossOf(2.5), Direction: "both"},
 		{Name: "port", Delay: "500us", Protocol: "tcp", Ports: &api.Ports{Remote: ports(api.PortRange{First: 2379, Last: 2380}, api.PortRange{First: 20160, Last: 20160})}},
 		{Name: "slow", Peers: []string{"10.99.1.0/24"}, Rate: &api.Rate{PerSecond: "10mbit"}, Direction: "ingress"},
 	}
@@ -60,32 +60,28 @@ func TestPrintedCommandsBuildTheTree(t *testing.T) {
 	}
 	answer := a.apply(assorted(a.lab)...)
 	pod := a.lab.pod
-	apart := host{netns: pod.netns + "-dry"}
-	sh(t, "ip netns add "+apart.netns)
-	t.Cleanup(func() { sh(t, "ip netns del "+apart.netns) })
-	sh(t, fmt.Sprintf("ip -n %s link add eth0 type veth peer name other", apart.netns))
+	apart := netlab.Apart(t, "apart")
+	apart.Exec(t, "ip link add eth0 type veth peer name other")
 	script := strings.Join(answer.TC, "\n")
-	if out, err := exec.Command("ip", "netns", "exec", apart.netns, "sh", "-euc", script).CombinedOutput(); err != nil {
-		t.Fatalf("the printed commands fail: %v\n%s\n%s", err, out, script)
-	}
+	apart.Shell(t, script)
 	for _, show := range []string{"tc qdisc show dev %s", "tc filter show dev %s", "tc filter show dev %s ingress"} {
-		for _, of := range []func(host) string{func(host) string { return "eth0" }, func(h host) string { return h.ifb(t) }} {
-			want, got := tree(pod.exec(t, fmt.Sprintf(show, of(pod)))), tree(apart.exec(t, fmt.Sprintf(show, of(apart))))
+		for _, of := range []func(*netlab.Host) string{func(*netlab.Host) string { return netlab.Device }, func(h *netlab.Host) string { return ifb(t, h) }} {
+			want, got := tree(pod.Exec(t, fmt.Sprintf(show, of(pod)))), tree(apart.Exec(t, fmt.Sprintf(show, of(apart))))
 			if !slices.Equal(want, got) {
 				t.Errorf("%s, made by the agent:\n%s\nby the commands:\n%s\nwhich are:\n%s", show, strings.Join(want, "\n"), strings.Join(got, "\n"), script)
 			}
 		}
 	}
-	if all := pod.exec(t, "tc qdisc show dev eth0"); strings.Count(all, "netem") != 3 {
+	if all := pod.Exec(t, "tc qdisc show dev eth0"); strings.Count(all, "netem") != 3 {
 		t.Errorf("the agent's own tree has not three netem:\n%s", all)
 	}
 }
 
 // ifb is the name of the interface that what arrives at eth0 goes through. It
 // has the index of eth0 in it.
-func (h host) ifb(t *testing.T) string {
+func ifb(t *testing.T, h *netlab.Host) string {
 	t.Helper()
-	return "tidelay" + strings.Split(h.exec(t, "ip -o link show dev eth0"), ":")[0]
+	return "tidelay" + strings.Split(h.Exec(t, "ip -o link show dev eth0"), ":")[0]
 }
 
 // volatile is what differs between two builds of one tree: a seed that the

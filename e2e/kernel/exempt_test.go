@@ -4,12 +4,14 @@ package kernel
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -21,12 +23,12 @@ func TestControlPortIsNeverDelayed(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
 	a.set("2s")
-	if p := l.node.ping(t, l.pod.ip, 1, time.Second); p.received != 1 || p.median() < 2*time.Second {
+	if p := l.node.Ping(t, l.pod.IP, 1, time.Second); p.Received != 1 || p.Median() < 2*time.Second {
 		t.Fatalf("ping under 2s of delay: %+v", p)
 	}
-	for _, from := range []host{l.node, l.bystander} {
-		for _, to := range []string{l.pod.ip, l.pod.ip6} {
-			if got := from.connectTime(t, net.JoinHostPort(to, "2332")); got > prompt {
+	for _, from := range []*netlab.Host{l.node, l.bystander} {
+		for _, to := range []string{l.pod.IP, l.pod.IP6} {
+			if got := from.ConnectTime(t, net.JoinHostPort(to, "2332")); got > prompt {
 				t.Errorf("connecting to the control port at %s took %s", to, got)
 			}
 		}
@@ -37,8 +39,8 @@ func TestControlPortIsNeverDelayed(t *testing.T) {
 		t.Errorf("a read under 2s of delay took %s", took)
 	}
 	// The other way: the pod as the client of another pod's agent.
-	l.bystander.listen(t, api.Port, discard)
-	if got := l.pod.connectTime(t, net.JoinHostPort(l.bystander.ip, "2332")); got > prompt {
+	l.bystander.Listen(t, fmt.Sprint(":", api.Port), netlab.Discard)
+	if got := l.pod.ConnectTime(t, net.JoinHostPort(l.bystander.IP, "2332")); got > prompt {
 		t.Errorf("connecting from the pod to another agent took %s", got)
 	}
 	start = time.Now()
@@ -54,11 +56,11 @@ func TestNeighbourDiscoveryIsNeverDelayed(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
 	a.set("2s")
-	for _, to := range []string{l.pod.ip, l.pod.ip6} {
-		l.node.exec(t, "ip neigh flush dev br0")
-		l.pod.exec(t, "ip neigh flush dev eth0")
+	for _, to := range []string{l.pod.IP, l.pod.IP6} {
+		l.node.Exec(t, "ip neigh flush dev br0")
+		l.pod.Exec(t, "ip neigh flush dev eth0")
 		start := time.Now()
-		conn, err := l.node.dial(t.Context(), "tcp", net.JoinHostPort(to, "2332"))
+		conn, err := l.node.Dial(t.Context(), "tcp", net.JoinHostPort(to, "2332"))
 		took := time.Since(start)
 		if err != nil {
 			t.Fatalf("connect to %s: %v", to, err)
@@ -75,8 +77,8 @@ func TestLoopbackIsNeverDelayed(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
 	a.set("2s")
-	for _, to := range []string{"127.0.0.1", "::1", l.pod.ip} {
-		if got := l.pod.rtt(t, to); got > prompt {
+	for _, to := range []string{"127.0.0.1", "::1", l.pod.IP} {
+		if got := rtt(t, l.pod, to); got > prompt {
 			t.Errorf("ping from the pod to itself at %s: %s", to, got)
 		}
 	}
@@ -86,15 +88,15 @@ func TestLoopbackIsNeverDelayed(t *testing.T) {
 // not its other connections, not the same port for other pods.
 func TestProbesAreNeverDelayed(t *testing.T) {
 	l := theLab
-	a := startAgent(t, "--node-ip=192.0.2.1,"+l.node.ip6, "--probe-ports=4000,10080")
+	a := startAgent(t, "--node-ip=192.0.2.1,"+l.node.IP6, "--probe-ports=4000,10080")
 	for _, port := range []int{4000, 10080, 5000} {
-		l.pod.listen(t, port, discard)
+		l.pod.Listen(t, fmt.Sprint(":", port), netlab.Discard)
 	}
 	a.set("2s")
-	connects := func(from host, to, port string) bool {
+	connects := func(from *netlab.Host, to, port string) bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		conn, err := from.dial(ctx, "tcp", net.JoinHostPort(to, port))
+		conn, err := from.Dial(ctx, "tcp", net.JoinHostPort(to, port))
 		if err == nil {
 			_ = conn.Close()
 		}
@@ -102,28 +104,28 @@ func TestProbesAreNeverDelayed(t *testing.T) {
 	}
 	for _, c := range []struct {
 		what     string
-		from     host
+		from     *netlab.Host
 		to, port string
 		want     bool
 	}{
 		// The lab's node probes from the pod's gateway, as with a bridge CNI.
-		{"a probe of 4000", l.node, l.pod.ip, "4000", true},
-		{"a probe of 10080", l.node, l.pod.ip, "10080", true},
-		{"a probe of 4000 over IPv6", l.node, l.pod.ip6, "4000", true},
-		{"the node's connection to a port that is not probed", l.node, l.pod.ip, "5000", false},
-		{"another pod's connection to a probed port", l.bystander, l.pod.ip, "4000", false},
-		{"another pod's connection to a probed port over IPv6", l.bystander, l.pod.ip6, "10080", false},
+		{"a probe of 4000", l.node, l.pod.IP, "4000", true},
+		{"a probe of 10080", l.node, l.pod.IP, "10080", true},
+		{"a probe of 4000 over IPv6", l.node, l.pod.IP6, "4000", true},
+		{"the node's connection to a port that is not probed", l.node, l.pod.IP, "5000", false},
+		{"another pod's connection to a probed port", l.bystander, l.pod.IP, "4000", false},
+		{"another pod's connection to a probed port over IPv6", l.bystander, l.pod.IP6, "10080", false},
 	} {
 		if got := connects(c.from, c.to, c.port); got != c.want {
 			t.Errorf("%s within a second: %t, want %t", c.what, got, c.want)
 		}
 	}
-	if p := l.node.ping(t, l.pod.ip, 1, time.Second); p.received == 1 && p.median() < 2*time.Second {
-		t.Errorf("the node's ping took %s: it must be delayed, it is how people check", p.median())
+	if p := l.node.Ping(t, l.pod.IP, 1, time.Second); p.Received == 1 && p.Median() < 2*time.Second {
+		t.Errorf("the node's ping took %s: it must be delayed, it is how people check", p.Median())
 	}
 	var status api.Status
 	a.into(http.MethodGet, api.PathStatus, http.StatusOK, &status)
-	if exempt := strings.Join(status.Exempt, "\n"); !strings.Contains(exempt, "4000, 10080") || !strings.Contains(exempt, l.node.ip) {
+	if exempt := strings.Join(status.Exempt, "\n"); !strings.Contains(exempt, "4000, 10080") || !strings.Contains(exempt, l.node.IP) {
 		t.Errorf("status does not list the probes' exemption:\n%s", exempt)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -125,7 +126,7 @@ func (a *agent) clearAll() {
 	if a.cmd == nil {
 		a.start()
 	}
-	err := poll(5*time.Second, func() error {
+	err := netlab.Poll(5*time.Second, func() error {
 		r, err := a.ask(http.MethodPut, api.PathFaults, encode(a.t))
 		switch {
 		case err != nil:

@@ -19,9 +19,9 @@ func TestFirstAndLast(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
 	stop := make(chan struct{})
-	f := flow{from: l.pod, to: l.bystander, port: 7000, count: 100_000, burst: 1, pace: time.Millisecond, size: 64, settle: 2 * late(), until: stop}
+	f := flow{From: l.pod, To: l.bystander, Port: 7000, Count: 100_000, Burst: 1, Pace: time.Millisecond, Size: 64, Settle: 2 * late(), Until: stop}
 	began := time.Now()
-	end := f.start()
+	end := f.Start()
 	type span struct{ from, to time.Duration }
 	var requests []span
 	request := func(faults ...api.Fault) {
@@ -41,33 +41,18 @@ func TestFirstAndLast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost := got.lost()
-	t.Logf("%d of %d datagrams lost in %d changes", len(lost), got.sent, len(requests))
+	lost := got.Lost()
+	t.Logf("%d of %d datagrams lost in %d changes", len(lost), got.Sent, len(requests))
 	if engineName == "nfqueue" && len(lost) > 0 {
 		t.Errorf("datagrams %v were lost", lost)
 	}
-	if got.sent < rounds*50 || got.duplicates()+got.reordered()+got.corrupt > 0 {
-		t.Errorf("of %d datagrams %d came twice, %d late, %d corrupt", got.sent, got.duplicates(), got.reordered(), got.corrupt)
+	if got.Sent < rounds*50 || got.Duplicates()+got.Reordered()+got.Corrupt > 0 {
+		t.Errorf("of %d datagrams %d came twice, %d late, %d corrupt", got.Sent, got.Duplicates(), got.Reordered(), got.Corrupt)
 	}
 	for _, number := range lost {
-		earliest, latest := got.sentBetween(number)
+		earliest, latest := got.SentBetween(number)
 		if !slices.ContainsFunc(requests, func(s span) bool { return earliest <= s.to && latest >= s.from }) {
 			t.Errorf("datagram %d, sent after %s to %s, was lost with no change under way: %v", number, earliest, latest, requests)
 		}
 	}
-}
-
-// sentBetween is when a lost datagram was sent: between its neighbours that
-// came.
-func (g traffic) sentBetween(number int) (earliest, latest time.Duration) {
-	latest = time.Hour
-	for _, one := range g.arrivals {
-		sent := one.at - one.delay
-		if one.number < number {
-			earliest = max(earliest, sent)
-		} else {
-			latest = min(latest, sent)
-		}
-	}
-	return earliest, latest
 }

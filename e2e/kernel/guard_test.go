@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -147,7 +148,7 @@ func TestRequestsAreLimited(t *testing.T) {
 	if err == nil && r.status == http.StatusTooManyRequests && r.header.Get("Retry-After") == "" {
 		t.Error("a 429 without Retry-After")
 	}
-	eventually(t, 5*time.Second, "requests are served again", func() error {
+	netlab.Eventually(t, 5*time.Second, "requests are served again", func() error {
 		status, body, err := a.request(api.PathLatency)
 		if err == nil && status != http.StatusOK {
 			err = fmt.Errorf("status %d: %s", status, body)
@@ -160,7 +161,7 @@ func TestRequestsAreLimited(t *testing.T) {
 // counts these by status.
 func (a *agent) pipeline(path string, count int) map[int]int {
 	a.t.Helper()
-	conn, err := a.lab.node.dial(a.t.Context(), "tcp", net.JoinHostPort(a.lab.pod.ip, strconv.Itoa(api.Port)))
+	conn, err := a.lab.node.Dial(a.t.Context(), "tcp", net.JoinHostPort(a.lab.pod.IP, strconv.Itoa(api.Port)))
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -27,10 +28,10 @@ func wantLacking(t *testing.T, a *agent, feature, reason string, w api.Fault) {
 const overhead = 14 + 20 + 8
 
 func damageEffects() []effect {
-	early := func(got traffic) int {
+	early := func(got netlab.Traffic) int {
 		count := 0
-		for _, a := range got.arrivals {
-			if a.delay < 100*time.Millisecond {
+		for _, a := range got.Arrivals {
+			if a.Delay < 100*time.Millisecond {
 				count++
 			}
 		}
@@ -39,37 +40,37 @@ func damageEffects() []effect {
 	return []effect{
 		{
 			name: "duplicate", needs: "duplicate", fault: api.Fault{Duplicate: &api.Chance{Percent: 10}}, flow: more(4000),
-			check: func(got traffic) error {
-				if lost := len(got.lost()); lost+got.corrupt > 0 {
-					return fmt.Errorf("%d lost, %d corrupt", lost, got.corrupt)
+			check: func(got netlab.Traffic) error {
+				if lost := len(got.Lost()); lost+got.Corrupt > 0 {
+					return fmt.Errorf("%d lost, %d corrupt", lost, got.Corrupt)
 				}
-				return wantBinomial("came twice", got.duplicates(), got.sent, 0.1)
+				return netlab.WantBinomial("came twice", got.Duplicates(), got.Sent, 0.1)
 			},
 		},
 		// A bit is flipped anywhere. In the sender's MAC address or in the port
 		// nobody notices; elsewhere outside the payload the packet is dropped.
 		{
 			name: "corrupt", needs: "corrupt", fault: api.Fault{Corrupt: &api.Chance{Percent: 10}},
-			flow: func(f *flow) { more(4000)(f); f.unsummed, f.size = true, 1000 },
-			check: func(got traffic) error {
-				damaged := got.sent - len(got.arrivals)
-				if got.corrupt == 0 || got.duplicates() > 0 {
-					return fmt.Errorf("%d with a wrong payload, %d came twice", got.corrupt, got.duplicates())
+			flow: func(f *flow) { more(4000)(f); f.Unsummed, f.Size = true, 1000 },
+			check: func(got netlab.Traffic) error {
+				damaged := got.Sent - len(got.Arrivals)
+				if got.Corrupt == 0 || got.Duplicates() > 0 {
+					return fmt.Errorf("%d with a wrong payload, %d came twice", got.Corrupt, got.Duplicates())
 				}
-				return wantBinomial("damaged", damaged, got.sent, 0.1*(1-8./(1000+overhead)))
+				return netlab.WantBinomial("damaged", damaged, got.Sent, 0.1*(1-8./(1000+overhead)))
 			},
 		},
-		{name: "reorder 25 %", flow: settled(500 * time.Millisecond), fault: api.Fault{Delay: "200ms", Reorder: &api.Reorder{Percent: 25}}, check: func(got traffic) error {
+		{name: "reorder 25 %", flow: settled(500 * time.Millisecond), fault: api.Fault{Delay: "200ms", Reorder: &api.Reorder{Percent: 25}}, check: func(got netlab.Traffic) error {
 			err := nothingLost(got)
-			if got.reordered() == 0 {
+			if got.Reordered() == 0 {
 				err = errors.Join(err, errors.New("none overtook another"))
 			}
-			return errors.Join(err, wantBinomial("went at once", early(got), got.sent, 0.25))
+			return errors.Join(err, netlab.WantBinomial("went at once", early(got), got.Sent, 0.25))
 		}},
-		{name: "reorder every fifth", flow: settled(500 * time.Millisecond), fault: api.Fault{Delay: "200ms", Reorder: &api.Reorder{Percent: 100, Gap: 5}}, check: func(got traffic) error {
+		{name: "reorder every fifth", flow: settled(500 * time.Millisecond), fault: api.Fault{Delay: "200ms", Reorder: &api.Reorder{Percent: 100, Gap: 5}}, check: func(got netlab.Traffic) error {
 			err := nothingLost(got)
-			if n := early(got); n < got.sent/5-1 || n > got.sent/5+1 {
-				err = errors.Join(err, fmt.Errorf("%d of %d went at once, want a fifth", n, got.sent))
+			if n := early(got); n < got.Sent/5-1 || n > got.Sent/5+1 {
+				err = errors.Join(err, fmt.Errorf("%d of %d went at once, want a fifth", n, got.Sent))
 			}
 			return err
 		}},
@@ -79,17 +80,17 @@ func damageEffects() []effect {
 func rateEffects() []effect {
 	// 1000 bytes of payload, about twice as many as the link carries.
 	flood := func(f *flow) {
-		f.count, f.burst, f.size, f.settle = 2500, 12, 1000, 1200*time.Millisecond
+		f.Count, f.Burst, f.Size, f.Settle = 2500, 12, 1000, 1200*time.Millisecond
 	}
 	// carries wants datagrams that take so many bytes of a link of 5mbit each.
-	carries := func(bytes int) func(got traffic) error {
-		return func(got traffic) error {
-			if len(got.arrivals) < 100 {
-				return fmt.Errorf("%d of %d datagrams came", len(got.arrivals), got.sent)
+	carries := func(bytes int) func(got netlab.Traffic) error {
+		return func(got netlab.Traffic) error {
+			if len(got.Arrivals) < 100 {
+				return fmt.Errorf("%d of %d datagrams came", len(got.Arrivals), got.Sent)
 			}
-			first, last := got.arrivals[0], got.arrivals[len(got.arrivals)-1]
-			bits := 8 * float64(bytes) * float64(len(got.arrivals)-1)
-			return wantNear("bit/s", bits/(last.at-first.at).Seconds(), 5e6, 0.1)
+			first, last := got.Arrivals[0], got.Arrivals[len(got.Arrivals)-1]
+			bits := 8 * float64(bytes) * float64(len(got.Arrivals)-1)
+			return netlab.WantNear("bit/s", bits/(last.At-first.At).Seconds(), 5e6, 0.1)
 		}
 	}
 	const frame = 1000 + overhead
@@ -105,7 +106,7 @@ func rateEffects() []effect {
 		},
 		{
 			name: "rate of what arrives", needs: "rate", fault: api.Fault{Rate: &api.Rate{PerSecond: "5mbit"}}, check: carries(frame),
-			flow: func(f *flow) { flood(f); f.from, f.to = f.to, f.from },
+			flow: func(f *flow) { flood(f); f.From, f.To = f.To, f.From },
 		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -16,39 +17,39 @@ func lossOf(percent float64) *api.Loss { return &api.Loss{Percent: percent} }
 
 // more makes the flow longer, for what is rare or comes in bursts.
 func more(count int) func(*flow) {
-	return func(f *flow) { f.count, f.burst = count, 20 }
+	return func(f *flow) { f.Count, f.Burst = count, 20 }
 }
 
 func lossEffects() []effect {
-	losses := func(p float64) func(got traffic) error {
-		return func(got traffic) error {
-			return errors.Join(wantBinomial("lost", len(got.lost()), got.sent, p), unlike(got.duplicates(), got.corrupt, got.reordered()))
+	losses := func(p float64) func(got netlab.Traffic) error {
+		return func(got netlab.Traffic) error {
+			return errors.Join(netlab.WantBinomial("lost", len(got.Lost()), got.Sent, p), unlike(got.Duplicates(), got.Corrupt, got.Reordered()))
 		}
 	}
-	bursts := func(share, length float64) func(got traffic) error {
-		return func(got traffic) error {
-			return errors.Join(wantNear("share lost", float64(len(got.lost()))/float64(got.sent), share, 0.35),
-				wantNear("mean burst", got.burst(), length, 0.25), unlike(got.duplicates(), got.corrupt, got.reordered()))
+	bursts := func(share, length float64) func(got netlab.Traffic) error {
+		return func(got netlab.Traffic) error {
+			return errors.Join(netlab.WantNear("share lost", float64(len(got.Lost()))/float64(got.Sent), share, 0.35),
+				netlab.WantNear("mean burst", got.BurstLength(), length, 0.25), unlike(got.Duplicates(), got.Corrupt, got.Reordered()))
 		}
 	}
-	all := func(got traffic) error {
-		if len(got.arrivals) > 0 {
-			return fmt.Errorf("%d of %d came through", len(got.arrivals), got.sent)
+	all := func(got netlab.Traffic) error {
+		if len(got.Arrivals) > 0 {
+			return fmt.Errorf("%d of %d came through", len(got.Arrivals), got.Sent)
 		}
 		return nil
 	}
-	fromBystander := func(f *flow) { f.from, f.to = f.to, f.from }
-	v6 := func(f *flow) { f.v6 = true }
-	few := func(f *flow) { f.count = 200 }
+	fromBystander := func(f *flow) { f.From, f.To = f.To, f.From }
+	v6 := func(f *flow) { f.V6 = true }
+	few := func(f *flow) { f.Count = 200 }
 	return []effect{
 		{name: "loss 1 %", fault: api.Fault{Loss: lossOf(1)}, check: losses(0.01), flow: more(5000)},
 		{name: "loss 30 %", fault: api.Fault{Loss: lossOf(30)}, check: losses(0.3)},
 		{name: "loss 30 % over IPv6", fault: api.Fault{Loss: lossOf(30)}, check: losses(0.3), flow: v6},
 		{name: "loss 30 % of what arrives", fault: api.Fault{Loss: lossOf(30)}, check: losses(0.3), flow: fromBystander},
 		{name: "loss with a delay", fault: api.Fault{Loss: lossOf(10), Delay: "20ms"}, check: losses(0.1)},
-		{name: "correlated loss", fault: api.Fault{Loss: &api.Loss{Percent: 30, Correlation: 25}}, check: func(got traffic) error {
-			if n := len(got.lost()); n == 0 || n == got.sent {
-				return fmt.Errorf("%d of %d lost", n, got.sent)
+		{name: "correlated loss", fault: api.Fault{Loss: &api.Loss{Percent: 30, Correlation: 25}}, check: func(got netlab.Traffic) error {
+			if n := len(got.Lost()); n == 0 || n == got.Sent {
+				return fmt.Errorf("%d of %d lost", n, got.Sent)
 			}
 			return nil
 		}},
@@ -80,7 +81,7 @@ func unlike(duplicates, corrupt, reordered int) error {
 func TestSeedRepeatsItself(t *testing.T) {
 	a := startAgent(t)
 	f := udp(a.lab.pod, a.lab.bystander, 1000)
-	seeded := func(seed uint64) api.Fault { return f.only(api.Fault{Loss: lossOf(20), Seed: &seed}) }
+	seeded := func(seed uint64) api.Fault { return only(f, api.Fault{Loss: lossOf(20), Seed: &seed}) }
 	if reason := a.lacks("seed"); reason != "" {
 		wantLacking(t, a, "seed", reason, seeded(7))
 		return
@@ -88,7 +89,7 @@ func TestSeedRepeatsItself(t *testing.T) {
 	lost := func(seed uint64) []int {
 		a.apply(seeded(seed))
 		defer a.apply()
-		return f.run(t).lost()
+		return f.Run(t).Lost()
 	}
 	first, again, other := lost(7), lost(7), lost(8)
 	if len(first) == 0 || !slices.Equal(first, again) {
@@ -105,18 +106,18 @@ func TestPartition(t *testing.T) {
 	l := a.lab
 	a.apply(api.Fault{Name: "cut", Partition: true, Direction: "both"})
 	for _, c := range []struct {
-		from host
+		from *netlab.Host
 		to   string
-	}{{l.node, l.pod.ip}, {l.node, l.pod.ip6}, {l.pod, l.bystander.ip}, {l.bystander, l.pod.ip6}} {
-		if p := c.from.ping(t, c.to, 5, 20*time.Millisecond); p.received != 0 {
-			t.Errorf("%d of %d pings to %s passed a partition", p.received, p.sent, c.to)
+	}{{l.node, l.pod.IP}, {l.node, l.pod.IP6}, {l.pod, l.bystander.IP}, {l.bystander, l.pod.IP6}} {
+		if p := c.from.Ping(t, c.to, 5, 20*time.Millisecond); p.Received != 0 {
+			t.Errorf("%d of %d pings to %s passed a partition", p.Received, p.Sent, c.to)
 		}
 	}
 	if c := a.fault("cut").Counters; c.Dropped < 15 {
 		t.Errorf("counters of the partition: %+v", c)
 	}
 	a.apply()
-	if p := l.node.ping(t, l.pod.ip, 5, 20*time.Millisecond); p.received != p.sent {
-		t.Errorf("after the partition %d of %d pings passed", p.received, p.sent)
+	if p := l.node.Ping(t, l.pod.IP, 5, 20*time.Millisecond); p.Received != p.Sent {
+		t.Errorf("after the partition %d of %d pings passed", p.Received, p.Sent)
 	}
 }

@@ -10,30 +10,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// effect is an impairment and how its traffic differs from that without.
+// effect is an impairment and how its netlab.Traffic differs from that without.
 type effect struct {
 	name  string
 	fault api.Fault
 	// needs is the feature that an engine may lack.
 	needs string
-	check func(got traffic) error
+	check func(got netlab.Traffic) error
 	// flow changes how it is measured; nil for the usual.
 	flow func(*flow)
 }
 
 // only narrows a fault to one flow, so that no other packet takes a random
 // number or meets it.
-func (f flow) only(w api.Fault) api.Fault {
+func only(f flow, w api.Fault) api.Fault {
 	w.Name, w.Protocol = "measured", "udp"
-	peer, direction := f.to, "egress"
-	if f.to.netns == theLab.pod.netns {
-		peer, direction = f.from, "ingress"
+	peer, direction := f.To, "egress"
+	if f.To == theLab.pod {
+		peer, direction = f.From, "ingress"
 	}
-	w.Direction, w.Peers = direction, []string{peer.ip, peer.ip6}
-	port := []api.PortRange{{First: uint16(f.port), Last: uint16(f.port)}}
+	w.Direction, w.Peers = direction, []string{peer.IP, peer.IP6}
+	port := []api.PortRange{{First: uint16(f.Port), Last: uint16(f.Port)}}
 	if direction == "egress" {
 		w.Ports = &api.Ports{Remote: port}
 	} else {
@@ -46,15 +47,15 @@ func TestEffects(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
 	f := udp(l.pod, l.bystander, 2000)
-	base := f.run(t)
-	if len(base.lost()) > 0 || base.duplicates() > 0 || base.reordered() > 0 || base.corrupt > 0 {
+	base := f.Run(t)
+	if len(base.Lost()) > 0 || base.Duplicates() > 0 || base.Reordered() > 0 || base.Corrupt > 0 {
 		t.Fatalf("without a fault %d of %d datagrams were lost, %d came twice, %d late and %d corrupt",
-			len(base.lost()), base.sent, base.duplicates(), base.reordered(), base.corrupt)
+			len(base.Lost()), base.Sent, base.Duplicates(), base.Reordered(), base.Corrupt)
 	}
 	added := addedDelay(t, a)
-	for _, group := range [][]effect{timingEffects(t), lossEffects(), damageEffects(), rateEffects()} {
+	for _, group := range [][]effect{timingEffects(t, added), lossEffects(), damageEffects(), rateEffects()} {
 		for _, e := range group {
-			t.Run(e.name, func(t *testing.T) { e.run(t, a, added) })
+			t.Run(e.name, func(t *testing.T) { e.run(t, a) })
 		}
 	}
 }
@@ -65,11 +66,11 @@ func addedDelay(t *testing.T, a *agent) (added time.Duration) {
 	t.Helper()
 	f := udp(a.lab.pod, a.lab.bystander, 0)
 	sparse(&f)
-	f.count = 200
-	a.apply(f.only(api.Fault{Delay: "20ms"}))
+	f.Count = 200
+	a.apply(only(f, api.Fault{Delay: "20ms"}))
 	defer a.apply()
-	retry(t, "the lab's own delay", func() error {
-		if added = quantile(f.run(t).delays(), 0.5) - 20*time.Millisecond; added > 2*time.Millisecond {
+	netlab.Retry(t, "the lab's own delay", func() error {
+		if added = netlab.Quantile(f.Run(t).Delays(), 0.5) - 20*time.Millisecond; added > 2*time.Millisecond {
 			return fmt.Errorf("%s: the machine is too busy to measure anything", added)
 		}
 		return nil
@@ -77,33 +78,31 @@ func addedDelay(t *testing.T, a *agent) (added time.Duration) {
 	return added
 }
 
-func (e effect) run(t *testing.T, a *agent, added time.Duration) {
+func (e effect) run(t *testing.T, a *agent) {
 	a.t = t
 	f := udp(a.lab.pod, a.lab.bystander, 2000)
 	if e.flow != nil {
 		e.flow(&f)
 	}
-	w := f.only(e.fault)
+	w := only(f, e.fault)
 	if reason := a.lacks(e.needs); reason != "" {
 		wantLacking(t, a, e.needs, reason, w)
 		return
 	}
-	retry(t, e.name, func() error {
+	netlab.Retry(t, e.name, func() error {
 		a.apply(w)
 		defer a.apply()
-		got := f.run(t)
-		got.added = added
-		return e.check(got)
+		return e.check(f.Run(t))
 	})
 }
 
 // settled waits for what is delayed or dammed up.
-func settled(d time.Duration) func(*flow) { return func(f *flow) { f.settle = d } }
+func settled(d time.Duration) func(*flow) { return func(f *flow) { f.Settle = d } }
 
 // nothingLost wants every datagram once and intact.
-func nothingLost(got traffic) error {
-	if len(got.lost()) > 0 || got.duplicates() > 0 || got.corrupt > 0 {
-		return fmt.Errorf("%d of %d lost, %d came twice, %d corrupt", len(got.lost()), got.sent, got.duplicates(), got.corrupt)
+func nothingLost(got netlab.Traffic) error {
+	if len(got.Lost()) > 0 || got.Duplicates() > 0 || got.Corrupt > 0 {
+		return fmt.Errorf("%d of %d lost, %d came twice, %d corrupt", len(got.Lost()), got.Sent, got.Duplicates(), got.Corrupt)
 	}
 	return nil
 }
@@ -111,44 +110,44 @@ func nothingLost(got traffic) error {
 // sparse makes the flow one whose delays say more of the fault than of a busy
 // machine.
 func sparse(f *flow) {
-	f.count, f.burst, f.pace, f.settle = 800, 2, 8*time.Millisecond, 500*time.Millisecond
+	f.Count, f.Burst, f.Pace, f.Settle = 800, 2, 8*time.Millisecond, 500*time.Millisecond
 }
 
-func timingEffects(t *testing.T) []effect {
+func timingEffects(t *testing.T, added time.Duration) []effect {
 	t.Helper()
 	uniform := [5]float64{-0.8, -0.68, 0, 0.68, 0.8}
 	return []effect{
-		{name: "delay", flow: sparse, fault: api.Fault{Delay: "20ms"}, check: func(got traffic) error {
+		{name: "delay", flow: sparse, fault: api.Fault{Delay: "20ms"}, check: func(got netlab.Traffic) error {
 			err := nothingLost(got)
-			if got.reordered() > 0 {
-				err = errors.Join(err, fmt.Errorf("%d of %d came late", got.reordered(), got.sent))
+			if got.Reordered() > 0 {
+				err = errors.Join(err, fmt.Errorf("%d of %d came late", got.Reordered(), got.Sent))
 			}
-			if off := quantile(got.delays(), 0.5) - 20*time.Millisecond; off.Abs() > time.Millisecond {
+			if off := netlab.Quantile(got.Delays(), 0.5) - 20*time.Millisecond; off.Abs() > time.Millisecond {
 				err = errors.Join(err, fmt.Errorf("median delay is off by %s", off))
 			}
-			if least := slices.Min(got.delays()); least < 20*time.Millisecond {
+			if least := slices.Min(got.Delays()); least < 20*time.Millisecond {
 				err = errors.Join(err, fmt.Errorf("a delay of %s", least))
 			}
 			return err
 		}},
 		// The points are the quantiles of each distribution with mean 0 and, but
 		// for the uniform one, deviation 1, its tails cut at 4.
-		spread("uniform", -1, uniform),
-		spread("normal", -4, [5]float64{-1.282, -0.995, 0, 0.995, 1.282}),
-		spread("pareto", -0.82, [5]float64{-0.757, -0.714, -0.361, 0.668, 1.221}),
-		spread("paretonormal", -1.8, [5]float64{-0.945, -0.820, -0.247, 0.773, 1.238}),
+		spread("uniform", added, -1, uniform),
+		spread("normal", added, -4, [5]float64{-1.282, -0.995, 0, 0.995, 1.282}),
+		spread("pareto", added, -0.82, [5]float64{-0.757, -0.714, -0.361, 0.668, 1.221}),
+		spread("paretonormal", added, -1.8, [5]float64{-0.945, -0.820, -0.247, 0.773, 1.238}),
 		// netem looks a delay up by the lowest bits of the random number (tabledist
 		// in net/sched/sch_netem.c), and these don't correlate: the kernel holds
 		// the percentage, and packets don't show it.
 		{
 			name: "correlation", flow: scattered, fault: api.Fault{Delay: (9 * jitter() / 2).String(), Jitter: jitter().String(), Correlation: 75},
-			check: func(got traffic) error {
+			check: func(got netlab.Traffic) error {
 				if engineName == "netem" {
-					shown := strings.Join(strings.Fields(theLab.pod.exec(t, "tc qdisc show dev eth0")), " ")
+					shown := strings.Join(strings.Fields(theLab.pod.Exec(t, "tc qdisc show dev eth0")), " ")
 					if !strings.Contains(shown, fmt.Sprintf("delay %s %s 75%%", 9*jitter()/2, jitter())) {
 						return fmt.Errorf("tc shows %s", shown)
 					}
-					return spread("uniform", -1, uniform).check(got)
+					return spread("uniform", added, -1, uniform).check(got)
 				}
 				return errors.Join(nothingLost(got), wantResemblance(got, 0.5))
 			},
@@ -168,26 +167,26 @@ func jitter() time.Duration {
 // scattered is a sparse flow whose last datagrams take several jitters more.
 func scattered(f *flow) {
 	sparse(f)
-	f.settle = max(f.settle, 10*jitter())
+	f.Settle = max(f.Settle, 10*jitter())
 }
 
 // spread is a jitter around four and a half times as much. Its delays never are
 // below least jitters from the middle, and have their quantiles at the points.
-func spread(distribution string, least float64, points [5]float64) effect {
+func spread(distribution string, added time.Duration, least float64, points [5]float64) effect {
 	delay := 9 * jitter() / 2
 	at := func(point float64) time.Duration { return delay + time.Duration(point*float64(jitter())) }
 	return effect{
 		name: distribution + " jitter", flow: scattered,
 		fault: api.Fault{Delay: delay.String(), Jitter: jitter().String(), Distribution: distribution},
-		check: func(got traffic) error {
+		check: func(got netlab.Traffic) error {
 			err := nothingLost(got)
-			if first := slices.Min(got.delays()); first < at(least)-100*time.Microsecond {
+			if first := slices.Min(got.Delays()); first < at(least)-100*time.Microsecond {
 				err = errors.Join(err, fmt.Errorf("a delay of %s, want at least %s", first, at(least)))
 			}
 			for i, share := range []float64{0.1, 0.16, 0.5, 0.84, 0.9} {
-				err = errors.Join(err, wantQuantile(got.delays(), share, at(points[i])+got.added, jitter()/20))
+				err = errors.Join(err, netlab.WantQuantile(got.Delays(), share, at(points[i])+added, jitter()/20))
 			}
-			if got.reordered() == 0 {
+			if got.Reordered() == 0 {
 				err = errors.Join(err, errors.New("none overtook another"))
 			}
 			return err
@@ -197,12 +196,12 @@ func spread(distribution string, least float64, points [5]float64) effect {
 
 // wantResemblance wants a correlation of each delay with that of the datagram
 // sent before.
-func wantResemblance(got traffic, least float64) error {
-	delays := make([]float64, got.sent) // in milliseconds, by number
+func wantResemblance(got netlab.Traffic, least float64) error {
+	delays := make([]float64, got.Sent) // in milliseconds, by number
 	var mean float64
-	for _, a := range got.arrivals {
-		delays[a.number] = a.delay.Seconds() * 1e3
-		mean += delays[a.number] / float64(len(got.arrivals))
+	for _, a := range got.Arrivals {
+		delays[a.Number] = a.Delay.Seconds() * 1e3
+		mean += delays[a.Number] / float64(len(got.Arrivals))
 	}
 	var together, alone float64
 	for i := 1; i < len(delays); i++ {

@@ -14,7 +14,7 @@ import (
 func TestKilledAgentFindsItsFault(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	base := l.node.rtt(t, l.pod.ip)
+	base := rtt(t, l.node, l.pod.IP)
 	a.set("20ms")
 	a.stop(syscall.SIGKILL)
 
@@ -24,31 +24,31 @@ func TestKilledAgentFindsItsFault(t *testing.T) {
 	if engineName == "netem" {
 		without += 20 * time.Millisecond
 	}
-	l.node.wantRTT(t, "while the agent is dead", l.pod.ip, without)
+	wantRTT(t, l.node, "while the agent is dead", l.pod.IP, without)
 
 	a.start()
 	if answer := a.latency(http.MethodGet, api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "20ms" {
 		t.Fatalf("the restarted agent reports fault %+v, want 20ms", answer.Fault)
 	}
-	l.node.wantRTT(t, "after the restart", l.pod.ip, base+20*time.Millisecond)
+	wantRTT(t, l.node, "after the restart", l.pod.IP, base+20*time.Millisecond)
 	a.clear()
-	l.node.wantRTT(t, "after clear", l.pod.ip, base)
+	wantRTT(t, l.node, "after clear", l.pod.IP, base)
 }
 
 // Without a state directory the kernel alone must be enough.
 func TestKilledAgentFindsItsFaultWithoutState(t *testing.T) {
 	a := startAgent(t, "--state-dir=")
 	l := a.lab
-	base := l.node.rtt(t, l.pod.ip)
+	base := rtt(t, l.node, l.pod.IP)
 	a.set("1.5ms")
 	a.stop(syscall.SIGKILL)
 	a.start()
 	if answer := a.latency(http.MethodGet, api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "1.5ms" {
 		t.Fatalf("the restarted agent reports fault %+v, want 1.5ms", answer.Fault)
 	}
-	l.node.wantRTT(t, "after the restart", l.pod.ip, base+1500*time.Microsecond)
+	wantRTT(t, l.node, "after the restart", l.pod.IP, base+1500*time.Microsecond)
 	a.clear()
-	l.node.wantRTT(t, "after clear", l.pod.ip, base)
+	wantRTT(t, l.node, "after clear", l.pod.IP, base)
 }
 
 func TestTerminatedAgentKeepsTheFaultForTheNext(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -19,28 +20,28 @@ func TestProtocols(t *testing.T) {
 	const slow = 60 * time.Millisecond
 	a := startAgent(t)
 	l := a.lab
-	l.bystander.listen(t, 4000, discard)
+	l.bystander.Listen(t, ":4000", netlab.Discard)
 	datagrams := func() time.Duration {
-		got := trickle(l.pod, l.bystander, 7000).run(t)
-		if len(got.lost()) > 0 {
-			t.Errorf("%d of %d datagrams lost", len(got.lost()), got.sent)
+		got := trickle(l.pod, l.bystander, 7000).Run(t)
+		if len(got.Lost()) > 0 {
+			t.Errorf("%d of %d datagrams lost", len(got.Lost()), got.Sent)
 		}
-		return quantile(got.delays(), 0.5)
+		return netlab.Quantile(got.Delays(), 0.5)
 	}
 	for _, protocol := range []string{"icmp", "tcp", "udp"} {
 		t.Run(protocol, func(t *testing.T) {
 			a.t = t
 			a.apply(api.Fault{Name: "met", Delay: slow.String(), Protocol: protocol})
 			defer a.apply()
-			retry(t, protocol, func() error {
+			netlab.Retry(t, protocol, func() error {
 				for what, measured := range map[string]struct {
 					protocol string
 					took     time.Duration
 				}{
-					"ping":           {"icmp", l.pod.rtt(t, l.bystander.ip)},
-					"ping over IPv6": {"icmp", l.pod.rtt(t, l.bystander.ip6)},
-					"TCP":            {"tcp", l.pod.connectTime(t, net.JoinHostPort(l.bystander.ip, "4000"))},
-					"TCP over IPv6":  {"tcp", l.pod.connectTime(t, net.JoinHostPort(l.bystander.ip6, "4000"))},
+					"ping":           {"icmp", rtt(t, l.pod, l.bystander.IP)},
+					"ping over IPv6": {"icmp", rtt(t, l.pod, l.bystander.IP6)},
+					"TCP":            {"tcp", l.pod.ConnectTime(t, net.JoinHostPort(l.bystander.IP, "4000"))},
+					"TCP over IPv6":  {"tcp", l.pod.ConnectTime(t, net.JoinHostPort(l.bystander.IP6, "4000"))},
 					"UDP":            {"udp", datagrams()},
 				} {
 					if hit := measured.took >= slow; hit != (measured.protocol == protocol) || measured.took > slow*4/3 {
@@ -58,7 +59,7 @@ func twelve(l *lab, first time.Duration) []api.Fault {
 	var faults []api.Fault
 	for i := range 12 {
 		faults = append(faults, api.Fault{
-			Name: fmt.Sprintf("f%02d", i), Peers: []string{l.bystander.more[i], l.bystander.more6[i]},
+			Name: fmt.Sprintf("f%02d", i), Peers: []string{l.bystander.More[i], l.bystander.More6[i]},
 			Delay: (first + time.Duration(i)*10*time.Millisecond).String(),
 		})
 	}
@@ -70,28 +71,28 @@ func TestTwelveFaultsAtOnce(t *testing.T) {
 	l := a.lab
 	const first = 20 * time.Millisecond
 	rest := trickle(l.pod, l.bystander, 7100)
-	retry(t, "twelve faults", func() error {
+	netlab.Retry(t, "twelve faults", func() error {
 		a.apply(twelve(l, first)...)
 		defer a.apply()
 		var flows []flow
-		var ends []func() (traffic, error)
+		var ends []func() (netlab.Traffic, error)
 		for i := range 12 {
-			flows = append(flows, trickle(l.pod, l.bystander, 7000, toAddress(l.bystander.more[i])),
-				trickle(l.pod, l.bystander, 7000, toAddress(l.bystander.more6[i]), overV6))
+			flows = append(flows, trickle(l.pod, l.bystander, 7000, toAddress(l.bystander.More[i])),
+				trickle(l.pod, l.bystander, 7000, toAddress(l.bystander.More6[i]), overV6))
 		}
 		for i := range flows {
-			flows[i].pace, flows[i].settle = 30*time.Millisecond, 300*time.Millisecond
-			ends = append(ends, flows[i].start())
+			flows[i].Pace, flows[i].Settle = 30*time.Millisecond, 300*time.Millisecond
+			ends = append(ends, flows[i].Start())
 		}
-		beside, err := rest.start()()
+		beside, err := rest.Start()()
 		if err == nil {
-			err = rest.undisturbed(beside)
+			err = undisturbed(rest, beside)
 		}
 		for i, end := range ends {
 			got, failed := end()
 			want := first + time.Duration(i/2)*10*time.Millisecond
-			if failed == nil && (len(got.arrivals) != got.sent || quantile(got.delays(), 0.5) < want || quantile(got.delays(), 0.5) > want+8*time.Millisecond) {
-				failed = fmt.Errorf("%s: %d of %d came, want them after %s: %v", flows[i], len(got.arrivals), got.sent, want, got.delays())
+			if failed == nil && (len(got.Arrivals) != got.Sent || netlab.Quantile(got.Delays(), 0.5) < want || netlab.Quantile(got.Delays(), 0.5) > want+8*time.Millisecond) {
+				failed = fmt.Errorf("%s: %d of %d came, want them after %s: %v", flows[i], len(got.Arrivals), got.Sent, want, got.Delays())
 			}
 			err = errors.Join(err, failed)
 		}
@@ -103,7 +104,7 @@ func TestTwelveFaultsAtOnce(t *testing.T) {
 // whole and without touching what is there.
 func TestConflictsAreRefused(t *testing.T) {
 	a := startAgent(t)
-	peer := a.lab.bystander.ip
+	peer := a.lab.bystander.IP
 	port := func(first, last uint16) *api.Ports {
 		return &api.Ports{Remote: ports(api.PortRange{First: first, Last: last})}
 	}
@@ -135,16 +136,7 @@ func TestConflictsAreRefused(t *testing.T) {
 func TestDevices(t *testing.T) {
 	l := theLab
 	const podIP, peerIP = "10.98.0.2", "10.98.0.3"
-	for _, command := range []string{
-		fmt.Sprintf("ip -n %s link add eth1 type veth peer name eth1 netns %s", l.pod.netns, l.bystander.netns),
-		fmt.Sprintf("ip -n %s addr add %s/24 dev eth1", l.pod.netns, podIP),
-		fmt.Sprintf("ip -n %s addr add %s/24 dev eth1", l.bystander.netns, peerIP),
-		fmt.Sprintf("ip -n %s link set eth1 up", l.pod.netns),
-		fmt.Sprintf("ip -n %s link set eth1 up", l.bystander.netns),
-	} {
-		sh(t, command)
-	}
-	t.Cleanup(func() { sh(t, fmt.Sprintf("ip -n %s link del eth1", l.pod.netns)) })
+	netlab.Connect(t, "eth1", l.pod, podIP+"/24", l.bystander, peerIP+"/24")
 	a := startAgent(t, "--device=eth0,eth1")
 	for _, c := range []struct {
 		direction, device string
@@ -159,13 +151,13 @@ func TestDevices(t *testing.T) {
 			a.t = t
 			a.apply(api.Fault{Name: "met", Device: c.device, Direction: c.direction, Delay: late().String()})
 			defer a.apply()
-			retry(t, "devices", func() error {
+			netlab.Retry(t, "devices", func() error {
 				// From outside: ping takes the time of a reply where it comes in,
 				// which is before nfqueue's delay of what arrives.
-				for to, want := range map[string]time.Duration{l.pod.ip: c.first, podIP: c.second} {
-					p := l.bystander.ping(t, to, 10, interval)
-					if p.received != p.sent || p.median() < want || p.median() > want+late()/3 {
-						return fmt.Errorf("ping %s: %d of %d, median %s, want %s", to, p.received, p.sent, p.median(), want)
+				for to, want := range map[string]time.Duration{l.pod.IP: c.first, podIP: c.second} {
+					p := l.bystander.Ping(t, to, 10, interval)
+					if p.Received != p.Sent || p.Median() < want || p.Median() > want+late()/3 {
+						return fmt.Errorf("ping %s: %d of %d, median %s, want %s", to, p.Received, p.Sent, p.Median(), want)
 					}
 				}
 				return nil

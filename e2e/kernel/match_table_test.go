@@ -33,7 +33,7 @@ func directionMatches(l *lab) []match {
 }
 
 func peerMatches(l *lab) []match {
-	x, x6 := l.bystander.more, l.bystander.more6
+	x, x6 := l.bystander.More, l.bystander.More6
 	to := func(ip string) flow { return trickle(l.pod, l.bystander, 7000, toAddress(ip)) }
 	from := func(ip string, port int) flow { return trickle(l.bystander, l.pod, port, fromAddress(ip)) }
 	from6 := func(ip string, port int) flow { return trickle(l.bystander, l.pod, port, fromAddress(ip), overV6) }
@@ -41,12 +41,12 @@ func peerMatches(l *lab) []match {
 	return []match{
 		{
 			name: "peers by address", faults: delayed(api.Fault{Peers: []string{x[0], x6[0], x[3]}}),
-			met: met(to(x[0]), to(x6[0]), to(x[3])), spared: []flow{to(x[1]), to(x6[1]), to(l.bystander.ip), back},
+			met: met(to(x[0]), to(x6[0]), to(x[3])), spared: []flow{to(x[1]), to(x6[1]), to(l.bystander.IP), back},
 		},
 		{
 			// 10.99.0.16 to .19 and fd99::10 to ::13
 			name: "peers by CIDR", faults: delayed(api.Fault{Peers: []string{"10.99.0.18/30", "fd99::12/126"}}),
-			met: met(to(x[0]), to(x[3]), to(x6[0]), to(x6[3])), spared: []flow{to(x[4]), to(x6[4]), to(l.bystander.ip), back},
+			met: met(to(x[0]), to(x[3]), to(x6[0]), to(x6[3])), spared: []flow{to(x[4]), to(x6[4]), to(l.bystander.IP), back},
 		},
 		{
 			name: "an IPv4 peer only", faults: delayed(api.Fault{Peers: []string{"0.0.0.0/0"}}),
@@ -66,7 +66,7 @@ func portMatches(l *lab) []match {
 	in := func(port int, change ...func(*flow)) flow { return trickle(l.bystander, l.pod, port, change...) }
 	some := ports(api.PortRange{First: 7000, Last: 7000}, api.PortRange{First: 7011, Last: 7013})
 	one := ports(api.PortRange{First: 7050, Last: 7050})
-	x := l.bystander.more
+	x := l.bystander.More
 	return []match{
 		{
 			name: "remote ports", faults: delayed(api.Fault{Ports: &api.Ports{Remote: some}}),
@@ -102,7 +102,7 @@ func portMatches(l *lab) []match {
 
 // precedence has faults that match the same packets: the most precise wins.
 func precedence(l *lab) []match {
-	x, x6 := l.bystander.more, l.bystander.more6
+	x, x6 := l.bystander.More, l.bystander.More6
 	to := func(ip string, port, times int) metFlow {
 		return metFlow{trickle(l.pod, l.bystander, port, toAddress(ip), settled(5*late())), time.Duration(times) * late()}
 	}
@@ -119,7 +119,7 @@ func precedence(l *lab) []match {
 			},
 			met: []metFlow{
 				to(x[0], 7000, 1), to(x6[0], 7000, 1), to(x[1], 7000, 3), to(x6[1], 7000, 3),
-				to(l.bystander.ip, 7000, 2), to(l.bystander.ip6, 7000, 2),
+				to(l.bystander.IP, 7000, 2), to(l.bystander.IP6, 7000, 2),
 			},
 			spared: []flow{back},
 		},

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -51,22 +52,22 @@ func met(flows ...flow) []metFlow {
 }
 
 // trickle is a flow of a packet every 10 ms, to a port of the target.
-func trickle(from, to host, port int, change ...func(*flow)) flow {
-	f := flow{from: from, to: to, port: port, count: 15, burst: 1, pace: 10 * time.Millisecond, size: 64, settle: 2 * late()}
+func trickle(from, to *netlab.Host, port int, change ...func(*flow)) flow {
+	f := flow{From: from, To: to, Port: port, Count: 15, Burst: 1, Pace: 10 * time.Millisecond, Size: 64, Settle: 2 * late()}
 	for _, c := range change {
 		c(&f)
 	}
 	return f
 }
 
-func overV6(f *flow)                      { f.v6 = true }
-func toAddress(target string) func(*flow) { return func(f *flow) { f.target = target } }
-func fromAddress(ip string) func(*flow)   { return func(f *flow) { f.source = ip } }
-func fromPort(port int) func(*flow)       { return func(f *flow) { f.local = port } }
+func overV6(f *flow)                      { f.V6 = true }
+func toAddress(target string) func(*flow) { return func(f *flow) { f.Target = target } }
+func fromAddress(ip string) func(*flow)   { return func(f *flow) { f.Source = ip } }
+func fromPort(port int) func(*flow)       { return func(f *flow) { f.Local = port } }
 
 func (m match) run(t *testing.T, a *agent) {
 	a.t = t
-	retry(t, m.name, func() error { return m.try(a) })
+	netlab.Retry(t, m.name, func() error { return m.try(a) })
 }
 
 // try sets the faults, changes and clears them while the spared flows run, and
@@ -77,10 +78,10 @@ func (m match) try(a *agent) error {
 	a.apply(stays)
 	defer a.apply()
 	stop := make(chan struct{})
-	var ends []func() (traffic, error)
+	var ends []func() (netlab.Traffic, error)
 	for _, f := range m.spared {
-		f.count, f.until = 10_000, stop
-		ends = append(ends, f.start())
+		f.Count, f.Until = 10_000, stop
+		ends = append(ends, f.Start())
 	}
 	a.apply(append(slices.Clone(m.faults), stays)...)
 	err := wantMet(m.met)
@@ -92,21 +93,21 @@ func (m match) try(a *agent) error {
 	a.apply(stays)
 	for _, one := range m.met {
 		one.delay = 0
-		err = errors.Join(err, one.want(one.start()))
+		err = errors.Join(err, one.want(one.Start()))
 	}
 	close(stop)
 	for i, end := range ends {
 		got, failed := end()
-		err = errors.Join(err, failed, m.spared[i].undisturbed(got))
+		err = errors.Join(err, failed, undisturbed(m.spared[i], got))
 	}
 	return err
 }
 
 // wantMet sends all flows at once.
 func wantMet(flows []metFlow) error {
-	var ends []func() (traffic, error)
+	var ends []func() (netlab.Traffic, error)
 	for _, f := range flows {
-		ends = append(ends, f.start())
+		ends = append(ends, f.Start())
 	}
 	var err error
 	for i, f := range flows {
@@ -116,15 +117,15 @@ func wantMet(flows []metFlow) error {
 }
 
 // want wants every datagram, late by the delay and not much more.
-func (f metFlow) want(end func() (traffic, error)) error {
+func (f metFlow) want(end func() (netlab.Traffic, error)) error {
 	got, err := end()
 	if err != nil {
 		return err
 	}
-	if lost := len(got.lost()); lost > 0 {
-		return fmt.Errorf("%s: %d of %d lost", f, lost, got.sent)
+	if lost := len(got.Lost()); lost > 0 {
+		return fmt.Errorf("%s: %d of %d lost", f, lost, got.Sent)
 	}
-	least, most := slices.Min(got.delays()), quantile(got.delays(), 0.5)
+	least, most := slices.Min(got.Delays()), netlab.Quantile(got.Delays(), 0.5)
 	if least < f.delay || most > f.delay+late()/3 {
 		return fmt.Errorf("%s: delays from %s, median %s, want %s", f, least, most, f.delay)
 	}
@@ -132,15 +133,15 @@ func (f metFlow) want(end func() (traffic, error)) error {
 }
 
 // undisturbed wants what a flow is without any fault.
-func (f flow) undisturbed(got traffic) error {
-	if got.sent == 0 {
+func undisturbed(f flow, got netlab.Traffic) error {
+	if got.Sent == 0 {
 		return fmt.Errorf("%s: nothing was sent", f)
 	}
-	if len(got.lost())+got.duplicates()+got.reordered()+got.corrupt > 0 {
+	if len(got.Lost())+got.Duplicates()+got.Reordered()+got.Corrupt > 0 {
 		return fmt.Errorf("%s, which no fault is for: of %d datagrams %d lost, %d twice, %d late, %d corrupt",
-			f, got.sent, len(got.lost()), got.duplicates(), got.reordered(), got.corrupt)
+			f, got.Sent, len(got.Lost()), got.Duplicates(), got.Reordered(), got.Corrupt)
 	}
-	middle, most := quantile(got.delays(), 0.5), slices.Max(got.delays())
+	middle, most := netlab.Quantile(got.Delays(), 0.5), slices.Max(got.Delays())
 	if middle > 5*time.Millisecond || most >= late() {
 		return fmt.Errorf("%s, which no fault is for: median delay %s, longest %s", f, middle, most)
 	}

@@ -16,7 +16,7 @@ import (
 func TestBadInputChangesNothing(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	base := l.node.rtt(t, l.pod.ip)
+	base := rtt(t, l.node, l.pod.IP)
 	a.set("20ms")
 	before := kernelState(t, l.pod)
 	for _, path := range []string{
@@ -45,7 +45,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 	if after := kernelState(t, l.pod); after != before {
 		t.Errorf("bad input changed the kernel, before:\n%s\nafter:\n%s", before, after)
 	}
-	l.node.wantRTT(t, "after bad input", l.pod.ip, base+20*time.Millisecond)
+	wantRTT(t, l.node, "after bad input", l.pod.IP, base+20*time.Millisecond)
 }
 
 // What somebody else made stays, byte for byte. A root qdisc of theirs is no
@@ -56,12 +56,12 @@ func TestForeignStateIsRefusedAndLeftAlone(t *testing.T) {
 	pod, wantRead := a.lab.pod, http.StatusOK
 	switch engineName {
 	case "netem":
-		pod.exec(t, "tc qdisc add dev eth0 root handle 1: tbf rate 1gbit burst 100k latency 50ms")
-		defer pod.exec(t, "tc qdisc del dev eth0 root")
+		pod.Exec(t, "tc qdisc add dev eth0 root handle 1: tbf rate 1gbit burst 100k latency 50ms")
+		defer pod.Exec(t, "tc qdisc del dev eth0 root")
 	case "nfqueue":
-		pod.exec(t, "nft add table ip tidelay")
-		pod.exec(t, "nft add chain ip tidelay theirs")
-		defer pod.exec(t, "nft delete table ip tidelay")
+		pod.Exec(t, "nft add table ip tidelay")
+		pod.Exec(t, "nft add chain ip tidelay theirs")
+		defer pod.Exec(t, "nft delete table ip tidelay")
 		wantRead = http.StatusConflict
 	}
 	before := kernelState(t, pod)
@@ -118,7 +118,7 @@ func TestStatusAndMetricsSayWhatTheKernelCounts(t *testing.T) {
 		t.Fatalf("faults before any was set: %+v", held)
 	}
 	a.set("20ms")
-	l.node.ping(t, l.pod.ip, 10, interval)
+	l.node.Ping(t, l.pod.IP, 10, interval)
 	_, body, err := a.request(api.PathStatus)
 	if err != nil {
 		t.Fatal(err)

@@ -23,18 +23,18 @@ func TestRefusedInTheMiddleRollsBack(t *testing.T) {
 	l := a.lab
 	// An agent that has faults of egress has an ingress qdisc of its own, and
 	// nobody can put another there; so theirs comes first.
-	l.pod.exec(t, "tc qdisc add dev eth0 handle ffff: ingress")
-	defer l.pod.exec(t, "tc qdisc del dev eth0 ingress")
+	l.pod.Exec(t, "tc qdisc add dev eth0 handle ffff: ingress")
+	defer l.pod.Exec(t, "tc qdisc del dev eth0 ingress")
 	defer a.apply() // before theirs goes
-	base := l.node.rtt(t, l.pod.ip)
+	base := rtt(t, l.node, l.pod.IP)
 	held := []api.Fault{
 		{Name: "latency", Delay: "20ms"},
-		{Name: "cut", Partition: true, Peers: []string{l.bystander.more[0]}},
+		{Name: "cut", Partition: true, Peers: []string{l.bystander.More[0]}},
 	}
 	a.apply(held...)
 	wanted := []api.Fault{
 		{Name: "latency", Delay: "40ms"},
-		{Name: "cut", Partition: true, Peers: []string{l.bystander.more[1]}},
+		{Name: "cut", Partition: true, Peers: []string{l.bystander.More[1]}},
 		{Name: "back", Delay: "5ms", Direction: "ingress"},
 	}
 	problem := a.refused(http.StatusConflict, wanted...)
@@ -42,12 +42,12 @@ func TestRefusedInTheMiddleRollsBack(t *testing.T) {
 		t.Error("the problem has no detail")
 	}
 	a.wantHeld(len(held))
-	l.node.wantRTT(t, "after the refused set", l.pod.ip, base+20*time.Millisecond)
-	if p := l.pod.ping(t, l.bystander.more[0], 5, interval); p.received > 0 {
-		t.Errorf("%d pings passed the partition", p.received)
+	wantRTT(t, l.node, "after the refused set", l.pod.IP, base+20*time.Millisecond)
+	if p := l.pod.Ping(t, l.bystander.More[0], 5, interval); p.Received > 0 {
+		t.Errorf("%d pings passed the partition", p.Received)
 	}
-	if p := l.pod.ping(t, l.bystander.more[1], 5, interval); p.received != p.sent {
-		t.Errorf("%d of %d pings to a peer of the refused set", p.received, p.sent)
+	if p := l.pod.Ping(t, l.bystander.More[1], 5, interval); p.Received != p.Sent {
+		t.Errorf("%d of %d pings to a peer of the refused set", p.Received, p.Sent)
 	}
 	a.apply(wanted[:2]...) // what needs no ingress still works
 }
@@ -57,14 +57,14 @@ func testForeignTableRefusesASet(t *testing.T) {
 	t.Helper()
 	a := startAgent(t)
 	l := a.lab
-	l.pod.exec(t, "nft add table ip6 tidelay")
-	l.pod.exec(t, "nft add chain ip6 tidelay theirs")
-	end := sync.OnceFunc(func() { l.pod.exec(t, "nft delete table ip6 tidelay") })
+	l.pod.Exec(t, "nft add table ip6 tidelay")
+	l.pod.Exec(t, "nft add chain ip6 tidelay theirs")
+	end := sync.OnceFunc(func() { l.pod.Exec(t, "nft delete table ip6 tidelay") })
 	defer end()
 	a.refused(http.StatusConflict, api.Fault{Name: "cut", Partition: true, Direction: "both"})
-	for _, to := range []string{l.pod.ip, l.pod.ip6} {
-		if p := l.node.ping(t, to, 5, interval); p.received != p.sent {
-			t.Errorf("%d of %d pings to %s after a refused partition", p.received, p.sent, to)
+	for _, to := range []string{l.pod.IP, l.pod.IP6} {
+		if p := l.node.Ping(t, to, 5, interval); p.Received != p.Sent {
+			t.Errorf("%d of %d pings to %s after a refused partition", p.Received, p.Sent, to)
 		}
 	}
 	end()

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -18,7 +19,7 @@ import (
 func TestNothingSticks(t *testing.T) {
 	a := startAgent(t)
 	f := udp(a.lab.pod, a.lab.bystander, 1000)
-	f.unsummed, f.size = true, 1000
+	f.Unsummed, f.Size = true, 1000
 	everything := api.Fault{
 		Delay: "30ms", Jitter: "10ms", Distribution: "pareto", Correlation: 20, Loss: lossOf(10), Reorder: &api.Reorder{Percent: 20, Gap: 3},
 		Rate: &api.Rate{PerSecond: "50mbit"},
@@ -31,52 +32,52 @@ func TestNothingSticks(t *testing.T) {
 	}
 	clean := func(wanted time.Duration) func() error {
 		return func() error {
-			got := f.run(t)
+			got := f.Run(t)
 			err := nothingLost(got)
-			if late := got.reordered(); late > 0 {
-				err = errors.Join(err, fmt.Errorf("%d of %d late", late, got.sent))
+			if late := got.Reordered(); late > 0 {
+				err = errors.Join(err, fmt.Errorf("%d of %d late", late, got.Sent))
 			}
-			if middle := quantile(got.delays(), 0.5); middle < wanted || middle > wanted+10*time.Millisecond {
+			if middle := netlab.Quantile(got.Delays(), 0.5); middle < wanted || middle > wanted+10*time.Millisecond {
 				err = errors.Join(err, fmt.Errorf("median delay %s, want %s", middle, wanted))
 			}
 			return err
 		}
 	}
-	a.apply(f.only(everything))
-	if got := f.run(t); len(got.lost()) == 0 {
+	a.apply(only(f, everything))
+	if got := f.Run(t); len(got.Lost()) == 0 {
 		t.Error("everything at once loses nothing")
 	}
-	a.apply(f.only(api.Fault{Delay: "20ms"}))
-	retry(t, "a delay after everything", clean(20*time.Millisecond))
-	a.apply(f.only(everything))
-	a.apply(f.only(api.Fault{Loss: lossOf(0.0001)}))
-	retry(t, "nearly nothing after everything", clean(0))
+	a.apply(only(f, api.Fault{Delay: "20ms"}))
+	netlab.Retry(t, "a delay after everything", clean(20*time.Millisecond))
+	a.apply(only(f, everything))
+	a.apply(only(f, api.Fault{Loss: lossOf(0.0001)}))
+	netlab.Retry(t, "nearly nothing after everything", clean(0))
 }
 
 // netem's older options hold 274 s at most, and what is longer wraps.
 func TestVeryLongDelays(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	base := l.node.rtt(t, l.pod.ip)
+	base := rtt(t, l.node, l.pod.IP)
 	for _, delay := range []string{"274s", "275s", "300s", "600s"} {
 		a.set(delay)
 		if f := a.fault("latency"); f.Delay != delay || !f.Held {
 			t.Errorf("%s is read back as %+v", delay, f)
 		}
 		// Many releases of tc print the older option, which ends at 274.9 s.
-		shown := a.lab.pod.exec(t, "tc qdisc show dev eth0")
+		shown := a.lab.pod.Exec(t, "tc qdisc show dev eth0")
 		if engineName == "netem" && !strings.Contains(shown, "delay "+delay) && (delay == "274s" || !strings.Contains(shown, "delay 275s")) {
 			t.Errorf("tc does not show %s:\n%s", delay, shown)
 		}
-		if p := l.node.ping(t, l.pod.ip, 2, interval); p.received > 0 {
-			t.Errorf("under %s %d pings are answered at once", delay, p.received)
+		if p := l.node.Ping(t, l.pod.IP, 2, interval); p.Received > 0 {
+			t.Errorf("under %s %d pings are answered at once", delay, p.Received)
 		}
 		start := time.Now()
 		a.clear()
 		if took := time.Since(start); took > 3*time.Second {
 			t.Errorf("clearing %s took %s", delay, took)
 		}
-		l.node.wantRTT(t, "after "+delay, l.pod.ip, base)
+		wantRTT(t, l.node, "after "+delay, l.pod.IP, base)
 	}
 }
 
@@ -85,19 +86,19 @@ func TestVeryLongDelays(t *testing.T) {
 func TestShorteningTakesHoldAtOnce(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	base := l.node.rtt(t, l.pod.ip)
+	base := rtt(t, l.node, l.pod.IP)
 	a.set("60s")
-	if p := l.node.ping(t, l.pod.ip, 5, interval); p.received > 0 {
-		t.Errorf("%d pings are answered under 60s", p.received)
+	if p := l.node.Ping(t, l.pod.IP, 5, interval); p.Received > 0 {
+		t.Errorf("%d pings are answered under 60s", p.Received)
 	}
 	a.set("1ms")
-	if p := l.node.ping(t, l.pod.ip, 5, interval); p.received != p.sent {
-		t.Errorf("%d of %d pings are answered once the delay is 1ms", p.received, p.sent)
+	if p := l.node.Ping(t, l.pod.IP, 5, interval); p.Received != p.Sent {
+		t.Errorf("%d of %d pings are answered once the delay is 1ms", p.Received, p.Sent)
 	}
-	l.node.wantRTT(t, "after the change", l.pod.ip, base+time.Millisecond)
-	other := l.bystander.more[0]
-	a.apply(api.Fault{Name: "long", Delay: "60s", Peers: []string{other}}, api.Fault{Name: "short", Delay: "1ms", Peers: []string{l.bystander.ip}})
-	l.pod.wantRTT(t, "beside a long one", l.bystander.ip, base+time.Millisecond)
+	wantRTT(t, l.node, "after the change", l.pod.IP, base+time.Millisecond)
+	other := l.bystander.More[0]
+	a.apply(api.Fault{Name: "long", Delay: "60s", Peers: []string{other}}, api.Fault{Name: "short", Delay: "1ms", Peers: []string{l.bystander.IP}})
+	wantRTT(t, l.pod, "beside a long one", l.bystander.IP, base+time.Millisecond)
 }
 
 // limits of a queue, by its effect: what waits at the rate that one sender
@@ -105,15 +106,15 @@ func TestShorteningTakesHoldAtOnce(t *testing.T) {
 func TestTheQueueHoldsAHighRate(t *testing.T) {
 	a := startAgent(t)
 	f := udp(a.lab.pod, a.lab.bystander, 8000)
-	f.burst, f.pace, f.settle, f.flood = 1000, time.Millisecond, time.Second, true
+	f.Burst, f.Pace, f.Settle, f.Flood = 1000, time.Millisecond, time.Second, true
 	// In 100 ms a sender under User Mode Linux does not always reach 1000.
 	const longer = "400ms"
 	for _, delay := range []string{"100ms", longer} {
 		a.set(delay)
-		retry(t, delay+" at a high rate", func() error {
-			got := f.run(t)
-			if dropped := a.fault("latency").Counters.Dropped; len(got.lost()) > 0 || dropped > 0 {
-				return fmt.Errorf("%d of %d were lost, %d dropped", len(got.lost()), got.sent, dropped)
+		netlab.Retry(t, delay+" at a high rate", func() error {
+			got := f.Run(t)
+			if dropped := a.fault("latency").Counters.Dropped; len(got.Lost()) > 0 || dropped > 0 {
+				return fmt.Errorf("%d of %d were lost, %d dropped", len(got.Lost()), got.Sent, dropped)
 			}
 			return nil
 		})
@@ -126,11 +127,11 @@ func TestTheQueueHoldsAHighRate(t *testing.T) {
 		return // there is no such control
 	}
 	pod := a.lab.pod
-	pod.exec(t, "tc qdisc add dev eth0 root netem limit 1000 delay "+longer)
-	defer pod.exec(t, "tc qdisc del dev eth0 root")
-	retry(t, "the control, a limit of 1000", func() error {
-		if got := f.run(t); len(got.lost()) == 0 {
-			return fmt.Errorf("lost none of %d: the rate is too low to prove anything", got.sent)
+	pod.Exec(t, "tc qdisc add dev eth0 root netem limit 1000 delay "+longer)
+	defer pod.Exec(t, "tc qdisc del dev eth0 root")
+	netlab.Retry(t, "the control, a limit of 1000", func() error {
+		if got := f.Run(t); len(got.Lost()) == 0 {
+			return fmt.Errorf("lost none of %d: the rate is too low to prove anything", got.Sent)
 		}
 		return nil
 	})
@@ -141,11 +142,11 @@ func TestTheQueueHoldsAHighRate(t *testing.T) {
 func TestAFullQueueIsReported(t *testing.T) {
 	a := startAgent(t, "--queue-memory=1Mi") // 512 packets
 	f := udp(a.lab.pod, a.lab.bystander, 2000)
-	f.burst, f.settle = 200, 2*time.Second
+	f.Burst, f.Settle = 200, 2*time.Second
 	a.set("1s")
-	got := f.run(t)
+	got := f.Run(t)
 	c := a.fault("latency").Counters
-	lost, beyond := uint64(len(got.lost())), c.Overlimits
+	lost, beyond := uint64(len(got.Lost())), c.Overlimits
 	if engineName == "netem" {
 		beyond = c.Dropped
 	}

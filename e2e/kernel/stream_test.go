@@ -3,10 +3,11 @@
 package kernel
 
 import (
-	"io"
 	"net"
 	"testing"
 	"time"
+
+	"github.com/tidelay/tidelay/e2e/netlab"
 )
 
 // A constant delay must not reorder: a timer for each packet does, and TCP
@@ -19,10 +20,10 @@ func TestTCPStreamUnderDelay(t *testing.T) {
 	}
 	a := startAgent(t)
 	l := a.lab
-	l.bystander.listen(t, 5001, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	l.bystander.Listen(t, ":5001", netlab.Swallow)
 	a.set("20ms")
 
-	conn, err := l.pod.dial(t.Context(), "tcp", net.JoinHostPort(l.bystander.ip, "5001"))
+	conn, err := l.pod.Dial(t.Context(), "tcp", net.JoinHostPort(l.bystander.IP, "5001"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -20,13 +21,13 @@ func TestCountersCount(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
 	f := udp(l.pod, l.bystander, 1000)
-	lossy, plain := f.only(api.Fault{Loss: lossOf(20)}), api.Fault{Name: "plain", Delay: "1ms", Peers: []string{l.bystander.more[0]}, Protocol: "udp"}
+	lossy, plain := only(f, api.Fault{Loss: lossOf(20)}), api.Fault{Name: "plain", Delay: "1ms", Peers: []string{l.bystander.More[0]}, Protocol: "udp"}
 	a.apply(lossy, plain)
-	got := f.run(t)
+	got := f.Run(t)
 	beside := udp(l.pod, l.bystander, 500)
-	beside.target = l.bystander.more[0]
-	beside.run(t)
-	lost := uint64(len(got.lost()))
+	beside.Target = l.bystander.More[0]
+	beside.Run(t)
+	lost := uint64(len(got.Lost()))
 	if c := a.fault("measured").Counters; c.Dropped != lost || c.Packets != 1000-lost && c.Packets != 1000 || c.Bytes < (1000-lost)*(64+28) || c.Backlog != 0 {
 		t.Errorf("of 1000 datagrams %d were lost: counters %+v", lost, c)
 	}
@@ -56,14 +57,14 @@ func TestCountersCount(t *testing.T) {
 func TestMeasure(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	l.bystander.listen(t, 4000, discard)
-	closed := net.JoinHostPort(l.bystander.ip, "4999")
-	ask := api.Measure{Targets: []string{l.bystander.ip, l.bystander.ip6, net.JoinHostPort(l.bystander.ip6, "4000"), closed, "10.99.0.99"}, Count: 9, Interval: "20ms", Timeout: "300ms"}
+	l.bystander.Listen(t, ":4000", netlab.Discard)
+	closed := net.JoinHostPort(l.bystander.IP, "4999")
+	ask := api.Measure{Targets: []string{l.bystander.IP, l.bystander.IP6, net.JoinHostPort(l.bystander.IP6, "4000"), closed, "10.99.0.99"}, Count: 9, Interval: "20ms", Timeout: "300ms"}
 	body, err := json.Marshal(ask)
 	if err != nil {
 		t.Fatal(err)
 	}
-	retry(t, "POST /v1/measure under 20ms", func() error {
+	netlab.Retry(t, "POST /v1/measure under 20ms", func() error {
 		var before, answer api.Measurements
 		a.clear()
 		a.send(http.MethodPost, api.PathMeasure, string(body), http.StatusOK, &before)
@@ -94,16 +95,16 @@ func TestMeasure(t *testing.T) {
 func TestVerify(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	l.bystander.listen(t, 4000, discard)
-	retry(t, "verify", func() error {
+	l.bystander.Listen(t, ":4000", netlab.Discard)
+	netlab.Retry(t, "verify", func() error {
 		defer a.apply()
 		for _, c := range []struct {
 			path  string
 			asked float64
 		}{
-			{api.PathLatency + "/20ms?verify=true&peer=" + l.bystander.ip, 20},
-			{api.PathLatency + "/50ms?direction=both&verify=true&peer=" + net.JoinHostPort(l.bystander.ip, "4000"), 80},
-			{api.PathLatency + "/0?verify=true&peer=" + l.bystander.ip, -100},
+			{api.PathLatency + "/20ms?verify=true&peer=" + l.bystander.IP, 20},
+			{api.PathLatency + "/50ms?direction=both&verify=true&peer=" + net.JoinHostPort(l.bystander.IP, "4000"), 80},
+			{api.PathLatency + "/0?verify=true&peer=" + l.bystander.IP, -100},
 		} {
 			v := a.latency(http.MethodGet, c.path).Verified
 			if v == nil || v.MeasuredRTT == nil {
@@ -115,7 +116,7 @@ func TestVerify(t *testing.T) {
 		}
 		var changes api.Changes
 		set := encode(t, api.Fault{Name: "else", Delay: "50ms", Peers: []string{"192.0.2.1"}})
-		a.send(http.MethodPut, api.PathFaults+"?verify=true&peer="+l.bystander.ip, set, http.StatusOK, &changes)
+		a.send(http.MethodPut, api.PathFaults+"?verify=true&peer="+l.bystander.IP, set, http.StatusOK, &changes)
 		if v := changes.Verified; v == nil || v.AskedRTT != 0 || !strings.Contains(v.Verdict, "agrees with") {
 			return fmt.Errorf("a fault for another peer: %+v", v)
 		}
@@ -123,7 +124,7 @@ func TestVerify(t *testing.T) {
 	})
 	start := time.Now()
 	a.wantStatus("verify without a peer", http.MethodGet, api.PathLatency+"/1ms?verify=true", "", http.StatusBadRequest)
-	a.wantStatus("verify what takes too long", http.MethodGet, api.PathLatency+"/60s?verify=true&peer="+l.bystander.ip, "", http.StatusBadRequest)
+	a.wantStatus("verify what takes too long", http.MethodGet, api.PathLatency+"/60s?verify=true&peer="+l.bystander.IP, "", http.StatusBadRequest)
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("the refusals took %s", took)
 	}

@@ -50,7 +50,7 @@ func TestExemptionsHoldInEveryDirection(t *testing.T) {
 						t.Errorf("ping from the pod to itself at %s: %+v", to, p)
 					}
 				}
-				if p := l.node.Ping(t, l.pod.IP, 2, interval); p.Received > 0 && p.Median() < 3*time.Second {
+				if p := l.node.PingNobody(t, l.pod.IP, 2, interval); p.Received > 0 {
 					t.Errorf("%d pings passed, in %s", p.Received, p.Median())
 				}
 			})
@@ -63,7 +63,7 @@ func TestExemptionsHoldInEveryDirection(t *testing.T) {
 // neither the control port nor the way back. TIDELAY_PARTITION is how long,
 // such as "10m".
 func TestLongPartition(t *testing.T) {
-	long, err := time.ParseDuration(cmp.Or(os.Getenv("TIDELAY_PARTITION"), "20s"))
+	long, err := time.ParseDuration(cmp.Or(os.Getenv("TIDELAY_PARTITION"), "9s"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestLongPartition(t *testing.T) {
 		if status, body, err := a.request(api.PathLatency); err != nil || status != http.StatusOK || time.Since(asking) > prompt {
 			t.Fatalf("after %s of partition the control port took %s: %d, %v, %s", time.Since(start), time.Since(asking), status, err, body)
 		}
-		if p := l.bystander.Ping(t, l.pod.IP, 5, 200*time.Millisecond); p.Received > 0 {
+		if p := l.bystander.PingNobody(t, l.pod.IP, 5, 100*time.Millisecond); p.Received > 0 {
 			t.Fatalf("after %s %d pings passed", time.Since(start), p.Received)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -63,6 +64,7 @@ func TestKilledInTheMiddleOfAnApply(t *testing.T) {
 }
 
 func TestDamagedStateIsSetAside(t *testing.T) {
+	netlab.EngineIndependent(t)
 	a := startAgent(t)
 	a.apply(api.Fault{Name: "some", Loss: lossOf(50), Peers: []string{a.lab.bystander.IP}})
 	a.stop(syscall.SIGKILL)

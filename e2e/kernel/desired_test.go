@@ -84,6 +84,9 @@ func TestUnchangedFaultsLoseNothing(t *testing.T) {
 			if first := netlab.Quantile(got.Delays(), 0); first < 20*time.Millisecond {
 				return fmt.Errorf("a datagram took %s: its fault was away for a moment", first)
 			}
+			if middle := netlab.Median(got.Delays()); middle >= 30*time.Millisecond {
+				return fmt.Errorf("the median datagram took %s: it met the other fault", middle)
+			}
 		}
 		return nil
 	})
@@ -91,6 +94,7 @@ func TestUnchangedFaultsLoseNothing(t *testing.T) {
 
 // One bad fault in a set, or one too many, and nothing of it is done.
 func TestInvalidSetChangesNothing(t *testing.T) {
+	netlab.EngineIndependent(t)
 	a := startAgent(t)
 	good := api.Fault{Name: "good", Delay: "20ms"}
 	a.apply(good)
@@ -149,6 +153,7 @@ func TestConcurrentIdenticalPutsLeaveOneTree(t *testing.T) {
 
 // Of two who read the same revision, the second to write is told so.
 func TestRevisions(t *testing.T) {
+	netlab.EngineIndependent(t)
 	a := startAgent(t)
 	var set api.FaultSet
 	empty := a.send(http.MethodGet, api.PathFaults, "", http.StatusOK, &set).header.Get("ETag")

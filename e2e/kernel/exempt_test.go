@@ -3,7 +3,6 @@
 package kernel
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -93,15 +92,7 @@ func TestProbesAreNeverDelayed(t *testing.T) {
 		l.pod.Listen(t, fmt.Sprint(":", port), netlab.Discard)
 	}
 	a.set("2s")
-	connects := func(from *netlab.Host, to, port string) bool {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		conn, err := from.Dial(ctx, "tcp", net.JoinHostPort(to, port))
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	}
+	l.node.Listen(t, net.JoinHostPort(l.node.IP, "4000"), netlab.Discard)
 	for _, c := range []struct {
 		what     string
 		from     *netlab.Host
@@ -113,10 +104,11 @@ func TestProbesAreNeverDelayed(t *testing.T) {
 		{"a probe of 10080", l.node, l.pod.IP, "10080", true},
 		{"a probe of 4000 over IPv6", l.node, l.pod.IP6, "4000", true},
 		{"the node's connection to a port that is not probed", l.node, l.pod.IP, "5000", false},
+		{"the pod's connection to the node's port of the same number", l.pod, l.node.IP, "4000", false},
 		{"another pod's connection to a probed port", l.bystander, l.pod.IP, "4000", false},
 		{"another pod's connection to a probed port over IPv6", l.bystander, l.pod.IP6, "10080", false},
 	} {
-		if got := connects(c.from, c.to, c.port); got != c.want {
+		if got := c.from.Connects(t, net.JoinHostPort(c.to, c.port), time.Second); got != c.want {
 			t.Errorf("%s within a second: %t, want %t", c.what, got, c.want)
 		}
 	}

@@ -39,6 +39,7 @@ func (a *agent) wantStatus(what, method, path, body string, want int, headers ..
 }
 
 func TestTokenGuardsEveryRouteButHealth(t *testing.T) {
+	netlab.EngineIndependent(t)
 	file := filepath.Join(t.TempDir(), "token")
 	write := func(token string) {
 		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
@@ -74,6 +75,7 @@ func TestTokenGuardsEveryRouteButHealth(t *testing.T) {
 }
 
 func TestReadOnlyRefusesChanges(t *testing.T) {
+	netlab.EngineIndependent(t)
 	a := startAgent(t, "--read-only")
 	before := kernelState(t, a.lab.pod)
 	for _, c := range []struct{ method, path, body string }{
@@ -97,6 +99,7 @@ func TestReadOnlyRefusesChanges(t *testing.T) {
 }
 
 func TestBodiesAreBoundedAndStrict(t *testing.T) {
+	netlab.EngineIndependent(t)
 	a := startAgent(t)
 	a.set("20ms")
 	before := kernelState(t, a.lab.pod)
@@ -135,6 +138,7 @@ func TestBodiesAreBoundedAndStrict(t *testing.T) {
 // Too many requests are told so, and health is not among them. They are all
 // sent before the first answer is read, for a slow client would not be too many.
 func TestRequestsAreLimited(t *testing.T) {
+	netlab.EngineIndependent(t)
 	a := startAgent(t)
 	const requests = 1000
 	missing, healthy := a.pipeline("/nowhere", requests), a.pipeline(api.PathHealthz, 3)

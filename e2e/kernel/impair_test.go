@@ -97,20 +97,12 @@ func (e effect) run(t *testing.T, a *agent) {
 }
 
 // settled waits for what is delayed or dammed up.
-func settled(d time.Duration) func(*flow) { return func(f *flow) { f.Settle = d } }
-
-// nothingLost wants every datagram once and intact.
-func nothingLost(got netlab.Traffic) error {
-	if len(got.Lost()) > 0 || got.Duplicates() > 0 || got.Corrupt > 0 {
-		return fmt.Errorf("%d of %d lost, %d came twice, %d corrupt", len(got.Lost()), got.Sent, got.Duplicates(), got.Corrupt)
-	}
-	return nil
-}
+func settled(d time.Duration) func(*flow) { return func(f *flow) { f.Settle, f.Brief = d, true } }
 
 // sparse makes the flow one whose delays say more of the fault than of a busy
 // machine.
 func sparse(f *flow) {
-	f.Count, f.Burst, f.Pace, f.Settle = 800, 2, 8*time.Millisecond, 500*time.Millisecond
+	f.Count, f.Burst, f.Pace, f.Settle, f.Brief = 800, 2, 5*time.Millisecond, 500*time.Millisecond, true
 }
 
 func timingEffects(t *testing.T, added time.Duration) []effect {
@@ -118,7 +110,7 @@ func timingEffects(t *testing.T, added time.Duration) []effect {
 	uniform := [5]float64{-0.8, -0.68, 0, 0.68, 0.8}
 	return []effect{
 		{name: "delay", flow: sparse, fault: api.Fault{Delay: "20ms"}, check: func(got netlab.Traffic) error {
-			err := nothingLost(got)
+			err := got.Intact()
 			if got.Reordered() > 0 {
 				err = errors.Join(err, fmt.Errorf("%d of %d came late", got.Reordered(), got.Sent))
 			}
@@ -149,7 +141,7 @@ func timingEffects(t *testing.T, added time.Duration) []effect {
 					}
 					return spread("uniform", added, -1, uniform).check(got)
 				}
-				return errors.Join(nothingLost(got), wantResemblance(got, 0.5))
+				return errors.Join(got.Intact(), wantResemblance(got, 0.5))
 			},
 		},
 	}
@@ -179,7 +171,7 @@ func spread(distribution string, added time.Duration, least float64, points [5]f
 		name: distribution + " jitter", flow: scattered,
 		fault: api.Fault{Delay: delay.String(), Jitter: jitter().String(), Distribution: distribution},
 		check: func(got netlab.Traffic) error {
-			err := nothingLost(got)
+			err := got.Intact()
 			if first := slices.Min(got.Delays()); first < at(least)-100*time.Microsecond {
 				err = errors.Join(err, fmt.Errorf("a delay of %s, want at least %s", first, at(least)))
 			}

@@ -3,11 +3,14 @@
 package kernel
 
 import (
+	"errors"
+	"net"
 	"net/http"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
@@ -51,11 +54,22 @@ func TestKilledAgentFindsItsFaultWithoutState(t *testing.T) {
 	wantRTT(t, l.node, "after clear", l.pod.IP, base)
 }
 
+// The packets of a connection that goes on meanwhile are neither lost nor
+// doubled: what waits leaves when the agent ends.
 func TestTerminatedAgentKeepsTheFaultForTheNext(t *testing.T) {
 	a := startAgent(t)
 	a.set("20ms")
+	stop := make(chan struct{})
+	f := udp(a.lab.pod, a.lab.bystander, 100_000)
+	f.Burst, f.Pace, f.Until = 1, 2*time.Millisecond, stop
+	end := f.Start()
 	a.stop(syscall.SIGTERM)
 	a.start()
+	close(stop)
+	got, err := end()
+	if err = errors.Join(err, got.Intact()); err != nil {
+		t.Errorf("across a restart: %v", err)
+	}
 	if answer := a.latency(http.MethodGet, api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "20ms" {
 		t.Fatalf("the next agent reports fault %+v, want 20ms", answer.Fault)
 	}
@@ -64,5 +78,27 @@ func TestTerminatedAgentKeepsTheFaultForTheNext(t *testing.T) {
 	a.start()
 	if answer := a.latency(http.MethodGet, api.PathLatency); answer.Fault != nil {
 		t.Fatalf("a cleared fault came back: %+v", answer.Fault)
+	}
+}
+
+// The agent that comes after a killed one may have been told of other probes.
+func TestNextAgentHasOtherExemptions(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	l.pod.Listen(t, ":4000", netlab.Discard)
+	probe := net.JoinHostPort(l.pod.IP, "4000")
+	a.set("2s")
+	if l.node.Connects(t, probe, time.Second) {
+		t.Error("a connection from the node is not delayed though nothing says that it is a probe")
+	}
+	a.stop(syscall.SIGKILL)
+	a.args = append(a.args, "--probe-ports=4000", "--node-ip="+l.node.IP)
+	a.start()
+	a.wantHeld(1)
+	if took := l.node.ConnectTime(t, probe); took > prompt {
+		t.Errorf("a probe took %s", took)
+	}
+	if l.bystander.Connects(t, probe, time.Second) {
+		t.Error("another pod's connection is not delayed")
 	}
 }

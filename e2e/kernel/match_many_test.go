@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,14 @@ func TestTwelveFaultsAtOnce(t *testing.T) {
 			}
 			err = errors.Join(err, failed)
 		}
+		// The order in which they are named means nothing.
+		backward := twelve(l, first)
+		slices.Reverse(backward)
+		for _, change := range a.apply(backward...).Changes {
+			if change.Action != "keep" {
+				err = errors.Join(err, fmt.Errorf("%s in another order: %s", change.Name, change.Action))
+			}
+		}
 		return err
 	})
 }
@@ -103,6 +112,7 @@ func TestTwelveFaultsAtOnce(t *testing.T) {
 // One packet meets one fault, so two that are just as precise are refused,
 // whole and without touching what is there.
 func TestConflictsAreRefused(t *testing.T) {
+	netlab.EngineIndependent(t)
 	a := startAgent(t)
 	peer := a.lab.bystander.IP
 	port := func(first, last uint16) *api.Ports {

@@ -53,7 +53,7 @@ func met(flows ...flow) []metFlow {
 
 // trickle is a flow of a packet every 10 ms, to a port of the target.
 func trickle(from, to *netlab.Host, port int, change ...func(*flow)) flow {
-	f := flow{From: from, To: to, Port: port, Count: 15, Burst: 1, Pace: 10 * time.Millisecond, Size: 64, Settle: 2 * late()}
+	f := flow{From: from, To: to, Port: port, Count: 15, Burst: 1, Pace: 10 * time.Millisecond, Size: 64, Settle: 2 * late(), Brief: true}
 	for _, c := range change {
 		c(&f)
 	}

@@ -9,12 +9,14 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // Every metric of the agent that the shipped rules and dashboard name is one it
 // has.
 func TestMonitoringNamesRealMetrics(t *testing.T) {
+	netlab.EngineIndependent(t)
 	a := startAgent(t)
 	a.apply(api.Fault{Name: "some", Delay: "1ms", Duration: "10m"})
 	status, has, err := a.request(api.PathMetrics)

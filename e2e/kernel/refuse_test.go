@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 func TestBadInputChangesNothing(t *testing.T) {
+	netlab.EngineIndependent(t)
 	a := startAgent(t)
 	l := a.lab
 	base := rtt(t, l.node, l.pod.IP)
@@ -84,6 +86,7 @@ func TestForeignStateIsRefusedAndLeftAlone(t *testing.T) {
 
 // The agent stays up to say why it can do nothing.
 func TestNoEngine(t *testing.T) {
+	netlab.EngineIndependent(t)
 	for name, args := range map[string][]string{
 		"no such device": {"--device=nope"},
 		"loopback":       {"--device=lo"},

@@ -55,6 +55,7 @@ func TestCountersCount(t *testing.T) {
 
 // The agent's own measurement agrees with ping's and TCP's from outside.
 func TestMeasure(t *testing.T) {
+	netlab.EngineIndependent(t)
 	a := startAgent(t)
 	l := a.lab
 	l.bystander.Listen(t, ":4000", netlab.Discard)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +33,9 @@ type Flow struct {
 	Size int
 	// Settle is how long to wait for datagrams after the last was sent.
 	Settle time.Duration
+	// Brief ends the flow as soon as all have been sent and as many have come. A
+	// duplicate then shows as a loss, since it takes the place of another.
+	Brief bool
 	// Unsummed leaves out UDP's checksum, so that corruption gets through.
 	Unsummed bool
 	// Flood looks at the clock once a burst only, to be as fast as can be. On
@@ -45,6 +47,8 @@ type Flow struct {
 	Stamped bool
 	// Until ends the flow before its Count, when closed.
 	Until <-chan struct{}
+	// Sent is closed when the last datagram was sent, unless it is nil.
+	Sent chan<- struct{}
 }
 
 // flowHeader is number, time sent, checksum and the flow's identity at the start
@@ -65,36 +69,50 @@ func (f Flow) Run(t testing.TB) Traffic {
 // end. Once Start returns, both ends are there.
 func (f Flow) Start() (wait func() (Traffic, error)) {
 	failed := func(err error) func() (Traffic, error) {
+		if f.Sent != nil {
+			close(f.Sent)
+		}
 		return func() (Traffic, error) { return Traffic{}, fmt.Errorf("%s: %w", f, err) }
 	}
 	f.Source, f.Target = f.ends()
-	receiver, err := f.To.socket(f.Target, f.Port, f.Stamped)
+	receiving, err := f.To.socket(f.Target, f.Port, f.Stamped)
 	if err != nil {
 		return failed(fmt.Errorf("receive datagrams: %w", err))
 	}
-	f.Port = receiver.LocalAddr().(*net.UDPAddr).Port
+	f.Port = receiving.LocalAddr().(*net.UDPAddr).Port
 	sender, err := f.From.socket(f.Source, f.Local, false)
 	if err == nil && f.Unsummed {
 		err = setOptions(sender, [][2]int{{unix.SO_NO_CHECK, 1}})
 	}
 	if err != nil {
-		return failed(errors.Join(fmt.Errorf("send datagrams: %w", err), receiver.Close()))
+		return failed(errors.Join(fmt.Errorf("send datagrams: %w", err), receiving.Close()))
 	}
 	start := time.Now()
+	r := &receiver{conn: receiving, start: start, stamped: f.Stamped}
+	r.most.Store(int64(2 * f.Count))
 	received, sent := make(chan Traffic, 1), make(chan error, 1)
-	go func() { received <- receive(receiver, start, 2*f.Count, f.Stamped) }()
+	go func() { received <- r.run() }()
 	var count int
 	go func() {
 		var err error
 		count, err = f.send(sender, start)
-		// The receiver ends by its deadline.
-		sent <- errors.Join(err, receiver.SetReadDeadline(time.Now().Add(f.Settle)))
+		if f.Sent != nil {
+			close(f.Sent)
+		}
+		settle := f.Settle
+		if f.Brief {
+			r.most.Store(int64(count)) // before came is read: the receiver reads them the other way
+			if r.came.Load() >= int64(count) {
+				settle = 0
+			}
+		}
+		sent <- errors.Join(err, receiving.SetReadDeadline(time.Now().Add(settle)))
 	}()
 	return func() (Traffic, error) {
 		err := <-sent
 		got := <-received
 		got.Sent = count
-		return got, errors.Join(err, sender.Close(), receiver.Close())
+		return got, errors.Join(err, sender.Close(), receiving.Close())
 	}
 }
 
@@ -146,53 +164,6 @@ func (f Flow) send(conn *net.UDPConn, start time.Time) (int, error) {
 // checksum covers all of a payload but itself.
 func checksum(payload []byte) uint32 {
 	return crc32.Update(crc32.ChecksumIEEE(payload[:12]), crc32.IEEETable, payload[16:])
-}
-
-// receive reads until the socket's deadline, at most so many.
-func receive(conn *net.UDPConn, start time.Time, most int, stamped bool) Traffic {
-	var got Traffic
-	buffer, control := make([]byte, 64<<10), make([]byte, 128)
-	for len(got.Arrivals)+got.Corrupt < most {
-		n, controlled, _, _, err := conn.ReadMsgUDP(buffer, control)
-		at := time.Since(start)
-		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
-			break
-		}
-		if err != nil {
-			continue // an ICMP error about another packet
-		}
-		if stamped {
-			if at, err = arrival(control[:controlled], start); err != nil {
-				continue // then it counts as lost
-			}
-		}
-		payload := buffer[:n]
-		if n < flowHeader || binary.BigEndian.Uint32(payload[12:]) != checksum(payload) {
-			got.Corrupt++
-			continue
-		}
-		if binary.BigEndian.Uint64(payload[16:]) != uint64(start.UnixNano()) {
-			continue // left over from an earlier flow
-		}
-		sent := time.Duration(binary.BigEndian.Uint64(payload[4:]))
-		got.Arrivals = append(got.Arrivals, Arrival{int(binary.BigEndian.Uint32(payload)), at, at - sent})
-	}
-	return got
-}
-
-// arrival is the kernel's time of a datagram, from the start of its flow.
-func arrival(control []byte, start time.Time) (time.Duration, error) {
-	messages, err := unix.ParseSocketControlMessage(control)
-	if err != nil {
-		return 0, fmt.Errorf("parse control messages: %w", err)
-	}
-	for _, m := range messages {
-		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) >= 16 {
-			seconds, nanoseconds := binary.NativeEndian.Uint64(m.Data), binary.NativeEndian.Uint64(m.Data[8:])
-			return time.Duration(int64(seconds)*int64(time.Second) + int64(nanoseconds) - start.UnixNano()), nil
-		}
-	}
-	return 0, errors.New("a datagram without the time of its arrival")
 }
 
 // socket has buffers that the kernel's default does not bound: the datagrams

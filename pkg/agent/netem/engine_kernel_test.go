@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -68,118 +69,18 @@ func TestKernelHoldsEveryDelay(t *testing.T) {
 	}
 }
 
-// A fault that replaces another has nothing of it.
-func TestKernelNothingSticks(t *testing.T) {
-	l := newLab(t)
-	e := l.engine(nil)
-	chance := &fault.Chance{Percent: fault.Hundred, Correlation: fault.Hundred / 2}
-	all := everything("x", fault.Egress, 30*ms)
-	all.Impairment = fault.Impairment{
-		Delay: 30 * ms, Jitter: 10 * ms, Correlation: fault.Hundred / 2, Distribution: fault.Normal, Loss: chance, Corrupt: chance,
-		Reorder: &fault.Reorder{Percent: fault.Hundred, Correlation: fault.Hundred / 2, Gap: 3},
-		Rate:    &fault.Rate{BitsPerSecond: 8_000, PacketOverhead: 1_000, CellSize: 100, CellOverhead: 10},
-	}
-	for range 2 {
-		l.apply(e, all)
-		l.apply(e, everything("x", fault.Egress, 20*ms))
-		if got := l.run("tc qdisc show dev eth0 | grep netem"); !strings.Contains(got, "limit 10000 delay 20ms") || strings.ContainsAny(got, "%") || strings.Contains(got, "rate") {
-			t.Errorf("after all that, a delay is %s", got)
-		}
-	}
-	// The table of a normal distribution has tails of four times the jitter. A
-	// uniform jitter that still used it would show them.
-	s := l.stream(peerAddr(1), false)
-	for distribution, tails := range map[fault.Distribution]bool{fault.Normal: true, fault.Uniform: false} {
-		f := everything("x", fault.Egress, 60*ms)
-		f.Impairment.Jitter, f.Impairment.Distribution = 15*ms, fault.Normal
-		l.apply(e, f)
-		f.Impairment.Distribution = distribution
-		l.apply(e, f)
-		early := 0
-		for i := range 600 {
-			s.send(uint64(i))
-		}
-		for _, d := range s.receive(300 * ms) {
-			if d.late < 45*ms {
-				early++
-			}
-		}
-		if early > 0 != tails {
-			t.Errorf("%s: %d of 600 datagrams come more than the jitter too early", distribution, early)
-		}
-	}
-}
-
-// Twelve faults at once, each for a peer, and bystanders for none.
-func TestKernelTwelveFaultsAtOnce(t *testing.T) {
-	l := newLab(t)
-	e := l.engine(nil)
-	var faults []fault.Fault
-	for i := range 12 {
-		faults = append(faults, matched(fmt.Sprintf("f%02d", i), fault.Match{Direction: fault.Egress, Peers: prefixes(peerAddr(i) + "/32")}, time.Duration(10+20*i)*ms))
-	}
-	l.apply(e, faults...)
-	for i := range 12 {
-		l.isDelay(peerAddr(i), l.stream(peerAddr(i), false).delay(400*ms), time.Duration(10+20*i)*ms)
-		l.isDelay("from "+peerAddr(i), l.stream(peerAddr(i), true).delay(50*ms), 0)
-	}
-	l.isDelay("a bystander", l.stream(peerAddr(13), false).delay(50*ms), 0)
-	l.isDelay("a bystander", l.stream(nodeAddr6, false).delay(50*ms), 0)
-	state, err := e.State(faults)
-	l.must(err)
-	for _, f := range faults {
-		held := state.Found[f.Name]
-		if len(held) != 1 || held[0].Counters.Packets < 5 || held[0].Counters.Bytes == 0 || held[0].Counters.Dropped != 0 || held[0].Counters.Backlog != 0 {
-			t.Errorf("fault %s: %+v", f.Name, held)
-		}
-	}
-}
-
-// While others come, change and go, the packets of one fault are neither lost
-// nor freed nor held by another, and neither are those of a bystander.
-func TestKernelOthersLoseNothing(t *testing.T) {
-	for _, direction := range []fault.Direction{fault.Egress, fault.Ingress} {
-		t.Run(direction.String(), func(t *testing.T) {
-			l := newLab(t)
-			e := l.engine(nil)
-			steady := matched("steady", fault.Match{Direction: direction, Peers: prefixes(peerAddr(1) + "/32")}, 60*ms)
-			other := func(i int, delay time.Duration) fault.Fault {
-				return matched("other", fault.Match{Direction: direction, Peers: prefixes(peerAddr(i) + "/32")}, delay)
-			}
-			l.apply(e, steady)
-			l.ping(peerAddr(1), 3, 10*ms)() // neighbours know each other
-			wait, waitClean := l.ping(peerAddr(1), 1_000, 4*ms), l.ping(peerAddr(9), 1_000, 4*ms)
-			changes := 0
-			for start := time.Now(); time.Since(start) < 3*time.Second; changes += 4 {
-				l.apply(e, steady, other(2, 10*ms))
-				l.apply(e, steady, other(2, 20*ms))
-				l.apply(e, steady, other(3, 30*ms), matched("udp", fault.Match{Direction: direction ^ fault.Both, Protocol: "udp"}, ms))
-				l.apply(e, steady)
-			}
-			got, clean := wait(), waitClean()
-			t.Logf("%d changes; %s%s", changes, got.said, clean.said)
-			if got.received != got.sent || got.least < 60*ms || got.average > 75*ms {
-				t.Errorf("the steady fault: %s", got.said)
-			}
-			if clean.received != clean.sent || clean.average > 8*ms {
-				t.Errorf("a bystander: %s", clean.said)
-			}
-		})
-	}
-}
-
 // Ingress goes through our ifb, both directions add up, and clearing leaves
 // nothing of it.
 func TestKernelIngress(t *testing.T) {
 	l := newLab(t)
 	e := l.engine(nil)
 	before := l.configuration()
-	in := matched("in", fault.Match{Direction: fault.Ingress, Peers: prefixes(peerAddr(1)+"/32", "fd77::1/128")}, 30*ms)
-	l.apply(e, in, matched("out", fault.Match{Direction: fault.Egress, Peers: prefixes(peerAddr(1) + "/32")}, 10*ms))
-	l.isDelay("in", l.stream(peerAddr(1), true).delay(100*ms), 30*ms)
-	l.isDelay("in, IPv6", l.stream(nodeAddr6, true).delay(100*ms), 30*ms)
-	l.isDelay("out", l.stream(peerAddr(1), false).delay(100*ms), 10*ms)
-	l.isDelay("from a bystander", l.stream(peerAddr(2), true).delay(50*ms), 0)
+	in := matched("in", fault.Match{Direction: fault.Ingress, Peers: prefixes(l.peer(1)+"/32", l.node.IP6+"/128")}, 30*ms)
+	l.apply(e, in, matched("out", fault.Match{Direction: fault.Egress, Peers: prefixes(l.peer(1) + "/32")}, 10*ms))
+	l.wantDelay("in", l.flowToPod(l.peer(1), 0, 0), 30*ms)
+	l.wantDelay("in, IPv6", l.flowToPod(l.node.IP6, 0, 0), 30*ms)
+	l.wantDelay("out", l.flow(l.peer(1), 0, 0), 10*ms)
+	l.wantDelay("from a bystander", l.flowToPod(l.peer(2), 0, 0), 0)
 	link := l.run("ip link show type ifb")
 	if want := ifbName(l.device.Index) + ":"; !strings.Contains(link, want) || !strings.Contains(link, "mtu 1500") || !strings.Contains(link, "qlen 1000") {
 		t.Errorf("no %s as wanted: %s", want, link)
@@ -190,52 +91,34 @@ func TestKernelIngress(t *testing.T) {
 	// Without its ifb a redirect drops all that arrives. The engine says so and
 	// mends it.
 	l.run("ip link del " + ifbName(l.device.Index))
-	if got := l.stream(peerAddr(2), true).delay(50 * ms); got >= 0 {
+	if got := l.delay(l.flowToPod(l.peer(2), 5, 50*ms)); got != none {
 		t.Errorf("this kernel passes what it can't redirect")
 	}
 	if state, err := e.State([]fault.Fault{in}); err != nil || len(state.Found) != 0 || len(state.Drift) == 0 {
 		t.Errorf("State without the ifb: %+v, %v", state, err)
 	}
 	l.apply(e, in)
-	l.isDelay("in, mended", l.stream(peerAddr(1), true).delay(100*ms), 30*ms)
+	l.wantDelay("in, mended", l.flowToPod(l.peer(1), 0, 0), 30*ms)
 	l.run("ip link del " + ifbName(l.device.Index))
 	l.apply(e)
-	l.isDelay("in, cleared", l.stream(peerAddr(1), true).delay(50*ms), 0)
+	l.wantDelay("in, cleared", l.flowToPod(l.peer(1), 0, 0), 0)
 	if after := l.configuration(); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 }
 
-// What is exempt passes a partition, in both families.
-func TestKernelPartitionSparesTheExempt(t *testing.T) {
-	l := newLab(t)
-	e := l.engine(nil)
-	cut := fault.Fault{Name: "cut", Match: fault.Match{Direction: fault.Both}, Impairment: fault.Impairment{Partition: true}}
-	l.apply(e, cut)
-	for _, address := range []string{nodeAddr, nodeAddr6} {
-		for _, toPod := range []bool{false, true} {
-			if got := l.stream(address, toPod).delay(50 * ms); got >= 0 {
-				t.Errorf("a datagram with %s passes a partition", address)
-			}
+// allWait has an error unless a packet waits in each fault.
+func (l *lab) allWait(e *Engine, faults []fault.Fault) error {
+	state, err := e.State(faults)
+	if err != nil {
+		return err
+	}
+	for _, f := range faults {
+		if found := state.Found[f.Name]; len(found) != 1 || found[0].Counters.Backlog == 0 {
+			return fmt.Errorf("fault %s: %+v", f.Name, found)
 		}
 	}
-	l.run("ip neigh flush dev eth0")
-	for _, c := range []struct {
-		listen string
-		passes bool
-	}{{podAddr + ":2332", true}, {"[" + podAddr6 + "]:2332", true}, {podAddr + ":4000", true}, {"[" + podAddr6 + "]:4000", true}, {podAddr + ":4001", false}} {
-		if err := l.connect(c.listen); (err == nil) != c.passes {
-			t.Errorf("connecting to %s: %v", c.listen, err)
-		}
-	}
-	state, err := e.State([]fault.Fault{cut})
-	l.must(err)
-	for _, h := range state.Found["cut"] {
-		if h.Counters.Dropped == 0 {
-			t.Errorf("%s: a partition that counts no drops: %+v", h.Direction, h.Counters)
-		}
-	}
-	l.apply(e)
+	return nil
 }
 
 // Packets on their way leave on time when their fault ends, several at once
@@ -243,52 +126,30 @@ func TestKernelPartitionSparesTheExempt(t *testing.T) {
 func TestKernelDrains(t *testing.T) {
 	l := newLab(t)
 	e := l.engine(nil)
-	in := matched("in", fault.Match{Direction: fault.Ingress, Peers: prefixes(peerAddr(2) + "/32")}, 600*ms)
-	l.apply(e, matched("a", fault.Match{Direction: fault.Egress, Peers: prefixes(peerAddr(1) + "/32")}, 700*ms), in,
-		matched("long", fault.Match{Direction: fault.Egress, Peers: prefixes(peerAddr(3) + "/32")}, time.Minute))
-	streams := []stream{l.stream(peerAddr(1), false), l.stream(peerAddr(2), true), l.stream(peerAddr(3), false)}
-	for _, s := range streams {
-		s.send(1)
+	faults := []fault.Fault{
+		matched("a", fault.Match{Direction: fault.Egress, Peers: prefixes(l.peer(1) + "/32")}, 700*ms),
+		matched("in", fault.Match{Direction: fault.Ingress, Peers: prefixes(l.peer(2) + "/32")}, 600*ms),
+		matched("long", fault.Match{Direction: fault.Egress, Peers: prefixes(l.peer(3) + "/32")}, time.Minute),
 	}
+	l.apply(e, faults...)
+	var ends []func() (netlab.Traffic, error)
+	for _, f := range []netlab.Flow{l.flow(l.peer(1), 1, 2*time.Second), l.flowToPod(l.peer(2), 1, 2*time.Second), l.flow(l.peer(3), 1, 2*time.Second)} {
+		f.Brief = true
+		ends = append(ends, f.Start())
+	}
+	netlab.Eventually(t, time.Second, "all datagrams wait", func() error { return l.allWait(e, faults) })
 	start := time.Now()
 	l.apply(e)
 	if took := time.Since(start); took < 900*ms || took > 1300*ms {
 		t.Errorf("draining took %s", took)
 	}
 	for i, want := range []int{1, 1, 0} {
-		if got := streams[i].receive(20 * ms); len(got) != want {
-			t.Errorf("stream %d: %d datagrams arrived, want %d", i, len(got), want)
+		got, err := ends[i]()
+		l.must(err)
+		if len(got.Arrivals) != want {
+			t.Errorf("flow %d: %d datagrams arrived, want %d", i, len(got.Arrivals), want)
 		}
 	}
-}
-
-// The queue of a 100 ms delay holds what the kernel's default of 1000 drops.
-func TestKernelLimitHoldsTheDelay(t *testing.T) {
-	l := newLab(t)
-	e := l.engine(nil)
-	f := everything("x", fault.Egress, time.Second)
-	l.apply(e, f)
-	s := l.stream(peerAddr(1), false)
-	s.send(0)
-	s.receive(1100 * ms) // neighbours know each other
-	const sent = 4_000
-	lost := func() int {
-		for i := range sent {
-			s.send(uint64(i))
-		}
-		return sent - len(s.receive(1100*ms))
-	}
-	if n := lost(); n > 0 {
-		t.Errorf("%d datagrams lost under a delay", n)
-	}
-	l.run("tc qdisc change dev eth0 parent 7de1:2 handle 7e02: netem delay 1s limit 1000")
-	if lost() == 0 {
-		t.Error("the kernel's default limit loses nothing here, so that this test proves nothing")
-	}
-	if state, err := e.State([]fault.Fault{f}); err != nil || len(state.Found) != 0 || !strings.Contains(strings.Join(state.Drift, ""), "the kernel holds netem limit 1000 delay 1s") {
-		t.Errorf("a changed limit: %+v, %v", state, err)
-	}
-	l.apply(e, f)
 }
 
 // The commands for a dry run build what the engine builds.
@@ -333,8 +194,8 @@ func TestKernelManyFilters(t *testing.T) {
 	start := time.Now()
 	l.apply(e, many)
 	t.Logf("%d filters set in %s", strings.Count(l.run("tc filter show dev eth0"), "flowid"), time.Since(start))
-	l.apply(e, many, matched("one", fault.Match{Direction: fault.Egress, Peers: prefixes(peerAddr(1) + "/32")}, 30*ms))
-	l.isDelay("behind them", l.stream(peerAddr(1), false).delay(100*ms), 30*ms)
+	l.apply(e, many, matched("one", fault.Match{Direction: fault.Egress, Peers: prefixes(l.peer(1) + "/32")}, 30*ms))
+	l.wantDelay("behind them", l.flow(l.peer(1), 0, 0), 30*ms)
 	many.Match.Peers = append(many.Match.Peers, prefixes("10.9.0.0/32")...)
 	var invalid fault.Invalid
 	if err := e.Apply([]fault.Fault{many}); !errors.As(err, &invalid) {

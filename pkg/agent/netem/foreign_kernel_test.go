@@ -4,31 +4,14 @@ package netem
 
 import (
 	"errors"
-	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
-
-// connect opens a TCP connection from the node to a listener in the pod.
-func (l *lab) connect(address string) error {
-	l.t.Helper()
-	listener, err := net.Listen("tcp", address)
-	l.must(err)
-	defer func() { _ = listener.Close() }()
-	l.inNode(func() {
-		var c net.Conn
-		if c, err = net.DialTimeout("tcp", address, 3*time.Second); err == nil {
-			_ = c.Close()
-		}
-	})
-	return err
-}
 
 // What somebody else made is refused, named, and left byte for byte.
 func TestKernelForeignStateIsLeftAlone(t *testing.T) {
@@ -214,7 +197,7 @@ func TestKernelProbe(t *testing.T) {
 	}
 	// Each of these is only lacking where trying it by hand fails.
 	l.run("ip link add hand type dummy; ip link set hand up; tc qdisc add dev hand root handle 1: prio; tc qdisc add dev hand parent 1:1 netem delay 1ms")
-	_, refused := l.output("tc qdisc add dev hand parent 1:2 netem duplicate 1%")
+	_, refused := l.pod.Output("tc qdisc add dev hand parent 1:2 netem duplicate 1%")
 	if _, lacking := lacks[fault.FeatureDuplicateBeside]; lacking != (refused != nil) {
 		t.Errorf("duplicate beside others: lacking %t, by hand: %v", lacking, refused)
 	}
@@ -247,12 +230,8 @@ func TestKernelDuplicatingAlone(t *testing.T) {
 	for range 2 {
 		l.apply(e, named("a", 3, ms)...)
 		l.apply(e, twice)
-		s := l.stream(peerAddr(1), false)
-		for i := range 10 {
-			s.send(uint64(i))
-		}
-		if got := s.receive(50 * ms); len(got) != 20 {
-			t.Errorf("%d datagrams of 10 sent twice", len(got))
+		if got := l.flow(l.peer(1), 10, 100*ms).Run(t); len(got.Arrivals) != 20 || got.Duplicates() != 10 {
+			t.Errorf("%d datagrams of 10 sent twice", len(got.Arrivals))
 		}
 	}
 	l.apply(e, everything("twice", fault.Egress, ms))
@@ -274,12 +253,14 @@ func TestKernelTakesOverTheFirstRelease(t *testing.T) {
 	if len(adopted) != 1 || adopted[0].Name != fault.Latency || adopted[0].Impairment.Delay != 30*ms {
 		t.Fatalf("Adopt: %v", adopted)
 	}
-	wait := l.ping(peerAddr(1), 200, 4*ms)
-	l.isDelay("before", l.stream(peerAddr(2), false).delay(100*ms), 30*ms)
+	wait := l.pod.StartPing(l.peer(1), 100, 4*ms)
+	l.wantDelay("before", l.flow(l.peer(2), 0, 0), 30*ms)
 	l.apply(e, adopted...)
-	l.isDelay("after", l.stream(peerAddr(2), false).delay(100*ms), 30*ms)
-	if got := wait(); got.received != got.sent || got.least < 30*ms {
-		t.Errorf("taking over: %s", got.said)
+	l.wantDelay("after", l.flow(l.peer(2), 0, 0), 30*ms)
+	got, err := wait()
+	l.must(err)
+	if got.Received != got.Sent || got.Least < 30*ms {
+		t.Errorf("taking over: %s", got.Text)
 	}
 	if qdiscs := l.run("tc qdisc show dev eth0"); strings.Contains(qdiscs, "7de2:") || !strings.Contains(qdiscs, "bands 16") {
 		t.Errorf("the old one is left: %s", qdiscs)

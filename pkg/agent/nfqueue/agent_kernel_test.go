@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 	case roleProbe:
 		err = Probe()
 	default:
-		os.Exit(m.Run())
+		os.Exit(netlab.Main(m))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -122,17 +123,16 @@ func decodeFaults(set []byte) ([]fault.Fault, error) {
 	return fault.ParseSet(wire, fault.Limits{Now: time.Now(), Devices: []string{device}})
 }
 
-// as returns the test binary in a role, inside the pod, with the given
+// as returns the test binary in a role, to be started in a pod, with the given
 // capabilities only.
-func (p pod) as(t testing.TB, role, capabilities string) *exec.Cmd {
+func as(t testing.TB, role, capabilities string) *exec.Cmd {
 	t.Helper()
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Both programs replace themselves: the process is the role's.
-	cmd := exec.CommandContext(context.Background(), "ip", "netns", "exec", p.name,
-		"setpriv", "--bounding-set", capabilities, "--inh-caps", "-all", binary)
+	// setpriv replaces itself: the process is the role's.
+	cmd := exec.CommandContext(context.Background(), "setpriv", "--bounding-set", capabilities, "--inh-caps", "-all", binary)
 	cmd.Env = append(os.Environ(), envRole+"="+role)
 	return cmd
 }
@@ -155,12 +155,12 @@ func (p pod) start(t testing.TB, exempt fault.Exemption) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := p.as(t, roleAgent, onlyNetAdmin)
+	cmd := as(t, roleAgent, onlyNetAdmin)
 	cmd.Env = append(cmd.Env, envExempt+"="+string(encoded))
 	cmd.Stderr = os.Stderr
 	in, errIn := cmd.StdinPipe()
 	out, errOut := cmd.StdoutPipe()
-	if err := errors.Join(errIn, errOut, cmd.Start()); err != nil {
+	if err := errors.Join(errIn, errOut, p.Start(cmd)); err != nil {
 		t.Fatal(err)
 	}
 	a := &agent{t: t, pod: p, cmd: cmd, client: rpc.NewClient(stdio{out, in})}

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
@@ -22,42 +20,21 @@ func BenchmarkKernelPackets(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			here, there := newPods(b)
-			receiver := there.udp(b, there.v4, otherPort, time.Second)
-			sender := here.udp(b, here.v4, 0, time.Second)
 			a := here.start(b, fault.Exemption{})
 			if f != nil {
 				a.apply(*f)
 			}
-			to, datagram := sockaddr(there.v4, otherPort), make([]byte, 64)
+			flow := udp(here, there, b.N, time.Second)
 			b.ResetTimer()
-			go func() {
-				for range b.N {
-					_ = unix.Sendto(sender, datagram, 0, to)
-				}
-			}()
-			buffer, arrived := make([]byte, 64), 0
-			for arrived < b.N {
-				if _, err := receive(receiver, buffer); err != nil {
-					break
-				}
-				arrived++
+			got := flow.Run(b)
+			if last := len(got.Arrivals); last > 0 {
+				b.ReportMetric(float64(last)/got.Arrivals[last-1].At.Seconds(), "packets/s")
 			}
-			b.ReportMetric(float64(arrived)/b.Elapsed().Seconds(), "packets/s")
-			b.ReportMetric(float64(b.N-arrived), "lost")
+			b.ReportMetric(float64(len(got.Lost())), "lost")
 			if f != nil {
 				b.ReportMetric(float64(a.counters(*f).Overlimits), "early")
 			}
 		})
-	}
-}
-
-// BenchmarkKernelStream reports what one TCP connection carries.
-func BenchmarkKernelStream(b *testing.B) {
-	here, there := newPods(b)
-	a := here.start(b, fault.Exemption{})
-	a.set(20 * time.Millisecond)
-	for b.Loop() {
-		b.ReportMetric(here.stream(b, there.listen(b, there.v4, 0), 3*time.Second)/1e6, "Mbit/s")
 	}
 }
 

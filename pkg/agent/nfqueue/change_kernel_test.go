@@ -3,7 +3,7 @@
 package nfqueue
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
@@ -24,11 +24,11 @@ import (
 func (p pod) squat(t *testing.T, queue uint16) (leave func()) {
 	t.Helper()
 	var s *socket
-	var err error
-	p.in(t, func() {
+	err := p.Do(func() (err error) {
 		if s, err = openSocket(); err == nil {
 			err = s.request(bind(queue, 0, false))
 		}
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -44,8 +44,8 @@ func (p pod) squat(t *testing.T, queue uint16) (leave func()) {
 // their rules, their counters and what waits.
 func TestKernelRollBack(t *testing.T) {
 	here, there := newPods(t)
-	there.echo(t, there.v4)
-	receiver, sender := there.udp(t, there.v4, otherPort, time.Second), here.udp(t, here.v4, 0, time.Second)
+	there.Echo(t, there.IP)
+	const otherPort = 9
 	steady := latency(10 * time.Millisecond)
 	changing := api.Fault{Name: "changing", Ports: &api.Ports{Remote: []api.PortRange{{First: otherPort, Last: otherPort}}}, Delay: "2s"}
 	wanted := []api.Fault{
@@ -69,8 +69,10 @@ func TestKernelRollBack(t *testing.T) {
 			leave := here.squat(t, c.queue)
 			a.apply(c.before...)
 			before := here.ruleset(t)
+			var end func() (netlab.Traffic, error)
 			if c.before != nil {
-				send(t, sender, there.v4, otherPort, []byte("waits"))
+				end = udp(here, there, 1, 5*time.Second).Start()
+				netlab.Eventually(t, time.Second, "a packet waits", func() error { return a.waiting(changing, 1) })
 			}
 			if err := a.tryApply(wanted...); err == nil || strings.Contains(err.Error(), "roll back") {
 				t.Fatalf("apply: %v", err)
@@ -83,11 +85,11 @@ func TestKernelRollBack(t *testing.T) {
 				t.Errorf("after the failure %+v", state)
 			}
 			if c.before == nil {
-				someWithin(t, here, there.v4, 0)
+				wantRoundTrips(t, here, there, 0)
 			} else {
-				someWithin(t, here, there.v4, 10*time.Millisecond)
-				if got, err := receive(receiver, make([]byte, 16)); err == nil {
-					t.Errorf("%d bytes left before they were due", got)
+				wantRoundTrips(t, here, there, 10*time.Millisecond)
+				if err := a.waiting(changing, 1); err != nil {
+					t.Errorf("a packet left before it was due: %v", err)
 				}
 			}
 			leave()
@@ -97,71 +99,19 @@ func TestKernelRollBack(t *testing.T) {
 			}
 			a.apply()
 			if c.before != nil {
-				if _, err := receive(receiver, make([]byte, 16)); err != nil {
-					t.Errorf("what waited is lost: %v", err)
+				got, err := end()
+				if err = errors.Join(err, got.Intact()); err != nil {
+					t.Errorf("what waited: %v", err)
 				}
 			}
 		})
 	}
 }
 
-// One fault changes again and again while packets meet another: none of those
-// is lost, late or out of order.
-func TestKernelOthersGoOn(t *testing.T) {
-	const count = 20_000
-	here, there := newPods(t)
-	receiver, sender := there.udp(t, there.v4, echoPort, time.Second), here.udp(t, here.v4, 0, time.Second)
-	a := here.start(t, fault.Exemption{})
-	steady := api.Fault{Name: "steady", Peers: []string{there.v4.String()}, Delay: "20ms"}
-	a.apply(steady)
-	stop, changes := make(chan struct{}), make(chan int, 1)
-	go func() {
-		n := 0
-		defer func() { changes <- n }()
-		for ; ; n++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			other := api.Fault{Name: "other", Peers: []string{"10.99.0.77"}, Delay: strconv.Itoa(n%7+1) + "ms"}
-			set := [][]api.Fault{{steady, other}, {steady}, {other, steady, {Name: "loss", Direction: "both", Protocol: "icmp", Loss: &api.Loss{Percent: 5}}}}[n%3]
-			if err := a.tryApply(set...); err != nil {
-				t.Errorf("change %d: %v", n, err)
-				return
-			}
-		}
-	}()
-	go func() {
-		for i := range uint32(count) {
-			_ = unix.Sendto(sender, binary.BigEndian.AppendUint32(nil, i), 0, sockaddr(there.v4, echoPort))
-			if i%100 == 99 {
-				<-time.After(10 * time.Millisecond)
-			}
-		}
-	}()
-	buffer := make([]byte, 4)
-	for want := range uint32(count) {
-		if _, err := receive(receiver, buffer); err != nil {
-			t.Fatalf("datagram %d: %v", want, err)
-		}
-		if got := binary.BigEndian.Uint32(buffer); got != want {
-			t.Fatalf("datagram %d came in the place of %d", got, want)
-		}
-	}
-	close(stop)
-	if n := <-changes; n < 20 {
-		t.Errorf("only %d changes were made meanwhile", n)
-	}
-	if c := a.counters(steady); c.Packets != count || c.Dropped+c.Overlimits > 0 {
-		t.Errorf("counters %+v after %d packets", c, count)
-	}
-}
-
 // About the largest set there can be: two thousand rules in one transaction.
 func TestKernelMostRules(t *testing.T) {
 	here, there := newPods(t)
-	there.echo(t, there.v4)
+	there.Echo(t, there.IP)
 	a := here.start(t, fault.Exemption{})
 	var faults []api.Fault
 	for i := range fault.MaxFaults {
@@ -182,9 +132,9 @@ func TestKernelMostRules(t *testing.T) {
 		t.Errorf("%d of %d faults are held: %v", len(state.Found), len(faults), state.Drift)
 	}
 	t.Logf("read in %v", time.Since(start))
-	someWithin(t, here, there.v4, 0)
+	wantRoundTrips(t, here, there, 0)
 	a.apply(latency(5 * time.Millisecond))
-	someWithin(t, here, there.v4, 5*time.Millisecond)
+	wantRoundTrips(t, here, there, 5*time.Millisecond)
 }
 
 var resident = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
@@ -227,20 +177,33 @@ func TestKernelMemory(t *testing.T) {
 		faults = append(faults, f)
 	}
 	a.apply(faults...)
-	sender := here.udp(t, here.v4, 0, time.Second)
+	var ends []func() (netlab.Traffic, error)
 	for i := range faults {
-		for range perFault {
-			send(t, sender, there.v4, 9000+i, []byte("waits"))
-		}
+		f := udp(here, there, perFault, 30*time.Second)
+		f.Port = 9000 + i
+		ends = append(ends, f.Start())
 	}
 	waiting := uint64(0)
-	for _, f := range faults {
-		waiting += a.counters(f).Backlog
-	}
+	netlab.Eventually(t, 20*time.Second, "all packets wait", func() error {
+		waiting = 0
+		for _, f := range faults {
+			waiting += a.counters(f).Backlog
+		}
+		if waiting < packets {
+			return fmt.Errorf("%d of %d", waiting, packets)
+		}
+		return nil
+	})
 	full := a.resident()
 	t.Logf("%.1f MB idle, %.1f MB with %d packets waiting", idle, full, waiting)
-	if waiting < packets || full > 25 {
-		t.Errorf("%.1f MB resident with %d packets waiting, want at most 25 with %d", full, waiting, packets)
+	if full > 25 {
+		t.Errorf("%.1f MB resident with %d packets waiting, want at most 25", full, waiting)
 	}
 	a.apply()
+	for _, end := range ends {
+		got, err := end()
+		if err = errors.Join(err, got.Intact()); err != nil {
+			t.Errorf("what waited: %v", err)
+		}
+	}
 }

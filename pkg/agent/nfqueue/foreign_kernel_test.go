@@ -3,7 +3,6 @@
 package nfqueue
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"strings"
@@ -25,8 +24,8 @@ func TestKernelForeignTable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			here, there := newPods(t)
-			there.echo(t, there.v4)
-			here.exec(t, "nft", foreign)
+			there.Echo(t, there.IP)
+			here.Shell(t, "nft '"+foreign+"'")
 			before := here.ruleset(t)
 			a := here.start(t, fault.Exemption{})
 			for _, f := range [][]api.Fault{{latency(20 * time.Millisecond)}, nil} {
@@ -37,7 +36,7 @@ func TestKernelForeignTable(t *testing.T) {
 			if diff := cmp.Diff(before, here.ruleset(t)); diff != "" {
 				t.Errorf("rules were changed (-before +after)\n%s", diff)
 			}
-			untouched(t, here, there)
+			wantRoundTrips(t, here, there, 0)
 		})
 	}
 }
@@ -46,9 +45,9 @@ func TestKernelSecondAgent(t *testing.T) {
 	here, _ := newPods(t)
 	a := here.start(t, fault.Exemption{})
 	a.set(20 * time.Millisecond)
-	second := here.as(t, roleAgent, onlyNetAdmin)
+	second := as(t, roleAgent, onlyNetAdmin)
 	second.Env = append(second.Env, envExempt+"={}")
-	if out, err := second.CombinedOutput(); err == nil || !bytes.Contains(out, []byte(fault.ErrForeign.Error())) {
+	if out, err := here.Run(second); err == nil || !strings.Contains(out, fault.ErrForeign.Error()) {
 		t.Errorf("a second agent: %v\n%s", err, out)
 	}
 	a.counters(latency(20 * time.Millisecond)) // which it holds
@@ -61,8 +60,8 @@ func TestKernelProbe(t *testing.T) {
 		"without NET_ADMIN": {"-net_admin", "NET_ADMIN"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := here.as(t, roleProbe, c.capabilities).CombinedOutput()
-			if (err != nil) != (c.want != "") || !strings.Contains(string(out), c.want) {
+			out, err := here.Run(as(t, roleProbe, c.capabilities))
+			if (err != nil) != (c.want != "") || !strings.Contains(out, c.want) {
 				t.Errorf("probe: %v, %q; want %q", err, out, c.want)
 			}
 			if rules := here.ruleset(t); rules != "" {

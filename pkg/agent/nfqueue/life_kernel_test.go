@@ -3,7 +3,8 @@
 package nfqueue
 
 import (
-	"net/netip"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -11,31 +12,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-func (p pod) ruleset(t *testing.T) string {
-	t.Helper()
-	return p.exec(t, "nft", "--stateless", "list", "ruleset")
-}
-
-// untouched fails unless packets from here to there meet no delay.
-func untouched(t *testing.T, here, there pod) {
-	t.Helper()
-	medianWithin(t, here, here.v4, there.v4, 0)
-}
-
 func TestKernelState(t *testing.T) {
 	here, there := newPods(t)
-	there.echo(t, there.v4)
+	there.Echo(t, there.IP)
 	a := here.start(t, fault.Exemption{})
 	if state := a.state(latency(5 * time.Millisecond)); len(state.Found) > 0 || len(state.Drift) == 0 {
 		t.Errorf("without a fault %+v", state)
 	}
 	const count = 10
 	a.set(5 * time.Millisecond)
-	here.roundTrips(t, here.v4, there.v4, count)
+	here.RoundTrips(t, there.IP, count)
 	a.set(5 * time.Millisecond) // changes nothing, counts on
 	// Datagrams of 8 bytes with their headers, and what IPv6 says by itself.
 	c := a.counters(latency(5 * time.Millisecond))
@@ -56,7 +47,7 @@ func TestKernelState(t *testing.T) {
 	if rules := here.ruleset(t); rules != "" {
 		t.Errorf("clear leaves\n%s", rules)
 	}
-	untouched(t, here, there)
+	wantRoundTrips(t, here, there, 0)
 }
 
 // What waits for minutes leaves at once and in order, however its fault ends.
@@ -66,121 +57,57 @@ func TestKernelEndsLetGoOfWhatWaits(t *testing.T) {
 	spread.Jitter = "1ms"
 	other := api.Fault{Name: "other", Peers: []string{"10.99.0.77"}, Delay: "5ms"}
 	cut := api.Fault{Name: fault.Latency, Partition: true}
-	for name, c := range map[string]struct{ before, after []api.Fault }{
-		"cleared":              {[]api.Fault{waiting}, nil},
-		"jitter, cleared":      {[]api.Fault{spread}, nil},
-		"replaced by another":  {[]api.Fault{waiting}, []api.Fault{other}},
-		"removed from the set": {[]api.Fault{waiting, other}, []api.Fault{other}},
-		"shortened":            {[]api.Fault{waiting}, []api.Fault{latency(time.Millisecond)}},
-		"jitter, shortened":    {[]api.Fault{spread}, []api.Fault{latency(time.Millisecond)}},
-		"turned into a cut":    {[]api.Fault{waiting}, []api.Fault{cut}},
+	for name, c := range map[string]struct {
+		before, after []api.Fault
+		reorders      bool
+	}{
+		"cleared":              {[]api.Fault{waiting}, nil, false},
+		"jitter, cleared":      {[]api.Fault{spread}, nil, false},
+		"replaced by another":  {[]api.Fault{waiting}, []api.Fault{other}, false},
+		"removed from the set": {[]api.Fault{waiting, other}, []api.Fault{other}, false},
+		"shortened":            {[]api.Fault{waiting}, []api.Fault{latency(time.Millisecond)}, false},
+		"jitter, shortened":    {[]api.Fault{spread}, []api.Fault{latency(time.Millisecond)}, true},
+		"turned into a cut":    {[]api.Fault{waiting}, []api.Fault{cut}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			here, there := newPods(t)
-			receiver := there.udp(t, there.v4, otherPort, time.Second)
-			sender := here.udp(t, here.v4, 0, time.Second)
 			a := here.start(t, fault.Exemption{})
 			a.apply(c.before...)
 			const count = 100
-			for i := range byte(count) {
-				send(t, sender, there.v4, otherPort, []byte{i})
-			}
-			if waiting := a.counters(c.before[0]).Backlog; waiting < count {
-				t.Errorf("%d packets wait, want at least %d", waiting, count)
-			}
+			end := udp(here, there, count, 5*time.Second).Start()
+			netlab.Eventually(t, time.Second, "all packets wait", func() error { return a.waiting(c.before[0], count) })
 			a.apply(c.after...)
-			buffer, inOrder := make([]byte, 1), !strings.HasPrefix(name, "jitter, shortened")
-			for i := range byte(count) {
-				if _, err := receive(receiver, buffer); err != nil {
-					t.Fatalf("datagram %d: %v", i, err)
-				}
-				if inOrder && buffer[0] != i {
-					t.Fatalf("datagram %d came in the place of %d", buffer[0], i)
-				}
+			got, err := end()
+			if err = errors.Join(err, got.Intact()); err == nil && !c.reorders {
+				err = got.Ordered()
+			}
+			if err != nil {
+				t.Error(err)
 			}
 		})
 	}
 }
 
-// Deadlines of before are forgotten by the next fault.
-func TestKernelNothingSticks(t *testing.T) {
-	here, there := newPods(t)
-	there.echo(t, there.v4)
-	sender := here.udp(t, here.v4, 0, time.Second)
-	a := here.start(t, fault.Exemption{})
-	a.set(10 * time.Minute)
-	send(t, sender, there.v4, otherPort, []byte("waits"))
-	a.apply()
-	a.set(5 * time.Millisecond)
-	medianWithin(t, here, here.v4, there.v4, 5*time.Millisecond)
-}
-
-// Somebody who removes all rules removes ours, and the kernel drops what waits.
-func TestKernelRulesRemoved(t *testing.T) {
-	here, there := newPods(t)
-	there.echo(t, there.v4)
-	sender := here.udp(t, here.v4, 0, time.Second)
-	a := here.start(t, fault.Exemption{})
-	a.set(10 * time.Minute)
-	send(t, sender, there.v4, otherPort, []byte("never arrives"))
-	here.exec(t, "nft", "flush", "ruleset")
-	if state := a.state(latency(10 * time.Minute)); len(state.Found) > 0 || len(state.Drift) == 0 {
-		t.Errorf("without rules %+v", state)
+// waiting has an error unless at least so many packets wait in a fault.
+func (a *agent) waiting(f api.Fault, count uint64) error {
+	a.t.Helper()
+	if c := a.counters(f); c.Backlog < count {
+		return fmt.Errorf("%d packets wait, want at least %d", c.Backlog, count)
 	}
-	untouched(t, here, there)
-	a.set(5 * time.Millisecond)
-	medianWithin(t, here, here.v4, there.v4, 5*time.Millisecond)
-}
-
-// A rule of ours that somebody changes is noticed, and written anew by the next
-// set.
-func TestKernelRulesChanged(t *testing.T) {
-	here, there := newPods(t)
-	there.echo(t, there.v4)
-	a := here.start(t, fault.Exemption{})
-	a.set(5 * time.Millisecond)
-	here.exec(t, "nft", "flush", "chain", "ip", tableName, "egress-0")
-	if state := a.state(latency(5 * time.Millisecond)); len(state.Found) > 0 || len(state.Drift) == 0 {
-		t.Errorf("with a chain that was emptied %+v", state)
-	}
-	a.set(5 * time.Millisecond)
-	medianWithin(t, here, here.v4, there.v4, 5*time.Millisecond)
-}
-
-func TestKernelAgentKilled(t *testing.T) {
-	here, there := newPods(t)
-	there.echo(t, there.v4)
-	a := here.start(t, fault.Exemption{})
-	a.set(20 * time.Millisecond)
-	before := here.ruleset(t)
-	a.kill()
-	untouched(t, here, there)
-	fastStream(t, here, there, there.v4)
-
-	// The next agent has learned another exemption meanwhile.
-	a = here.start(t, fault.Exemption{NodeAddrs: []netip.Addr{there.v4}, ProbePorts: []uint16{20180}})
-	if found, err := a.tryAdopt(); err != nil || found != "latency delay=20ms" {
-		t.Fatalf("the agent finds %q, %v", found, err)
-	}
-	if after := here.ruleset(t); after == before || !strings.Contains(after, "tcp sport 20180") {
-		t.Errorf("the new exemption is not in force in\n%s", after)
-	}
-	medianWithin(t, here, here.v4, there.v4, 20*time.Millisecond)
-	a.apply()
-	untouched(t, here, there)
+	return nil
 }
 
 // The next agent finds the places of faults by their names, so that what did
 // not change is not written again.
 func TestKernelRestartFindsSlots(t *testing.T) {
 	here, there := newPods(t)
-	there.echo(t, there.v4)
+	there.Echo(t, there.IP)
 	first := api.Fault{Name: "a", Peers: []string{"10.99.0.77"}, Delay: "1ms"}
 	second := api.Fault{Name: "b", Direction: "both", Peers: []string{there.v4.String()}, Delay: "5ms"}
 	a := here.start(t, fault.Exemption{})
 	a.apply(first, second)
 	a.apply(second) // "b" is not in the first place
-	here.roundTrips(t, here.v4, there.v4, 5)
+	here.RoundTrips(t, there.IP, 5)
 	before := here.ruleset(t)
 	a.kill()
 	a = here.start(t, fault.Exemption{})
@@ -194,22 +121,22 @@ func TestKernelRestartFindsSlots(t *testing.T) {
 	if c := a.counters(second); c.Packets < 10 {
 		t.Errorf("the rules count anew: %+v", c)
 	}
-	medianWithin(t, here, here.v4, there.v4, 10*time.Millisecond)
+	wantRoundTrips(t, here, there, 10*time.Millisecond)
 }
 
 func TestKernelAgentStopped(t *testing.T) {
 	here, there := newPods(t)
-	there.echo(t, there.v4)
-	receiver := there.udp(t, there.v4, otherPort, time.Second)
-	sender := here.udp(t, here.v4, 0, time.Second)
+	there.Echo(t, there.IP)
 	a := here.start(t, fault.Exemption{})
 	a.set(10 * time.Minute)
-	send(t, sender, there.v4, otherPort, []byte("last words"))
+	end := udp(here, there, 1, 5*time.Second).Start()
+	netlab.Eventually(t, time.Second, "a packet waits", func() error { return a.waiting(latency(10*time.Minute), 1) })
 	a.stop()
-	if _, err := receive(receiver, make([]byte, 16)); err != nil {
+	got, err := end()
+	if err = errors.Join(err, got.Intact()); err != nil {
 		t.Errorf("what waited when the agent stopped: %v", err)
 	}
-	untouched(t, here, there)
+	wantRoundTrips(t, here, there, 0)
 	if rules := here.ruleset(t); !strings.Contains(rules, "delay=10m0s") && !strings.Contains(rules, "delay=600s") {
 		t.Errorf("the fault is gone from\n%s", rules)
 	}
@@ -220,25 +147,22 @@ func TestKernelAgentStopped(t *testing.T) {
 func TestKernelReaderStalled(t *testing.T) {
 	const count = 80_000
 	here, there := newPods(t)
-	receiver := there.udp(t, there.v4, otherPort, 5*time.Second)
-	sender := here.udp(t, here.v4, 0, time.Second)
 	a := here.start(t, fault.Exemption{})
 	a.set(20 * time.Millisecond)
 	a.freeze()
-	datagram := make([]byte, 8)
-	for range count {
-		send(t, sender, there.v4, otherPort, datagram)
-	}
+	sent := make(chan struct{})
+	f := udp(here, there, count, 5*time.Second)
+	f.Sent = sent
+	end := f.Start()
+	<-sent
 	a.signal(unix.SIGCONT)
-	for i := range count {
-		if _, err := receive(receiver, datagram); err != nil {
-			t.Fatalf("datagram %d of %d: %v", i+1, count, err)
-		}
+	got, err := end()
+	if err = errors.Join(err, got.Intact()); err != nil {
+		t.Error(err)
 	}
 	// The next id shows which ones are missing.
-	send(t, sender, there.v4, otherPort, datagram)
-	if _, err := receive(receiver, datagram); err != nil {
-		t.Fatal(err)
+	if got := udp(here, there, 1, time.Second).Run(t); len(got.Arrivals) != 1 {
+		t.Error("the packet after them is lost")
 	}
 	c := a.counters(latency(20 * time.Millisecond))
 	if c.Overlimits == 0 || c.Overlimits >= count || c.Dropped != 0 || c.Backlog > 1 {

@@ -1,13 +1,63 @@
 #!/usr/bin/env bash
-# kernel-test.sh: the kernel tier, once for each engine: the agent from outside (e2e/kernel), then the engine's own tests.
+# kernel-test.sh: the kernel tier, for each engine: the agent from outside (e2e/kernel), then the engine's own tests.
 # netem runs on this kernel where it has it, else under User Mode Linux; nfqueue runs on this kernel.
 #   TEST_ARGS          more arguments for the test binaries, such as -test.run=TestDelay
-#   TIDELAY_PARTITION  how long the long partition lasts, such as 10m (20s)
+#   TIDELAY_JOBS       how many processes test at once (one for each CPU; 1 with benchmarks). With more than one, each
+#                      engine's tests are split in two. What a process prints comes when it ends, and at once with one.
+#   TIDELAY_PARTITION  how long the long partition lasts, such as 10m (9s)
 #   REQUIRE_NETEM=1    to fail, not warn, when netem can be tried nowhere
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 PATH=$PATH:/usr/sbin:/sbin
+
+# binaries ENGINE [ARG...]: runs both tests of an engine, here, and fails when one did.
+binaries() {
+  local engine=$1 rc=0
+  shift
+  export TIDELAY_ENGINE=$engine
+  if [[ $engine == nfqueue && $TIDELAY_NETEM == here ]]; then
+    export TIDELAY_ENGINE_FLAG=nfqueue # auto would choose netem
+  fi
+  cd "$repo/e2e/kernel"
+  "$repo/bin/kernel.test" -test.v "$@" || rc=$?
+  cd "$repo/pkg/agent/$engine"
+  "$repo/bin/$engine.test" -test.v "$@" || rc=$?
+  return "$rc"
+}
+
+# part ENGINE SHARD KERNEL [ARG...]: a part of the tests of an engine, on this kernel ("here") or under "uml".
+part() {
+  local engine=$1 kernel=$3 start=$SECONDS rc=0
+  local title="$engine, part $2, on $kernel"
+  export TIDELAY_SHARD=$2
+  shift 3
+  if [[ $kernel == uml ]]; then
+    set -- "$hack/uml.sh" "$hack/kernel-test.sh" binaries "$engine" "$@"
+    export UML_TIMEOUT=1800
+  else
+    set -- "$hack/kernel-test.sh" binaries "$engine" "$@"
+  fi
+  if ((TIDELAY_JOBS == 1)); then
+    say "== $title"
+    "$@" || rc=$?
+  else
+    local log
+    log=$(mktemp)
+    "$@" >"$log" 2>&1 || rc=$?
+    printf '== %s\n%s\n' "$title" "$(<"$log")"
+    rm -f "$log"
+  fi
+  say "== $title: exit status $rc after $((SECONDS - start)) s"
+  return "$rc"
+}
+
+case ${1:-} in
+  binaries | part) # this script, started by itself
+    "$@"
+    exit
+    ;;
+esac
 
 ((EUID == 0)) || die "the kernel tier makes network namespaces, which takes root; run: sudo env PATH=\"\$PATH\" make test-kernel"
 "$hack/deps.sh" kernel
@@ -17,6 +67,7 @@ export CGO_ENABLED=0 GOFLAGS=-trimpath TIDELAY_AGENT="$repo/bin/agent"
 step "build the agent and its tests" bash -c '
   hack/go-build.sh bin/agent ./cmd/agent
   go test -c -tags kernel -o bin/kernel.test ./e2e/kernel
+  go test -c -tags kernel -o bin/netlab.test ./e2e/netlab
   go test -c -tags kernel -o bin/netem.test ./pkg/agent/netem
   go test -c -tags kernel -o bin/nfqueue.test ./pkg/agent/nfqueue'
 
@@ -30,37 +81,39 @@ has_netem() {
 }
 
 read -ra args <<<"${TEST_ARGS:-}"
-# What is the same for both engines, and takes many processes, is proved with nfqueue: under User Mode Linux each takes
-# seconds to start.
-engine_independent='TestTokenGuards|TestReadOnly|TestBodiesAre|TestRequestsAre|TestRevisions|TestMaxDuration|TestDamagedState|TestNoEngine|TestMonitoringNames'
-
-# run ENGINE COMMAND...: both tests of an engine, by a command that runs them.
-run() {
-  local engine=$1
-  shift
-  (cd e2e/kernel && TIDELAY_ENGINE=$engine "$@" "$repo/bin/kernel.test" -test.v "${args[@]}")
-  (cd "pkg/agent/$engine" && "$@" "$repo/bin/$engine.test" -test.v -test.run=Kernel "${args[@]}")
-}
-
-say "== nfqueue, on this kernel ($(uname -r))"
-flag=auto
-if has_netem; then flag=nfqueue; fi
-TIDELAY_ENGINE_FLAG=$flag run nfqueue env
+jobs=${TIDELAY_JOBS:-$(nproc)}
+benchmarks=no
 if [[ ${TEST_ARGS:-} == *-test.bench=* ]]; then
-  say "== netem's requests, on this kernel"
-  "$repo/bin/netem.test" -test.run='^$' -test.bench=KernelRequests
+  benchmarks=yes jobs=1
 fi
+export TIDELAY_JOBS=$jobs
+if ((jobs > 1)); then shards=(1/2 2/2); else shards=(1/1); fi
 
-if [[ $flag == nfqueue ]]; then
-  say "== netem, on this kernel ($(uname -r))"
-  run netem env
+# Tests that don't depend on the engine run with the first of these (EngineIndependent in e2e/netlab).
+export TIDELAY_ENGINES="nfqueue netem" TIDELAY_CACHE=$cache # User Mode Linux gets variables of this name, and no other
+export TIDELAY_NETEM=nowhere
+if has_netem; then
+  TIDELAY_NETEM=here
 elif "$hack/deps.sh" uml; then
-  say "== netem, under User Mode Linux"
-  say "not repeated there, since they don't depend on the engine: ${engine_independent//|/ }"
-  args+=("-test.skip=^($engine_independent)")
-  UML_TIMEOUT=1800 run netem "$hack/uml.sh"
+  TIDELAY_NETEM=uml
 elif [[ ${REQUIRE_NETEM:-} == 1 ]]; then
   die "this kernel has no netem and there is no User Mode Linux to try it in"
 else
-  say "WARNING: the netem engine was NOT tested: this kernel has no netem, and there is no User Mode Linux to try it in"
+  say "WARNING: the netem engine is NOT tested: this kernel has no netem, and there is no User Mode Linux to try it in"
 fi
+
+say "== the lab, on this kernel ($(uname -r))"
+(cd e2e/netlab && "$repo/bin/netlab.test" -test.v "${args[@]}")
+if [[ $benchmarks == yes ]]; then
+  say "== netem's requests, on this kernel"
+  bin/netem.test -test.run='^$' -test.bench=KernelRequests
+fi
+
+# The longest first.
+parts=()
+for shard in "${shards[@]}"; do
+  if [[ $TIDELAY_NETEM != nowhere ]]; then parts+=("netem $shard $TIDELAY_NETEM"); fi
+done
+for shard in "${shards[@]}"; do parts+=("nfqueue $shard here"); done
+# shellcheck disable=SC2016 # the inner shell expands it
+printf '%s\n' "${parts[@]}" | xargs -P "$jobs" -I {} bash -c '"$0" part $1 "${@:2}"' "$hack/kernel-test.sh" {} "${args[@]}"

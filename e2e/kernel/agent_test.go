@@ -4,11 +4,10 @@ package kernel
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/client"
 )
 
 // agent is the process under test and the way to talk to it.
@@ -91,7 +91,25 @@ func (a *agent) stop(signal syscall.Signal) {
 	a.cmd = nil
 }
 
-// reply is what the agent answered.
+// timeout is how long an answer may take.
+const timeout = 20 * time.Second
+
+// transport connects from the node, anew for each request: agents come and go.
+func (a *agent) transport() *http.Transport {
+	return &http.Transport{DialContext: a.lab.node.Dial, DisableKeepAlives: true, ResponseHeaderTimeout: timeout}
+}
+
+// client returns a client of the agent as it is now.
+func (a *agent) client() *client.Client {
+	a.t.Helper()
+	c, err := client.New(client.URL(a.lab.pod.IP), client.Options{Token: a.token, Transport: a.transport()})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return c
+}
+
+// A reply is what the agent answered to a request that no client sends.
 type reply struct {
 	status int
 	header http.Header
@@ -101,11 +119,7 @@ type reply struct {
 // ask sends a request from the node on a new connection. Headers are name and
 // value in turn.
 func (a *agent) ask(method, path, body string, headers ...string) (reply, error) {
-	client := &http.Client{
-		Timeout:   20 * time.Second,
-		Transport: &http.Transport{DialContext: a.lab.node.Dial, DisableKeepAlives: true},
-	}
-	request, err := http.NewRequest(method, fmt.Sprintf("http://%s:%d%s", a.lab.pod.IP, api.Port, path), strings.NewReader(body))
+	request, err := http.NewRequest(method, client.URL(a.lab.pod.IP)+path, strings.NewReader(body))
 	if err != nil {
 		return reply{}, err
 	}
@@ -115,7 +129,7 @@ func (a *agent) ask(method, path, body string, headers ...string) (reply, error)
 	for i := 0; i+1 < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
-	response, err := client.Do(request)
+	response, err := (&http.Client{Transport: a.transport()}).Do(request)
 	if err != nil {
 		return reply{}, err
 	}
@@ -163,7 +177,11 @@ func (a *agent) send(method, path, body string, want int, answer any, headers ..
 // set asks for a delay and wants it confirmed.
 func (a *agent) set(delay string) {
 	a.t.Helper()
-	answer := a.latency(http.MethodGet, api.PathLatency+"/"+url.PathEscape(delay))
+	got, err := a.client().SetLatency(context.Background(), client.Delay{Delay: delay})
+	if err != nil {
+		a.t.Fatalf("set %s: %v", delay, err)
+	}
+	answer := got.Body
 	if answer.Fault == nil || answer.Fault.Delay != delay || answer.Engine != engineName {
 		a.t.Fatalf("set %s: answer %+v with fault %+v", delay, answer, answer.Fault)
 	}
@@ -172,7 +190,11 @@ func (a *agent) set(delay string) {
 // clear takes the delay away and wants that confirmed.
 func (a *agent) clear() {
 	a.t.Helper()
-	if answer := a.latency(http.MethodDelete, api.PathLatency); answer.Fault != nil {
-		a.t.Fatalf("clear: the answer still has fault %+v", answer.Fault)
+	answer, err := a.client().ClearLatency(context.Background())
+	if err != nil {
+		a.t.Fatalf("clear: %v", err)
+	}
+	if answer.Body.Fault != nil {
+		a.t.Fatalf("clear: the answer still has fault %+v", answer.Body.Fault)
 	}
 }

@@ -3,14 +3,16 @@
 package kernel
 
 import (
+	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/client"
 )
 
 // encode is a set as the body of PUT /v1/faults.
@@ -29,8 +31,11 @@ func encode(t testing.TB, faults ...api.Fault) string {
 // apply replaces the whole set, and wants the kernel to hold all of it.
 func (a *agent) apply(faults ...api.Fault) api.Changes {
 	a.t.Helper()
-	var answer api.Changes
-	a.send(http.MethodPut, api.PathFaults, encode(a.t, faults...), http.StatusOK, &answer)
+	got, err := a.client().ReplaceFaults(context.Background(), faults)
+	if err != nil {
+		a.t.Fatalf("apply %d faults: %v", len(faults), err)
+	}
+	answer := got.Body
 	if !answer.Applied || answer.Engine != engineName || len(answer.Faults) != len(faults) {
 		a.t.Fatalf("apply %d faults: answer %+v", len(faults), answer)
 	}
@@ -39,52 +44,55 @@ func (a *agent) apply(faults ...api.Fault) api.Changes {
 }
 
 // putOne adds or replaces one fault.
-func (a *agent) putOne(f api.Fault) api.Changes {
+func (a *agent) putOne(f api.Fault) {
 	a.t.Helper()
-	body, err := json.Marshal(f)
-	if err != nil {
-		a.t.Fatal(err)
+	if _, err := a.client().SetFault(context.Background(), f); err != nil {
+		a.t.Fatalf("set one fault: %v", err)
 	}
-	var answer api.Changes
-	a.send(http.MethodPut, api.PathFaults+"/"+f.Name, string(body), http.StatusOK, &answer)
-	return answer
 }
 
 // remove ends one fault.
 func (a *agent) remove(name string) {
 	a.t.Helper()
-	var answer api.Changes
-	a.send(http.MethodDelete, api.PathFaults+"/"+name, "", http.StatusOK, &answer)
+	if _, err := a.client().DeleteFault(context.Background(), name); err != nil {
+		a.t.Fatalf("remove a fault: %v", err)
+	}
 }
 
 // refused wants a set to be refused, and nothing to change by it.
 func (a *agent) refused(want int, faults ...api.Fault) api.Problem {
 	a.t.Helper()
 	before, held := kernelState(a.t, a.lab.pod), encode(a.t, a.faults()...)
-	var problem api.Problem
-	a.send(http.MethodPut, api.PathFaults, encode(a.t, faults...), want, &problem)
+	var refusal *client.Error
+	if _, err := a.client().ReplaceFaults(context.Background(), faults); !errors.As(err, &refusal) || refusal.Status != want {
+		a.t.Fatalf("set %d faults: %v, want status %d", len(faults), err, want)
+	}
 	if after := kernelState(a.t, a.lab.pod); after != before {
 		a.t.Errorf("a refused set changed the kernel, before:\n%s\nafter:\n%s", before, after)
 	}
 	if after := encode(a.t, a.faults()...); after != held {
 		a.t.Errorf("a refused set changed the faults, before: %s, after: %s", held, after)
 	}
-	return problem
+	return refusal.Problem
 }
 
 // faults is the desired set.
 func (a *agent) faults() []api.Fault {
 	a.t.Helper()
-	var set api.FaultSet
-	a.into(http.MethodGet, api.PathFaults, http.StatusOK, &set)
-	return set.Faults
+	set, err := a.client().Faults(context.Background())
+	if err != nil {
+		a.t.Fatalf("read the faults: %v", err)
+	}
+	return set.Body.Faults
 }
 
 // status is what the kernel holds.
 func (a *agent) status() api.Status {
 	a.t.Helper()
-	var status api.Status
-	a.into(http.MethodGet, api.PathStatus, http.StatusOK, &status)
+	status, err := a.client().Status(context.Background())
+	if err != nil {
+		a.t.Fatalf("read the status: %v", err)
+	}
 	return status
 }
 
@@ -127,17 +135,12 @@ func (a *agent) clearAll() {
 		a.start()
 	}
 	err := netlab.Poll(5*time.Second, func() error {
-		r, err := a.ask(http.MethodPut, api.PathFaults, encode(a.t))
-		switch {
-		case err != nil:
-			return err
-		case r.status == http.StatusOK:
-			return nil
-		case r.status == http.StatusNotImplemented, r.status == http.StatusForbidden:
+		_, err := a.client().ReplaceFaults(context.Background(), nil)
+		var refusal *client.Error
+		if errors.As(err, &refusal) && (refusal.Status == http.StatusNotImplemented || refusal.Status == http.StatusForbidden) {
 			return nil // it had no engine, or no right, to set anything; the kernel will tell
-		default:
-			return fmt.Errorf("status %d: %s", r.status, r.body)
 		}
+		return err
 	})
 	if err != nil {
 		a.t.Errorf("clear all faults: %v", err)

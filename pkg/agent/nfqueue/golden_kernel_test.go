@@ -93,13 +93,13 @@ func TestKernelGoldenRuleset(t *testing.T) {
 		api.Fault{Name: "cut", Direction: "ingress", Peers: []string{"10.1.2.3"}, Partition: true},
 	)
 	queues := here.queueStatements(t)
-	list := []string{"nft", "--stateless", "--handle", "list", "ruleset"}
-	for name, command := range map[string][]string{
+	const list = "nft --stateless --handle list ruleset"
+	for name, command := range map[string]string{
 		"with iptables' extensions, if they are installed": list,
-		"without them": append([]string{"env", "XTABLES_LIBDIR=/nonexistent"}, list...),
+		"without them": "env XTABLES_LIBDIR=/nonexistent " + list,
 	} {
 		t.Run(name, func(t *testing.T) {
-			ruleset := here.exec(t, command...)
+			ruleset := here.Exec(t, command)
 			if diff := cmp.Diff(wantRuleset, normalizeRuleset(t, ruleset, queues)); diff != "" {
 				t.Errorf("rules (-want +got)\n%s\nof\n%s", diff, ruleset)
 			}
@@ -126,22 +126,21 @@ type ruleHandle struct {
 func (p pod) queueStatements(t *testing.T) map[ruleHandle]string {
 	t.Helper()
 	all := make(map[ruleHandle]string)
-	p.in(t, func() {
+	err := p.Do(func() error {
 		conn, err := connect()
 		if err != nil {
-			t.Error(err)
-			return
+			return err
 		}
 		defer func() { _ = conn.CloseLasting() }()
 		for name, f := range map[string]family{"ip": ipv4, "ip6": ipv6} {
 			chains, err := conn.ListChainsOfTableFamily(f)
 			if err != nil {
-				t.Error(err)
+				return err
 			}
 			for _, chain := range chains {
 				rules, err := conn.GetRules(chain.Table, chain)
 				if err != nil {
-					t.Error(err)
+					return err
 				}
 				for _, r := range rules {
 					if text, ok := queueOf(r.Exprs[len(r.Exprs)-1]); ok {
@@ -150,7 +149,11 @@ func (p pod) queueStatements(t *testing.T) map[ruleHandle]string {
 				}
 			}
 		}
+		return nil
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return all
 }
 

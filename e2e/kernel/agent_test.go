@@ -144,11 +144,11 @@ func (a *agent) request(path string) (int, []byte, error) {
 	return r.status, r.body, err
 }
 
-// latency asks one of the /latency routes and wants a 200.
-func (a *agent) latency(method, path string) api.Latency {
+// latency asks one of the GET /latency routes and wants a 200.
+func (a *agent) latency(path string) api.Latency {
 	a.t.Helper()
 	var answer api.Latency
-	a.into(method, path, http.StatusOK, &answer)
+	a.into(http.MethodGet, path, http.StatusOK, &answer)
 	return answer
 }
 

@@ -33,7 +33,7 @@ func TestDurationEndsOnTime(t *testing.T) {
 	before := kernelState(t, l.pod)
 	netlab.Retry(t, "a duration of 3s", func() error {
 		start := time.Now()
-		answer := a.latency(http.MethodGet, api.PathLatency+"/200ms?duration=3s")
+		answer := a.latency(api.PathLatency + "/200ms?duration=3s")
 		if answer.ExpiresAt == nil {
 			return fmt.Errorf("the answer has no end: %+v", answer)
 		}
@@ -121,7 +121,7 @@ func TestMaxDuration(t *testing.T) {
 			t.Errorf("the detail does not name the cap: %s", problem.Detail)
 		}
 	}
-	a.latency(http.MethodGet, api.PathLatency+"/1ms?duration=3s")
+	a.latency(api.PathLatency + "/1ms?duration=3s")
 	start := time.Now()
 	a.set("200ms")
 	if left := a.faults(); len(left) != 1 || left[0].ExpiresAt == "" {

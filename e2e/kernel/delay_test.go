@@ -46,14 +46,14 @@ func TestDelay(t *testing.T) {
 
 func TestBareNumberIsMillisecondsAndZeroClears(t *testing.T) {
 	a := startAgent(t)
-	if answer := a.latency(http.MethodGet, api.PathLatency+"/20"); answer.Fault == nil || answer.Fault.Delay != "20ms" {
+	if answer := a.latency(api.PathLatency + "/20"); answer.Fault == nil || answer.Fault.Delay != "20ms" {
 		t.Errorf("set 20: fault %+v, want 20ms", answer.Fault)
 	}
-	if answer := a.latency(http.MethodGet, api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "20ms" {
+	if answer := a.latency(api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "20ms" {
 		t.Errorf("read: fault %+v, want 20ms", answer.Fault)
 	}
 	for _, zero := range []string{"0", "0ms", "0"} {
-		if answer := a.latency(http.MethodGet, api.PathLatency+"/"+zero); answer.Fault != nil {
+		if answer := a.latency(api.PathLatency + "/" + zero); answer.Fault != nil {
 			t.Errorf("set %s: fault %+v, want none", zero, answer.Fault)
 		}
 	}

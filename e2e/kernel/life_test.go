@@ -5,7 +5,6 @@ package kernel
 import (
 	"errors"
 	"net"
-	"net/http"
 	"syscall"
 	"testing"
 	"time"
@@ -30,7 +29,7 @@ func TestKilledAgentFindsItsFault(t *testing.T) {
 	wantRTT(t, l.node, "while the agent is dead", l.pod.IP, without)
 
 	a.start()
-	if answer := a.latency(http.MethodGet, api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "20ms" {
+	if answer := a.latency(api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "20ms" {
 		t.Fatalf("the restarted agent reports fault %+v, want 20ms", answer.Fault)
 	}
 	wantRTT(t, l.node, "after the restart", l.pod.IP, base+20*time.Millisecond)
@@ -46,7 +45,7 @@ func TestKilledAgentFindsItsFaultWithoutState(t *testing.T) {
 	a.set("1.5ms")
 	a.stop(syscall.SIGKILL)
 	a.start()
-	if answer := a.latency(http.MethodGet, api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "1.5ms" {
+	if answer := a.latency(api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "1.5ms" {
 		t.Fatalf("the restarted agent reports fault %+v, want 1.5ms", answer.Fault)
 	}
 	wantRTT(t, l.node, "after the restart", l.pod.IP, base+1500*time.Microsecond)
@@ -70,13 +69,13 @@ func TestTerminatedAgentKeepsTheFaultForTheNext(t *testing.T) {
 	if err = errors.Join(err, got.Intact()); err != nil {
 		t.Errorf("across a restart: %v", err)
 	}
-	if answer := a.latency(http.MethodGet, api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "20ms" {
+	if answer := a.latency(api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "20ms" {
 		t.Fatalf("the next agent reports fault %+v, want 20ms", answer.Fault)
 	}
 	a.clear()
 	a.stop(syscall.SIGKILL)
 	a.start()
-	if answer := a.latency(http.MethodGet, api.PathLatency); answer.Fault != nil {
+	if answer := a.latency(api.PathLatency); answer.Fault != nil {
 		t.Fatalf("a cleared fault came back: %+v", answer.Fault)
 	}
 }

@@ -107,7 +107,7 @@ func TestVerify(t *testing.T) {
 			{api.PathLatency + "/50ms?direction=both&verify=true&peer=" + net.JoinHostPort(l.bystander.IP, "4000"), 80},
 			{api.PathLatency + "/0?verify=true&peer=" + l.bystander.IP, -100},
 		} {
-			v := a.latency(http.MethodGet, c.path).Verified
+			v := a.latency(c.path).Verified
 			if v == nil || v.MeasuredRTT == nil {
 				return fmt.Errorf("%s: verified %+v", c.path, v)
 			}

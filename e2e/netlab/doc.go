@@ -1,11 +1,9 @@
 // Package netlab makes labs of network namespaces for tests: a node with a
 // bridge, and as many pods on it as a test needs.
 //
-//	    node (10.99.0.1)
-//	          br0
-//	  ┌────────┼────────┐
-//	eth0     eth0     eth0
-//	pod    bystander   ...     10.99.0.2, 10.99.0.3, ..., each with its IPv6 twin
+//	          node br0          10.99.0.1
+//	    ┌─────────┴─────────┐
+//	pod eth0        bystander eth0   ...   10.99.0.2, 10.99.0.3, each with its IPv6 twin
 //
 // A Host is one namespace. It runs programs (Exec, Start), code of the test (Do,
 // Enter), servers and clients (Listen, Dial, Echo), pings and numbered datagrams

@@ -12,12 +12,12 @@ import (
 // host. The interfaces are those whose filters are shown.
 func (h *Host) TrafficControl(t testing.TB, devices ...string) string {
 	t.Helper()
-	script := "qdisc show\n"
+	script := []string{"qdisc show"}
 	for _, device := range devices {
-		script += "filter show dev " + device + "\n"
+		script = append(script, "filter show dev "+device)
 	}
 	batch := exec.Command("tc", "-batch", "-") // one process, which costs much under User Mode Linux
-	batch.Stdin = strings.NewReader(script)
+	batch.Stdin = strings.NewReader(strings.Join(script, "\n"))
 	shown, err := h.Run(batch)
 	if err != nil {
 		t.Fatal(err)

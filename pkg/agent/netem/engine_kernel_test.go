@@ -44,13 +44,13 @@ func TestKernelHoldsEveryOption(t *testing.T) {
 		"limit 131072 rate 100Gbit": {Rate: &fault.Rate{BitsPerSecond: fault.MaxRate}},
 	} {
 		l.apply(e, fault.Fault{Name: "x", Match: fault.Match{Direction: fault.Egress}, Impairment: i})
-		got := l.run("tc qdisc show dev eth0 | grep netem")
+		got := l.netem()
 		if want = "qdisc netem 7e02: parent 7de1:2 " + want; strings.TrimSpace(got) != want && !strings.HasPrefix(got, want+" seed ") {
 			t.Errorf("%+v:\n got %swant %s", i, got, want)
 		}
 	}
 	l.apply(e)
-	if got := l.run("tc qdisc show dev eth0"); strings.Contains(got, "7de1") || strings.Contains(got, "netem") {
+	if got := l.pod.Exec(t, "tc qdisc show dev eth0"); strings.Contains(got, "7de1") || strings.Contains(got, "netem") {
 		t.Errorf("after clearing: %s", got)
 	}
 }
@@ -81,16 +81,16 @@ func TestKernelIngress(t *testing.T) {
 	l.wantDelay("in, IPv6", l.flowToPod(l.node.IP6, 0, 0), 30*ms)
 	l.wantDelay("out", l.flow(l.peer(1), 0, 0), 10*ms)
 	l.wantDelay("from a bystander", l.flowToPod(l.peer(2), 0, 0), 0)
-	link := l.run("ip link show type ifb")
+	link := l.pod.Exec(t, "ip link show type ifb")
 	if want := ifbName(l.device.Index) + ":"; !strings.Contains(link, want) || !strings.Contains(link, "mtu 1500") || !strings.Contains(link, "qlen 1000") {
 		t.Errorf("no %s as wanted: %s", want, link)
 	}
-	if filters := l.run("tc filter show dev eth0 ingress"); strings.Count(filters, "Egress Redirect to device "+ifbName(l.device.Index)) != 2 {
+	if filters := l.pod.Exec(t, "tc filter show dev eth0 ingress"); strings.Count(filters, "Egress Redirect to device "+ifbName(l.device.Index)) != 2 {
 		t.Errorf("redirects: %s", filters)
 	}
 	// Without its ifb a redirect drops all that arrives. The engine says so and
 	// mends it.
-	l.run("ip link del " + ifbName(l.device.Index))
+	l.pod.Exec(t, "ip link del "+ifbName(l.device.Index))
 	if got := l.delay(l.flowToPod(l.peer(2), 5, 50*ms)); got != none {
 		t.Errorf("this kernel passes what it can't redirect")
 	}
@@ -99,7 +99,7 @@ func TestKernelIngress(t *testing.T) {
 	}
 	l.apply(e, in)
 	l.wantDelay("in, mended", l.flowToPod(l.peer(1), 0, 0), 30*ms)
-	l.run("ip link del " + ifbName(l.device.Index))
+	l.pod.Exec(t, "ip link del "+ifbName(l.device.Index))
 	l.apply(e)
 	l.wantDelay("in, cleared", l.flowToPod(l.peer(1), 0, 0), 0)
 	if after := l.configuration(); after != before {
@@ -193,7 +193,7 @@ func TestKernelManyFilters(t *testing.T) {
 	many := matched("many", m, 20*ms)
 	start := time.Now()
 	l.apply(e, many)
-	t.Logf("%d filters set in %s", strings.Count(l.run("tc filter show dev eth0"), "flowid"), time.Since(start))
+	t.Logf("%d filters set in %s", strings.Count(l.pod.Exec(t, "tc filter show dev eth0"), "flowid"), time.Since(start))
 	l.apply(e, many, matched("one", fault.Match{Direction: fault.Egress, Peers: prefixes(l.peer(1) + "/32")}, 30*ms))
 	l.wantDelay("behind them", l.flow(l.peer(1), 0, 0), 30*ms)
 	many.Match.Peers = append(many.Match.Peers, prefixes("10.9.0.0/32")...)

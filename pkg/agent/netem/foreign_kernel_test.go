@@ -213,7 +213,7 @@ func TestKernelProbe(t *testing.T) {
 	if _, lacking := lacks[fault.FeatureSeed]; lacking != errors.Is(err, fault.ErrUnsupported) {
 		t.Errorf("a seed: lacking %t, Apply: %v", lacking, err)
 	}
-	if got := l.run("ip -o link show"); strings.Contains(got, "tidelay") {
+	if got := l.pod.Exec(t, "ip -o link show"); strings.Contains(got, "tidelay") {
 		t.Errorf("left: %s", got)
 	}
 }
@@ -262,7 +262,7 @@ func TestKernelTakesOverTheFirstRelease(t *testing.T) {
 	if got.Received != got.Sent || got.Least < 30*ms {
 		t.Errorf("taking over: %s", got.Text)
 	}
-	if qdiscs := l.run("tc qdisc show dev eth0"); strings.Contains(qdiscs, "7de2:") || !strings.Contains(qdiscs, "bands 16") {
+	if qdiscs := l.pod.Exec(t, "tc qdisc show dev eth0"); strings.Contains(qdiscs, "7de2:") || !strings.Contains(qdiscs, "bands 16") {
 		t.Errorf("the old one is left: %s", qdiscs)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -84,9 +86,36 @@ func (l *lab) apply(e *Engine, faults ...fault.Fault) {
 // depends on the moment.
 func (l *lab) configuration() string {
 	l.t.Helper()
-	return l.run("tc qdisc show; ip -o link show type ifb | sed 's/ state.*//'; " +
-		"for d in eth0 $(ip -o link show type ifb | sed 's/^[0-9]*: //;s/:.*//'); do echo $d; tc filter show dev $d; tc filter show dev $d ingress; done 2>&1 | " +
-		"grep -v 'index [0-9]* ref'")
+	links := volatile.ReplaceAllString(l.pod.Exec(l.t, "ip -o link show type ifb"), "")
+	devices := []string{device}
+	for line := range strings.Lines(links) {
+		devices = append(devices, strings.Trim(strings.Fields(line)[1], ":"))
+	}
+	script := []string{"qdisc show"}
+	for _, d := range devices {
+		script = append(script, "filter show dev "+d, "filter show dev "+d+" ingress")
+	}
+	tc := exec.Command("tc", "-force", "-batch", "-") // one process, which costs much under User Mode Linux
+	tc.Stdin = strings.NewReader(strings.Join(script, "\n"))
+	shown, _ := l.pod.Run(tc) // an interface may have no ingress qdisc, and that is shown
+	return links + volatile.ReplaceAllString(shown, "")
+}
+
+// volatile is what a configuration is compared without: the state of a link, and
+// the lines of an action that count.
+var volatile = regexp.MustCompile(` state.*|(?m)^.*index [0-9]+ ref.*$`)
+
+// netem is the line of the one netem that tc shows.
+func (l *lab) netem() string {
+	l.t.Helper()
+	shown := l.pod.Exec(l.t, "tc qdisc show dev "+device)
+	for line := range strings.Lines(shown) {
+		if strings.Contains(line, "netem") {
+			return line
+		}
+	}
+	l.t.Fatalf("tc shows no netem:\n%s", shown)
+	return ""
 }
 
 // flow is datagrams from the pod to an address of the node, all at once.

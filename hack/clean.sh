@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# clean.sh: deletes the cluster, the images, and what the scripts here built or keep in the cache folder, and ends the
-# Docker engine if they started it. What Go itself caches stays.
+# clean.sh: deletes the cluster, the images, and what the scripts built or keep in the cache folder. Ends the Docker
+# engine if they started it. Go's own caches stay.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,10 +14,10 @@ if docker info >/dev/null 2>&1; then
       say "kept $image: it is in use"
     fi
   done
-  "$hack/engine.sh" down
+  "$hack/offline/engine.sh" down
 fi
 rm -rf "${repo:?}/bin" "${repo:?}/dist"
-# By name, in case the cache folder was set to one that holds other things too.
+# By name, since the cache folder may hold other things too.
 find "$cache" -mindepth 1 -maxdepth 1 \
   \( -name '*-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]' -o -name '*-[0-9a-f]*.partial' -o -name 'kubeconfig-*' -o -name engine -o -name log -o -name lock \) \
   -exec rm -rf {} +

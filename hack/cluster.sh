@@ -1,43 +1,41 @@
 #!/usr/bin/env bash
 # cluster.sh up|load [IMAGE...]|status|kubeconfig|down: a kind cluster with TiDB Operator, for tests and the demo.
-#   up          makes it, or mends it; on a healthy one it loads what has changed
-#   load        loads Tidelay's two images, or those named, from the Docker engine where they have changed
+#   up          makes the cluster, or repairs it. Where it runs, loads the images that have changed
+#   load        loads Tidelay's images, or those named, from the Docker engine where they have changed
 #   status      says what there is
-#   kubeconfig  prints the file that kubectl needs; ~/.kube/config is left alone
-#   down        deletes it
+#   kubeconfig  prints the file that kubectl needs. ~/.kube/config is not touched
+#   down        deletes the cluster
 #
 # Parameters, from the environment:
 #   TIDELAY_CLUSTER         the cluster's name (tidelay)
 #   TIDELAY_KUBECONFIG      the file to write (kubeconfig-<cluster> in the cache folder)
-#   TIDELAY_IMAGES          where images come from: public, built, or auto (the default): what was built earlier, else
-#                           the registry, else built from Go modules and Debian packages
-#   TIDELAY_PULL_TIMEOUT    how long auto waits for the registry's first answer, in seconds (15)
-#   TIDELAY_NODE_IMAGE      the node image, instead of those
+#   TIDELAY_IMAGES          where images come from: public (a registry), built (from Go modules and Debian packages), or
+#                           auto (the default): those built earlier, else public, else built
+#   TIDELAY_PULL_TIMEOUT    how many seconds auto waits for the registry's first answer (15)
+#   TIDELAY_NODE_IMAGE      a node image, instead of those
 #   TIDELAY_OPERATOR_IMAGE  TiDB Operator's image (pingcap/tidb-operator, at the version in modules/operator/go.mod)
 #   TIDELAY_PD_IMAGE, TIDELAY_TIKV_IMAGE, TIDELAY_TIDB_IMAGE
 #                           database images, without a tag (pingcap/pd, pingcap/tikv, pingcap/tidb)
 #   TIDELAY_DB_VERSION      their tag (DB_VERSION in versions.env)
 #   TIDELAY_INJECTOR_IMAGE, TIDELAY_AGENT_IMAGE
-#                           what to load of Tidelay itself (tidelay/injector:dev, tidelay/agent:dev)
+#                           Tidelay's own images (tidelay/injector:dev, tidelay/agent:dev)
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 # shellcheck source=hack/lib.sh
 source "$here/lib.sh"
 # shellcheck source=hack/versions.env
 source "$hack/versions.env"
-# shellcheck source=hack/programs.sh
-source "$hack/programs.sh"
-# shellcheck source=hack/archive.sh
-source "$hack/archive.sh"
-# shellcheck source=hack/built-images.sh
-source "$hack/built-images.sh"
+# shellcheck source=hack/offline/programs.sh
+source "$hack/offline/programs.sh"
+# shellcheck source=hack/offline/images.sh
+source "$hack/offline/images.sh"
 
 cluster=${TIDELAY_CLUSTER:-tidelay}
 node=$cluster-control-plane
 kubeconfig=${TIDELAY_KUBECONFIG:-$cache/kubeconfig-$cluster}
 images=${TIDELAY_IMAGES:-auto}
 pull_timeout=${TIDELAY_PULL_TIMEOUT:-15}
-operator_image=${TIDELAY_OPERATOR_IMAGE:-pingcap/tidb-operator:$(module_version operator github.com/pingcap/tidb-operator)}
+operator_image=${TIDELAY_OPERATOR_IMAGE:-pingcap/tidb-operator:$(required modules/operator/go.mod github.com/pingcap/tidb-operator)}
 db_version=${TIDELAY_DB_VERSION:-$DB_VERSION}
 db_images=(
   "${TIDELAY_PD_IMAGE:-pingcap/pd}:$db_version"
@@ -49,19 +47,19 @@ own_images=("${TIDELAY_INJECTOR_IMAGE:-tidelay/injector:dev}" "${TIDELAY_AGENT_I
 kube() { "$kubectl" --kubeconfig "$kubeconfig" "$@"; }
 on_node() { docker exec "$node" "$@"; }
 
-# What has been done to a cluster is noted on its node, where it ends with it.
+# What has been done to a cluster is noted in files on its node, so that the notes end with the cluster.
 note() { docker exec -i "$node" dd status=none "of=$(note_file "$1")" <<<"$2"; }
 noted() { on_node cat "$(note_file "$1")" 2>/dev/null; }
 note_file() { printf '/kind/tidelay-%s\n' "${1//[^A-Za-z0-9.]/-}"; }
 
 exists() { [[ -n $(docker ps --all --quiet --filter "name=^$node\$") ]]; }
-# complete: its node runs, and it was made to the end.
+# complete: the node runs, and the cluster was made to the end.
 complete() { noted images >/dev/null; }
 answers() { kube get --raw /readyz --request-timeout=5s >/dev/null 2>&1; }
-# connect writes the kubeconfig: the cluster may have been made with another cache folder.
+# connect writes the kubeconfig, since the cluster may have been made with another cache folder.
 connect() { "$kind" export kubeconfig --name "$cluster" --kubeconfig "$kubeconfig" 2>/dev/null; }
 
-# pull IMAGE: waits $pull_timeout for the registry's first answer; a registry that has answered may take its time.
+# pull IMAGE: waits $pull_timeout s for the registry's first answer, and without a limit once it has answered.
 pull() {
   docker pull "$1" &
   puller=$! # not local: the trap outlives this function
@@ -78,7 +76,7 @@ choose_images() {
   local public=${TIDELAY_NODE_IMAGE:-$KINDEST_NODE}
   case $images in
     auto)
-      if [[ -z ${TIDELAY_NODE_IMAGE:-} ]] && "$hack/node-image.sh" check >/dev/null; then
+      if [[ -z ${TIDELAY_NODE_IMAGE:-} ]] && "$hack/offline/node-image.sh" check >/dev/null; then
         say "using the images that were built here earlier (TIDELAY_IMAGES=public to pull instead)"
         images=built
       elif docker image inspect "$public" >/dev/null 2>&1; then
@@ -99,11 +97,11 @@ choose_images() {
   esac
   node_image=$public
   if [[ $images == built && -z ${TIDELAY_NODE_IMAGE:-} ]]; then
-    node_image=$("$hack/node-image.sh")
+    node_image=$("$hack/offline/node-image.sh")
   fi
 }
 
-# prepare builds what the cluster will load, where images are built.
+# prepare builds the images that the cluster will load, unless they are pulled.
 prepare() {
   [[ $images == built ]] || return 0
   operator=$(operator_archive "$operator_image")
@@ -120,7 +118,7 @@ create() {
   note images "$images"
 }
 
-# load_image NAME ID COMMAND...: unless the node has the image NAME as ID already, loads the archive COMMAND prints.
+# load_image NAME ID COMMAND...: loads the archive that COMMAND prints, unless the node has the image NAME as ID already.
 load_image() {
   if [[ $(noted "$1") == "$2" ]]; then
     cached "load $1"
@@ -134,7 +132,7 @@ import_archive() {
   note "$1" "$2"
 }
 
-# load_own IMAGE...: loads images of the engine.
+# load_own IMAGE...: loads images from the Docker engine.
 load_own() {
   local image id
   for image in "$@"; do
@@ -146,7 +144,7 @@ load_own() {
   done
 }
 
-# load_others loads what the tests need of others: built here, or pulled by the node itself.
+# load_others loads the images of others: those built here, or the node pulls them.
 load_others() {
   local image
   if [[ $images == built ]]; then
@@ -165,7 +163,7 @@ load_others() {
 
 install_operator() {
   local crds manifest
-  crds=$(module_folder operator github.com/pingcap/tidb-operator)/manifests/crd.yaml
+  crds=$(module_folder modules/operator github.com/pingcap/tidb-operator)/manifests/crd.yaml
   manifest=$(sed "s|TIDB_OPERATOR_IMAGE|$operator_image|" "$hack/cluster/operator.yaml")
   kube apply --server-side --force-conflicts -f "$crds"
   kube apply -f - <<<"$manifest"
@@ -174,7 +172,7 @@ install_operator() {
   kube -n kube-system rollout status deployment/coredns --timeout 120s
 }
 
-# diagnose runs when `up` ends: where it failed, it says what there is to read.
+# diagnose runs when `up` ends. Where it failed, prints the last events and where the logs are.
 diagnose() {
   local failed=$?
   ((failed)) && exists || return "$failed"
@@ -186,8 +184,8 @@ diagnose() {
 }
 
 up() {
-  kind=$(kind_program)
-  kubectl=$(kubectl_program)
+  kind=$("$hack/program.sh" kind)
+  kubectl=$("$hack/program.sh" kubectl)
   trap diagnose EXIT
   if complete && connect && poll 20 answers; then
     say "cluster $cluster runs"
@@ -195,7 +193,7 @@ up() {
     prepare
   else
     if exists; then
-      say "cluster $cluster is there but does not answer: making it anew"
+      say "cluster $cluster is there but does not answer: making it again"
       step "delete cluster $cluster" "$kind" delete cluster --name "$cluster" --kubeconfig "$kubeconfig"
     fi
     choose_images
@@ -225,9 +223,9 @@ load() {
 }
 
 down() {
-  docker info >/dev/null 2>&1 || die "no Docker engine answers, so cluster $cluster can't be deleted: hack/engine.sh up"
+  docker info >/dev/null 2>&1 || die "no Docker engine answers, so cluster $cluster can't be deleted: hack/offline/engine.sh up"
   if exists; then
-    kind=$(kind_program)
+    kind=$("$hack/program.sh" kind)
     step "delete cluster $cluster" "$kind" delete cluster --name "$cluster" --kubeconfig "$kubeconfig"
   else
     say "there is no cluster $cluster"
@@ -236,13 +234,13 @@ down() {
 }
 
 status() {
-  kubectl=$(kubectl_program)
+  kubectl=$("$hack/program.sh" kubectl)
   if ! docker info >/dev/null 2>&1; then
     say "no Docker engine answers"
   elif ! exists; then
     say "there is no cluster $cluster"
   elif ! complete || ! answers; then
-    say "cluster $cluster is there but does not answer; hack/cluster.sh up makes it anew"
+    say "cluster $cluster is there but does not answer; hack/cluster.sh up makes it again"
   else
     say "cluster $cluster runs on $(docker inspect -f '{{.Config.Image}}' "$node"); export KUBECONFIG=$kubeconfig"
     kube get pods --all-namespaces
@@ -251,7 +249,7 @@ status() {
 
 case ${1:-} in
   up)
-    "$hack/engine.sh" up
+    "$hack/offline/engine.sh" up
     locked "cluster-$cluster" up
     ;;
   load)

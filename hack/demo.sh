@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# demo.sh up|down: Tidelay's main job, shown on a kind cluster: a TidbCluster is annotated, its pods carry the agent,
-# one curl makes a pod's packets late. `up` prints each command before its output. `down` deletes the cluster.
+# demo.sh up|down: shows Tidelay's main job on a kind cluster: a TidbCluster is annotated, its pods carry the agent, and
+# one curl makes a pod's packets late.
+#   up     makes the cluster and shows it. Prints each command before its output
+#   down   deletes the cluster
 # The parameters are those of cluster.sh.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=hack/versions.env
 source "$hack/versions.env"
-# shellcheck source=hack/programs.sh
-source "$hack/programs.sh"
 
 namespace=tidelay-demo
 pod=basic-tikv-0
@@ -65,7 +65,7 @@ spec:
 EOT
 }
 
-# install puts the injector on the cluster, and the images just loaded into use where it was there before.
+# install puts the injector on the cluster. Where it was there before, it is restarted with the images just loaded.
 install() {
   local before
   before=$("$kubectl" -n tidelay-system get deployment tidelay-injector --ignore-not-found -o name 2>/dev/null)
@@ -80,7 +80,7 @@ up() {
   "$hack/cluster.sh" up
   KUBECONFIG=$("$hack/cluster.sh" kubeconfig)
   export KUBECONFIG
-  kubectl=$(kubectl_program)
+  kubectl=$("$hack/program.sh" kubectl)
   kubectl() { "$kubectl" "$@"; }
 
   title "Install Tidelay"

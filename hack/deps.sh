@@ -1,28 +1,28 @@
 #!/usr/bin/env bash
-# deps.sh GROUP...: installs the programs a group needs and that are missing, where it can: as root on Debian and its
-# relatives. Elsewhere it names them and fails. Groups:
+# deps.sh GROUP...: installs the missing programs of each group, as root on Debian and its relatives. Elsewhere it names
+# them and fails. Groups:
 #   kernel   the kernel tier of the tests
 #   uml      netem under User Mode Linux, where this kernel has none
-#   cluster  a Docker engine
+#   engine   a Docker engine
 #   node     a kind node image made from Debian packages
 #   lint     the linters that are not Go modules
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# PROGRAM:PACKAGE pairs of a group.
+# programs GROUP: PROGRAM:PACKAGE pairs.
 programs() {
   case $1 in
     kernel) echo ip:iproute2 tc:iproute2 nstat:iproute2 setpriv:util-linux ping:iputils-ping nft:nftables ;;
     uml) echo modprobe:kmod linux.uml:user-mode-linux ;;
-    cluster) echo dockerd:docker.io docker:docker.io iptables:iptables jq:jq ;;
+    engine) echo dockerd:docker.io docker:docker.io iptables:iptables jq:jq ;;
     node) echo mmdebstrap:mmdebstrap mmdebstrap:debian-archive-keyring jq:jq ;;
     lint) echo shellcheck:shellcheck ;;
-    *) die "deps.sh: group \"$1\": want kernel, uml, cluster, node or lint" ;;
+    *) die "deps.sh: group \"$1\": want kernel, uml, engine, node or lint" ;;
   esac
 }
 
-# PROGRAM:PACKAGE pairs whose program is not there. Each is looked for: `command -v a b` is content with either.
+# missing GROUP...: the pairs whose program is not there. One by one, since `command -v a b` succeeds with either.
 missing() {
   local group pair pairs
   for group in "$@"; do

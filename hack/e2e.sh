@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# e2e.sh: the cluster tier. Without E2E_KUBECONFIG it makes a kind cluster (see cluster.sh for its parameters), and
+# e2e.sh: runs the cluster tier. Without E2E_KUBECONFIG it makes a kind cluster (see cluster.sh for its parameters), and
 # deletes it afterwards if it was not there before.
-#   E2E_KUBECONFIG   a cluster to use instead. It must have TiDB Operator and must be able to get the images: the ones
+#   E2E_KUBECONFIG   a cluster to use instead. It must have TiDB Operator and must be able to pull the images: the ones
 #                    the manifests name, and TIDELAY_PINGER_IMAGE (tidelay/pinger:dev, made by images.sh)
 #   E2E_KEEP=1       keep the cluster that was made
 #   TEST_ARGS        more arguments for go test, such as -run=TestLatency
@@ -10,8 +10,6 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=hack/versions.env
 source "$hack/versions.env"
-# shellcheck source=hack/programs.sh
-source "$hack/programs.sh"
 
 export DB_VERSION=${TIDELAY_DB_VERSION:-$DB_VERSION}
 pinger=${TIDELAY_PINGER_IMAGE:-tidelay/pinger:dev}
@@ -30,7 +28,7 @@ else
   "$hack/cluster.sh" load "$pinger"
 fi
 
-kubectl=$(kubectl_program)
+kubectl=$("$hack/program.sh" kubectl)
 export TIDELAY_KUBECTL=$kubectl TIDELAY_PINGER_IMAGE=$pinger
 read -ra args <<<"${TEST_ARGS:-}"
 cd "$repo"

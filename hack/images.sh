@@ -1,18 +1,15 @@
 #!/usr/bin/env bash
-# images.sh [NAME...]: builds the images tidelay/NAME:dev of injector and agent, or of those named; pinger is the cluster
-# tier's own. They are made from scratch: one static program in each and nothing else.
-#   PLATFORMS         such as linux/amd64,linux/arm64: each image for all of these, as an archive that docker load, skopeo
-#                     and, unpacked, crane push read; without an engine. Else for the Docker engine, and into it
+# images.sh [NAME...]: builds the images tidelay/NAME:dev of injector and agent, or of the names given. pinger is the
+# cluster tier's own. Each image holds one static program and nothing else.
+#   PLATFORMS         such as linux/amd64,linux/arm64: builds each image for all of these, into an archive that
+#                     docker load, skopeo and, unpacked, crane push read. Needs no engine. Without PLATFORMS the images
+#                     are built in the Docker engine, for its own platform
 #   DIST              the folder of the archives (dist)
 #   TIDELAY_TAG       the images' tag (dev)
 #   TIDELAY_VERSION   the version they report (git describe)
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-# shellcheck source=hack/programs.sh
-source "$hack/programs.sh"
-# shellcheck source=hack/archive.sh
-source "$hack/archive.sh"
 
 tag=${TIDELAY_TAG:-dev}
 (($#)) || set -- injector agent
@@ -38,18 +35,16 @@ pack() { # NAME DIR FILE
     programs+=("$platform=$2/$platform/$1")
   done
   user=$(awk '$1 == "USER" {print $2}' "$hack/images/$1.Dockerfile")
-  "$oci" "$2/layout" "tidelay/$1:$tag" "$version" "$user" "${programs[@]}"
-  tar_layer "$2/layout" "$3"
+  oci layout "$3" "tidelay/$1:$tag" "$version" "$user" "${programs[@]}"
 }
 
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 if [[ -n ${PLATFORMS:-} ]]; then
-  oci=$(oci_program)
-  dist=${DIST:-$repo/dist}
+  dist=$(realpath -m "${DIST:-$repo/dist}")
   mkdir -p "$dist"
 else
-  "$hack/engine.sh" up
+  "$hack/offline/engine.sh" up
 fi
 for name; do
   mkdir "$context/$name"

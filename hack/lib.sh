@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts here share: where things are kept, a line of progress per step, stamps, locks. Sourced, never run.
+# What the scripts share: folders, Go's settings, progress lines, stamps, locks. Sourced, never run.
 
 shopt -s inherit_errexit 2>/dev/null || true # bash before 4.4 has no such option
 
@@ -7,6 +7,9 @@ hack=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(dirname "$hack")
 cache=${TIDELAY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidelay}
 mkdir -p "$cache/log" "$cache/lock"
+
+# One set of flags for everything that is compiled, so that Go's build cache serves every script.
+export CGO_ENABLED=0 GOFLAGS=-trimpath
 
 say() { printf '%s\n' "$*" >&2; }
 die() {
@@ -16,8 +19,8 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # attempt LABEL COMMAND...
-# Runs COMMAND in a subshell with its output in the file $log, prints LABEL and the time taken, and leaves COMMAND's
-# exit status in $status. It is no condition itself: inside one bash would ignore errexit, in COMMAND too.
+# Runs COMMAND in a subshell with its output in the file $log, prints LABEL and the time it took, and leaves COMMAND's
+# exit status in $status. Don't use attempt as a condition: bash ignores errexit inside one, in COMMAND too.
 attempt() {
   local label=$1 start=$SECONDS
   shift
@@ -49,6 +52,39 @@ step() {
 # cached LABEL: the line of a step that had nothing to do.
 cached() { printf '%-58s (cached)\n' "$1" >&2; }
 
+# beside LABEL COMMAND...: starts a step in the background. For what waits for the network, beside what computes.
+# join must follow. The script may have no EXIT trap of its own: this one ends what still runs when the script fails.
+besides=()
+beside() {
+  local lines
+  lines=$(mktemp)
+  set -m # in a process group of its own, so that all of it can be ended
+  (step "$@") 2>"$lines" &
+  set +m
+  besides+=("$! $lines")
+  trap end_besides EXIT
+}
+
+# join waits for the steps that beside started and prints their lines. It exits where one has failed.
+join() {
+  local entry failed=0
+  for entry in "${besides[@]}"; do
+    wait "${entry%% *}" || failed=1
+    cat "${entry#* }" >&2
+    rm "${entry#* }"
+  done
+  besides=()
+  ((failed == 0)) || exit 1
+}
+
+end_besides() {
+  local entry
+  for entry in "${besides[@]}"; do
+    kill -- "-${entry%% *}" 2>/dev/null || true
+    rm -f "${entry#* }"
+  done
+}
+
 # poll SECONDS COMMAND...: runs COMMAND until it succeeds; fails when it has not after SECONDS.
 poll() {
   local limit=$((SECONDS + $1))
@@ -60,7 +96,7 @@ poll() {
 }
 
 # stamp WORD...: twelve hex digits that change when a word changes or, where a word is a path in this clone, when the
-# name or the contents of a file there does.
+# name or the contents of a file there changes.
 stamp() {
   local word files
   for word in "$@"; do
@@ -88,8 +124,8 @@ locked() {
 }
 
 # artefact NAME STAMP LABEL COMMAND...
-# Prints the folder $cache/NAME-STAMP. If it does not exist yet, COMMAND fills an empty folder given as its last
-# argument, which is then renamed: the folder is there whole or not at all. Folders of other stamps are removed.
+# Prints the folder $cache/NAME-STAMP. If it does not exist yet, COMMAND fills an empty folder, whose path is its last
+# argument. That folder is renamed at the end, so it exists complete or not at all. Folders of other stamps are removed.
 artefact() { locked "$1" artefact_locked "$@"; }
 
 artefact_locked() {
@@ -106,6 +142,30 @@ artefact_locked() {
   fi
   printf '%s\n' "$dir"
 }
+
+# go_in FOLDER ARGUMENT...: runs the go command in a module of its own, hack/FOLDER.
+go_in() { GOWORK=off go -C "$hack/$1" "${@:2}"; }
+
+# required GO.MOD PATH: the version of the module PATH that hack/GO.MOD requires.
+required() {
+  awk -v path="$2" '{sub(/^require /, "")} $1 == path && $2 ~ /^v/ {print $2; exit}' "$hack/$1"
+}
+
+# module_folder FOLDER PATH: where the sources of the module PATH are, at the version that the module hack/FOLDER
+# requires. Fetches them if need be.
+module_folder() {
+  go_in "$1" mod download "$2"
+  go_in "$1" list -m -f '{{.Dir}}' "$2"
+}
+
+# tool_folder TOOL PATH: the same at the version that hack/tools/TOOL.mod requires.
+tool_folder() {
+  GOWORK=off go -C "$repo" mod download -modfile="$hack/tools/$1.mod" "$2"
+  GOWORK=off go -C "$repo" list -modfile="$hack/tools/$1.mod" -m -f '{{.Dir}}' "$2"
+}
+
+# oci ARGUMENT...: the program that writes images without an engine.
+oci() { go_in modules/oci run . "$@"; }
 
 # docker_build IMAGE ARGUMENT...: builds IMAGE and deletes the image that had the name before. Without BuildKit: it is a
 # plugin that not every engine comes with, and fetches parts of itself from a registry.

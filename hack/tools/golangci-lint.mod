@@ -1,4 +1,4 @@
-module github.com/tidelay/tidelay/hack/modules/golangci-lint
+module github.com/tidelay/tidelay/hack/tools/golangci-lint
 
 go 1.26.0
 

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# engine.sh up|down: a Docker engine to run the cluster in. `up` uses the one that answers; where none does it starts
-# dockerd in the background, as root on Linux, and else says what to do. `down` ends the one that `up` started.
+# engine.sh up|down: a Docker engine for images and the cluster.
+#   up     does nothing where an engine answers. Else, as root on Linux, it starts dockerd in the background, and
+#          installs it first if need be. Elsewhere it says what to do and fails
+#   down   ends the engine that `up` started
 set -euo pipefail
 # shellcheck source=hack/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 PATH=$PATH:/usr/sbin:/sbin
 dir=$cache/engine
 
@@ -17,14 +19,14 @@ started() {
   printf '%s\n' "$pid"
 }
 
-# daemon_json prints dockerd's configuration: the machine's own, and a runtime that can start privileged containers
-# where the machine may not grant CAP_SYS_RESOURCE (bit 24; include/uapi/linux/capability.h).
+# daemon_json prints dockerd's configuration: the machine's own and, where the machine may not grant CAP_SYS_RESOURCE
+# (bit 24; include/uapi/linux/capability.h), a runtime that can start privileged containers all the same.
 daemon_json() {
   local machine=/etc/docker/daemon.json bounding runtime='{}'
   [[ -e $machine ]] || machine=/dev/null
   bounding=$(awk '/^CapBnd/ {print $2}' /proc/self/status)
   if ! ((16#$bounding >> 24 & 1)); then
-    install -m 755 "$hack/cluster/runc-capbound" "$dir/runc-capbound"
+    install -m 755 "$hack/offline/runc-capbound" "$dir/runc-capbound"
     runtime=$(jq -n --arg path "$dir/runc-capbound" \
       '{"runtimes": {"capbound": {"path": $path}}, "default-runtime": "capbound"}')
   fi
@@ -35,7 +37,7 @@ start() {
   mkdir -p "$dir"
   started >/dev/null || rm -f "$dir/dockerd.pid" # left by a machine that went down
   daemon_json >"$dir/daemon.json"
-  # Its own session, so that it outlives the terminal; without the lock's descriptor, or it would hold the lock.
+  # In a session of its own, so that it outlives the terminal. Without descriptor 9, which would keep the lock.
   setsid dockerd --config-file "$dir/daemon.json" --pidfile "$dir/dockerd.pid" >"$dir/dockerd.log" 2>&1 </dev/null 9>&- &
   poll 60 answers && return
   tail -n 20 "$dir/dockerd.log"
@@ -53,7 +55,7 @@ up() {
   elif ((EUID != 0)); then
     die "no Docker engine answers: start it (sudo systemctl start docker), or run this as root"
   fi
-  "$hack/deps.sh" cluster
+  "$hack/deps.sh" engine
   poll 2 answers && return # where systemd runs, installing the package starts it
   step "start a Docker engine" locked engine start
 }

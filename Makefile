@@ -31,7 +31,7 @@ test: test-unit test-kernel test-apiserver ## Run the unit, kernel and API-serve
 .PHONY: test-unit
 test-unit: ## Unit tests with -race, and the seeds of the fuzz targets
 	hack/program.sh helm >/dev/null
-	CGO_ENABLED=1 go test -race -count=1 ./cmd/... ./pkg/... ./e2e/pinger/
+	CGO_ENABLED=1 go test -race -count=1 ./cmd/... ./pkg/... ./e2e/standin/
 	go -C hack/modules/oci test -count=1 ./...
 
 .PHONY: test-kernel

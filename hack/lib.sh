@@ -68,7 +68,7 @@ beside() {
 # join waits for the steps that beside started and prints their lines. It exits where one has failed.
 join() {
   local entry failed=0
-  for entry in "${besides[@]}"; do
+  for entry in ${besides[@]+"${besides[@]}"}; do # "${besides[@]}" alone, where empty, is an error in bash before 4.4
     wait "${entry%% *}" || failed=1
     cat "${entry#* }" >&2
     rm "${entry#* }"
@@ -79,7 +79,7 @@ join() {
 
 end_besides() {
   local entry
-  for entry in "${besides[@]}"; do
+  for entry in ${besides[@]+"${besides[@]}"}; do
     kill -- "-${entry%% *}" 2>/dev/null || true
     rm -f "${entry#* }"
   done

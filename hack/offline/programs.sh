@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # $hack is lib.sh's
 # Programs built from Go modules: static, stripped, once per version. Sourced after lib.sh. The functions without
 # arguments print the path of their program, and build it first where that was not done yet.
 

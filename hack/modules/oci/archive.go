@@ -96,9 +96,7 @@ func parseArchive(args []string) (contents, string, error) {
 		}
 		return c.add(key, layerSpec{tar: file})
 	})
-	flags.Func("image", "`IMAGE=ENTRYPOINT=LAYERS`: an image of these comma-separated layers, lowest first", func(s string) error {
-		return c.addImage(s)
-	})
+	flags.Func("image", "`IMAGE=ENTRYPOINT=LAYERS`: an image of these comma-separated layers, lowest first", c.addImage)
 	if err := flags.Parse(args); err != nil {
 		return contents{}, "", err
 	}

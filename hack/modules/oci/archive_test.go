@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -177,7 +178,7 @@ func tarOf(t *testing.T, name, content string) []byte {
 func TestArchivesThatAreRefused(t *testing.T) {
 	program, file := program(t), filepath.Join(t.TempDir(), "images.tar")
 	layer := []string{"archive", "-program", "a=/a=" + program}
-	with := func(args ...string) []string { return append(layer[:len(layer):len(layer)], args...) }
+	with := func(args ...string) []string { return append(slices.Clip(layer), args...) }
 	for _, test := range []struct {
 		args []string
 		says string

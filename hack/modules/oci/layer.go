@@ -13,13 +13,15 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// machines are the architectures an image can be for.
-var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
+// machines returns the architectures an image can be for.
+func machines() map[string]elf.Machine {
+	return map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
+}
 
 // check refuses a program that can't run in an image for p with nothing else in
 // it: it must be for p and static.
 func check(p v1.Platform, program string) error {
-	want, ok := machines[p.Architecture]
+	want, ok := machines()[p.Architecture]
 	if !ok || p.OS != "linux" {
 		return errors.New("want linux/amd64 or linux/arm64")
 	}

@@ -31,7 +31,7 @@ import (
 // OCI: to them it is the image for this machine alone.
 func writeLayout(args []string) error {
 	if len(args) < 5 {
-		return errors.New("usage: oci layout FILE IMAGE VERSION USER OS/ARCHITECTURE=PROGRAM...")
+		return errors.New("usage: oci layout FILE IMAGE VERSION USER OS/ARCHITECTURE=PROGRAM [OS/ARCHITECTURE=PROGRAM]")
 	}
 	file, version, user := args[0], args[2], args[3]
 	reference, err := name.NewTag(args[1])

@@ -129,7 +129,7 @@ func TestProgramOfAnotherMachineIsRefused(t *testing.T) {
 	} {
 		refused(t, says, platform+"="+self)
 	}
-	for architecture, machine := range machines {
+	for architecture, machine := range machines() {
 		if f := must(elf.Open(self))(t); f.Machine != machine {
 			refused(t, "want "+machine.String(), "linux/"+architecture+"="+self)
 		}

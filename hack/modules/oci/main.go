@@ -34,5 +34,5 @@ func run(args []string) error {
 			return writeArchive(args[1:])
 		}
 	}
-	return errors.New("usage: oci layout|archive ARGUMENT...")
+	return errors.New("usage: oci layout|archive ARGUMENTS")
 }

@@ -1,16 +1,17 @@
-# `make help` lists the targets. What a target needs is installed by the
-# scripts in hack/ where they may: as root on Debian.
+# `make help` lists the targets. The scripts in hack/ install what a target
+# needs, if they run as root on Debian; elsewhere they say what is missing.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-# How long a benchmark of the injector runs; times as well: 5s, 1000x.
+# How long each benchmark of the injector runs: a duration, or a number of
+# operations such as 1000x.
 BENCHTIME ?= 5s
 
 export TIDELAY_VERSION := $(VERSION)
-# One set of flags for everything but -race, so that nothing is compiled twice.
+# The same flags for everything but -race, so that nothing is compiled twice.
 export CGO_ENABLED := 0
 export GOFLAGS := -trimpath
 
@@ -29,9 +30,10 @@ images: ## Build tidelay/injector:dev and tidelay/agent:dev, FROM scratch; with 
 test: test-unit test-kernel test-apiserver ## Run the unit, kernel and API-server tiers
 
 .PHONY: test-unit
-test-unit: ## Unit tests with -race, and the seeds of the fuzz targets
+test-unit: ## Unit tests with -race, and the seeds of the fuzz targets; checks that every test is in a tier
+	hack/tiers.sh
 	hack/program.sh helm >/dev/null
-	CGO_ENABLED=1 go test -race -count=1 ./cmd/... ./pkg/... ./e2e/standin/
+	CGO_ENABLED=1 go test -race -count=1 ./...
 	go -C hack/modules/oci test -count=1 ./...
 
 .PHONY: test-kernel

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# capture.sh: takes pkg/webhook/testdata/<component>/in.yaml anew, from the pods that TiDB Operator makes in a kind
-# cluster (see cluster.sh, which also says how to delete it). Afterwards write out.yaml anew, and read the difference:
+# capture.sh: writes pkg/webhook/testdata/<component>/in.yaml again, from the pods that TiDB Operator makes in a kind
+# cluster (see cluster.sh, which also says how to delete it). Afterwards write out.yaml again, and read the difference:
 #   go test ./pkg/webhook/ -run=TestGolden -update
-# The cluster must reach this machine at its network's gateway, as it does where the Docker engine runs on Linux.
+# The cluster must reach this machine at the gateway of its network, as it does where the Docker engine runs on Linux.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Run one command under User Mode Linux: a real kernel with netem, as a process,
-# on this machine's own file tree. Its exit status is the command's.
-#   hack/uml.sh COMMAND [ARG...]
-# UML_TIMEOUT is how many seconds it may take (600).
+# uml.sh COMMAND [ARGUMENT...]: runs one command under User Mode Linux, a kernel with netem that runs as a process on
+# this machine's own file tree. Exits with the command's status.
+#   UML_TIMEOUT   how many seconds it may take (600)
 set -euo pipefail
 
 (($# > 0)) || { echo "usage: hack/uml.sh COMMAND [ARG...]" >&2; exit 2; }
@@ -11,10 +10,10 @@ command -v linux.uml >/dev/null || { echo "hack/uml.sh: no linux.uml; install th
 modules=/usr/lib/uml/modules
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p /lib/modules # a mount point; UML sees this machine's tree
+mkdir -p /lib/modules # the mount point, which UML sees too
 
-# The console is this script's output, so init keeps nothing for itself. What
-# runs below has a clean /run (for `ip netns`), /tmp and /sys of its own.
+# The console is this script's output. The command gets a /run (for `ip netns`), a /sys and a temporary folder of its
+# own.
 cat >"$work/init" <<INIT
 #!/bin/sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -34,7 +33,7 @@ halt -f
 INIT
 chmod +x "$work/init"
 
-# The kernel's own lines go to the console too; "quiet" leaves the errors.
+# The kernel prints to the console too. "quiet" limits that to errors.
 timeout --foreground --kill-after=10 "${UML_TIMEOUT:-600}" linux.uml mem=1024M umid="tidelay-$$" \
   root=/dev/root rootfstype=hostfs rootflags=/ rw init="$work/init" \
   con=null con0=fd:0,fd:1 quiet </dev/null || true

@@ -1,6 +1,6 @@
-// Command pinger is the test clusters' measuring point: it pings and asks over
-// HTTP from the pod it runs in, and prints JSON. The cluster tier runs it with
-// exec, once in a pod of its own and once on the node's network.
+// Command pinger measures from inside a test cluster: it pings and sends HTTP
+// requests from its pod, and prints JSON. The cluster tier calls it with exec, in
+// one pod of its own and in one on the node's network.
 //
 //	pinger wait                       do nothing until a signal comes
 //	pinger ping TARGET COUNT          {"sent":N,"rtts":[NANOSECONDS,...]}
@@ -24,7 +24,7 @@ import (
 	probing "github.com/prometheus-community/pro-bing"
 )
 
-// Bounds of one call.
+// The time between two pings, and the limit of one call.
 const (
 	interval = 50 * time.Millisecond
 	timeout  = 10 * time.Second

@@ -1,8 +1,8 @@
 // Command standin stands in for PD, TiKV and TiDB in test clusters that cannot
 // pull their images. It answers what TiDB Operator and the kubelet ask of each,
 // so that a TidbCluster becomes Ready and rolls over, and nothing else: it is no
-// database. The first PD leads for good, so a roll-over of several PDs, in which
-// TiDB Operator has the leadership handed over, does not end: use one.
+// database. Use one PD: the first one always leads, so a roll-over of several,
+// in which TiDB Operator asks PD to transfer the leadership, does not end.
 //
 // TiDB Operator starts each of them with
 //

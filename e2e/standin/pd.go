@@ -34,7 +34,7 @@ type member struct {
 	ClientURLs []string `json:"client_urls"`
 }
 
-// members lists the PDs. The first leads.
+// members lists the PDs. The first is the leader.
 func (p *pd) members(ctx context.Context) ([]member, error) {
 	pods, err := p.pods(ctx, "tcp-peer-2380", p.cluster+"-pd-peer", p.namespace)
 	if err != nil {
@@ -52,7 +52,8 @@ func (p *pd) members(ctx context.Context) ([]member, error) {
 	return members, nil
 }
 
-// clusterID is a number of the cluster's own: it ends up as a label on its pods.
+// clusterID returns a number that is unique to the cluster. TiDB Operator makes
+// it a label of the cluster's pods.
 func (p *pd) clusterID() uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(p.namespace + "/" + p.cluster)) // never fails
@@ -140,8 +141,8 @@ type store struct {
 	} `json:"status"`
 }
 
-// getStores lists the TiKVs, all of them up; asked for the tombstones (state 2)
-// it has none. No TiKV yet is an empty list: PD is there first.
+// getStores lists the TiKVs, all of them up. The list is empty before there is a
+// TiKV, and for the query of tombstones, state=2.
 func (p *pd) getStores(w http.ResponseWriter, r *http.Request) {
 	var pods []pod
 	if r.URL.Query().Get("state") != "2" {
@@ -162,8 +163,8 @@ func (p *pd) getStores(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, map[string]any{"count": len(stores), "stores": stores})
 }
 
-// etcdRange answers a look-up in PD's etcd, a gRPC call, with an empty
-// RangeResponse: TiDB Operator reads from there which TiDBs have gone.
+// etcdRange answers a gRPC range request to PD's etcd with an empty
+// RangeResponse. TiDB Operator reads there which TiDBs have gone.
 func etcdRange(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/grpc")
 	w.Header().Set("Trailer", "Grpc-Status")

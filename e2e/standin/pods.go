@@ -41,7 +41,7 @@ func dnsPods(ctx context.Context, port, service, namespace string) ([]pod, error
 
 // podAt parses the target of a service's SRV record,
 // basic-tikv-0.basic-tikv-peer.db.svc.cluster.local. The host leaves the
-// cluster's domain out: TiDB Operator matches stores by the name without it.
+// cluster's domain out, since TiDB Operator finds stores by the name without it.
 func podAt(target, domain string) (pod, error) {
 	name, _, _ := strings.Cut(target, ".")
 	ordinal, err := strconv.Atoi(name[strings.LastIndexByte(name, '-')+1:])

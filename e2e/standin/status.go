@@ -8,14 +8,14 @@ import (
 )
 
 // tikvStatus is TiKV's status port. TiDB Operator reads from it how many
-// leaders a store still has to give away before its pod may restart.
+// leaders a store must still transfer before its pod may restart.
 func tikvStatus() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "tikv_raftstore_region_count{type=\"leader\"} 0\n")
 	})
 }
 
-// tidbStatus is TiDB's status port, TiDB Operator's measure of its health.
+// tidbStatus is TiDB's status port, where TiDB Operator reads its health.
 func tidbStatus() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, map[string]any{"connections": 0, "version": "8.0.11-TiDB-standin"})
@@ -29,7 +29,7 @@ func writeJSON(w http.ResponseWriter, body any) {
 	}
 }
 
-// writeError answers that PD cannot say now; TiDB Operator asks again.
+// writeError answers 503, on which TiDB Operator asks again.
 func writeError(w http.ResponseWriter, err error) {
 	slog.Warn("answer unavailable", "error", err)
 	http.Error(w, err.Error(), http.StatusServiceUnavailable)

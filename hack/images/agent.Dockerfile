@@ -1,4 +1,4 @@
-# Root, because NET_ADMIN given to a container is effective only for its root.
+# Root, because only a container's root user gets the NET_ADMIN that is given to the container.
 FROM scratch
 COPY agent /agent
 USER 0:0

@@ -1,5 +1,5 @@
-// Command kubernetes is the parts of Kubernetes that a node needs, in one program. The name it is called by says which
-// part runs: one link instead of seven, and one layer in the node's images.
+// Command kubernetes is all parts of Kubernetes that a node runs, in one program. The name it is called by selects the
+// part. One program is linked once instead of seven times, and is one layer in the node's images.
 package main
 
 import (

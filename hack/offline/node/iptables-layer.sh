@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs in the Debian image and writes a layer to its standard output: the programs that kube-proxy calls, with the
-# libraries and plugins they load.
+# iptables-layer.sh: writes a layer to its standard output: the programs that kube-proxy calls, with the libraries and
+# plugins that they load. Runs in the Debian image.
 set -euo pipefail
 
 programs=(/usr/sbin/xtables-nft-multi /usr/sbin/conntrack /usr/sbin/nft)

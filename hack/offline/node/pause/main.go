@@ -1,5 +1,5 @@
-// Command pause is the container that holds a pod's namespaces: it waits for its end, and reaps the pod's orphans where
-// the pod shares one process namespace and pause is its process 1.
+// Command pause is the container that keeps a pod's namespaces. It does nothing until a signal ends it. Where the pod
+// shares one process namespace, pause is its process 1 and reaps orphans.
 package main
 
 import (
@@ -19,7 +19,7 @@ func main() {
 	}
 }
 
-// reap collects every child that has ended: one signal may stand for many.
+// reap collects all children that have ended. One SIGCHLD may stand for several.
 func reap() {
 	for {
 		if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {

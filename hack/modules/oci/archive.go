@@ -43,7 +43,8 @@ type imageSpec struct {
 
 // writeArchive writes images for this machine as `docker save` does, into one
 // file that `docker load` and `ctr images import` read. Layers are not
-// compressed, and one that several images have is in the file once.
+// compressed. A layer that several images share is in the file once, and so is
+// an image with several tags.
 func writeArchive(args []string) error {
 	c, file, err := parseArchive(args)
 	if err != nil {
@@ -58,12 +59,17 @@ func writeArchive(args []string) error {
 		layers[key] = static.NewLayer(content, types.DockerUncompressedLayer)
 	}
 	images := map[name.Tag]v1.Image{}
+	made := map[string]v1.Image{}
 	for _, spec := range c.images {
-		image, err := spec.image(layers)
-		if err != nil {
-			return fmt.Errorf("make image %s: %w", spec.tag, err)
+		key := spec.entrypoint + "=" + strings.Join(spec.layers, ",")
+		if made[key] == nil {
+			image, err := spec.image(layers)
+			if err != nil {
+				return fmt.Errorf("make image %s: %w", spec.tag, err)
+			}
+			made[key] = image
 		}
-		images[spec.tag] = image
+		images[spec.tag] = made[key]
 	}
 	return create(file, func(w io.Writer) error { return tarball.MultiWrite(images, w) })
 }

@@ -118,7 +118,7 @@ func wireLacks(lacks map[fault.Feature]string) map[string]string {
 
 // clearOthers removes the faults that agents with other engines left in the
 // kernel. It tries engines that don't work here too: one may have worked when an
-// earlier agent ran, and to remove faults takes less than to set them. That such
+// earlier agent ran, and to remove faults needs less than to set them. That such
 // an engine can't be opened is no error.
 func clearOthers(others []candidate, capabilities map[string]api.Capability) error {
 	var errs []error

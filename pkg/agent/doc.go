@@ -1,5 +1,5 @@
-// Package agent is the process inside every injected pod. It takes requests for
-// faults over HTTP, turns them into kernel state, proves that by reading the
+// Package agent is the process inside every injected pod. It turns requests for
+// faults, which come over HTTP, into kernel state, proves that by reading the
 // kernel back, and says what it means.
 //
 // This package has the options, the choice of the engine and Run. The parts,

@@ -40,7 +40,7 @@ type Options struct {
 	// QueueMemory is the memory for packets that wait in one fault's queue, in
 	// bytes with a unit, "256Mi"; from 1Mi to 64Gi.
 	QueueMemory string
-	// TokenFile holds the bearer token that every route but health then asks
+	// TokenFile has the bearer token that every route but health then asks
 	// for; empty for none. It is read at every request.
 	TokenFile string
 	// ReadOnly refuses every change.

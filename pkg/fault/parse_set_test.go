@@ -31,7 +31,7 @@ func TestParseSetOfMany(t *testing.T) {
 	}
 	more := append(slices.Clone(got), fault.Fault{Name: "more"})
 	if _, err := fault.NewSet(more); err == nil {
-		t.Error("Set takes one more")
+		t.Error("NewSet accepts one more")
 	}
 	// Each alone is fine, all together are more than a packet should be compared with.
 	for i := range all {

@@ -40,7 +40,7 @@ func singlePorts(n int) []api.PortRange {
 	return all
 }
 
-// fields returns the places that an error complains about.
+// fields returns the fields that an error names.
 func fields(t *testing.T, err error) []string {
 	t.Helper()
 	var invalid fault.Invalid

@@ -39,7 +39,7 @@ func ParsePercent(f float64) (Percent, error) {
 func (p Percent) Float() float64 { return float64(p) / percentDigit }
 
 // Of returns the probability scaled to 0..most, rounded to the nearest integer.
-// The kernel's netem wants Of(math.MaxUint32).
+// The unit of the kernel's netem is Of(math.MaxUint32).
 func (p Percent) Of(most uint64) uint64 {
 	whole := new(big.Int).SetUint64(most)
 	whole.Mul(whole, big.NewInt(int64(p)))

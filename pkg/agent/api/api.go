@@ -31,8 +31,7 @@ const (
 	EngineAuto = "auto"
 )
 
-// Routes of the agent. A route that takes a value has it appended after a
-// slash: PathLatency + "/20ms", PathFaults + "/slow-store".
+// Routes of the agent. Some have a value, which is appended after a slash: PathLatency + "/20ms", PathFaults + "/slow-store".
 const (
 	PathLatency = "/latency"
 	PathFaults  = "/v1/faults"

@@ -21,7 +21,7 @@ import (
 // that an agent sends. A longer one is an error.
 const MaxAnswer = 8 << 20
 
-// Options are how a client reaches its agent. The zero value connects to the
+// Options say how a client connects to its agent. The zero value connects to the
 // base URL's host and sends no token.
 type Options struct {
 	// Token is sent as bearer token (RFC 6750); empty for none. It must be empty

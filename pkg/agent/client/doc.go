@@ -9,7 +9,7 @@
 //
 // An answer of any status but 200 is an *Error, which has the problem document.
 //
-// Every call takes as long as its context allows: the client has no time-out of
+// Every call lasts as long as its context allows. The client has no time-out of
 // its own, because a change with Verify and a measurement last up to about two
 // minutes.
 //

@@ -51,7 +51,7 @@ func change(method, path string, body any, options []ChangeOption) request {
 }
 
 // Delay is what SetLatency asks for. The fields are those of api.Fault; what is
-// empty takes the agent's default.
+// empty has the agent's default.
 type Delay struct {
 	// Delay is one way: "20ms", "500us", "1s"; "0" removes the fault, and then
 	// nothing else may be given.
@@ -150,7 +150,7 @@ func (c *Client) Status(ctx context.Context) (api.Status, error) {
 	return answer.Body, err
 }
 
-// Measure takes the RTT from the pod to other hosts. An agent does one
+// Measure measures the RTT from the pod to other hosts. An agent does one
 // measurement at a time: the error has status 429 beside another one.
 func (c *Client) Measure(ctx context.Context, m api.Measure) (api.Measurements, error) {
 	answer, err := ask[api.Measurements](ctx, c, request{method: http.MethodPost, path: api.PathMeasure, body: m})

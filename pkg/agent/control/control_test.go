@@ -102,8 +102,8 @@ func TestAFailedReadAtStartChangesNothing(t *testing.T) {
 	}
 }
 
-// What the kernel refused must not come back with the next agent, and what
-// held before it must.
+// The next agent restores the faults from before a refused change, and not those
+// of the change.
 func TestARefusedChangeIsForgotten(t *testing.T) {
 	dir := t.TempDir()
 	e := &enginetest.Engine{}

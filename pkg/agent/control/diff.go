@@ -17,8 +17,8 @@ type Difference struct {
 	Fault *fault.Fault
 }
 
-// diff lists the faults of both sets by name, each with what became of it. Both
-// are sorted.
+// diff lists the faults of both sets by name, each with what the change from
+// before to after does to it. Both sets are sorted.
 func diff(before, after []fault.Fault) []Difference {
 	var all []Difference
 	for i, f := range after {

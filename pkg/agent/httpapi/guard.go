@@ -31,7 +31,7 @@ var (
 
 // guard decides who may ask for what.
 type guard struct {
-	// tokenFile holds the bearer token; empty for none.
+	// tokenFile has the bearer token; empty for none.
 	tokenFile string
 	readOnly  bool
 	limiter   *rate.Limiter

@@ -7,7 +7,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// openAPI describes the API in OpenAPI 3.1. The tests hold it against the
+// openAPI describes the API in OpenAPI 3.1. The tests compare it with the
 // routes, the wire types and real answers.
 //
 //go:embed openapi.json

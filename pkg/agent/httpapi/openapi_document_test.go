@@ -41,7 +41,7 @@ func readOpenAPI(t *testing.T) openAPIDocument {
 	return d
 }
 
-// at is a place in the document, a JSON pointer (RFC 6901).
+// at is a JSON pointer into the document (RFC 6901).
 func at(base string, tokens ...string) string {
 	for _, one := range tokens {
 		base += "/" + strings.ReplaceAll(strings.ReplaceAll(one, "~", "~0"), "/", "~1")
@@ -49,7 +49,8 @@ func at(base string, tokens ...string) string {
 	return base
 }
 
-// follow returns the object at a place, through references, and its own place.
+// follow returns the object at a pointer, through references, and the pointer to
+// it.
 func (d openAPIDocument) follow(pointer string) (object, string) {
 	d.t.Helper()
 	var node any = d.root
@@ -76,7 +77,7 @@ func (d openAPIDocument) follow(pointer string) (object, string) {
 	return found, pointer
 }
 
-// validate holds a value against the schema at a place.
+// validate holds a value against the schema at a pointer.
 func (d openAPIDocument) validate(pointer string, value any) error {
 	fragment := (&url.URL{Fragment: pointer}).String()
 	schema, err := d.compiler.Compile("openapi.json" + fragment)
@@ -86,7 +87,7 @@ func (d openAPIDocument) validate(pointer string, value any) error {
 	return schema.Validate(value)
 }
 
-// walk calls see for each object of the document with its place.
+// walk calls see for each object of the document with a pointer to it.
 func walk(node any, pointer string, see func(pointer string, found object)) {
 	switch node := node.(type) {
 	case object:
@@ -101,7 +102,7 @@ func walk(node any, pointer string, see func(pointer string, found object)) {
 	}
 }
 
-// operations has every operation by its method and path, with its place.
+// operations has every operation by its method and path, with a pointer to it.
 func (d openAPIDocument) operations() map[string]string {
 	all := make(map[string]string)
 	for path, item := range d.root["paths"].(object) {
@@ -112,7 +113,7 @@ func (d openAPIDocument) operations() map[string]string {
 	return all
 }
 
-// check holds an answer against the operation at a place: its status, its
+// check holds an answer against the operation at a pointer: its status, its
 // media type, its headers and its body.
 func (d openAPIDocument) check(t *testing.T, operation string, response *http.Response) {
 	t.Helper()
@@ -126,16 +127,16 @@ func (d openAPIDocument) check(t *testing.T, operation string, response *http.Re
 	answer, pointer := d.follow(at(operation, "responses", status))
 	headers, _ := answer["headers"].(object)
 	for name := range headers {
-		header, place := d.follow(at(pointer, "headers", name))
+		header, headerPointer := d.follow(at(pointer, "headers", name))
 		value := response.Header.Get(name)
 		if value == "" && header["required"] != true {
 			continue
 		}
 		var typed any = value
-		if slices.Contains(d.typesOf(at(place, "schema")), "integer") {
+		if slices.Contains(d.typesOf(at(headerPointer, "schema")), "integer") {
 			typed = json.Number(value)
 		}
-		if err := d.validate(at(place, "schema"), typed); err != nil {
+		if err := d.validate(at(headerPointer, "schema"), typed); err != nil {
 			t.Errorf("header %s: %v", name, err)
 		}
 	}

@@ -73,7 +73,7 @@ func TestOpenAPIHasEveryRoute(t *testing.T) {
 	for name, pointer := range operations {
 		operation, _ := d.follow(pointer)
 		id, _ := operation["operationId"].(string)
-		if other, taken := names[id]; taken || id == "" {
+		if other, twice := names[id]; twice || id == "" {
 			t.Errorf("%s: operationId %q, which %s has too", name, id, other)
 		}
 		names[id] = name

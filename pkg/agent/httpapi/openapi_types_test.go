@@ -87,7 +87,7 @@ type objectFields struct {
 	Required []string
 }
 
-// fieldsOf reads the schema at a place, with those it is made of.
+// fieldsOf reads the schema at a pointer, with those of its allOf.
 func (d openAPIDocument) fieldsOf(pointer string) objectFields {
 	schema, pointer := d.follow(pointer)
 	all := objectFields{Types: make(map[string]string)}
@@ -112,7 +112,7 @@ func (d openAPIDocument) fieldsOf(pointer string) objectFields {
 	return all
 }
 
-// typesOf lists the JSON types that the schema at a place admits.
+// typesOf lists the JSON types that the schema at a pointer admits.
 func (d openAPIDocument) typesOf(pointer string) []string {
 	schema, pointer := d.follow(pointer)
 	var all []string

@@ -81,8 +81,8 @@ func TestErrorsAreProblemDocuments(t *testing.T) {
 			if c.want == http.StatusBadRequest && (len(got.Errors) == 0 || got.Errors[0].Field == "" || got.Errors[0].Accepted == "") {
 				t.Errorf("errors %+v", got.Errors)
 			}
-			if held := c.engine.Get().Faults; len(held) != 0 {
-				t.Errorf("the kernel was changed: %+v", held)
+			if faults := c.engine.Get().Faults; len(faults) != 0 {
+				t.Errorf("the kernel was changed: %+v", faults)
 			}
 		})
 	}

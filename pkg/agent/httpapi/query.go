@@ -13,8 +13,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// changeOptions are the terms of a change, which every route that changes
-// something takes.
+// changeOptions are the terms of a change. Every route that changes something has
+// them.
 type changeOptions struct {
 	ifMatch []string // entity tags (RFC 9110, 13.1.1); empty for any
 	dryRun  bool

@@ -41,7 +41,7 @@ type TC interface {
 type Config struct {
 	Control Control
 	TC      TC
-	// Measure takes the RTTs of a plan; measure.Run does.
+	// Measure carries out a plan; measure.Run does.
 	Measure func(context.Context, measure.Plan) []api.Measurement
 
 	// Engine is the name of the engine that runs, api.EngineNone without one.
@@ -59,7 +59,7 @@ type Config struct {
 	// MaxDuration caps the duration of every fault, and is that of a fault
 	// without one; 0 for no cap.
 	MaxDuration time.Duration
-	// TokenFile holds the bearer token that every route but health asks for; empty
+	// TokenFile has the bearer token that every route but health asks for; empty
 	// for none. It is read at every request.
 	TokenFile string
 	// ReadOnly refuses every change.

@@ -92,8 +92,8 @@ func TestTwoOperatorsDoNotOverwriteEachOther(t *testing.T) {
 	if response := s.do("PUT", "/v1/faults/a", `{"delay":"2ms"}`, "If-Match", "*"); response.StatusCode != http.StatusOK {
 		t.Errorf("If-Match *: status %d", response.StatusCode)
 	}
-	if held := e.Get().Faults; len(held) != 1 || held[0].Impairment.Delay != 2*time.Millisecond {
-		t.Errorf("holds %+v", held)
+	if faults := e.Get().Faults; len(faults) != 1 || faults[0].Impairment.Delay != 2*time.Millisecond {
+		t.Errorf("the kernel has %+v", faults)
 	}
 }
 

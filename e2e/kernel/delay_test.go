@@ -64,7 +64,7 @@ func TestReplaceLosesNoPing(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
 	a.set("20ms")
-	wait := l.node.StartPing(l.pod.IP, 300, 10*time.Millisecond)
+	wait := l.node.StartPing(l.pod.IP, 300, 5*time.Millisecond)
 	for range 10 {
 		a.set("50ms")
 		a.set("20ms")

@@ -110,7 +110,7 @@ func TestInvalidSetChangesNothing(t *testing.T) {
 		"faults[1].duration":        peer(api.Fault{Name: "bad", Delay: "1ms", Duration: "soon"}),
 		"faults[1].rate.perSecond":  peer(api.Fault{Name: "bad", Rate: &api.Rate{PerSecond: "fast"}}),
 		"faults[1].reorder":         peer(api.Fault{Name: "bad", Reorder: &api.Reorder{Percent: 1}, Loss: lossOf(1)}),
-		"faults[1].Corrupt.percent": peer(api.Fault{Name: "bad", Corrupt: &api.Chance{Percent: -1}}),
+		"faults[1].corrupt.percent": peer(api.Fault{Name: "bad", Corrupt: &api.Chance{Percent: -1}}),
 	} {
 		problem := a.refused(http.StatusBadRequest, good, bad)
 		if len(problem.Errors) != 1 || problem.Errors[0].Field != field || problem.Errors[0].Accepted == "" {

@@ -13,17 +13,17 @@ import (
 // Start starts a program in the host's namespace.
 func (h *Host) Start(cmd *exec.Cmd) error { return h.Do(cmd.Start) }
 
-// Run starts a program and returns what it printed, errors included, when it
-// ends.
+// Run starts a program and returns its standard output when it ends. The error
+// of a program that fails has its standard error in it.
 func (h *Host) Run(cmd *exec.Cmd) (string, error) {
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, complaint strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &complaint
 	err := h.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		err = fmt.Errorf("%s: %s: %w\n%s", h.Name, strings.Join(cmd.Args, " "), err, out.String())
+		err = fmt.Errorf("%s: %s: %w\n%s", h.Name, strings.Join(cmd.Args, " "), err, complaint.String())
 	}
 	return out.String(), err
 }

@@ -97,7 +97,7 @@ func (l *lab) configuration() string {
 	}
 	tc := exec.Command("tc", "-force", "-batch", "-") // one process, which costs much under User Mode Linux
 	tc.Stdin = strings.NewReader(strings.Join(script, "\n"))
-	shown, _ := l.pod.Run(tc) // an interface may have no ingress qdisc, and that is shown
+	shown, _ := l.pod.Run(tc) // it fails for an interface without an ingress qdisc
 	return links + volatile.ReplaceAllString(shown, "")
 }
 

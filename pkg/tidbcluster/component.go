@@ -25,9 +25,6 @@ const (
 	TSO        Component = "tso"
 )
 
-// componentLabel is the label TiDB Operator gives every pod of a component.
-const componentLabel = "app.kubernetes.io/component"
-
 // Components lists every Component once, in alphabetical order.
 func Components() []Component {
 	return []Component{Discovery, PD, Pump, Scheduling, TiCDC, TiDB, TiFlash, TiKV, TiProxy, TSO}

@@ -9,37 +9,21 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// Annotations of a TidbCluster.
-const (
-	// InjectAnnotation opts a TidbCluster in when it is exactly "true". On a
-	// pod it opts the pod out when it is anything else.
-	InjectAnnotation = annotationPrefix + "inject"
-	// ComponentsAnnotation narrows the opt-in to a comma-separated list of
-	// components.
-	ComponentsAnnotation = annotationPrefix + "components"
-	// MaxDurationAnnotation is how long faults last at most, "1h", in the place
-	// of the injector's own setting.
-	MaxDurationAnnotation = annotationPrefix + "max-duration"
-	// SidecarAnnotation says what the agent is in a pod: a "container" beside the
-	// others, or a "native" sidecar, that is an init container that restarts. It
-	// starts before them and ends after them.
-	SidecarAnnotation = annotationPrefix + "sidecar"
-
-	annotationPrefix = "tidelay.io/"
-)
-
 // OptIn is what the annotations of a TidbCluster ask for.
 type OptIn struct {
 	// Inject is whether the TidbCluster opts in at all.
 	Inject bool
-	// MaxDuration is how long faults last at most; 0 where that is not said.
+	// MaxDuration is the longest life of a fault, from api.MinDuration to
+	// api.MaxDuration. It is 0 if no annotation sets it.
 	MaxDuration time.Duration
 	// Native is whether the agent is to be a native sidecar.
 	Native bool
-	// Problems are sentences about annotations that make no sense. None of them
-	// widens the selection.
+	// Problems has a sentence for each annotation that is not valid. An invalid
+	// annotation never widens the selection.
 	Problems []string
 
+	// narrowed is whether an annotation lists the components; then components
+	// are the valid ones among them.
 	narrowed   bool
 	components []Component
 }
@@ -73,7 +57,7 @@ func ParseOptIn(annotations map[string]string) OptIn {
 	return o
 }
 
-// narrow reads the list of components.
+// narrow limits the selection to a comma-separated list of components.
 func (o *OptIn) narrow(list string) {
 	o.narrowed = true
 	for name := range strings.SplitSeq(list, ",") {
@@ -86,7 +70,7 @@ func (o *OptIn) narrow(list string) {
 	}
 }
 
-// Covers reports whether pods of component c are asked for.
+// Covers reports whether the TidbCluster asks for agents in pods of component c.
 func (o OptIn) Covers(c Component) bool {
 	return o.Inject && (!o.narrowed || slices.Contains(o.components, c))
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestParseOptIn(t *testing.T) {
@@ -87,7 +88,7 @@ func TestParseOptIn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := ParseOptIn(test.annotations)
 			covered := slices.DeleteFunc(Components(), func(c Component) bool { return !got.Covers(c) })
-			if diff := cmp.Diff(slices.Sorted(slices.Values(test.covers)), covered, equateEmpty()); diff != "" {
+			if diff := cmp.Diff(slices.Sorted(slices.Values(test.covers)), covered, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("covers (-want +got):\n%s", diff)
 			}
 			if got.MaxDuration != test.maxDuration {

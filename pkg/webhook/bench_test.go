@@ -17,7 +17,7 @@ import (
 // encoded patch, without HTTP and with the owners already known.
 func BenchmarkInject(b *testing.B) {
 	var fixture any
-	if err := yaml.Unmarshal([]byte(readFile(b, "testdata/tidb/in.yaml")), &fixture); err != nil {
+	if err := yaml.Unmarshal([]byte(readFile(b, fixtures+"/tidb/in.yaml")), &fixture); err != nil {
 		b.Fatal(err)
 	}
 	raw, err := json.Marshal(fixture)
@@ -25,8 +25,8 @@ func BenchmarkInject(b *testing.B) {
 		b.Fatal(err)
 	}
 	injector, err := New(Options{
-		Config: current, Decoder: admission.NewDecoder(clientgoscheme.Scheme),
-		Resolver: resolved(optedIn()), Namespaces: level{}, Events: &recorder{}, Metrics: prometheus.NewRegistry(),
+		Decoder: admission.NewDecoder(clientgoscheme.Scheme), Gatherer: gathererOf(resolved(optedIn()), level{}),
+		Events: &recorder{}, Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -24,7 +24,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/tidelay/tidelay/pkg/confirm"
+	"github.com/tidelay/tidelay/pkg/injection"
+	"github.com/tidelay/tidelay/pkg/injection/gather"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
+	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
 
 // onlyCluster is an API server that has one TidbCluster, opted in, with two
@@ -77,7 +80,7 @@ func (silent) Eventf(runtime.Object, runtime.Object, string, string, string, str
 
 // fuzzHandler is an Injector in front of onlyCluster, with the real resolver. The
 // TidbCluster has the given annotations too, key and value in turn.
-func fuzzHandler(t testing.TB, config Config, annotations ...string) http.Handler {
+func fuzzHandler(t testing.TB, config injection.Config, annotations ...string) http.Handler {
 	t.Helper()
 	logf.SetLogger(logr.Discard())
 	only := onlyCluster{annotations: map[string]string{tidbcluster.InjectAnnotation: "true"}}
@@ -89,8 +92,11 @@ func fuzzHandler(t testing.TB, config Config, annotations ...string) http.Handle
 		t.Fatal(err)
 	}
 	injector, err := New(Options{
-		Config: func() Config { return config }, Decoder: admission.NewDecoder(clientgoscheme.Scheme),
-		Resolver: tidbcluster.NewResolver(reader), Namespaces: level{}, Events: silent{}, Metrics: prometheus.NewRegistry(),
+		Decoder: admission.NewDecoder(clientgoscheme.Scheme),
+		Gatherer: &gather.Gatherer{
+			Config: func() injection.Config { return config }, Resolver: resolve.NewResolver(reader), Namespaces: level{},
+		},
+		Events: silent{}, Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -202,8 +208,8 @@ func (c *chooser) owners() any {
 
 func (c *chooser) annotations() any {
 	all := map[string]any{}
-	c.maybe(all, StatusAnnotation, c.one("{}", c.text))
-	c.maybe(all, DefaultContainerAnnotation, c.text)
+	c.maybe(all, injection.StatusAnnotation, c.one("{}", c.text))
+	c.maybe(all, injection.DefaultContainerAnnotation, c.text)
 	c.maybe(all, tidbcluster.InjectAnnotation, c.one("true", "false", c.text))
 	c.maybe(all, c.text, c.text)
 	return c.one(all, nil, map[string]any{})
@@ -212,7 +218,7 @@ func (c *chooser) annotations() any {
 func (c *chooser) containers(first bool) any {
 	var list []any
 	for range c.number(4) {
-		container := map[string]any{"name": c.one("tikv", "sidecar", c.text, ContainerName), "image": "i"}
+		container := map[string]any{"name": c.one("tikv", "sidecar", c.text, injection.ContainerName), "image": "i"}
 		port := map[string]any{"containerPort": c.one(20160, 2332, 0, -1)}
 		c.maybe(port, "protocol", c.one("TCP", "UDP"))
 		c.maybe(port, "madeUp", c.unknown())
@@ -233,7 +239,7 @@ func (c *chooser) containers(first bool) any {
 }
 
 func (c *chooser) volumes() any {
-	volume := map[string]any{"name": c.one("data", c.text, stateVolume, tokenVolume)}
+	volume := map[string]any{"name": c.one("data", c.text, "tidelay-state", "tidelay-token")}
 	c.maybe(volume, "madeUpSource", c.unknown())
 	return c.one([]any{volume}, []any{}, nil)
 }

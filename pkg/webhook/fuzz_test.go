@@ -17,6 +17,7 @@ import (
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -43,7 +44,7 @@ func FuzzReview(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		answer := post(t, handler, body)
 		request, ok := decodeRequest(body)
-		reason := Injected
+		reason := injection.Injected
 		if ok {
 			reason = checkAnswer(t, answer, request.UID)
 		}
@@ -54,7 +55,7 @@ func FuzzReview(f *testing.F) {
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(request.Object.Raw, pod); err != nil {
 			t.Fatalf("a patch for a pod that cannot be decoded: %v", err)
 		}
-		if reason != Injected || request.Namespace != "db" || !isMember(pod) {
+		if reason != injection.Injected || request.Namespace != "db" || !isMember(pod) {
 			t.Errorf("%s with a patch for a pod in %q that is no member: %s", reason, request.Namespace, request.Object.Raw)
 		}
 		unpatch(t, request.Object.Raw, answer.Patch)
@@ -69,7 +70,7 @@ func FuzzPod(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{1}, 64), "kept")
 	f.Add(bytes.Repeat([]byte{0, 1, 2, 3}, 32), `{"nested": [1, null]}`)
 	f.Add([]byte("a pod that is owned, and much beside"), "$(id) `id` \\ \n \x00 \u2028")
-	configs := []Config{testConfig, testConfig}
+	configs := []injection.Config{testConfig, testConfig}
 	configs[1].PullSecrets, configs[1].TokenSecret, configs[1].MaxDuration = []string{"mirror", "mirror2"}, "token", 3600e9
 	handlers := []http.Handler{fuzzHandler(f, configs[0]), fuzzHandler(f, configs[1], tidbcluster.SidecarAnnotation, "native")}
 
@@ -87,16 +88,16 @@ func FuzzPod(f *testing.F) {
 
 		answer := post(t, handler, reviewOf(t, raw))
 		reason := checkAnswer(t, answer, "b5a4")
-		if usable := decodable && len(pod.Spec.Containers) > 0; usable && reason == InternalError || !decodable && reason != InternalError {
+		if usable := decodable && len(pod.Spec.Containers) > 0; usable && reason == injection.InternalError || !decodable && reason != injection.InternalError {
 			t.Fatalf("%s for a pod with decodable=%t: %s", reason, decodable, raw)
 		}
-		if decodable && !isMember(pod) && reason != NotMember && reason != StaleOwner {
+		if decodable && !isMember(pod) && reason != injection.NotMember && reason != injection.StaleOwner {
 			t.Errorf("%s for a pod that is no member: %s", reason, raw)
 		}
-		if (reason == Injected) != (len(answer.Patch) > 0) {
+		if (reason == injection.Injected) != (len(answer.Patch) > 0) {
 			t.Fatalf("%s with patch %s", reason, answer.Patch)
 		}
-		if reason != Injected {
+		if reason != injection.Injected {
 			return
 		}
 		patched := unpatch(t, raw, answer.Patch)
@@ -104,7 +105,7 @@ func FuzzPod(f *testing.F) {
 			t.Errorf("a native sidecar: %t, want %t", native, which == 1)
 		}
 		again := post(t, handler, reviewOf(t, patched))
-		if reason := checkAnswer(t, again, "b5a4"); reason != AlreadyInjected || len(again.Patch) > 0 {
+		if reason := checkAnswer(t, again, "b5a4"); reason != injection.AlreadyInjected || len(again.Patch) > 0 {
 			t.Errorf("a second time: %s with patch %s", reason, again.Patch)
 		}
 	})
@@ -112,13 +113,13 @@ func FuzzPod(f *testing.F) {
 
 // checkAnswer holds an answer to what every answer is: allowed, for the request,
 // with one of the reasons, which it returns.
-func checkAnswer[T ~string](t *testing.T, answer *admissionv1.AdmissionResponse, uid T) Reason {
+func checkAnswer[T ~string](t *testing.T, answer *admissionv1.AdmissionResponse, uid T) injection.Reason {
 	t.Helper()
 	if !answer.Allowed || string(answer.UID) != string(uid) || answer.Result == nil {
 		t.Fatalf("answer %+v for UID %q: want it allowed, for that UID and with a result", answer, uid)
 	}
-	reason := Reason(answer.Result.Message)
-	if !slices.Contains(Reasons(), reason) {
+	reason := injection.Reason(answer.Result.Message)
+	if !slices.Contains(injection.Reasons(), reason) {
 		t.Errorf("unknown reason %q", reason)
 	}
 	return reason
@@ -134,7 +135,7 @@ func unpatch(t *testing.T, raw, patch []byte) []byte {
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(patched, pod); err != nil {
 		t.Fatalf("the patched pod cannot be decoded: %v\n%s", err, patched)
 	}
-	agents := slices.DeleteFunc(allContainers(pod), func(c corev1.Container) bool { return c.Name != ContainerName })
+	agents := slices.DeleteFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), func(c corev1.Container) bool { return c.Name != injection.ContainerName })
 	if len(agents) != 1 {
 		t.Fatalf("%d agents in %s", len(agents), patched)
 	}
@@ -157,8 +158,8 @@ func takeAway(after, before map[string]any) {
 	meta, oldMeta := field(after, "metadata"), field(before, "metadata")
 	spec, oldSpec := field(after, "spec"), field(before, "spec")
 	annotations, old := field(meta, "annotations"), field(oldMeta, "annotations")
-	for _, key := range []string{StatusAnnotation, DefaultContainerAnnotation} {
-		if value, had := old[key]; had && key == StatusAnnotation {
+	for _, key := range []string{injection.StatusAnnotation, injection.DefaultContainerAnnotation} {
+		if value, had := old[key]; had && key == injection.StatusAnnotation {
 			// Without our container it says nothing, and is written anew.
 			annotations[key] = value
 		} else if !had {
@@ -243,10 +244,10 @@ func reviewOf(t testing.TB, pod []byte) []byte {
 	return body
 }
 
-// goldenPods returns the pods of testdata as JSON.
+// goldenPods returns the pods of the golden test as JSON.
 func goldenPods(t testing.TB) [][]byte {
 	t.Helper()
-	inputs, err := filepath.Glob("testdata/*/in.yaml")
+	inputs, err := filepath.Glob(fixtures + "/*/in.yaml")
 	if err != nil || len(inputs) == 0 {
 		t.Fatalf("no fixtures: %v", err)
 	}

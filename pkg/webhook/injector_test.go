@@ -22,26 +22,33 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// resolve is a resolver made of one method.
-type resolve func(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error)
+// resolver resolves pods in tests.
+type resolver interface {
+	Resolve(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error)
+	OperatorVersion(ctx context.Context, cluster types.NamespacedName) (string, error)
+}
 
-func (r resolve) Resolve(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error) {
+// resolveFunc is a resolver made of one method.
+type resolveFunc func(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error)
+
+func (r resolveFunc) Resolve(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error) {
 	return r(ctx, namespace, pod)
 }
 
 // OperatorVersion is not known to any of them.
-func (r resolve) OperatorVersion(context.Context, types.NamespacedName) (string, error) {
+func (r resolveFunc) OperatorVersion(context.Context, types.NamespacedName) (string, error) {
 	return "", nil
 }
 
-func resolved(m tidbcluster.Membership) resolve {
+func resolved(m tidbcluster.Membership) resolveFunc {
 	return func(context.Context, string, *corev1.Pod) (tidbcluster.Membership, error) { return m, nil }
 }
 
-func unresolved(err error) resolve {
+func unresolved(err error) resolveFunc {
 	return func(context.Context, string, *corev1.Pod) (tidbcluster.Membership, error) {
 		return tidbcluster.Membership{}, err
 	}
@@ -71,12 +78,11 @@ type fixture struct {
 	registry *prometheus.Registry
 }
 
-func start(t *testing.T, r resolver, n namespaces) fixture {
+func start(t *testing.T, r resolver, l level) fixture {
 	t.Helper()
 	f := fixture{recorder: &recorder{}, registry: prometheus.NewPedanticRegistry()}
 	injector, err := New(Options{
-		Config: current, Decoder: admission.NewDecoder(clientgoscheme.Scheme),
-		Resolver: r, Namespaces: n, Events: f.recorder, Metrics: f.registry,
+		Decoder: admission.NewDecoder(clientgoscheme.Scheme), Gatherer: gathererOf(r, l), Events: f.recorder, Metrics: f.registry,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +145,7 @@ type admissionTest struct {
 	namespaces level
 	change     func(*admissionv1.AdmissionRequest)
 	query      string
-	want       Reason
+	want       injection.Reason
 	component  tidbcluster.Component
 	event      string // how the Event begins, empty for none
 	warnings   []string
@@ -148,75 +154,75 @@ type admissionTest struct {
 func admissionTests() map[string]admissionTest {
 	return map[string]admissionTest{
 		"if the TidbCluster opts in, inject": {
-			resolver: resolved(optedIn()), want: Injected, component: "tikv",
+			resolver: resolved(optedIn()), want: injection.Injected, component: "tikv",
 			event: "Normal injected TidbCluster/basic Inject Pod/basic-tikv-0: pod basic-tikv-0 (tikv): the agent listens on port 2332",
 		},
 		"if it is a dry run, inject and tell nobody": {
-			resolver: resolved(optedIn()), want: Injected, component: "tikv",
+			resolver: resolved(optedIn()), want: injection.Injected, component: "tikv",
 			change: func(r *admissionv1.AdmissionRequest) { r.DryRun = new(true) },
 		},
 		"if a component is unknown, inject and tell": {
-			resolver: resolved(memberOf("tidelay.io/inject", "true", "tidelay.io/components", "tikv,nope")), want: Injected, component: "tikv",
+			resolver: resolved(memberOf("tidelay.io/inject", "true", "tidelay.io/components", "tikv,nope")), want: injection.Injected, component: "tikv",
 			event:    `Warning injected TidbCluster/basic Inject Pod/basic-tikv-0: pod basic-tikv-0 (tikv): the agent listens on port 2332; annotation tidelay.io/components: unknown component "nope"`,
 			warnings: []string{`tidelay: annotation tidelay.io/components: unknown component "nope"`},
 		},
 		"if the namespace forbids NET_ADMIN, skip and tell": {
-			resolver: resolved(optedIn()), namespaces: level{name: "baseline"}, want: PodSecurity, component: "tikv",
+			resolver: resolved(optedIn()), namespaces: level{name: "baseline"}, want: injection.PodSecurity, component: "tikv",
 			event:    `Warning pod_security TidbCluster/basic Inject Pod/basic-tikv-0: pod basic-tikv-0 (tikv): the namespace enforces Pod Security level "baseline"`,
 			warnings: []string{`tidelay did not inject its agent (pod_security): the namespace enforces`},
 		},
 		"if the agent is there already, warn of a problem but do not tell again": {
-			resolver: resolved(memberOf("tidelay.io/inject", "true", "tidelay.io/components", "tikv,nope")), want: AlreadyInjected, component: "tikv",
+			resolver: resolved(memberOf("tidelay.io/inject", "true", "tidelay.io/components", "tikv,nope")), want: injection.AlreadyInjected, component: "tikv",
 			change: func(r *admissionv1.AdmissionRequest) {
 				r.Object.Raw = []byte(`{"metadata": {"annotations": {"tidelay.io/status": "{}"}}, "spec": {"containers": [{"name": "tidelay-agent"}]}}`)
 			},
 			warnings: []string{`tidelay: annotation tidelay.io/components: unknown component "nope"`},
 		},
 		"if the TidbCluster does not opt in, skip quietly": {
-			resolver: resolved(memberOf()), namespaces: level{err: errors.New("not asked for")}, want: NotOptedIn, component: "tikv",
+			resolver: resolved(memberOf()), namespaces: level{err: errors.New("not asked for")}, want: injection.NotOptedIn, component: "tikv",
 		},
 		"if the opt-in makes no sense, skip and tell": {
-			resolver: resolved(memberOf("tidelay.io/inject", "yes")), want: NotOptedIn, component: "tikv",
+			resolver: resolved(memberOf("tidelay.io/inject", "yes")), want: injection.NotOptedIn, component: "tikv",
 			event:    "Warning not_opted_in TidbCluster/basic Inject Pod/basic-tikv-0: ",
 			warnings: []string{`tidelay: annotation tidelay.io/inject is "yes"`},
 		},
 		"if the pod is no member, skip quietly": {
-			resolver: unresolved(fmt.Errorf("a TidbMonitor's: %w", tidbcluster.ErrNotMember)), want: NotMember,
+			resolver: unresolved(fmt.Errorf("a TidbMonitor's: %w", tidbcluster.ErrNotMember)), want: injection.NotMember,
 		},
 		"if the owner is gone, skip quietly": {
-			resolver: unresolved(fmt.Errorf("gone: %w", tidbcluster.ErrStaleOwner)), want: StaleOwner,
+			resolver: unresolved(fmt.Errorf("gone: %w", tidbcluster.ErrStaleOwner)), want: injection.StaleOwner,
 		},
 		"if the lookup fails, skip and warn": {
-			resolver: unresolved(errors.New("connection refused")), want: LookupFailed,
+			resolver: unresolved(errors.New("connection refused")), want: injection.LookupFailed,
 			warnings: []string{"tidelay did not inject its agent (lookup_failed): connection refused"},
 		},
 		"if the namespace cannot be read, skip and tell": {
-			resolver: resolved(optedIn()), namespaces: level{err: errors.New("forbidden")}, want: LookupFailed, component: "tikv",
+			resolver: resolved(optedIn()), namespaces: level{err: errors.New("forbidden")}, want: injection.LookupFailed, component: "tikv",
 			event:    "Warning lookup_failed TidbCluster/basic",
 			warnings: []string{"tidelay did not inject its agent (lookup_failed): forbidden"},
 		},
 		"if the deadline passes, skip and warn": {
-			resolver: resolve(func(ctx context.Context, _ string, _ *corev1.Pod) (tidbcluster.Membership, error) {
+			resolver: resolveFunc(func(ctx context.Context, _ string, _ *corev1.Pod) (tidbcluster.Membership, error) {
 				<-ctx.Done()
 				return tidbcluster.Membership{}, ctx.Err()
 			}),
-			query: "?timeout=10ms", want: LookupFailed,
+			query: "?timeout=10ms", want: injection.LookupFailed,
 			warnings: []string{"tidelay did not inject its agent (lookup_failed): context deadline exceeded"},
 		},
 		"if the answer comes too late, tell nobody": {
-			resolver: resolve(func(ctx context.Context, _ string, _ *corev1.Pod) (tidbcluster.Membership, error) {
+			resolver: resolveFunc(func(ctx context.Context, _ string, _ *corev1.Pod) (tidbcluster.Membership, error) {
 				<-ctx.Done()
 				return optedIn(), nil
 			}),
-			query: "?timeout=10ms", want: Injected, component: "tikv",
+			query: "?timeout=10ms", want: injection.Injected, component: "tikv",
 		},
 		"if the resolver panics, skip and warn": {
-			resolver: resolve(func(context.Context, string, *corev1.Pod) (tidbcluster.Membership, error) { panic("nil pointer") }),
-			want:     InternalError,
+			resolver: resolveFunc(func(context.Context, string, *corev1.Pod) (tidbcluster.Membership, error) { panic("nil pointer") }),
+			want:     injection.InternalError,
 			warnings: []string{"tidelay did not inject its agent (internal_error): the injector panicked"},
 		},
 		"if the pod cannot be decoded, skip and warn": {
-			resolver: resolved(optedIn()), want: InternalError,
+			resolver: resolved(optedIn()), want: injection.InternalError,
 			change:   func(r *admissionv1.AdmissionRequest) { r.Object.Raw = []byte(`{"spec": {"containers": 5}}`) },
 			warnings: []string{"tidelay did not inject its agent (internal_error): the pod cannot be decoded"},
 		},
@@ -236,10 +242,10 @@ func TestAdmission(t *testing.T) {
 			if !response.Allowed || response.UID != request.UID {
 				t.Errorf("allowed %v for UID %q, want true for %q", response.Allowed, response.UID, request.UID)
 			}
-			if got := Reason(response.Result.Message); got != test.want {
+			if got := injection.Reason(response.Result.Message); got != test.want {
 				t.Errorf("reason %s, want %s", got, test.want)
 			}
-			if (response.Patch != nil) != (test.want == Injected) {
+			if (response.Patch != nil) != (test.want == injection.Injected) {
 				t.Errorf("patch %s for %s", response.Patch, test.want)
 			}
 			audit := map[string]string{"reason": string(test.want)}
@@ -260,7 +266,7 @@ func TestAdmission(t *testing.T) {
 	}
 }
 
-func (f fixture) checkMetrics(t *testing.T, reason Reason, component tidbcluster.Component) {
+func (f fixture) checkMetrics(t *testing.T, reason injection.Reason, component tidbcluster.Component) {
 	t.Helper()
 	want := fmt.Sprintf(`# HELP tidelay_admission_decisions_total Admissions answered, by reason and by the pod's component where it is known.
 # TYPE tidelay_admission_decisions_total counter
@@ -292,7 +298,7 @@ func checkPrefixes(t *testing.T, what string, got, want []string) {
 // name its own, and its author must not choose another.
 func TestAdmissionNamespace(t *testing.T) {
 	asked := ""
-	f := start(t, resolve(func(_ context.Context, namespace string, _ *corev1.Pod) (tidbcluster.Membership, error) {
+	f := start(t, resolveFunc(func(_ context.Context, namespace string, _ *corev1.Pod) (tidbcluster.Membership, error) {
 		asked = namespace
 		return tidbcluster.Membership{}, tidbcluster.ErrNotMember
 	}), level{})
@@ -318,7 +324,7 @@ func TestNotesFitAnEvent(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	for i, wantErr := range []bool{false, true} {
-		if _, err := New(Options{Config: current, Metrics: registry}); (err != nil) != wantErr {
+		if _, err := New(Options{Metrics: registry}); (err != nil) != wantErr {
 			t.Errorf("registering metrics, time %d: %v", i+1, err)
 		}
 	}

@@ -1,0 +1,82 @@
+package injection
+
+import (
+	"fmt"
+	"slices"
+
+	"gomodules.xyz/jsonpatch/v2"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// Decision is what happens to one pod, and why.
+type Decision struct {
+	// Reason names the outcome.
+	Reason Reason
+	// Detail says in a sentence what led to it.
+	Detail string
+	// Problems has a sentence for each annotation that is not valid, whatever the
+	// outcome.
+	Problems []string
+	// Patch adds the agent. It is empty unless Reason is Injected.
+	Patch []jsonpatch.Operation
+}
+
+// Decide says what happens to pod, a member of a TidbCluster. It depends on its
+// arguments and on c only, and changes none of them.
+func (c Config) Decide(pod *corev1.Pod, member tidbcluster.Membership, facts Facts) Decision {
+	decision := Decision{Problems: member.OptIn.Problems}
+	decision.Reason, decision.Detail = reasonFor(pod, member, facts.PodSecurity)
+	if value := pod.Annotations[tidbcluster.InjectAnnotation]; decision.Reason == OptedOut && value != "false" {
+		problem := fmt.Sprintf(`the pod's annotation %s is %.64q; accepted: "true", "false"`, tidbcluster.InjectAnnotation, value)
+		decision.Problems = slices.Concat(decision.Problems, []string{problem})
+	}
+	if decision.Reason == Injected {
+		sidecar, problem := native(member.OptIn, facts)
+		if problem != "" {
+			decision.Problems = slices.Concat(decision.Problems, []string{problem})
+		}
+		decision.Patch = c.patch(pod, member, sidecar)
+	}
+	return decision
+}
+
+// reasonFor returns the first reason that applies, and what led to it. level is
+// the Pod Security level that the namespace enforces.
+func reasonFor(pod *corev1.Pod, member tidbcluster.Membership, level string) (Reason, string) {
+	if member.Deleting {
+		return ClusterDeleting, "the TidbCluster is being deleted"
+	}
+	if !member.OptIn.Inject {
+		return NotOptedIn, fmt.Sprintf("the TidbCluster has no annotation %s: \"true\"", tidbcluster.InjectAnnotation)
+	}
+	if !member.OptIn.Covers(member.Component) {
+		return ComponentExcluded, fmt.Sprintf("annotation %s leaves out %s", tidbcluster.ComponentsAnnotation, member.Component)
+	}
+	if value, ok := pod.Annotations[tidbcluster.InjectAnnotation]; ok && value != "true" {
+		return OptedOut, fmt.Sprintf("the pod has annotation %s: %.64q", tidbcluster.InjectAnnotation, value)
+	}
+	if injected(pod) {
+		return AlreadyInjected, "the agent is there already"
+	}
+	if pod.Spec.HostNetwork {
+		return HostNetwork, "hostNetwork is true: a fault would hit the node and every pod on it that shares its network"
+	}
+	if conflict := nameConflict(pod); conflict != "" {
+		return NameConflict, conflict
+	}
+	if conflict := portConflict(pod); conflict != "" {
+		return PortConflict, conflict
+	}
+	if ForbidsNetAdmin(level) {
+		return PodSecurity, fmt.Sprintf("the namespace enforces Pod Security level %.64q, which forbids NET_ADMIN; want privileged", level)
+	}
+	if len(pod.Spec.Containers) == 0 {
+		// The patch could not be applied, and the API server would say that instead
+		// of naming the missing containers.
+		return InternalError, "the pod has no containers"
+	}
+	return Injected, fmt.Sprintf("the agent listens on port %d", api.Port)
+}

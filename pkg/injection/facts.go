@@ -1,0 +1,22 @@
+package injection
+
+// Facts are what a decision needs to know beside the pod and its TidbCluster.
+// Package gather reads them.
+type Facts struct {
+	// PodSecurity is the Pod Security level that the pod's namespace enforces
+	// (label pod-security.kubernetes.io/enforce), or "" if it enforces none.
+	PodSecurity string
+	// Operator is the image tag of TiDB Operator, usually a version such as
+	// "v1.6.0", or "" if it has none. It matters only for a TidbCluster that asks
+	// for a native sidecar.
+	Operator string
+	// OperatorErr is the error of reading Operator.
+	OperatorErr error
+}
+
+// ForbidsNetAdmin reports whether a namespace that enforces a Pod Security level
+// rejects a container with NET_ADMIN. The API server takes a level that it does
+// not know for the strictest one, and so does this.
+func ForbidsNetAdmin(level string) bool {
+	return level != "" && level != "privileged"
+}

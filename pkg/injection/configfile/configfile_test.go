@@ -16,14 +16,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	"github.com/tidelay/tidelay/pkg/webhook"
+	"github.com/tidelay/tidelay/pkg/injection"
 )
 
-func defaults() webhook.Config {
-	return webhook.Config{Image: "tidelay/agent:v1", PullPolicy: corev1.PullIfNotPresent, Resources: webhook.DefaultResources(), Version: "v1"}
+func defaults() injection.Config {
+	return injection.Config{Image: "tidelay/agent:v1", PullPolicy: corev1.PullIfNotPresent, Resources: injection.DefaultResources(), Version: "v1"}
 }
 
-func with(change func(*webhook.Config)) webhook.Config {
+func with(change func(*injection.Config)) injection.Config {
 	c := defaults()
 	change(&c)
 	return c
@@ -32,19 +32,19 @@ func with(change func(*webhook.Config)) webhook.Config {
 func TestParse(t *testing.T) {
 	tests := map[string]struct {
 		content string
-		want    webhook.Config
+		want    injection.Config
 		problem string
 	}{
 		"nothing":        {content: "", want: defaults()},
 		"an empty agent": {content: "agent: {}", want: defaults()},
-		"an image":       {content: "agent: {image: a/b:c}", want: with(func(c *webhook.Config) { c.Image = "a/b:c" })},
+		"an image":       {content: "agent: {image: a/b:c}", want: with(func(c *injection.Config) { c.Image = "a/b:c" })},
 		"a part of resources": {
 			content: "agent: {resources: {limits: {memory: 256Mi}}}",
-			want:    with(func(c *webhook.Config) { c.Resources.Limits[corev1.ResourceMemory] = resource.MustParse("256Mi") }),
+			want:    with(func(c *injection.Config) { c.Resources.Limits[corev1.ResourceMemory] = resource.MustParse("256Mi") }),
 		},
 		"everything": {
 			content: "agent:\n  imagePullPolicy: Always\n  imagePullSecrets: [a, b]\n  maxDuration: 1h\n  tokenSecret: token",
-			want: with(func(c *webhook.Config) {
+			want: with(func(c *injection.Config) {
 				c.PullPolicy, c.PullSecrets, c.MaxDuration, c.TokenSecret = corev1.PullAlways, []string{"a", "b"}, time.Hour, "token"
 			}),
 		},
@@ -94,10 +94,10 @@ func TestFileKeepsTheLastGoodOne(t *testing.T) {
 	}
 	is := func(image string, good float64, lines int) {
 		t.Helper()
-		f.look()
-		f.look()
-		if got := f.Current().Image; got != image || testutil.ToFloat64(f.good) != good || strings.Count(log.String(), "\n") != lines {
-			t.Errorf("image %s, good %v, log %q; want %s, %v and %d lines", got, testutil.ToFloat64(f.good), log.String(), image, good, lines)
+		f.reload()
+		f.reload()
+		if got := f.Current().Image; got != image || testutil.ToFloat64(f.valid) != good || strings.Count(log.String(), "\n") != lines {
+			t.Errorf("image %s, good %v, log %q; want %s, %v and %d lines", got, testutil.ToFloat64(f.valid), log.String(), image, good, lines)
 		}
 	}
 	is("first", 1, 0)

@@ -1,16 +1,3 @@
-// Package missed finds the running pods that a TidbCluster asks Tidelay to
-// inject and that carry no agent: those made before the annotation, or while
-// the injector was away. What would be decided about a pod now is decided by
-// the same function as at its admission (webhook.Config.Decide).
-//
-// What it finds is told in three places, and nothing is restarted:
-//
-//   - the condition TidelayInjected of the TidbCluster: True when every pod that
-//     is asked for carries the agent, False with the reason "missed", or with
-//     the reason that keeps a pod out, such as "host_network", and Unknown while
-//     there is no pod;
-//   - an Event on the TidbCluster when the first of its pods is found missed;
-//   - the metric tidelay_missed_pods{namespace,tidbcluster}.
 package missed
 
 import (
@@ -29,64 +16,62 @@ import (
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
-	"github.com/tidelay/tidelay/pkg/webhook"
 )
 
-// resolver tells which TidbCluster a pod belongs to; see tidbcluster.Resolver.
-type resolver interface {
-	Resolve(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error)
+// reasoner returns the reason of the decision about a pod if it were created now. It
+// is a gather.Gatherer.
+type reasoner interface {
+	Reason(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, injection.Reason, error)
 }
 
-// namespaces tells the Pod Security level a namespace enforces, and its labels;
-// see webhook.Namespaces.
+// namespaces reads the labels of a namespace. It is a gather.Namespaces.
 type namespaces interface {
-	EnforcedLevel(ctx context.Context, namespace string) (string, error)
 	Labels(ctx context.Context, namespace string) (map[string]string, error)
 }
 
-// Options is what a Checker is made of. All fields are required.
+// Options has the parts of a Checker. All fields are required.
 type Options struct {
-	// Interval is the time between two checks of everything.
+	// Interval is the time between two checks of all TidbClusters.
 	Interval time.Duration
-	// Ready returns an error while there is nothing to check yet.
+	// Ready returns an error until there is something to check.
 	Ready func() error
-	// Config returns what is injected now.
-	Config func() webhook.Config
-	// Webhook names the MutatingWebhookConfiguration: in a namespace that it
-	// leaves out no pod is injected.
+	// Webhook is the name of the MutatingWebhookConfiguration. Its
+	// namespaceSelector says in which namespaces pods are injected.
 	Webhook string
-	// Clusters has the TidbClusters, as tidbcluster.Trim leaves them.
+	// Clusters lists the TidbClusters, in the form that resolve.Trim leaves them.
 	Clusters client.Reader
-	// Live lists pods, and reads and writes TidbClusters. Its rate limit is
-	// what a check may cost the API server.
+	// Live lists pods, and reads and patches TidbClusters. Its rate limit bounds
+	// what a check costs the API server.
 	Live       client.Client
-	Resolver   resolver
+	Gatherer   reasoner
 	Namespaces namespaces
 	// Events receives the Events for TidbClusters.
 	Events events.EventRecorder
 	// Metrics is where the gauge is registered.
 	Metrics prometheus.Registerer
-	// Log is told what could not be checked.
+	// Log receives what could not be checked.
 	Log logr.Logger
 }
 
-// Checker compares the running pods with what is asked for.
+// Checker compares the running pods with what their TidbClusters ask for.
 type Checker struct {
 	options Options
 	missed  *prometheus.GaugeVec
-	told    map[types.UID]told
+	// reported is what was last reported about each TidbCluster, by its UID.
+	reported map[types.UID]reported
 }
 
-// told is what was said last about a TidbCluster.
-type told struct {
+// reported is what was last reported about a TidbCluster.
+type reported struct {
 	cluster types.NamespacedName
 	missed  int
 }
 
-// New returns a Checker. It fails if its metric cannot be registered.
+// New returns a Checker. It fails if its metric can't be registered.
 func New(o Options) (*Checker, error) {
-	c := &Checker{options: o, missed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	c := &Checker{options: o, reported: map[types.UID]reported{}, missed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tidelay_missed_pods",
 		Help: "Running pods that would carry the agent if they were made now, and do not.",
 	}, []string{"namespace", "tidbcluster"})}
@@ -96,53 +81,56 @@ func New(o Options) (*Checker, error) {
 	return c, nil
 }
 
-// Run checks until ctx ends. Only one replica at a time should run it: then
-// each thing is told once.
-func (c *Checker) Run(ctx context.Context) {
-	c.told = map[types.UID]told{}
+// NeedLeaderElection is true: only one replica checks, so that everything is
+// reported once.
+func (c *Checker) NeedLeaderElection() bool { return true }
+
+// Start checks all TidbClusters until ctx ends. When it returns, the gauge is empty.
+func (c *Checker) Start(ctx context.Context) error {
 	defer c.missed.Reset()
 	ready := func(context.Context) (bool, error) { return c.options.Ready() == nil, nil }
-	// It ends in an error only if ctx does.
+	// The error is ctx's, and then the loop below ends at once.
 	_ = wait.PollUntilContextCancel(ctx, time.Second, true, ready)
 	wait.UntilWithContext(ctx, c.check, c.options.Interval)
+	return nil
 }
 
-// check looks at every TidbCluster once.
+// check checks every TidbCluster once.
 func (c *Checker) check(ctx context.Context) {
 	var clusters v1alpha1.TidbClusterList
 	if err := c.options.Clusters.List(ctx, &clusters); err != nil {
-		c.problem(ctx, err, "TidbClusters not listed")
+		c.logError(ctx, err, "TidbClusters not listed")
 		return
 	}
-	reaches, err := c.reach(ctx)
+	selected, err := c.namespaceSelector(ctx)
 	if err != nil {
-		c.problem(ctx, err, "webhook not read")
+		c.logError(ctx, err, "webhook not read")
 		return
 	}
-	asking, others := divide(clusters.Items)
+	asking, formerly := divide(clusters.Items)
 	c.forget(asking)
-	for _, cluster := range others {
+	for _, cluster := range formerly {
 		if err := c.write(ctx, cluster, nil); err != nil {
-			c.problem(ctx, err, "condition not taken away")
+			c.logError(ctx, err, "condition not taken away")
 		}
 	}
 	for namespace, clusters := range asking {
-		reports, err := c.survey(ctx, namespace, clusters, reaches)
+		reports, err := c.survey(ctx, namespace, clusters, selected)
 		if err != nil {
-			c.problem(ctx, err, "pods not checked", "namespace", namespace)
+			c.logError(ctx, err, "pods not checked", "namespace", namespace)
 			continue
 		}
 		for i, cluster := range clusters {
-			if err := c.tell(ctx, cluster, reports[i]); err != nil {
-				c.problem(ctx, err, "condition not written")
+			if err := c.publish(ctx, cluster, reports[i]); err != nil {
+				c.logError(ctx, err, "condition not written")
 			}
 		}
 	}
 }
 
-// divide returns the clusters that ask to be injected, by namespace, and those
-// that no longer do and still have our condition.
-func divide(clusters []v1alpha1.TidbCluster) (asking map[string][]*v1alpha1.TidbCluster, others []*v1alpha1.TidbCluster) {
+// divide returns the TidbClusters that ask to be injected, by namespace, and those
+// that no longer ask and still have our condition.
+func divide(clusters []v1alpha1.TidbCluster) (asking map[string][]*v1alpha1.TidbCluster, formerly []*v1alpha1.TidbCluster) {
 	asking = map[string][]*v1alpha1.TidbCluster{}
 	for i := range clusters {
 		cluster := &clusters[i]
@@ -150,41 +138,42 @@ func divide(clusters []v1alpha1.TidbCluster) (asking map[string][]*v1alpha1.Tidb
 		case !cluster.DeletionTimestamp.IsZero():
 		case tidbcluster.ParseOptIn(cluster.Annotations).Inject:
 			asking[cluster.Namespace] = append(asking[cluster.Namespace], cluster)
-		case standing(cluster) != nil:
-			others = append(others, cluster)
+		case ownCondition(cluster) != nil:
+			formerly = append(formerly, cluster)
 		}
 	}
-	return asking, others
+	return asking, formerly
 }
 
-// tell makes a report known.
-func (c *Checker) tell(ctx context.Context, cluster *v1alpha1.TidbCluster, report *Report) error {
+// publish puts a report in the metric, in an Event and in the condition.
+func (c *Checker) publish(ctx context.Context, cluster *v1alpha1.TidbCluster, report *Report) error {
 	name, missed := client.ObjectKeyFromObject(cluster), report.Missed()
 	c.missed.WithLabelValues(name.Namespace, name.Name).Set(float64(missed))
-	// Later ones would only be counted: the recorder folds what is like.
-	if missed > 0 && c.told[cluster.UID].missed == 0 {
-		c.options.Events.Eventf(tidbcluster.Reference(name, cluster.UID), nil, corev1.EventTypeWarning, string(Missed), "Check", "%s", webhook.EventNote(report.message()))
+	// Only the first Event is sent: the recorder would merge later ones with it.
+	if missed > 0 && c.reported[cluster.UID].missed == 0 {
+		c.options.Events.Eventf(tidbcluster.Reference(name, cluster.UID), nil, corev1.EventTypeWarning, string(Missed), "Check", "%s", tidbcluster.EventNote(report.message()))
 	}
-	c.told[cluster.UID] = told{name, missed}
+	c.reported[cluster.UID] = reported{name, missed}
 	want := report.condition()
-	if says(standing(cluster), &want) {
+	if sameCondition(ownCondition(cluster), &want) {
 		return nil
 	}
 	return c.write(ctx, cluster, &want)
 }
 
-// forget drops what was told about clusters that ask no more or are gone.
+// forget drops what was reported about TidbClusters that no longer ask to be
+// injected, or are gone.
 func (c *Checker) forget(asking map[string][]*v1alpha1.TidbCluster) {
-	for uid, old := range c.told {
+	for uid, old := range c.reported {
 		if !slices.ContainsFunc(asking[old.cluster.Namespace], func(c *v1alpha1.TidbCluster) bool { return c.UID == uid }) {
-			delete(c.told, uid)
+			delete(c.reported, uid)
 			c.missed.DeleteLabelValues(old.cluster.Namespace, old.cluster.Name)
 		}
 	}
 }
 
-// problem logs what went wrong, unless it is that the check ends.
-func (c *Checker) problem(ctx context.Context, err error, message string, values ...any) {
+// logError logs an error, unless it comes from the end of ctx.
+func (c *Checker) logError(ctx context.Context, err error, message string, values ...any) {
 	if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
 		c.options.Log.Error(err, message, values...)
 	}

@@ -25,8 +25,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/tidelay/tidelay/pkg/injection"
+	"github.com/tidelay/tidelay/pkg/injection/gather"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
-	"github.com/tidelay/tidelay/pkg/webhook"
 )
 
 // world is a Checker and what it works on.
@@ -50,10 +51,10 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t}
-	reach := &metav1.LabelSelector{MatchLabels: map[string]string{"leave-out": "false"}}
+	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"leave-out": "false"}}
 	hook := &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "tidelay-injector"},
-		Webhooks:   []admissionregistrationv1.MutatingWebhook{{NamespaceSelector: reach}},
+		Webhooks:   []admissionregistrationv1.MutatingWebhook{{NamespaceSelector: selector}},
 	}
 	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithObjects(hook).WithInterceptorFuncs(interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
@@ -71,19 +72,26 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		Interval: time.Minute,
 		Ready:    func() error { return nil },
 		Webhook:  "tidelay-injector",
-		Config: func() webhook.Config {
-			return webhook.Config{Image: "a", PullPolicy: corev1.PullNever, Resources: webhook.DefaultResources()}
-		},
-		Clusters: w.client, Live: w.client, Resolver: w, Namespaces: w, Events: w,
-		Metrics: prometheus.NewPedanticRegistry(),
-		Log:     funcr.New(func(prefix, args string) { fmt.Fprintln(&w.log, prefix, args) }, funcr.Options{}),
+		Clusters: w.client, Live: w.client, Namespaces: w, Events: w,
+		Gatherer: &gather.Gatherer{Config: config, Resolver: w, Namespaces: w},
+		Metrics:  prometheus.NewPedanticRegistry(),
+		Log:      funcr.New(func(prefix, args string) { fmt.Fprintln(&w.log, prefix, args) }, funcr.Options{}),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.checker = checker
-	w.checker.told = map[types.UID]told{}
 	return w
+}
+
+func config() injection.Config {
+	return injection.Config{Image: "a", PullPolicy: corev1.PullNever, Resources: injection.DefaultResources()}
+}
+
+// OperatorVersion is never needed for a reason.
+func (w *world) OperatorVersion(context.Context, types.NamespacedName) (string, error) {
+	w.t.Error("the operator's version was read")
+	return "", nil
 }
 
 // Resolve takes a pod's label for the name of its TidbCluster.
@@ -177,8 +185,8 @@ func pod(name, of string, change ...func(*corev1.Pod)) *corev1.Pod {
 }
 
 func injected(p *corev1.Pod) {
-	p.Annotations = map[string]string{webhook.StatusAnnotation: "{}"}
-	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: webhook.ContainerName})
+	p.Annotations = map[string]string{injection.StatusAnnotation: "{}"}
+	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: injection.ContainerName})
 }
 
 func done(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }
@@ -264,14 +272,16 @@ func TestCheckFails(t *testing.T) {
 	}
 }
 
-// Who leads no more says nothing any more.
-func TestRunEnds(t *testing.T) {
+// A replica that no longer leads reports nothing.
+func TestStartEnds(t *testing.T) {
 	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"))
 	ctx, cancel := context.WithCancel(t.Context())
 	w.checker.options.Log = logr.Discard()
 	ended := make(chan struct{})
 	go func() {
-		w.checker.Run(ctx)
+		if err := w.checker.Start(ctx); err != nil {
+			t.Errorf("Start: %v", err)
+		}
 		close(ended)
 	}()
 	deadline := time.Now().Add(time.Minute)

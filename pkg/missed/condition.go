@@ -17,8 +17,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// standing returns our condition of a TidbCluster, nil if it has none.
-func standing(cluster *v1alpha1.TidbCluster) *v1alpha1.TidbClusterCondition {
+// ownCondition returns our condition of a TidbCluster, or nil if it has none.
+func ownCondition(cluster *v1alpha1.TidbCluster) *v1alpha1.TidbClusterCondition {
 	for i, c := range cluster.Status.Conditions {
 		if c.Type == tidbcluster.InjectedCondition {
 			return &cluster.Status.Conditions[i]
@@ -27,20 +27,21 @@ func standing(cluster *v1alpha1.TidbCluster) *v1alpha1.TidbClusterCondition {
 	return nil
 }
 
-// says reports whether two conditions mean the same; either may be nil.
-func says(a, b *v1alpha1.TidbClusterCondition) bool {
+// sameCondition reports whether two conditions differ in nothing but their times.
+// Either may be nil.
+func sameCondition(a, b *v1alpha1.TidbClusterCondition) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
 	return a.Status == b.Status && a.Reason == b.Reason && a.Message == b.Message
 }
 
-// write puts want in the place of our condition in a TidbCluster, or takes ours
-// away where want is nil. Every other condition stays as it is.
+// write replaces our condition of a TidbCluster by want, or removes it if want is nil.
+// Every other condition stays as it is.
 //
-// The TidbCluster has no status subresource and its conditions are an ordinary
-// list, which TiDB Operator writes as well: so the list goes with the resource
-// version it was read at, and a conflict means to read it again.
+// TidbCluster has no status subresource, and its conditions are a plain list that
+// TiDB Operator writes as well. So the whole list is written, together with the
+// resource version at which it was read, and is read again after a conflict.
 func (c *Checker) write(ctx context.Context, cluster *v1alpha1.TidbCluster, want *v1alpha1.TidbClusterCondition) error {
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		live := &unstructured.Unstructured{}
@@ -49,7 +50,7 @@ func (c *Checker) write(ctx context.Context, cluster *v1alpha1.TidbCluster, want
 			return err
 		}
 		if live.GetUID() != cluster.UID {
-			return nil // another cluster of that name: its turn comes
+			return nil // another TidbCluster of that name, which the next check finds
 		}
 		patch, err := conditionPatch(live, want, metav1.Now())
 		if err != nil || patch == nil {
@@ -63,10 +64,10 @@ func (c *Checker) write(ctx context.Context, cluster *v1alpha1.TidbCluster, want
 	return nil
 }
 
-// conditionPatch returns a JSON merge patch (RFC 7386) that has live say want,
-// nil where it does already.
+// conditionPatch returns a JSON merge patch (RFC 7386) that makes want our condition
+// of live, or nil if it is that already.
 func conditionPatch(live *unstructured.Unstructured, want *v1alpha1.TidbClusterCondition, now metav1.Time) ([]byte, error) {
-	// The CRD lets them be null, which NestedSlice does not take for a list.
+	// The CRD allows null for the list, which NestedSlice would refuse.
 	found, _, err := unstructured.NestedFieldCopy(live.Object, "status", "conditions")
 	conditions, ok := found.([]any)
 	if err == nil && found != nil && !ok {
@@ -87,7 +88,7 @@ func conditionPatch(live *unstructured.Unstructured, want *v1alpha1.TidbClusterC
 		}
 		conditions = slices.Delete(conditions, at, at+1)
 	}
-	if says(old, want) {
+	if sameCondition(old, want) {
 		return nil, nil
 	}
 	if want != nil {

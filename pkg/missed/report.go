@@ -8,26 +8,26 @@ import (
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
-	"github.com/tidelay/tidelay/pkg/webhook"
 )
 
 // Reasons of the condition, beside those of an admission.
 const (
-	// Missed: the pod would get the agent if it were made now.
-	Missed webhook.Reason = "missed"
+	// Missed: the pod would get the agent if it were created now.
+	Missed injection.Reason = "missed"
 	// NamespaceExcluded: the webhook's namespaceSelector leaves the pod's
 	// namespace out.
-	NamespaceExcluded webhook.Reason = "namespace_excluded"
-	// NoPods: the TidbCluster has no pod yet that is asked for.
-	NoPods webhook.Reason = "no_pods"
+	NamespaceExcluded injection.Reason = "namespace_excluded"
+	// NoPods: the TidbCluster has no pod yet that is to be injected.
+	NoPods injection.Reason = "no_pods"
 )
 
-// Report is how the pods of one TidbCluster stand: those that were asked for.
+// Report is the state of those pods of one TidbCluster that it asks to inject.
 type Report struct {
-	// Injected is how many carry the agent.
+	// Injected is the number of pods with the agent.
 	Injected int
-	// Without are those that do not.
+	// Without has the pods without the agent.
 	Without []Pod
 }
 
@@ -35,23 +35,24 @@ type Report struct {
 // injected.
 type Pod struct {
 	Name   string
-	Reason webhook.Reason
+	Reason injection.Reason
 }
 
-// add takes in a pod by the reason of what would be decided about it if it were
-// made now.
-func (r *Report) add(name string, reason webhook.Reason) {
+// add adds a pod, given the reason of the decision about it if it were created now.
+// A pod that is not asked for is left out.
+func (r *Report) add(name string, reason injection.Reason) {
 	switch {
-	case reason == webhook.AlreadyInjected:
+	case reason == injection.AlreadyInjected:
 		r.Injected++
-	case reason == webhook.Injected:
+	case reason == injection.Injected:
 		r.Without = append(r.Without, Pod{name, Missed})
 	case reason == NamespaceExcluded || reason.Unwanted():
 		r.Without = append(r.Without, Pod{name, reason})
 	}
 }
 
-// Missed is how many pods would get the agent if they were made now.
+// Missed returns the number of pods that would get the agent if they were created
+// now.
 func (r *Report) Missed() int {
 	count := 0
 	for _, pod := range r.Without {
@@ -62,24 +63,25 @@ func (r *Report) Missed() int {
 	return count
 }
 
-// reason is Missed where any pod was, or else what keeps one out.
-func (r *Report) reason() webhook.Reason {
+// reason returns the reason of the condition: Missed if any pod was missed, or else
+// the reason that keeps a pod out.
+func (r *Report) reason() injection.Reason {
 	switch {
 	case r.Injected+len(r.Without) == 0:
 		return NoPods
 	case len(r.Without) == 0:
-		return webhook.Injected
+		return injection.Injected
 	case r.Missed() > 0:
 		return Missed
-	default: // the first of the alphabet, so that it does not change by itself
+	default: // of several, always the same: the first in alphabetical order
 		return slices.MinFunc(r.Without, func(a, b Pod) int { return strings.Compare(string(a.Reason), string(b.Reason)) }).Reason
 	}
 }
 
-// listed bounds how many pods a message names.
-const listed = 10
+// maxListed is the largest number of pods that a message names.
+const maxListed = 10
 
-// message is the report in a sentence.
+// message returns the report as a sentence.
 func (r *Report) message() string {
 	total := r.Injected + len(r.Without)
 	switch {
@@ -92,8 +94,8 @@ func (r *Report) message() string {
 	for _, pod := range slices.SortedFunc(slices.Values(r.Without), func(a, b Pod) int { return strings.Compare(a.Name, b.Name) }) {
 		names = append(names, fmt.Sprintf("%s (%s)", pod.Name, pod.Reason))
 	}
-	if more := len(names) - listed; more > 0 {
-		names = append(names[:listed], fmt.Sprintf("%d more", more))
+	if more := len(names) - maxListed; more > 0 {
+		names = append(names[:maxListed], fmt.Sprintf("%d more", more))
 	}
 	text := fmt.Sprintf("%d of %d pods go without the agent: %s", len(r.Without), total, strings.Join(names, ", "))
 	if r.Missed() > 0 {
@@ -102,11 +104,11 @@ func (r *Report) message() string {
 	return text
 }
 
-// condition is the report as a condition of the TidbCluster, without times.
+// condition returns the report as a condition of the TidbCluster, without times.
 func (r *Report) condition() v1alpha1.TidbClusterCondition {
 	reason := r.reason()
-	status, ok := map[webhook.Reason]corev1.ConditionStatus{
-		webhook.Injected: corev1.ConditionTrue, NoPods: corev1.ConditionUnknown,
+	status, ok := map[injection.Reason]corev1.ConditionStatus{
+		injection.Injected: corev1.ConditionTrue, NoPods: corev1.ConditionUnknown,
 	}[reason]
 	if !ok {
 		status = corev1.ConditionFalse

@@ -2,7 +2,6 @@ package missed
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
@@ -13,44 +12,34 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
-	"github.com/tidelay/tidelay/pkg/webhook"
 )
 
-// survey makes a report on each of a namespace's clusters, in their order.
-func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1alpha1.TidbCluster, reaches labels.Selector) ([]*Report, error) {
-	var pods corev1.PodList
-	// From the API server's own cache: a look at the state of a moment ago is
-	// enough, and costs etcd nothing.
-	recent := &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: "0"}}
-	if err := c.options.Live.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels(tidbcluster.OperatorLabels()), recent); err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
-	}
-	level, err := c.options.Namespaces.EnforcedLevel(ctx, namespace)
+// survey returns a report on each of a namespace's TidbClusters, in their order.
+// selected selects the namespaces in which pods are injected.
+func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1alpha1.TidbCluster, selected labels.Selector) ([]*Report, error) {
+	pods, err := c.runningPods(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
-	itsLabels, err := c.options.Namespaces.Labels(ctx, namespace)
+	namespaceLabels, err := c.options.Namespaces.Labels(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
-	excluded := !reaches.Matches(labels.Set(itsLabels))
+	excluded := !selected.Matches(labels.Set(namespaceLabels))
 	reports, byUID := make([]*Report, len(clusters)), map[types.UID]*Report{}
 	for i, cluster := range clusters {
 		reports[i] = &Report{}
 		byUID[cluster.UID] = reports[i]
 	}
-	for i := range pods.Items {
-		pod := &pods.Items[i]
-		if !pod.DeletionTimestamp.IsZero() || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-			continue
-		}
-		member, reason, err := c.decide(ctx, pod, level)
+	for _, pod := range pods {
+		member, reason, err := c.reason(ctx, pod)
 		if err != nil {
-			c.problem(ctx, err, "pod not checked", "namespace", namespace, "pod", pod.Name)
+			c.logError(ctx, err, "pod not checked", "namespace", namespace, "pod", pod.Name)
 			continue
 		}
-		if excluded && reason == webhook.Injected {
+		if excluded && reason == injection.Injected {
 			reason = NamespaceExcluded
 		}
 		if report := byUID[member.UID]; report != nil {
@@ -60,28 +49,40 @@ func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1al
 	return reports, nil
 }
 
-// decide is what would be decided about a pod if it were made now. One that
-// nobody can decide about must not end the process, which is the webhook's.
-func (c *Checker) decide(ctx context.Context, pod *corev1.Pod, level string) (member tidbcluster.Membership, reason webhook.Reason, err error) {
+// runningPods returns the pods of a namespace that TiDB Operator has made and that
+// have not ended.
+func (c *Checker) runningPods(ctx context.Context, namespace string) ([]*corev1.Pod, error) {
+	var list corev1.PodList
+	// Resource version 0 has the API server answer from its own cache. That may be
+	// a moment old, which is good enough here, and costs etcd nothing.
+	cached := &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: "0"}}
+	if err := c.options.Live.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(tidbcluster.OperatorLabels()), cached); err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	var pods []*corev1.Pod
+	for i := range list.Items {
+		pod := &list.Items[i]
+		if pod.DeletionTimestamp.IsZero() && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed {
+			pods = append(pods, pod)
+		}
+	}
+	return pods, nil
+}
+
+// reason returns the reason of the decision about a pod if it were created now. A
+// panic turns into an error, so that one odd pod does not end the process.
+func (c *Checker) reason(ctx context.Context, pod *corev1.Pod) (member tidbcluster.Membership, reason injection.Reason, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	member, err = c.options.Resolver.Resolve(ctx, pod.Namespace, pod)
-	switch {
-	case errors.Is(err, tidbcluster.ErrNotMember):
-		return member, webhook.NotMember, nil
-	case errors.Is(err, tidbcluster.ErrStaleOwner):
-		return member, webhook.StaleOwner, nil
-	case err != nil:
-		return member, "", err
-	}
-	return member, c.options.Config().Decide(pod, member, webhook.Facts{PodSecurity: level}).Reason, nil
+	return c.options.Gatherer.Reason(ctx, pod.Namespace, pod)
 }
 
-// reach selects the namespaces whose pods the API server asks the webhook about.
-func (c *Checker) reach(ctx context.Context) (labels.Selector, error) {
+// namespaceSelector returns the selector of the namespaces for whose pods the API
+// server calls the webhook.
+func (c *Checker) namespaceSelector(ctx context.Context) (labels.Selector, error) {
 	config := &admissionregistrationv1.MutatingWebhookConfiguration{}
 	if err := c.options.Live.Get(ctx, client.ObjectKey{Name: c.options.Webhook}, config); err != nil {
 		return nil, fmt.Errorf("read MutatingWebhookConfiguration %s: %w", c.options.Webhook, err)

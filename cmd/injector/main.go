@@ -1,19 +1,16 @@
-// Command injector serves the mutating webhook that adds the Tidelay agent to
-// the pods of TidbClusters that ask for it. Package webhook says what it does,
-// "injector --help" how it is configured.
+// Command injector serves the mutating webhook that adds the Tidelay agent to the
+// pods of TidbClusters that ask for it. See package webhook for what it does, and
+// "injector --help" for its flags.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/tidelay/tidelay/cmd/internal/daemon"
 )
 
 // version is set by the linker.
@@ -23,39 +20,17 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }
 
-// run is main with its surroundings as arguments. It returns the exit status:
-// 0 after a signal, 1 after a failure, 2 for a bad command line.
+// run is main with its surroundings as arguments. It returns the exit status.
 func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	o, err := parse(args, getenv)
-	switch {
-	case errors.Is(err, pflag.ErrHelp):
-		_, _ = fmt.Fprint(stdout, usage())
-		return 0
-	case err != nil:
-		_, _ = fmt.Fprintf(stderr, "injector: %v\n", err)
-		return 2
-	case o.version:
-		_, _ = fmt.Fprintln(stdout, version)
-		return 0
-	}
-	log := o.logger(stderr)
-	signals, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	// The first signal drains, a second one ends the process at once.
-	context.AfterFunc(signals, stop)
-	if err := serve(signals, o); err != nil {
-		log.Error(err, "injector failed")
-		return 1
-	}
-	return 0
+	return daemon.Main("injector", version, &options{}, args, getenv, stdout, stderr)
 }
 
-// serve runs the injector until signals ends. Then it keeps serving for a while
-// with its readiness gone: the API server goes on using the connections it has,
-// and a pod it cannot ask about is admitted without the agent.
-func serve(signals context.Context, o options) error {
+// Run runs the injector until signals ends, and then for the time of the drain with
+// its readiness gone. The API server goes on using its open connections meanwhile,
+// and would admit a pod without the agent if they were closed.
+func (o *options) Run(signals context.Context) error {
 	var d drain
-	mgr, err := newManager(o, &d)
+	mgr, err := newManager(*o, &d)
 	if err != nil {
 		return err
 	}

@@ -11,36 +11,48 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/tidelay/tidelay/cmd/internal/daemon"
 	"github.com/tidelay/tidelay/pkg/confirm"
-	"github.com/tidelay/tidelay/pkg/tidbcluster"
+	"github.com/tidelay/tidelay/pkg/injection/configfile"
+	"github.com/tidelay/tidelay/pkg/injection/gather"
+	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 	"github.com/tidelay/tidelay/pkg/webhook"
 	"github.com/tidelay/tidelay/pkg/webhook/certificate"
-	"github.com/tidelay/tidelay/pkg/webhook/configfile"
 )
 
-// shutdownTimeout is how long requests under way may take once the drain is
-// over. With the default drain it fits into the pod's 30 s.
+// shutdownTimeout is how long requests under way may take after the drain. With the
+// default drain both fit into the pod's 30 s.
 const shutdownTimeout = 15 * time.Second
+
+// The rate limit of live reads. The burst is a fleet of TidbClusters created at
+// once, before the informers have heard of any.
+const (
+	liveReadsPerSecond = 200
+	liveReadsBurst     = 400
+)
 
 // newManager puts the injector together. Nothing runs until the manager does.
 func newManager(o options, d *drain) (ctrl.Manager, error) {
-	config, err := restConfig(o.kubeconfig)
+	config, err := daemon.RESTConfig(o.Kubeconfig)
 	if err != nil {
 		return nil, err
 	}
-	secret := types.NamespacedName{Namespace: o.namespace, Name: certificate.SecretName(o.webhookName)}
-	trust := &certificate.Trust{Webhook: o.webhookName, Secret: secret}
+	secret := types.NamespacedName{Namespace: o.Namespace, Name: certificate.SecretName(o.WebhookName)}
+	trust := &certificate.Trust{Webhook: o.WebhookName, Secret: secret}
 	source := certificate.NewSource(config, trust, o.serviceName, ctrl.Log.WithName("certificate"))
-	kinds := slices.Concat(tidbcluster.Kinds(), webhook.Kinds())
+	kinds := slices.Concat(resolve.Kinds(), gather.Kinds())
 
-	mgr, err := ctrl.NewManager(config, managerOptions(o, source, slices.Concat(kinds, trust.Kinds())))
+	options := o.ManagerOptions(slices.Concat(kinds, trust.Kinds()))
+	options.GracefulShutdownTimeout = new(shutdownTimeout)
+	options.WebhookServer = ctrlwebhook.NewServer(ctrlwebhook.Options{
+		Port:    o.webhookPort,
+		TLSOpts: []func(*tls.Config){source.ConfigureTLS},
+	})
+	mgr, err := ctrl.NewManager(config, options)
 	if err != nil {
 		return nil, fmt.Errorf("create manager: %w", err)
 	}
@@ -49,53 +61,32 @@ func newManager(o options, d *drain) (ctrl.Manager, error) {
 		return nil, err
 	}
 	informers := confirm.NewInformers(mgr.GetCache(), kinds)
-	file, err := configfile.Open(o.config, o.defaults(), metrics.Registry, ctrl.Log.WithName("config"))
+	file, err := configfile.Open(o.Config, o.ConfigDefaults(version), metrics.Registry, ctrl.Log.WithName("config"))
 	if err != nil {
 		return nil, err
 	}
 	if err := addWebhook(mgr, file, d); err != nil {
 		return nil, err
 	}
-	if err := addMissedCheck(mgr, o, file, informers); err != nil {
-		return nil, err
-	}
-	// In this order, so that the first failure is the root of the others.
-	h := health{log: mgr.GetLogger(), checks: []check{
-		{"drain", d.ready},
-		{"certificate", source.Ready},
-		{"trust", trust.Ready},
-		{"informers", func(*http.Request) error { return informers.Synced() }},
-		{"webhook", mgr.GetWebhookServer().StartedChecker()},
+	// In this order, so that the first failure is the cause of the others.
+	health := &daemon.Health{Log: mgr.GetLogger(), Checks: []daemon.Check{
+		{Name: "drain", Check: d.ready},
+		{Name: "certificate", Check: source.Ready},
+		{Name: "trust", Check: trust.Ready},
+		{Name: "informers", Check: func(*http.Request) error { return informers.Synced() }},
+		{Name: "webhook", Check: mgr.GetWebhookServer().StartedChecker()},
 	}}
-	for _, r := range []manager.Runnable{h.server(o.healthAddr), source, informers, file} {
-		if err := mgr.Add(r); err != nil {
-			return nil, fmt.Errorf("add %T: %w", r, err)
-		}
+	if err := daemon.Add(mgr, health.Server(o.HealthAddr), source, informers, file); err != nil {
+		return nil, err
 	}
 	return mgr, nil
 }
 
-func managerOptions(o options, source *certificate.Source, kinds []confirm.Kind) ctrl.Options {
-	return ctrl.Options{
-		Scheme: newScheme(),
-		Cache: cache.Options{
-			ByObject:         confirm.ByObject(kinds),
-			DefaultTransform: tidbcluster.Trim,
-			// An informer that nobody declared is an error, not a surprise.
-			ReaderFailOnMissingInformer: true,
-		},
-		Metrics:                 metricsserver.Options{BindAddress: o.metricsAddr},
-		HealthProbeBindAddress:  "0", // see health
-		GracefulShutdownTimeout: new(shutdownTimeout),
-		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{
-			Port:    o.webhookPort,
-			TLSOpts: []func(*tls.Config){source.ConfigureTLS},
-		}),
-	}
-}
-
+// addWebhook has mgr serve the webhook.
 func addWebhook(mgr ctrl.Manager, file *configfile.File, d *drain) error {
-	live, err := newClient(mgr, flowcontrol.NewFakeAlwaysRateLimiter())
+	// The rate limit is the Reader's: client-go's would hold reads back for longer
+	// than an admission may take.
+	live, err := daemon.NewClient(mgr, flowcontrol.NewFakeAlwaysRateLimiter())
 	if err != nil {
 		return err
 	}
@@ -105,12 +96,12 @@ func addWebhook(mgr ctrl.Manager, file *configfile.File, d *drain) error {
 		return err
 	}
 	injector, err := webhook.New(webhook.Options{
-		Config:     file.Current,
-		Decoder:    admission.NewDecoder(mgr.GetScheme()),
-		Resolver:   tidbcluster.NewResolver(reader),
-		Namespaces: webhook.NewNamespaces(reader),
-		Events:     mgr.GetEventRecorder("tidelay-injector"),
-		Metrics:    metrics.Registry,
+		Decoder: admission.NewDecoder(mgr.GetScheme()),
+		Gatherer: &gather.Gatherer{
+			Config: file.Current, Resolver: resolve.NewResolver(reader), Namespaces: gather.NewNamespaces(reader),
+		},
+		Events:  mgr.GetEventRecorder("tidelay-injector"),
+		Metrics: metrics.Registry,
 	})
 	if err != nil {
 		return err

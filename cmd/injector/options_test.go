@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidelay/tidelay/cmd/internal/daemon"
 )
 
 func noEnv(string) string { return "" }
@@ -17,14 +19,16 @@ func inNamespace(key string) string {
 }
 
 func TestParse(t *testing.T) {
-	got, err := parse([]string{"--agent-image=tidelay/agent:dev"}, inNamespace)
-	if err != nil {
+	var got options
+	if err := daemon.Parse(&got, []string{"--agent-image=tidelay/agent:dev"}, inNamespace); err != nil {
 		t.Fatal(err)
 	}
 	want := options{
-		agentImage: "tidelay/agent:dev", webhookPort: 9443, healthAddr: ":8081", metricsAddr: ":8080",
-		namespace: "tidelay-system", webhookName: "tidelay-injector", serviceName: "tidelay-injector", drain: 10 * time.Second,
-		missedCheck: 30 * time.Second, logLevel: "info", logFormat: "text",
+		Options: daemon.Options{
+			AgentImage: "tidelay/agent:dev", HealthAddr: ":8081", MetricsAddr: ":8080", Namespace: "tidelay-system",
+			WebhookName: "tidelay-injector", LogLevel: "info", LogFormat: "text",
+		},
+		webhookPort: 9443, serviceName: "tidelay-injector", drain: 10 * time.Second,
 	}
 	if got != want {
 		t.Errorf("got %+v\nwant %+v", got, want)
@@ -43,7 +47,6 @@ func TestParseRefuses(t *testing.T) {
 		"if an address has port 0":    {args: []string{"--metrics-addr=:0"}, want: []string{`metrics-addr ":0": want an address`}},
 		"if names are bad":            {args: []string{"--webhook-name=A", "--service-name=a.b"}, want: []string{`webhook-name "A"`, `service-name "a.b"`}},
 		"if the drain is too long":    {args: []string{"--drain=1h"}, want: []string{`drain "1h0m0s": want 0s to 1m`}},
-		"if the check is too often":   {args: []string{"--missed-check=1ms"}, want: []string{`missed-check "1ms": want 1s to 1h, or 0s for never`}},
 		"if the log flags are bad":    {args: []string{"--log-level=all", "--log-format=xml"}, want: []string{`log-level "all": want info or debug`, `log-format "xml"`}},
 		"if a flag is unknown":        {args: []string{"--nope"}, want: []string{"--nope"}},
 		"if a value is no number":     {args: []string{"--webhook-port=https"}, want: []string{`"https"`, "--webhook-port"}},

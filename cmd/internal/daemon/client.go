@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"fmt"
@@ -14,10 +14,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// restConfig returns how to reach the API server. The limits are client-go's
-// own, raised so that a wave of new pods, each with its Event, is not held back
-// here: the API server has its own ways to slow us down.
-func restConfig(kubeconfig string) (*rest.Config, error) {
+// RESTConfig returns how to reach the API server: by a kubeconfig, or if there is
+// none by the pod's ServiceAccount. client-go's rate limits are raised so that a
+// wave of new pods, each with an Event, does not wait in this process. The API
+// server has its own limits.
+func RESTConfig(kubeconfig string) (*rest.Config, error) {
 	load := rest.InClusterConfig
 	if kubeconfig != "" {
 		load = func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", kubeconfig) }
@@ -30,17 +31,9 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	return config, nil
 }
 
-// The rate limit of reads that confirm what the caches say. A burst is a fleet
-// of clusters made at once before the informers have heard of any.
-const (
-	liveReadsPerSecond = 200
-	liveReadsBurst     = 400
-)
-
-// newClient returns a client with a rate limit of its own, for all kinds
-// together, so that what else the injector asks of the API server keeps its
-// calls from waiting.
-func newClient(mgr ctrl.Manager, limit flowcontrol.RateLimiter) (client.Client, error) {
+// NewClient returns a client for mgr's API server with a rate limit of its own, for
+// all kinds together. So its calls do not wait for others of the process.
+func NewClient(mgr ctrl.Manager, limit flowcontrol.RateLimiter) (client.Client, error) {
 	config := rest.CopyConfig(mgr.GetConfig())
 	config.RateLimiter = limit
 	limited, err := client.New(config, client.Options{
@@ -52,8 +45,8 @@ func newClient(mgr ctrl.Manager, limit flowcontrol.RateLimiter) (client.Client, 
 	return limited, nil
 }
 
-// newScheme knows Kubernetes' own kinds and TiDB Operator's.
-func newScheme() *runtime.Scheme {
+// NewScheme returns a scheme with the kinds of Kubernetes and of TiDB Operator.
+func NewScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -22,11 +22,11 @@ func request(t *testing.T, handler http.Handler, path string) *httptest.Response
 func TestHealth(t *testing.T) {
 	var log bytes.Buffer
 	problems := map[string]error{"first": errors.New("no certificate"), "second": errors.New("not synced")}
-	h := &health{log: logr.FromSlogHandler(slog.NewTextHandler(&log, nil))}
+	h := &Health{Log: logr.FromSlogHandler(slog.NewTextHandler(&log, nil))}
 	for _, name := range []string{"first", "second"} {
-		h.checks = append(h.checks, check{name, func(*http.Request) error { return problems[name] }})
+		h.Checks = append(h.Checks, Check{name, func(*http.Request) error { return problems[name] }})
 	}
-	handler := h.server(":0").Server.Handler
+	handler := h.Server(":0").Server.Handler
 
 	steps := []struct {
 		fixed  string
@@ -49,17 +49,5 @@ func TestHealth(t *testing.T) {
 	}
 	if lines := strings.Count(log.String(), "readiness changed"); lines != 3 {
 		t.Errorf("%d log lines, want one for each change, 3:\n%s", lines, log.String())
-	}
-}
-
-func TestDrain(t *testing.T) {
-	var d drain
-	handler := d.wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
-	if w := request(t, handler, "/"); d.ready(nil) != nil || w.Header().Get("Connection") != "" {
-		t.Errorf("before: ready %v, Connection %q", d.ready(nil), w.Header().Get("Connection"))
-	}
-	d.begin()
-	if w := request(t, handler, "/"); d.ready(nil) == nil || w.Header().Get("Connection") != "close" || w.Code != 200 {
-		t.Errorf("after: ready %v, Connection %q, status %d; want an answer and the connection closed", d.ready(nil), w.Header().Get("Connection"), w.Code)
 	}
 }

@@ -17,12 +17,13 @@ export GOFLAGS := -trimpath
 
 ##@ Build
 .PHONY: build
-build: ## Build the injector and the agent as static binaries into bin/
+build: ## Build the injector, the controller and the agent as static binaries into bin/
 	hack/go-build.sh bin/injector ./cmd/injector
+	hack/go-build.sh bin/controller ./cmd/controller
 	hack/go-build.sh bin/agent ./cmd/agent
 
 .PHONY: images
-images: ## Build tidelay/injector:dev and tidelay/agent:dev, FROM scratch; with PLATFORMS=linux/amd64,linux/arm64 into dist/ instead
+images: ## Build tidelay/injector:dev, tidelay/controller:dev and tidelay/agent:dev, FROM scratch; with PLATFORMS=linux/amd64,linux/arm64 into dist/ instead
 	hack/images.sh
 
 ##@ Test

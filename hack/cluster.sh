@@ -17,8 +17,8 @@
 #   TIDELAY_PD_IMAGE, TIDELAY_TIKV_IMAGE, TIDELAY_TIDB_IMAGE
 #                           database images, without a tag (pingcap/pd, pingcap/tikv, pingcap/tidb)
 #   TIDELAY_DB_VERSION      their tag (DB_VERSION in versions.env)
-#   TIDELAY_INJECTOR_IMAGE, TIDELAY_AGENT_IMAGE
-#                           Tidelay's own images (tidelay/injector:dev, tidelay/agent:dev)
+#   TIDELAY_INJECTOR_IMAGE, TIDELAY_CONTROLLER_IMAGE, TIDELAY_AGENT_IMAGE
+#                           Tidelay's own images (tidelay/injector:dev, tidelay/controller:dev, tidelay/agent:dev)
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 # shellcheck source=hack/lib.sh
@@ -42,7 +42,8 @@ db_images=(
   "${TIDELAY_TIKV_IMAGE:-pingcap/tikv}:$db_version"
   "${TIDELAY_TIDB_IMAGE:-pingcap/tidb}:$db_version"
 )
-own_images=("${TIDELAY_INJECTOR_IMAGE:-tidelay/injector:dev}" "${TIDELAY_AGENT_IMAGE:-tidelay/agent:dev}")
+own_images=("${TIDELAY_INJECTOR_IMAGE:-tidelay/injector:dev}" "${TIDELAY_CONTROLLER_IMAGE:-tidelay/controller:dev}"
+  "${TIDELAY_AGENT_IMAGE:-tidelay/agent:dev}")
 
 kube() { "$kubectl" --kubeconfig "$kubeconfig" "$@"; }
 on_node() { docker exec "$node" "$@"; }

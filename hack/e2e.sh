@@ -18,7 +18,7 @@ if [[ -n ${E2E_KUBECONFIG:-} ]]; then
   KUBECONFIG=$(realpath "$E2E_KUBECONFIG")
   export KUBECONFIG
 else
-  "$hack/images.sh" injector agent pinger
+  "$hack/images.sh" injector controller agent pinger
   KUBECONFIG=$("$hack/cluster.sh" kubeconfig)
   export KUBECONFIG
   if ! docker container inspect "${TIDELAY_CLUSTER:-tidelay}-control-plane" >/dev/null 2>&1 && [[ ${E2E_KEEP:-} != 1 ]]; then

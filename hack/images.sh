@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# images.sh [NAME...]: builds the images tidelay/NAME:dev of injector and agent, or of the names given. pinger is the
-# cluster tier's own. Each image holds one static program and nothing else.
+# images.sh [NAME...]: builds the images tidelay/NAME:dev of injector, controller and agent, or of the names given.
+# pinger is the cluster tier's own. Each image holds one static program and nothing else.
 #   PLATFORMS         such as linux/amd64,linux/arm64: builds each image for all of these, into an archive that
 #                     docker load, skopeo and, unpacked, crane push read. Needs no engine. Without PLATFORMS the images
 #                     are built in the Docker engine, for its own platform
@@ -12,7 +12,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 tag=${TIDELAY_TAG:-dev}
-(($#)) || set -- injector agent
+(($#)) || set -- injector controller agent
 version=${TIDELAY_VERSION:-$(git -C "$repo" describe --tags --always --dirty 2>/dev/null || echo dev)}
 
 # Where the source of an image's program is.

@@ -20,6 +20,7 @@ type options struct {
 // Flags returns the flag set that fills o.
 func (o *options) Flags(getenv func(string) string) *pflag.FlagSet {
 	f := o.NewFlags("injector", getenv)
+	f.Lookup("webhook-name").Usage += "; the CA's Secret has this name with \"-ca\""
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "TCP port of the webhook, 1 to 65535")
 	f.StringVar(&o.serviceName, "service-name", "tidelay-injector", "name of the Service in front of the webhook")
 	f.DurationVar(&o.drain, "drain", 10*time.Second, "how long to keep serving after SIGTERM, 0s to 1m")

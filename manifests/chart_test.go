@@ -1,4 +1,4 @@
-package main
+package manifests
 
 import (
 	"encoding/json"
@@ -22,18 +22,20 @@ func shippedObjects(t *testing.T, components ...string) objects {
 	return all
 }
 
-// TestChartIsTheBase compares the chart with the kustomizations, object by
-// object. What may differ, function essence says.
+// TestChartIsTheBase compares the chart with the kustomizations, object by object.
+// Function normalize says what may differ.
 func TestChartIsTheBase(t *testing.T) {
 	base := shippedObjects(t)
-	if len(base) < 12 {
+	if len(base) < 20 {
 		t.Fatalf("kustomize built %d objects", len(base))
 	}
 	byDefault := chart(t, "tidelay-system", "")
 	compare(t, base, byDefault)
-	compare(t, shippedObjects(t, "overlays/single"), chart(t, "tidelay-system", `
+	single := `
 replicas: 1
-podDisruptionBudget: {enabled: false}`))
+podDisruptionBudget: {enabled: false}
+controller: {replicas: 1}`
+	compare(t, shippedObjects(t, "overlays/single"), chart(t, "tidelay-system", single))
 	compare(t, shippedObjects(t, "overlays/host-network"), chart(t, "tidelay-system", `
 hostNetwork: true
 ports: {webhook: 19443, health: 19444, metrics: 19445}`))
@@ -53,6 +55,43 @@ ports: {webhook: 19443, health: 19444, metrics: 19445}`))
 	compare(t, elsewhere, chart(t, "elsewhere", ""))
 }
 
+// TestWithoutTheController takes out every object of the controller, of the base
+// and of what monitors it, and nothing else.
+func TestWithoutTheController(t *testing.T) {
+	const off = "controller: {enabled: false}\n"
+	want := shippedObjects(t)
+	removed := 0
+	maps.DeleteFunc(want, func(key string, _ any) bool {
+		controllers := strings.HasSuffix(key, " tidelay-controller")
+		if controllers {
+			removed++
+		}
+		return controllers
+	})
+	if removed != 10 {
+		t.Errorf("the base has %d objects of the controller, want 10", removed)
+	}
+	compare(t, want, shippedObjects(t, "overlays/no-controller"))
+	withoutController := chart(t, "tidelay-system", off)
+	compare(t, want, withoutController)
+	if text, err := json.Marshal(want); err != nil || strings.Contains(string(text), "tidelay-controller") {
+		t.Errorf("something without the controller names it (%v)", err)
+	}
+
+	// With overlays/single, in either order.
+	one := chart(t, "tidelay-system", off+"replicas: 1\npodDisruptionBudget: {enabled: false}")
+	compare(t, shippedObjects(t, "overlays/single", "overlays/no-controller"), one)
+	compare(t, shippedObjects(t, "overlays/no-controller", "overlays/single"), one)
+
+	monitored := chart(t, "tidelay-system", off+`monitoring: {podMonitors: true, rules: true, dashboard: true}`)
+	maps.DeleteFunc(monitored, func(key string, _ any) bool { return withoutController[key] != nil })
+	unmonitored := kustomize(t, "monitoring", "overlays/no-controller")
+	compare(t, unmonitored, monitored)
+	if all := kustomize(t, "monitoring"); len(all) != len(unmonitored)+2 {
+		t.Errorf("%d objects for monitoring and %d without the controller, want 2 fewer", len(all), len(unmonitored))
+	}
+}
+
 // compare is an error for every object that is not as it should be.
 func compare(t *testing.T, want, got objects) {
 	t.Helper()
@@ -66,21 +105,21 @@ func compare(t *testing.T, want, got objects) {
 	}
 }
 
-// container is where the injector's container is in its Deployment.
+// container is the path of the container in a Deployment.
 const container = "/spec/template/spec/containers/0"
 
-// chartCases are values, and what each changes: a JSON patch of one object, or
-// nothing, which is its end.
+// chartCases are values, and what each changes: a JSON patch of the objects of a
+// kind, or of the one of a kind and name. Without a patch the objects are removed.
 var chartCases = []struct{ values, object, patch string }{
-	{"images: {injector: registry.example.com/i:v1}", "Deployment", `{op: replace, path: C/image, value: registry.example.com/i:v1}`},
+	{"images: {injector: registry.example.com/i:v1}", "Deployment tidelay-injector", `{op: replace, path: C/image, value: registry.example.com/i:v1}`},
 	{"images: {agent: registry.example.com/a:v1}", "Deployment", `{op: replace, path: C/env/0/value, value: registry.example.com/a:v1}`},
 	{"imagePullPolicy: Always", "Deployment", `{op: replace, path: C/imagePullPolicy, value: Always}`},
 	{"imagePullSecrets: [one, two]", "Deployment", `{op: add, path: P/imagePullSecrets, value: [{name: one}, {name: two}]}`},
-	{"replicas: 3", "Deployment", `{op: replace, path: /spec/replicas, value: 3}`},
-	{"resources: {requests: {cpu: 1}, limits: {cpu: 2}}", "Deployment", `{op: add, path: C/resources/limits/cpu, value: 2}, {op: replace, path: C/resources/requests/cpu, value: 1}`},
-	{"resources: {requests: {memory: 1Gi}, limits: {memory: 2Gi}}", "Deployment", `{op: replace, path: C/resources/limits/memory, value: 2Gi}, {op: replace, path: C/resources/requests/memory, value: 1Gi}`},
-	{"resources: {limits: {memory: null}}", "Deployment", `{op: remove, path: C/resources/limits/memory}`},
-	{"goMemoryLimit: 1GiB", "Deployment", `{op: replace, path: C/env/2/value, value: 1GiB}`},
+	{"replicas: 3", "Deployment tidelay-injector", `{op: replace, path: /spec/replicas, value: 3}`},
+	{"resources: {requests: {cpu: 1}, limits: {cpu: 2}}", "Deployment tidelay-injector", `{op: add, path: C/resources/limits/cpu, value: 2}, {op: replace, path: C/resources/requests/cpu, value: 1}`},
+	{"resources: {requests: {memory: 1Gi}, limits: {memory: 2Gi}}", "Deployment tidelay-injector", `{op: replace, path: C/resources/limits/memory, value: 2Gi}, {op: replace, path: C/resources/requests/memory, value: 1Gi}`},
+	{"resources: {limits: {memory: null}}", "Deployment tidelay-injector", `{op: remove, path: C/resources/limits/memory}`},
+	{"goMemoryLimit: 1GiB", "Deployment tidelay-injector", `{op: replace, path: C/env/2/value, value: 1GiB}`},
 	{"nodeSelector: {disk: ssd}", "Deployment", `{op: add, path: P/nodeSelector, value: {disk: ssd}}`},
 	{"tolerations: [{operator: Exists}]", "Deployment", `{op: add, path: P/tolerations, value: [{operator: Exists}]}`},
 	{"affinity: {podAntiAffinity: {}}", "Deployment", `{op: add, path: P/affinity, value: {podAntiAffinity: {}}}`},
@@ -94,18 +133,23 @@ var chartCases = []struct{ values, object, patch string }{
 	{"podDisruptionBudget: {enabled: false}", "PodDisruptionBudget", ""},
 	{"podDisruptionBudget: {maxUnavailable: 50%}", "PodDisruptionBudget", `{op: replace, path: /spec/maxUnavailable, value: 50%}`},
 	{"networkPolicy: {enabled: false}", "NetworkPolicy", ""},
-	{"hostNetwork: true", "Deployment", `
+	{"hostNetwork: true", "Deployment tidelay-injector", `
 		{op: add, path: P/hostNetwork, value: true}, {op: add, path: P/dnsPolicy, value: ClusterFirstWithHostNet},
 		{op: replace, path: /spec/strategy/rollingUpdate, value: {maxSurge: 0, maxUnavailable: 1}}`},
-	{"ports: {webhook: 10250}", "Deployment", `{op: replace, path: C/ports/0/containerPort, value: 10250}, {op: replace, path: C/args/webhook-port, value: "10250"}`},
-	{"ports: {health: 10251}", "Deployment", `{op: replace, path: C/ports/1/containerPort, value: 10251}, {op: replace, path: C/args/health-addr, value: ":10251"}`},
-	{"ports: {metrics: 10252}", "Deployment", `
+	{"ports: {webhook: 10250}", "Deployment tidelay-injector", `{op: replace, path: C/ports/0/containerPort, value: 10250}, {op: replace, path: C/args/webhook-port, value: "10250"}`},
+	{"ports: {health: 10251}", "Deployment tidelay-injector", `{op: replace, path: C/ports/1/containerPort, value: 10251}, {op: replace, path: C/args/health-addr, value: ":10251"}`},
+	{"ports: {metrics: 10252}", "Deployment tidelay-injector", `
 		{op: replace, path: C/ports/2/containerPort, value: 10252}, {op: replace, path: C/args/metrics-addr, value: ":10252"},
 		{op: replace, path: /spec/template/metadata/annotations/prometheus.io~1port, value: "10252"}`},
 	{"webhook: {timeoutSeconds: 2}", "MutatingWebhookConfiguration", `{op: replace, path: /webhooks/0/timeoutSeconds, value: 2}`},
 	{"webhook: {excludedNamespaces: [other]}", "MutatingWebhookConfiguration", `{op: add, path: /webhooks/0/namespaceSelector/matchExpressions/0/values/-, value: other}`},
-	{"drainSeconds: 30", "Deployment", `{op: replace, path: C/args/drain, value: 30s}, {op: replace, path: P/terminationGracePeriodSeconds, value: 50}`},
-	{"missedCheck: 5m", "Deployment", `{op: replace, path: C/args/missed-check, value: 5m0s}`},
+	{"drainSeconds: 30", "Deployment tidelay-injector", `{op: replace, path: C/args/drain, value: 30s}, {op: replace, path: P/terminationGracePeriodSeconds, value: 50}`},
+	{"images: {controller: registry.example.com/c:v1}", "Deployment tidelay-controller", `{op: replace, path: C/image, value: registry.example.com/c:v1}`},
+	{"controller: {replicas: 3}", "Deployment tidelay-controller", `{op: replace, path: /spec/replicas, value: 3}`},
+	{"controller: {resources: {requests: {cpu: 1}, limits: {cpu: 2}}}", "Deployment tidelay-controller", `{op: add, path: C/resources/limits/cpu, value: 2}, {op: replace, path: C/resources/requests/cpu, value: 1}`},
+	{"controller: {resources: {requests: {memory: 1Gi}, limits: {memory: 2Gi}}}", "Deployment tidelay-controller", `{op: replace, path: C/resources/limits/memory, value: 2Gi}, {op: replace, path: C/resources/requests/memory, value: 1Gi}`},
+	{"controller: {goMemoryLimit: 1GiB}", "Deployment tidelay-controller", `{op: replace, path: C/env/2/value, value: 1GiB}`},
+	{"controller: {missedCheck: 5m}", "Deployment tidelay-controller", `{op: replace, path: C/args/missed-check, value: 5m}`},
 	{"log: {level: debug}", "Deployment", `{op: replace, path: C/args/log-level, value: debug}`},
 	{"log: {format: json}", "Deployment", `{op: replace, path: C/args/log-format, value: json}`},
 	{"config: {agent: {image: a:v2}}", "ConfigMap", `{op: add, path: A/image, value: a:v2}`},
@@ -135,24 +179,22 @@ func TestChartValues(t *testing.T) {
 	})
 	t.Run("no check for missed pods", func(t *testing.T) {
 		want := base.clone(t)
-		want.patch(t, "Deployment", `{op: replace, path: C/args/missed-check, value: 0s}`)
+		want.patch(t, "Deployment tidelay-controller", `{op: replace, path: C/args/missed-check, value: 0s}`)
 		want.patch(t, "ValidatingAdmissionPolicy", "")
 		want.patch(t, "ValidatingAdmissionPolicyBinding", "")
-		want.patch(t, "ClusterRole", `{op: remove, path: /rules/4}, {op: remove, path: /rules/3}`)
-		want.patch(t, "Role", `{op: remove, path: /rules/3}, {op: remove, path: /rules/2}`)
-		compare(t, want, chart(t, "tidelay-system", "missedCheck: 0s"))
+		want.patch(t, "ClusterRole tidelay-controller", `{op: remove, path: /rules/7}, {op: remove, path: /rules/6}`)
+		compare(t, want, chart(t, "tidelay-system", "controller: {missedCheck: 0s}"))
 	})
 }
 
-// TestEveryChartValueIsTried looks for values that TestChartValues and
-// TestChartIsTheBase leave out.
+// TestEveryChartValueIsTried looks for values that the other tests leave out.
 func TestEveryChartValueIsTried(t *testing.T) {
-	tried := map[string]bool{"monitoring": true, "monitoring.podMonitors": true, "monitoring.rules": true, "monitoring.dashboard": true, "priorityClass.name": true}
+	tried := map[string]bool{"monitoring": true, "monitoring.podMonitors": true, "monitoring.rules": true, "monitoring.dashboard": true, "priorityClass.name": true, "controller.enabled": true}
 	for _, c := range chartCases {
 		addLeaves(t, tried, c.values)
 	}
 	has := map[string]bool{}
-	content, err := os.ReadFile(manifests + "/chart/values.yaml")
+	content, err := os.ReadFile("chart/values.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,9 +257,15 @@ func TestChartRefuses(t *testing.T) {
 		"webhook: {failurePolicy: Fail}":             "'failurePolicy'",
 		"webhook: {excludedNamespaces: [A_b]}":       "/webhook/excludedNamespaces/0",
 		"drainSeconds: 61":                           "/drainSeconds",
-		"missedCheck: 30":                            "/missedCheck",
-		"missedCheck: 500ms":                         "/missedCheck",
-		"missedCheck: 2h":                            "/missedCheck",
+		"missedCheck: 30s":                           "'missedCheck'",
+		"controller: {missedCheck: 30}":              "/controller/missedCheck",
+		"controller: {missedCheck: 500ms}":           "/controller/missedCheck",
+		"controller: {missedCheck: 2h}":              "/controller/missedCheck",
+		"controller: {enabled: 'no'}":                "/controller/enabled",
+		"controller: {replicas: -1}":                 "/controller/replicas",
+		"controller: {goMemoryLimit: 1Gi}":           "/controller/goMemoryLimit",
+		"controller: {resources: {limit: {}}}":       "'limit'",
+		"controller: {image: a}":                     "'image'",
 		"log: {level: warn}":                         "/log/level",
 		"log: {file: x}":                             "'file'",
 		"monitoring: {rules: 1}":                     "/monitoring/rules",
@@ -238,18 +286,29 @@ func TestChartRefuses(t *testing.T) {
 	}
 }
 
-// patch changes the object of a kind. In the paths C is the container, P the
-// pod and A the agent's configuration. Without a patch the object ends.
-func (o objects) patch(t *testing.T, kind, operations string) {
+// patch changes the objects of a kind, or the one of a kind and name. In the paths C
+// is the container, P the pod and A the agent's configuration. Without operations
+// the objects are removed.
+func (o objects) patch(t *testing.T, which, operations string) {
 	t.Helper()
-	key := kind + " tidelay-injector"
-	if o[key] == nil {
-		t.Fatalf("there is no %s", key)
+	changed := 0
+	for key := range o {
+		if key == which || strings.HasPrefix(key, which+" ") {
+			changed++
+			if operations == "" {
+				delete(o, key)
+			} else {
+				o[key] = patched(t, o[key], operations)
+			}
+		}
 	}
-	if operations == "" {
-		delete(o, key)
-		return
+	if changed == 0 {
+		t.Fatalf("there is no %s", which)
 	}
+}
+
+func patched(t *testing.T, object any, operations string) any {
+	t.Helper()
 	operations = strings.NewReplacer("\t", "", "path: C", "path: "+container, "path: P", "path: /spec/template/spec", "path: A", "path: /data/config.yaml/agent").Replace(operations)
 	text, err := yaml.YAMLToJSON([]byte("[" + operations + "]"))
 	if err != nil {
@@ -259,7 +318,7 @@ func (o objects) patch(t *testing.T, kind, operations string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, err := json.Marshal(o[key])
+	before, err := json.Marshal(object)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,9 +326,9 @@ func (o objects) patch(t *testing.T, kind, operations string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var object map[string]any
-	if err := json.Unmarshal(after, &object); err != nil {
+	var result map[string]any
+	if err := json.Unmarshal(after, &result); err != nil {
 		t.Fatal(err)
 	}
-	o[key] = object
+	return result
 }

@@ -1,4 +1,6 @@
-package main
+// Package manifests tests that the kustomizations and the Helm chart install the
+// same.
+package manifests
 
 import (
 	"bytes"
@@ -11,23 +13,20 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
 )
 
-const manifests = "../../manifests"
-
-// objects is what a cluster is given, by kind and name.
+// objects are what is installed, by kind and name.
 type objects map[string]any
 
-// The programs that install: built before, or found, by hack/program.sh.
+// The programs that install. hack/program.sh finds them, or builds them.
 var (
 	helm    = sync.OnceValues(func() (string, error) { return program("helm") })
 	kubectl = sync.OnceValues(func() (string, error) { return program("kubectl") })
 )
 
 func program(name string) (string, error) {
-	command := exec.Command("../../hack/program.sh", name)
+	command := exec.Command("../hack/program.sh", name)
 	command.Stderr = os.Stderr
 	path, err := command.Output()
 	if err != nil {
@@ -36,30 +35,29 @@ func program(name string) (string, error) {
 	return strings.TrimSpace(string(path)), nil
 }
 
-// output runs a program and returns what it prints; the error has what it
-// complains of.
+// output runs a program and returns its output. The error has what the program
+// printed on stderr.
 func output(stdin string, program func() (string, error), args ...string) (string, error) {
 	path, err := program()
 	if err != nil {
 		return "", err
 	}
 	command := exec.Command(path, args...)
-	var complaint bytes.Buffer
-	command.Stdin, command.Stderr = strings.NewReader(stdin), &complaint
+	var stderr bytes.Buffer
+	command.Stdin, command.Stderr = strings.NewReader(stdin), &stderr
 	printed, err := command.Output()
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", filepath.Base(path), err, complaint.String())
+		return "", fmt.Errorf("%s: %w: %s", filepath.Base(path), err, stderr.String())
 	}
 	return string(printed), nil
 }
 
-// kustomize builds what a kustomization of these resources and components
-// installs.
+// kustomize builds a kustomization of a resource and components.
 func kustomize(t *testing.T, resource string, components ...string) objects {
 	t.Helper()
 	dir := t.TempDir()
-	reach := func(path string) string {
-		absolute, err := filepath.Abs(filepath.Join(manifests, path))
+	relativePath := func(path string) string {
+		absolute, err := filepath.Abs(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,9 +67,9 @@ func kustomize(t *testing.T, resource string, components ...string) objects {
 		}
 		return relative
 	}
-	lists := map[string][]string{"resources": {reach(resource)}}
+	lists := map[string][]string{"resources": {relativePath(resource)}}
 	for _, c := range components {
-		lists["components"] = append(lists["components"], reach(c))
+		lists["components"] = append(lists["components"], relativePath(c))
 	}
 	content, err := yaml.Marshal(lists)
 	if err != nil {
@@ -98,7 +96,7 @@ func chart(t *testing.T, namespace, values string) objects {
 }
 
 func renderChart(namespace, values string) (string, error) {
-	return output(values, helm, "template", "tidelay", manifests+"/chart", "--namespace", namespace, "--values", "-", "--kube-version", "1.30")
+	return output(values, helm, "template", "tidelay", "chart", "--namespace", namespace, "--values", "-", "--kube-version", "1.30")
 }
 
 func parseObjects(t *testing.T, text string) objects {
@@ -116,17 +114,16 @@ func parseObjects(t *testing.T, text string) objects {
 		if all[key] != nil {
 			t.Fatalf("%s is there twice", key)
 		}
-		all[key] = essence(t, object)
+		all[key] = normalize(t, object)
 	}
 	return all
 }
 
-// essence takes from an object in what the chart and the base may differ:
+// normalize removes from an object what may differ between the chart and the base:
 //   - Helm's own labels;
-//   - the arguments, of which the chart also writes those with their defaults:
-//     every flag and its value is in their place;
-//   - comments in the configuration file: what it says is in its place.
-func essence(t *testing.T, object map[string]any) map[string]any {
+//   - the order of a container's arguments: they become a map from flag to value;
+//   - comments in the configuration file: its text becomes what it says.
+func normalize(t *testing.T, object map[string]any) map[string]any {
 	t.Helper()
 	labels := object["metadata"].(map[string]any)["labels"].(map[string]any)
 	delete(labels, "helm.sh/chart")
@@ -151,23 +148,21 @@ func essence(t *testing.T, object map[string]any) map[string]any {
 	return object
 }
 
+// flagValues returns the values of arguments such as --drain=10s, each given once.
 func flagValues(t *testing.T, arguments []any) map[string]any {
 	t.Helper()
-	var o options
-	var args []string
-	for _, a := range arguments {
-		args = append(args, a.(string))
-	}
-	flags := o.flags(noEnv)
-	if err := flags.Parse(args); err != nil {
-		t.Fatalf("arguments %q: %v", args, err)
-	}
 	values := map[string]any{}
-	flags.VisitAll(func(f *pflag.Flag) { values[f.Name] = f.Value.String() })
+	for _, argument := range arguments {
+		name, value, ok := strings.Cut(strings.TrimPrefix(argument.(string), "--"), "=")
+		if _, twice := values[name]; !ok || twice {
+			t.Fatalf("arguments %q: %q has no value, or is there twice", arguments, argument)
+		}
+		values[name] = value
+	}
 	return values
 }
 
-// clone copies what is changed next.
+// clone returns a deep copy.
 func (o objects) clone(t *testing.T) objects {
 	t.Helper()
 	text, err := json.Marshal(o)

@@ -22,8 +22,8 @@ type auditLog struct {
 	path    string
 	offset  int64
 	events  map[string]auditEvent
-	asked   int          // how often the injector asked the API server for something
-	refused []auditEvent // what of it the injector may not do
+	asked   map[string]int // how often each of Tidelay's programs made a request
+	refused []auditEvent   // the requests that they were not allowed
 }
 
 // auditEvent is the part of an audit.k8s.io/v1 Event that the tests read.
@@ -68,7 +68,7 @@ func (l *auditLog) read() error {
 		return err
 	}
 	if l.events == nil {
-		l.events = map[string]auditEvent{}
+		l.events, l.asked = map[string]auditEvent{}, map[string]int{}
 	}
 	for lines := bufio.NewReader(file); ; {
 		line, err := lines.ReadBytes('\n')
@@ -84,8 +84,8 @@ func (l *auditLog) read() error {
 			return fmt.Errorf("read audit log: %w", err)
 		}
 		l.events[event.AuditID] = event
-		if event.User.Username == injectorUser {
-			l.asked++
+		if name, ok := strings.CutPrefix(event.User.Username, userPrefix); ok {
+			l.asked[name]++
 			if event.ResponseStatus.Code == http.StatusForbidden {
 				l.refused = append(l.refused, event)
 			}

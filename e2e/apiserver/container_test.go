@@ -156,7 +156,7 @@ func (a admission) agent(t *testing.T) corev1.Container {
 // agentImage is the image that the shipped Deployment names for the agent.
 func (s *suite) agentImage(t *testing.T) string {
 	t.Helper()
-	container := s.deployment(t).Spec.Template.Spec.Containers[0]
+	container := s.deployment(t, injectorName).Spec.Template.Spec.Containers[0]
 	args, _ := commandLine(&container)
 	for _, arg := range args {
 		if image, ok := strings.CutPrefix(arg, "--agent-image="); ok {

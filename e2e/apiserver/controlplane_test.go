@@ -26,11 +26,11 @@ const (
 // assets are the programs KUBEBUILDER_ASSETS must hold.
 var assets = []string{"etcd", "kube-apiserver", "kubectl"}
 
-// auditPolicy records what admission did to each pod, and what the injector
-// asks for. Level Request adds each webhook's patch to the annotations.
+// auditPolicy records what admission did to each pod, and what Tidelay's programs
+// ask for. Level Request adds each webhook's patch to the annotations.
 const auditPolicy = `{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
 	{"level": "Request", "verbs": ["create"], "resources": [{"group": "", "resources": ["pods"]}]},
-	{"level": "Metadata", "users": ["` + injectorUser + `"]},
+	{"level": "Metadata", "users": ["` + userPrefix + injectorName + `", "` + userPrefix + controllerName + `"]},
 	{"level": "None"}]}`
 
 // egressConfig makes the API server reach Services through our network, so

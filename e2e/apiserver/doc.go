@@ -1,10 +1,10 @@
 // Package apiserver holds the API-server tier of the tests. It starts a real
-// etcd and kube-apiserver, installs the shipped manifests with the command the
-// README gives, runs the built injector as the shipped ServiceAccount, and
-// then talks to nothing but the API server, the injector's HTTP ports and its
-// process.
+// etcd and kube-apiserver, installs the shipped manifests with the command that the
+// README gives, and runs the built injector and controller as their shipped
+// ServiceAccounts. Then it talks to nothing but the API server, the two programs' HTTP
+// ports and their processes.
 //
-// No controller runs here: the tests create the TidbCluster, StatefulSet and
+// No controller of Kubernetes or of TiDB Operator runs here: the tests create the TidbCluster, StatefulSet and
 // pod that TiDB Operator and the StatefulSet controller would, with the UIDs
 // the API server gave out.
 //

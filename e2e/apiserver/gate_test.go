@@ -41,7 +41,7 @@ func newGate(t *testing.T) *gate {
 	}
 	server := httptest.NewTLSServer(g)
 	t.Cleanup(server.CloseClientConnections)
-	g.kubeconfig, err = world.serviceAccountKubeconfig(t.Context(), server.URL, certificatePEM(server))
+	g.kubeconfig, err = world.serviceAccountKubeconfig(t.Context(), injectorName, server.URL, certificatePEM(server))
 	must(t, err)
 	return g
 }

@@ -17,11 +17,11 @@ import (
 func TestOtherInstallationsAreValid(t *testing.T) {
 	base, err := filepath.Abs(manifests)
 	must(t, err)
-	for _, overlay := range []string{"single", "host-network"} {
+	for _, overlay := range []string{"single", "host-network", "no-controller"} {
 		dir := t.TempDir()
-		reach, err := filepath.Rel(dir, base)
+		relative, err := filepath.Rel(dir, base)
 		must(t, err)
-		text := fmt.Sprintf("resources: [%s]\ncomponents: [%s/overlays/%s]\n", reach, reach, overlay)
+		text := fmt.Sprintf("resources: [%s]\ncomponents: [%s/overlays/%s]\n", relative, relative, overlay)
 		must(t, os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600))
 		must(t, world.kubectl.run(t.Context(), "apply", "--dry-run=server", "--validate=strict", "-k", dir))
 	}

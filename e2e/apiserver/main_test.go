@@ -24,21 +24,21 @@ import (
 // world is what TestMain started; every test works on it, one at a time.
 var world *suite
 
-// suite is one API server with the shipped manifests applied and one replica
-// of the injector serving them.
+// suite is one API server with the shipped manifests applied and one replica of the
+// injector serving them. Tests that need the controller start it.
 type suite struct {
-	dir        string // scratch: kubeconfigs, logs, the audit log
-	plane      *envtest.ControlPlane
-	config     *rest.Config // cluster-admin
-	client     client.Client
-	pods       rest.Interface // core/v1, for requests with headers and raw bodies
-	kubectl    kubectl
-	audit      *auditLog
-	network    *network
-	binary     string // the injector
-	kubeconfig string // the injector's, as its shipped ServiceAccount
-	injector   *replica
-	bootstrap  bootstrap
+	dir         string // scratch: kubeconfigs, logs, the audit log
+	plane       *envtest.ControlPlane
+	config      *rest.Config // cluster-admin
+	client      client.Client
+	pods        rest.Interface // core/v1, for requests with headers and raw bodies
+	kubectl     kubectl
+	audit       *auditLog
+	network     *network
+	binaries    map[string]string // by the name of the Deployment
+	kubeconfigs map[string]string // as the shipped ServiceAccount, by its name
+	injector    *replica
+	bootstrap   bootstrap
 }
 
 // bootstrap is what was seen when the first replica started.
@@ -58,8 +58,8 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	world = &suite{dir: dir}
-	// Long enough to compile the injector on a cold and busy machine.
+	world = &suite{dir: dir, kubeconfigs: map[string]string{}}
+	// Long enough to compile the programs on a cold and busy machine.
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 	code := 1
@@ -67,7 +67,7 @@ func run(m *testing.M) int {
 		world.printLogs(os.Stderr, "*.log")
 		fmt.Fprintln(os.Stderr, err)
 	} else if code = m.Run(); code != 0 {
-		world.printLogs(os.Stderr, "injector*.log")
+		world.printLogs(os.Stderr, "tidelay-*.log")
 	}
 	if err := world.stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -79,19 +79,20 @@ func run(m *testing.M) int {
 // start brings the parts up: the cluster, Tidelay as the README installs it,
 // and TiDB Operator's CRDs last, because any order must do.
 func (s *suite) start(ctx context.Context) error {
-	binary, err := injectorBinary(ctx, s.dir)
-	if err != nil {
+	var err error
+	if s.binaries, err = binaries(ctx, s.dir); err != nil {
 		return err
 	}
-	s.binary = binary
 	if err := s.startControlPlane(); err != nil {
 		return err
 	}
 	if err := s.kubectl.run(ctx, "apply", "-k", manifests); err != nil {
 		return err
 	}
-	if s.kubeconfig, err = s.serviceAccountKubeconfig(ctx, s.config.Host, s.config.CAData); err != nil {
-		return err
+	for name := range programs {
+		if s.kubeconfigs[name], err = s.serviceAccountKubeconfig(ctx, name, s.config.Host, s.config.CAData); err != nil {
+			return err
+		}
 	}
 	return s.bootstrapInjector(ctx)
 }

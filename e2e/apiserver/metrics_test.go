@@ -49,9 +49,9 @@ func (r *replica) liveReads(t *testing.T) int {
 }
 
 // scrape returns the metrics of one name.
-func (r *replica) scrape(t *testing.T, name string) []*dto.Metric {
+func (p *process) scrape(t *testing.T, name string) []*dto.Metric {
 	t.Helper()
-	text, err := get(t.Context(), "http://"+r.metrics+"/metrics")
+	text, err := get(t.Context(), "http://"+p.metrics+"/metrics")
 	must(t, err)
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))

@@ -5,25 +5,15 @@ package apiserver
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
-
-// newChecker returns a replica that looks for missed pods every second.
-func newChecker(t *testing.T) *replica {
-	t.Helper()
-	// One that was killed keeps its lead for a while.
-	lease := &coordinationv1.Lease{}
-	lease.Namespace, lease.Name = systemNamespace, injectorName
-	must(t, client.IgnoreNotFound(world.client.Delete(t.Context(), lease)))
-	return newReplica(t, "--missed-check=1s")
-}
 
 // condition returns our condition of a TidbCluster, "status reason" and the
 // message.
@@ -46,7 +36,7 @@ func (n namespace) condition(name string) (says, message string) {
 func (n namespace) hasCondition(name, want string) string {
 	n.t.Helper()
 	var message string
-	// The checker has every test's clusters to look at before.
+	// The controller has to start, and has every test's clusters to look at.
 	eventually(n.t, time.Minute, func() error {
 		var says string
 		if says, message = n.condition(name); says != want {
@@ -68,17 +58,16 @@ func TestMissedPods(t *testing.T) {
 	other := n.cluster("other", nil)
 	n.post(n.pod("other-tikv-0", "tikv", n.statefulSet("other-tikv", other)), wet)
 
-	checker := newChecker(t)
-	lend(t, checker)
+	controller := newLeader(t)
 	n.annotate(tc, "true")
 	message := n.hasCondition("basic", "False missed")
 	if !strings.HasPrefix(message, "1 of 1 pods go without the agent: basic-tikv-0 (missed)") {
 		t.Errorf("message %q", message)
 	}
-	if event := n.eventOn("basic-tikv-0 (missed)"); event.Reason != "missed" || event.Regarding.Name != "basic" || event.Regarding.UID != tc.GetUID() {
-		t.Errorf("Event %s about %s %s", event.Reason, event.Regarding.Name, event.Regarding.UID)
+	if event := n.eventOn("basic-tikv-0 (missed)"); event.Reason != "missed" || event.Regarding.Name != "basic" || event.Regarding.UID != tc.GetUID() || event.ReportingController != controllerName {
+		t.Errorf("Event %s of %s about %s %s", event.Reason, event.ReportingController, event.Regarding.Name, event.Regarding.UID)
 	}
-	if got := checker.missed(t, n.name); got != 1 {
+	if got := controller.missed(t, n.name); got != 1 {
 		t.Errorf("tidelay_missed_pods is %v, want 1", got)
 	}
 
@@ -99,7 +88,7 @@ func TestMissedPods(t *testing.T) {
 	n.remove(now)
 	n.admit(n.pod("basic-tikv-0", "tikv", set)).wants(t, "injected", "tikv")
 	n.hasCondition("basic", "True injected")
-	if got := checker.missed(t, n.name); got != 0 {
+	if got := controller.missed(t, n.name); got != 0 {
 		t.Errorf("tidelay_missed_pods is %v, want 0", got)
 	}
 	n.annotate(tc, "false")
@@ -110,10 +99,10 @@ func TestMissedPods(t *testing.T) {
 }
 
 // missed is the gauge summed over a namespace.
-func (r *replica) missed(t *testing.T, namespace string) float64 {
+func (p *process) missed(t *testing.T, namespace string) float64 {
 	t.Helper()
 	sum := 0.0
-	for _, metric := range r.scrape(t, "tidelay_missed_pods") {
+	for _, metric := range p.scrape(t, "tidelay_missed_pods") {
 		for _, label := range metric.GetLabel() {
 			if label.GetName() == "namespace" && label.GetValue() == namespace {
 				sum += metric.GetGauge().GetValue()
@@ -123,26 +112,55 @@ func (r *replica) missed(t *testing.T, namespace string) float64 {
 	return sum
 }
 
-// A replica may go on when another has gone that led.
+// One replica leads at a time, and another goes on when it has gone: after a while
+// when it was killed, and at once when it was asked to end.
 func TestMissedPodsByAnotherReplica(t *testing.T) {
-	first := newChecker(t)
+	first := newLeader(t)
 	must(t, first.waitReady(t.Context()))
 	n := newNamespace(t)
 	n.cluster("before", optedIn())
 	n.hasCondition("before", "Unknown no_pods")
-	second := newReplica(t, "--missed-check=1s")
+	second := newController(t)
 	must(t, second.waitReady(t.Context()))
+	if !first.leads(t) || second.leads(t) {
+		t.Errorf("lead: first %t, second %t, want the first to", first.leads(t), second.leads(t))
+	}
 	first.kill()
 	n.cluster("after", optedIn())
 	n.hasCondition("after", "Unknown no_pods")
+
+	third := newController(t)
+	must(t, third.waitReady(t.Context()))
+	must(t, second.cmd.Process.Signal(syscall.SIGTERM))
+	asked := time.Now()
+	<-second.exited
+	if !second.cmd.ProcessState.Success() {
+		t.Errorf("the controller ended with %s", second.cmd.ProcessState)
+	}
+	n.cluster("later", optedIn())
+	n.hasCondition("later", "Unknown no_pods")
+	if took := time.Since(asked); took > 10*time.Second {
+		t.Errorf("the next replica took over after %s, so the lead was not given back", took)
+	}
 }
 
-// With the token of the injector nobody can change more of a TidbCluster than
-// our condition.
-func TestPolicyHoldsTheInjector(t *testing.T) {
-	config, err := clientcmd.BuildConfigFromFlags("", world.kubeconfig)
+// A controller without the check runs, and has nothing to report.
+func TestNoMissedCheck(t *testing.T) {
+	idle, err := world.startProcess(t.Context(), controllerName, "--missed-check=0s")
 	must(t, err)
-	injector, err := client.New(config, client.Options{})
+	t.Cleanup(idle.kill)
+	must(t, idle.waitReady(t.Context()))
+	if metrics := idle.scrape(t, "tidelay_missed_pods"); len(metrics) > 0 {
+		t.Errorf("tidelay_missed_pods is there: %v", metrics)
+	}
+}
+
+// With the token of the controller nobody can change more of a TidbCluster than our
+// condition.
+func TestPolicyBindsTheController(t *testing.T) {
+	config, err := clientcmd.BuildConfigFromFlags("", world.kubeconfigs[controllerName])
+	must(t, err)
+	controller, err := client.New(config, client.Options{})
 	must(t, err)
 	n := newNamespace(t)
 	tc := n.cluster("basic", optedIn())
@@ -152,7 +170,7 @@ func TestPolicyHoldsTheInjector(t *testing.T) {
 	must(t, world.client.Patch(t.Context(), tc, client.RawPatch(types.MergePatchType, []byte(admin))))
 
 	apply := func(kind types.PatchType, patch string) error {
-		return injector.Patch(t.Context(), tc.DeepCopy(), client.RawPatch(kind, []byte(patch)))
+		return controller.Patch(t.Context(), tc.DeepCopy(), client.RawPatch(kind, []byte(patch)))
 	}
 	add := `[{"op":"add","path":"/status/conditions/-","value":` + condition + `}]`
 	if err := apply(types.JSONPatchType, add); err != nil {
@@ -172,7 +190,7 @@ func TestPolicyHoldsTheInjector(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := apply(types.MergePatchType, patch)
-			if err == nil || !strings.Contains(err.Error(), "the injector changes no") {
+			if err == nil || !strings.Contains(err.Error(), "the controller changes no") {
 				t.Errorf("got %v, want it forbidden by the policy", err)
 			}
 		})

@@ -19,6 +19,7 @@ import (
 const (
 	systemNamespace   = "tidelay-system"
 	injectorName      = "tidelay-injector"
+	controllerName    = "tidelay-controller"
 	configurationName = "tidelay-injector"
 	webhookName       = "inject.tidelay.io"
 	caSecretName      = "tidelay-injector-ca"

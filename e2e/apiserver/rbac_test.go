@@ -4,13 +4,20 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"testing"
+	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-const injectorUser = "system:serviceaccount:" + systemNamespace + ":" + injectorName
+// userPrefix begins the user name of each of Tidelay's ServiceAccounts, which ends
+// with the account's name.
+const userPrefix = "system:serviceaccount:" + systemNamespace + ":"
 
 type access = authorizationv1.ResourceAttributes
 
@@ -18,10 +25,10 @@ func readStatefulSets() access {
 	return access{Verb: "get", Group: "apps", Resource: "statefulsets", Namespace: "any", Name: "any"}
 }
 
-// wantAllowed asks the API server whether the injector may do it.
-func wantAllowed(ctx context.Context, want bool, a access) error {
+// wantAllowed asks the API server whether a program may do it.
+func wantAllowed(ctx context.Context, program string, want bool, a access) error {
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		User:               injectorUser,
+		User:               userPrefix + program,
 		Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + systemNamespace, "system:authenticated"},
 		ResourceAttributes: &a,
 	}}
@@ -29,13 +36,13 @@ func wantAllowed(ctx context.Context, want bool, a access) error {
 		return err
 	}
 	if review.Status.Allowed != want {
-		return fmt.Errorf("%s %s.%s %s/%s is allowed: %t, want %t",
-			a.Verb, a.Resource, a.Group, a.Namespace, a.Name, review.Status.Allowed, want)
+		return fmt.Errorf("%s: %s %s.%s %s/%s is allowed: %t, want %t",
+			program, a.Verb, a.Resource, a.Group, a.Namespace, a.Name, review.Status.Allowed, want)
 	}
 	return nil
 }
 
-// What a webhook on every TiDB pod could abuse, the injector may not do.
+// What could be abused in programs that know every TiDB pod, neither may do.
 func TestLeastPrivilege(t *testing.T) {
 	const admission = "admissionregistration.k8s.io"
 	for name, a := range map[string]access{
@@ -64,16 +71,47 @@ func TestLeastPrivilege(t *testing.T) {
 		"delete its CA":                    {Verb: "delete", Resource: "secrets", Namespace: systemNamespace, Name: caSecretName},
 		"change the CRDs of TiDB Operator": {Verb: "patch", Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions", Name: "tidbclusters.pingcap.com"},
 	} {
-		t.Run(name, func(t *testing.T) { must(t, wantAllowed(t.Context(), false, a)) })
+		for program := range programs {
+			t.Run(program+": "+name, func(t *testing.T) { must(t, wantAllowed(t.Context(), program, false, a)) })
+		}
 	}
 }
 
-// A replica that starts, serves, tells an Event and looks for missed pods is
-// never refused anything: the shipped RBAC is enough.
+// Each program may do what it needs, and not what only the other one needs.
+func TestPrivilegesAreApart(t *testing.T) {
+	const admission = "admissionregistration.k8s.io"
+	for name, test := range map[string]struct {
+		only   string
+		access access
+	}{
+		"list pods":                   {controllerName, access{Verb: "list", Resource: "pods"}},
+		"list pods of a namespace":    {controllerName, access{Verb: "list", Resource: "pods", Namespace: "any"}},
+		"patch TidbClusters":          {controllerName, access{Verb: "patch", Group: "pingcap.com", Resource: "tidbclusters", Namespace: "any", Name: "any"}},
+		"create leases":               {controllerName, access{Verb: "create", Group: "coordination.k8s.io", Resource: "leases", Namespace: systemNamespace}},
+		"take the lead":               {controllerName, access{Verb: "update", Group: "coordination.k8s.io", Resource: "leases", Namespace: systemNamespace, Name: controllerName}},
+		"create Events of the core":   {controllerName, access{Verb: "create", Resource: "events", Namespace: systemNamespace}},
+		"create secrets":              {injectorName, access{Verb: "create", Resource: "secrets", Namespace: systemNamespace}},
+		"read the CA":                 {injectorName, access{Verb: "get", Resource: "secrets", Namespace: systemNamespace, Name: caSecretName}},
+		"replace the CA":              {injectorName, access{Verb: "update", Resource: "secrets", Namespace: systemNamespace, Name: caSecretName}},
+		"write the webhook's trust":   {injectorName, access{Verb: "patch", Group: admission, Resource: "mutatingwebhookconfigurations", Name: configurationName}},
+		"watch webhook configuration": {injectorName, access{Verb: "watch", Group: admission, Resource: "mutatingwebhookconfigurations", Name: configurationName}},
+	} {
+		for program := range programs {
+			t.Run(program+": "+name, func(t *testing.T) { must(t, wantAllowed(t.Context(), program, program == test.only, test.access)) })
+		}
+	}
+	for program := range programs { // what both need
+		must(t, wantAllowed(t.Context(), program, true, readStatefulSets()))
+	}
+}
+
+// Neither program is ever refused anything while it starts, serves or leads, and
+// reports: the shipped RBAC is enough.
 func TestNothingIsForbidden(t *testing.T) {
 	must(t, world.audit.read())
-	asked, refused := world.audit.asked, len(world.audit.refused)
-	lend(t, newChecker(t))
+	asked, refused := maps.Clone(world.audit.asked), len(world.audit.refused)
+	controller := newLeader(t)
+	lend(t, newReplica(t))
 
 	n := newNamespace(t)
 	pod := n.tikv(optedIn())
@@ -81,15 +119,38 @@ func TestNothingIsForbidden(t *testing.T) {
 	if agents(stored) != 1 {
 		t.Error("the pod was not injected")
 	}
+	tc := n.cluster("other", nil)
+	n.post(n.pod("other-tikv-0", "tikv", n.statefulSet("other-tikv", tc)), wet)
+	n.annotate(tc, "true")
 	t.Cleanup(func() { // even when the Event does not come
 		must(t, world.audit.read())
-		if world.audit.asked == asked {
-			t.Error("the audit log does not show what the injector asks for, and the test proves nothing")
+		for program := range programs {
+			if world.audit.asked[program] == asked[program] {
+				t.Errorf("the audit log does not show what %s asks for, and the test proves nothing", program)
+			}
 		}
 		for _, event := range world.audit.refused[refused:] {
-			t.Errorf("%s %s: %s", event.Verb, event.RequestURI, event.ResponseStatus.Message)
+			t.Errorf("%s: %s %s: %s", event.User.Username, event.Verb, event.RequestURI, event.ResponseStatus.Message)
 		}
 	})
 	n.eventOn(pod.Name)
 	n.hasCondition("basic", "True injected")
+	n.hasCondition("other", "False missed")
+	n.eventOn("other-tikv-0 (missed)")
+	if !controller.leads(t) {
+		t.Error("the controller does not lead")
+	}
+	// The manager writes an Event about the new leader when it has the lead.
+	eventually(t, 10*time.Second, func() error {
+		var events corev1.EventList
+		if err := world.client.List(t.Context(), &events, client.InNamespace(systemNamespace)); err != nil {
+			return err
+		}
+		for _, event := range events.Items {
+			if event.InvolvedObject.Kind == "Lease" && event.InvolvedObject.Name == controllerName {
+				return nil
+			}
+		}
+		return errors.New("no Event tells who leads")
+	})
 }

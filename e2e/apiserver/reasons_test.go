@@ -13,44 +13,44 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/tidelay/tidelay/pkg/webhook"
+	"github.com/tidelay/tidelay/pkg/injection"
 )
 
 // reasonCases brings about every reason once, on a pod of TiKV. The three
 // witnesses, the pod as stored, the metric and the audit log, must agree.
-var reasonCases = map[webhook.Reason]func(n namespace) admission{
-	webhook.Injected: func(n namespace) admission {
+var reasonCases = map[injection.Reason]func(n namespace) admission{
+	injection.Injected: func(n namespace) admission {
 		return n.admit(n.tikv(optedIn()))
 	},
-	webhook.NotOptedIn: func(n namespace) admission {
+	injection.NotOptedIn: func(n namespace) admission {
 		return n.admit(n.tikv(nil))
 	},
-	webhook.ComponentExcluded: func(n namespace) admission {
+	injection.ComponentExcluded: func(n namespace) admission {
 		return n.admit(n.tikv(annotations{injectAnnotation: "true", componentsAnnotation: "pd,tidb"}))
 	},
-	webhook.OptedOut: func(n namespace) admission {
+	injection.OptedOut: func(n namespace) admission {
 		return n.admit(n.tikv(optedIn(), func(pod *corev1.Pod) {
 			pod.Annotations = annotations{injectAnnotation: "false"}
 		}))
 	},
-	webhook.HostNetwork: func(n namespace) admission {
+	injection.HostNetwork: func(n namespace) admission {
 		return n.admit(n.tikv(optedIn(), func(pod *corev1.Pod) { pod.Spec.HostNetwork = true }))
 	},
-	webhook.PortConflict: func(n namespace) admission {
+	injection.PortConflict: func(n namespace) admission {
 		return n.admit(n.tikv(optedIn(), func(pod *corev1.Pod) {
 			pod.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: agentPort}}
 		}))
 	},
-	webhook.NameConflict: func(n namespace) admission {
+	injection.NameConflict: func(n namespace) admission {
 		return n.admit(n.tikv(optedIn(), func(pod *corev1.Pod) {
 			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: agentName, Image: "other"})
 		}))
 	},
-	webhook.PodSecurity: func(n namespace) admission {
+	injection.PodSecurity: func(n namespace) admission {
 		strict := newNamespaceWith(n.t, map[string]string{"pod-security.kubernetes.io/enforce": "baseline"})
 		return strict.admit(strict.tikv(optedIn()))
 	},
-	webhook.AlreadyInjected: func(n namespace) admission {
+	injection.AlreadyInjected: func(n namespace) admission {
 		pod := n.tikv(optedIn())
 		original, _ := n.post(pod, dryRun)
 		original.ObjectMeta = metav1.ObjectMeta{
@@ -58,20 +58,20 @@ var reasonCases = map[webhook.Reason]func(n namespace) admission{
 		}
 		return n.admit(original)
 	},
-	webhook.NotMember: func(n namespace) admission {
+	injection.NotMember: func(n namespace) admission {
 		return n.admit(n.pod("basic-tikv-0", "tikv", n.statefulSet("basic-tikv", n.monitor())))
 	},
-	webhook.StaleOwner: func(n namespace) admission {
+	injection.StaleOwner: func(n namespace) admission {
 		pod := n.tikv(optedIn())
 		pod.OwnerReferences[0].UID = otherUID
 		return n.admit(pod)
 	},
-	webhook.ClusterDeleting: func(n namespace) admission {
+	injection.ClusterDeleting: func(n namespace) admission {
 		pod := n.tikv(optedIn())
 		n.deleteCluster()
 		return n.admit(pod)
 	},
-	webhook.LookupFailed: func(n namespace) admission {
+	injection.LookupFailed: func(n namespace) admission {
 		pod := n.tikv(optedIn())
 		pod.OwnerReferences[0].UID = otherUID // asks for a live read
 		withoutPermissions(n.t)
@@ -81,15 +81,15 @@ var reasonCases = map[webhook.Reason]func(n namespace) admission{
 
 // offline are the reasons no request of an API server can bring about; see
 // TestUndecodablePod.
-var offline = map[webhook.Reason]bool{webhook.InternalError: true}
+var offline = map[injection.Reason]bool{injection.InternalError: true}
 
 // Before a pod's membership is known, so is its component.
-var withoutComponent = map[webhook.Reason]bool{
-	webhook.NotMember: true, webhook.StaleOwner: true, webhook.LookupFailed: true,
+var withoutComponent = map[injection.Reason]bool{
+	injection.NotMember: true, injection.StaleOwner: true, injection.LookupFailed: true,
 }
 
 func TestReasons(t *testing.T) {
-	for _, reason := range webhook.Reasons() {
+	for _, reason := range injection.Reasons() {
 		if offline[reason] {
 			continue
 		}
@@ -130,11 +130,11 @@ func withoutPermissions(t *testing.T) {
 	binding := &rbacv1.ClusterRoleBinding{}
 	must(t, world.client.Get(t.Context(), client.ObjectKey{Name: injectorName}, binding))
 	must(t, world.client.Delete(t.Context(), binding))
-	eventually(t, 10*time.Second, func() error { return wantAllowed(t.Context(), false, readStatefulSets()) })
+	eventually(t, 10*time.Second, func() error { return wantAllowed(t.Context(), injectorName, false, readStatefulSets()) })
 	t.Cleanup(func() {
 		ctx := context.Background()
 		binding.ResourceVersion, binding.UID = "", ""
 		must(t, world.client.Create(ctx, binding))
-		must(t, poll(ctx, 10*time.Second, func() error { return wantAllowed(ctx, true, readStatefulSets()) }))
+		must(t, poll(ctx, 10*time.Second, func() error { return wantAllowed(ctx, injectorName, true, readStatefulSets()) }))
 	})
 }

@@ -65,12 +65,12 @@ spec:
 EOT
 }
 
-# install puts the injector on the cluster. Where it was there before, it is restarted with the images just loaded.
+# install puts Tidelay on the cluster. If it was there before, it is restarted with the images just loaded.
 install() {
   local before
   before=$("$kubectl" -n tidelay-system get deployment tidelay-injector --ignore-not-found -o name 2>/dev/null)
   show kubectl apply -k manifests
-  [[ -z $before ]] || show kubectl -n tidelay-system rollout restart deployment/tidelay-injector
+  [[ -z $before ]] || show kubectl -n tidelay-system rollout restart deployment/tidelay-injector deployment/tidelay-controller
   show kubectl -n tidelay-system rollout status deployment/tidelay-injector --timeout=120s
 }
 

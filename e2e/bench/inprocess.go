@@ -18,7 +18,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/tidelay/tidelay/pkg/confirm"
-	"github.com/tidelay/tidelay/pkg/tidbcluster"
+	"github.com/tidelay/tidelay/pkg/injection"
+	"github.com/tidelay/tidelay/pkg/injection/gather"
+	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 	"github.com/tidelay/tidelay/pkg/webhook"
 )
 
@@ -36,9 +38,9 @@ func Injector(ctx context.Context, url string) (http.Handler, error) {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, fmt.Errorf("make scheme: %w", err)
 	}
-	kinds := append(tidbcluster.Kinds(), webhook.Kinds()...)
+	kinds := append(resolve.Kinds(), gather.Kinds()...)
 	informed, err := cache.New(config, cache.Options{
-		Scheme: scheme, ByObject: confirm.ByObject(kinds), DefaultTransform: tidbcluster.Trim, ReaderFailOnMissingInformer: true,
+		Scheme: scheme, ByObject: confirm.ByObject(kinds), DefaultTransform: resolve.Trim, ReaderFailOnMissingInformer: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make cache: %w", err)
@@ -64,10 +66,13 @@ func Injector(ctx context.Context, url string) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	inject := webhook.Config{Image: "tidelay/agent:bench", PullPolicy: corev1.PullIfNotPresent, Resources: webhook.DefaultResources(), Version: "bench"}
+	settings := injection.Config{Image: "tidelay/agent:bench", PullPolicy: corev1.PullIfNotPresent, Resources: injection.DefaultResources(), Version: "bench"}
 	injector, err := webhook.New(webhook.Options{
-		Config: func() webhook.Config { return inject }, Decoder: admission.NewDecoder(scheme),
-		Resolver: tidbcluster.NewResolver(reader), Namespaces: webhook.NewNamespaces(reader), Events: deaf{}, Metrics: registry,
+		Decoder: admission.NewDecoder(scheme),
+		Gatherer: &gather.Gatherer{
+			Config: func() injection.Config { return settings }, Resolver: resolve.NewResolver(reader), Namespaces: gather.NewNamespaces(reader),
+		},
+		Events: deaf{}, Metrics: registry,
 	})
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func Cases() []Case {
 
 // fixture is a TiKV pod; the tests of this tier and of the peer run two folders
 // below the root.
-const fixture = "../../pkg/webhook/testdata/tikv/in.yaml"
+const fixture = "../../pkg/injection/testdata/tikv/in.yaml"
 
 // Pod returns a TiKV pod of TidbCluster i for c, as an API server sends it.
 func (c Case) Pod(i int) ([]byte, error) {

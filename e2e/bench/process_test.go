@@ -31,7 +31,7 @@ const kubeconfig = `{"apiVersion": "v1", "kind": "Config", "current-context": "f
 "clusters": [{"name": "fleet", "cluster": {"server": %q}}], "contexts": [{"name": "fleet", "context": {"cluster": "fleet"}}]}`
 
 // startInjector starts $TIDELAY_INJECTOR with the API server at url, and waits
-// until it is ready. It does not look for missed pods, as one replica of two.
+// until it is ready.
 func startInjector(b *testing.B, url string) *process {
 	b.Helper()
 	binary := os.Getenv("TIDELAY_INJECTOR")
@@ -50,7 +50,7 @@ func startInjector(b *testing.B, url string) *process {
 	p := &process{webhook: freeAddress(b), health: freeAddress(b), metrics: freeAddress(b)}
 	_, port, _ := net.SplitHostPort(p.webhook)
 	p.cmd = exec.Command(binary, "--agent-image=tidelay/agent:bench", "--namespace="+SystemNamespace, "--kubeconfig="+config,
-		"--webhook-port="+port, "--health-addr="+p.health, "--metrics-addr="+p.metrics, "--missed-check=0s")
+		"--webhook-port="+port, "--health-addr="+p.health, "--metrics-addr="+p.metrics)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.Env = append(os.Environ(), shippedEnvironment(b)...)
 	started := time.Now()
@@ -80,7 +80,7 @@ func startInjector(b *testing.B, url string) *process {
 // runtime's memory limit.
 func shippedEnvironment(b *testing.B) []string {
 	b.Helper()
-	text, err := os.ReadFile("../../manifests/deployment.yaml")
+	text, err := os.ReadFile("../../manifests/injector/deployment.yaml")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// Command capture takes the pods that pkg/webhook's golden test injects. It
+// Command capture takes the pods that pkg/injection's golden test injects. It
 // listens as a webhook of a cluster with TiDB Operator, creates a TidbCluster
 // and writes down each component's first pod, as the API server hands it to
 // webhooks at CREATE. hack/capture.sh runs it.

@@ -20,11 +20,11 @@ import (
 func TestInstall(t *testing.T) {
 	testEnv.Test(t, features.New("the manifests").
 		Assess("deleted and applied: the next pod is injected", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
-			if _, err := uninstallInjector(ctx, cfg); err != nil {
+			if _, err := uninstall(ctx, cfg); err != nil {
 				t.Fatal(err)
 			}
 			applied := time.Now()
-			if _, err := installInjector(ctx, cfg); err != nil {
+			if _, err := install(ctx, cfg); err != nil {
 				t.Fatal(err)
 			}
 			available := time.Since(applied)

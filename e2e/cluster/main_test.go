@@ -34,8 +34,9 @@ var (
 
 // The injector's names, as the manifests have them.
 const (
-	injectorNamespace = "tidelay-system"
-	injectorName      = "tidelay-injector"
+	tidelayNamespace = "tidelay-system"
+	injectorName     = "tidelay-injector"
+	controllerName   = "tidelay-controller"
 )
 
 // patient bounds every wait for the cluster; nothing takes nearly as long.
@@ -53,28 +54,30 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	testEnv = env.NewWithConfig(envconf.NewWithKubeConfig(kubeconfig))
-	testEnv.Setup(installInjector, makeWorld)
-	testEnv.Finish(removeWorld, uninstallInjector)
+	testEnv.Setup(install, makeWorld)
+	testEnv.Finish(removeWorld, uninstall)
 	os.Exit(testEnv.Run(m))
 }
 
-// installInjector applies what users apply.
-func installInjector(ctx context.Context, cfg *envconf.Config) (context.Context, error) {
+// install applies what users apply, and waits until both Deployments are available.
+func install(ctx context.Context, cfg *envconf.Config) (context.Context, error) {
 	apply := exec.CommandContext(ctx, kubectl, "apply", "-k", filepath.Join("..", "..", "manifests"))
 	if out, err := apply.CombinedOutput(); err != nil {
-		return ctx, fmt.Errorf("install the injector: %w\n%s", err, out)
+		return ctx, fmt.Errorf("install Tidelay: %w\n%s", err, out)
 	}
-	available := conditions.New(cfg.Client().Resources()).DeploymentAvailable(injectorName, injectorNamespace)
-	if err := wait.For(available, wait.WithContext(ctx), wait.WithTimeout(patient), wait.WithInterval(time.Second)); err != nil {
-		return ctx, fmt.Errorf("wait for the injector: %w", err)
+	for _, name := range []string{injectorName, controllerName} {
+		available := conditions.New(cfg.Client().Resources()).DeploymentAvailable(name, tidelayNamespace)
+		if err := wait.For(available, wait.WithContext(ctx), wait.WithTimeout(patient), wait.WithInterval(time.Second)); err != nil {
+			return ctx, fmt.Errorf("wait for %s: %w", name, err)
+		}
 	}
 	return ctx, nil
 }
 
-func uninstallInjector(ctx context.Context, _ *envconf.Config) (context.Context, error) {
+func uninstall(ctx context.Context, _ *envconf.Config) (context.Context, error) {
 	remove := exec.CommandContext(ctx, kubectl, "delete", "--ignore-not-found", "-k", filepath.Join("..", "..", "manifests"))
 	if out, err := remove.CombinedOutput(); err != nil {
-		return ctx, fmt.Errorf("remove the injector: %w\n%s", err, out)
+		return ctx, fmt.Errorf("remove Tidelay: %w\n%s", err, out)
 	}
 	return ctx, nil
 }
@@ -127,7 +130,7 @@ func newWorld(cfg *envconf.Config) (*world, error) {
 	if err := pingcapv1alpha1.AddToScheme(own.GetScheme()); err != nil {
 		return nil, fmt.Errorf("add TidbCluster to the scheme: %w", err)
 	}
-	return &world{Resources: own.WithNamespace(namespace), injector: injector.WithNamespace(injectorNamespace)}, nil
+	return &world{Resources: own.WithNamespace(namespace), injector: injector.WithNamespace(tidelayNamespace)}, nil
 }
 
 // describeAgent shows what an agent logged, also before it was restarted.

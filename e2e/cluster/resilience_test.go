@@ -87,7 +87,7 @@ func (w *world) recreate(ctx context.Context, t *testing.T, component string) co
 
 func (w *world) scaleInjector(ctx context.Context, t *testing.T, replicas int32) {
 	t.Helper()
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: injectorName, Namespace: injectorNamespace}}
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: injectorName, Namespace: tidelayNamespace}}
 	patch := k8s.Patch{PatchType: types.MergePatchType, Data: fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)}
 	if err := w.Patch(ctx, d, patch); err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func (w *world) waitForInjector(ctx context.Context, t *testing.T, want int32) {
 			return err
 		}
 		var d appsv1.Deployment
-		if err := w.injector.Get(ctx, injectorName, injectorNamespace, &d); err != nil {
+		if err := w.injector.Get(ctx, injectorName, tidelayNamespace, &d); err != nil {
 			return err
 		}
 		if d.Status.AvailableReplicas != want || len(pods.Items) != int(want) {

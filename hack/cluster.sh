@@ -42,8 +42,11 @@ db_images=(
   "${TIDELAY_TIKV_IMAGE:-pingcap/tikv}:$db_version"
   "${TIDELAY_TIDB_IMAGE:-pingcap/tidb}:$db_version"
 )
-own_images=("${TIDELAY_INJECTOR_IMAGE:-tidelay/injector:dev}" "${TIDELAY_CONTROLLER_IMAGE:-tidelay/controller:dev}"
-  "${TIDELAY_AGENT_IMAGE:-tidelay/agent:dev}")
+own_images=(
+  "${TIDELAY_INJECTOR_IMAGE:-tidelay/injector:dev}"
+  "${TIDELAY_CONTROLLER_IMAGE:-tidelay/controller:dev}"
+  "${TIDELAY_AGENT_IMAGE:-tidelay/agent:dev}"
+)
 
 kube() { "$kubectl" --kubeconfig "$kubeconfig" "$@"; }
 on_node() { docker exec "$node" "$@"; }

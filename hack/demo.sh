@@ -65,13 +65,17 @@ spec:
 EOT
 }
 
-# install puts Tidelay on the cluster. If it was there before, it is restarted with the images just loaded.
+# install puts Tidelay on the cluster. What was there before is restarted with the images just loaded.
 install() {
-  local before
-  before=$("$kubectl" -n tidelay-system get deployment tidelay-injector --ignore-not-found -o name 2>/dev/null)
+  local before deployment
+  before=$("$kubectl" -n tidelay-system get deployments -o name 2>/dev/null || true)
   show kubectl apply -k manifests
-  [[ -z $before ]] || show kubectl -n tidelay-system rollout restart deployment/tidelay-injector deployment/tidelay-controller
-  show kubectl -n tidelay-system rollout status deployment/tidelay-injector --timeout=120s
+  for deployment in $before; do
+    show kubectl -n tidelay-system rollout restart "$deployment"
+  done
+  for deployment in tidelay-injector tidelay-controller; do
+    show kubectl -n tidelay-system rollout status "deployment/$deployment" --timeout=120s
+  done
 }
 
 up() {

@@ -76,6 +76,30 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+var testName = regexp.MustCompile(`-(?:test\.)?run[= ](Test\w+)`)
+
+// Every test that a page runs by name is there.
+func TestTestNames(t *testing.T) {
+	var tests strings.Builder
+	for _, folder := range []string{"pkg", "e2e"} {
+		appendFiles(t, &tests, folder, "_test.go")
+	}
+	named := 0
+	for _, p := range allPages(t) {
+		for _, code := range p.code() {
+			for _, match := range testName.FindAllStringSubmatch(code, -1) {
+				named++
+				if !strings.Contains(tests.String(), "func "+match[1]) {
+					t.Errorf("%s: there is no test that begins with %s", p.name, match[1])
+				}
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("no page runs a test by name: the pattern is wrong")
+	}
+}
+
 var metric = regexp.MustCompile(`\btidelay_[a-z_]+\b`)
 
 // Every metric that is named is one that a program has.
@@ -113,17 +137,24 @@ func goSource(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
 	for _, folder := range []string{"cmd", "pkg"} {
-		err := filepath.WalkDir(filepath.Join(root, folder), func(name string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
-				return err
-			}
-			content, err := os.ReadFile(name)
-			all.Write(content)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		appendFiles(t, &all, folder, ".go")
 	}
 	return all.String()
+}
+
+// appendFiles reads the files below a folder whose names end like that. Tests
+// are read only where they are asked for.
+func appendFiles(t *testing.T, to *strings.Builder, folder, ending string) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(root, folder), func(name string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, ending) || strings.HasSuffix(name, "_test.go") && ending != "_test.go" {
+			return err
+		}
+		content, err := os.ReadFile(name)
+		to.Write(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -125,7 +125,7 @@ func TestReasons(t *testing.T) {
 
 // injectionPackage declares the reasons of an admission and the annotation that
 // marks an injected pod.
-const injectionPackage = "pkg/webhook"
+const injectionPackage = "pkg/injection"
 
 // reasonsOf returns the values of a package's constants of the type Reason.
 func reasonsOf(t *testing.T, folder string) []string {

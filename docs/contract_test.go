@@ -75,7 +75,7 @@ func TestRoutes(t *testing.T) {
 	}
 	var told []string
 	for _, row := range pageNamed(t, "README.md").tableUnder(t, "http-api").rows {
-		told = append(told, table{rows: [][]string{row}}.column(0)...)
+		told = append(told, table{rows: [][]string{row}}.codes()...)
 	}
 	slices.Sort(told)
 	if diff := cmp.Diff(names(want), told); diff != "" {
@@ -109,7 +109,7 @@ func TestReasons(t *testing.T) {
 	var told [][]string
 	for _, table := range pageNamed(t, "docs/injection.md").tables {
 		if table.under == "reasons" {
-			told = append(told, table.column(0))
+			told = append(told, table.codes())
 		}
 	}
 	if len(told) != 2 {
@@ -166,7 +166,7 @@ func TestAnnotations(t *testing.T) {
 	}
 	for _, place := range []struct{ page, anchor string }{{"docs/injection.md", "annotations"}, {"README.md", "annotations"}} {
 		var told []string
-		for _, span := range pageNamed(t, place.page).tableUnder(t, place.anchor).column(0) {
+		for _, span := range pageNamed(t, place.page).tableUnder(t, place.anchor).codes() {
 			if name := annotation.FindString(span); name != "" && !slices.Contains(told, name) {
 				told = append(told, name)
 			}

@@ -103,11 +103,11 @@ func (p page) tableUnder(t *testing.T, anchor string) table {
 	return p.tables[i]
 }
 
-// column returns the code spans of a column of a table, in its order.
-func (t table) column(n int) []string {
+// codes returns the code spans of the first column of a table, in its order.
+func (t table) codes() []string {
 	var all []string
 	for _, row := range t.rows {
-		for i, part := range strings.Split(row[n], "`") {
+		for i, part := range strings.Split(row[0], "`") {
 			if i%2 == 1 {
 				all = append(all, part)
 			}

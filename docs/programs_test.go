@@ -24,7 +24,7 @@ var programs = sync.OnceValues(func() (map[string]map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(bin)
+	defer func() { _ = os.RemoveAll(bin) }()
 	build := exec.Command("go", "build", "-tags", "nomsgpack", "-ldflags", "-s -w", "-o", bin+"/", "./cmd/...")
 	build.Dir = root
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath")
@@ -56,7 +56,7 @@ var programs = sync.OnceValues(func() (map[string]map[string]string, error) {
 var (
 	flagLine     = regexp.MustCompile(`^\s+(?:-\w, )?--?([a-z][a-z-]*)`)
 	flagDefault  = regexp.MustCompile(`\(default "?([^")]*)"?\)$`)
-	flagMention  = regexp.MustCompile("(?:^|[^\\w-])--([a-z][a-z-]*)")
+	flagMention  = regexp.MustCompile(`(?:^|[^\w-])--([a-z][a-z-]*)`)
 	flagsOfTools = toolFlags()
 )
 
@@ -153,7 +153,7 @@ func TestServerFlags(t *testing.T) {
 		}
 	}
 	p := pageNamed(t, "docs/operations.md")
-	told := slices.DeleteFunc(p.tableUnder(t, "settings").column(0), func(s string) bool { return !strings.HasPrefix(s, "--") })
+	told := slices.DeleteFunc(p.tableUnder(t, "settings").codes(), func(s string) bool { return !strings.HasPrefix(s, "--") })
 	sorted := func(s []string) []string { return slices.Sorted(slices.Values(s)) }
 	if diff := cmp.Diff(sorted(both), sorted(told)); diff != "" {
 		t.Errorf("flags that injector and controller share (-programs +operations.md):\n%s", diff)

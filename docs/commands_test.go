@@ -31,6 +31,7 @@ var tools = map[string]map[string][]string{
 		"exec":         {},
 		"patch":        {"-n=", "--type=", "-p="},
 		"port-forward": {"-n="},
+		"replace":      {"--raw=", "-f="},
 	},
 	"helm": {
 		"install":   {"--namespace=", "--create-namespace", "--set="},
@@ -243,7 +244,7 @@ func (c command) checkKubectl(t *testing.T) {
 		if match == nil {
 			t.Fatalf("--raw %s: want %s", raw, podProxy)
 		}
-		method := map[string]string{"get": http.MethodGet, "delete": http.MethodDelete}[c.verb]
+		method := map[string]string{"get": http.MethodGet, "delete": http.MethodDelete, "replace": http.MethodPut}[c.verb]
 		checkRequest(t, method, "http://agent"+match[1], "", "")
 	}
 }
@@ -262,7 +263,7 @@ func (c command) checkHelm(t *testing.T, page string) {
 	}
 }
 
-// checkValues holds the keys of helm's --set to the schema of the chart.
+// checkValues compares the keys of helm's --set with the schema of the chart.
 func checkValues(t *testing.T, page, settings string) {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(root, "manifests/chart/values.schema.json"))
@@ -308,8 +309,8 @@ func (c command) checkCurl(t *testing.T) {
 	checkRequest(t, method, address, c.flags["-d"], c.output)
 }
 
-// checkRequest holds a request to the agent's openapi.json, and its body to
-// what the agent parses. Where the page shows that the agent refuses it, it
+// checkRequest compares a request with the agent's openapi.json, and parses its
+// body as the agent does. Where the page shows that the agent refuses it, it
 // must be wrong.
 func checkRequest(t *testing.T, method, address, body, output string) {
 	t.Helper()

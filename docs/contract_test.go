@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// openAPI is what the documents are held to of the agent's openapi.json.
+// openAPI is what the documents are compared with of the agent's openapi.json.
 type openAPI struct {
 	Paths map[string]map[string]struct {
 		Parameters []struct {

@@ -122,15 +122,15 @@ func parsePage(name string, content []byte) page {
 	// The walker never fails.
 	_ = ast.Walk(document, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
 		if entering {
-			p.take(n, content)
+			p.add(n, content)
 		}
 		return ast.WalkContinue, nil
 	})
 	return p
 }
 
-// take adds what a node is to its page.
-func (p *page) take(n ast.Node, content []byte) {
+// add adds a node to its page.
+func (p *page) add(n ast.Node, content []byte) {
 	switch n := n.(type) {
 	case *ast.Heading:
 		p.anchors = append(p.anchors, p.anchor(plain(n, content)))

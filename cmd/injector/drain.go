@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// drain sends clients elsewhere while the process still serves them.
+// drain makes clients go to other replicas while this one still serves them.
 type drain struct {
 	begun atomic.Bool
 }
@@ -21,8 +21,8 @@ func (d *drain) ready(*http.Request) error {
 	return nil
 }
 
-// wrap closes the connection after each answer once the drain has begun, so
-// that the next request opens one to another replica.
+// wrap closes the connection after each answer when the drain has begun, so that the
+// next request opens a connection to another replica.
 func (d *drain) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if d.begun.Load() {

@@ -14,24 +14,24 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// retryInterval is how often Informers try again to watch a kind whose CRD is
-// not installed, or while the API server does not answer.
+// retryInterval is the time between two attempts to watch a kind whose CRD is not
+// installed, or to reach an API server that does not answer.
 const retryInterval = 2 * time.Second
 
 // Kind is a kind of object to keep in the cache.
 type Kind struct {
 	// Object is an empty object of the kind, with its apiVersion and kind set.
 	Object client.Object
-	// Cache says which objects to keep, and which of their fields. It must be
-	// nil for a CRD: a cache with options for a kind that is not installed
-	// cannot be made. The cache's default options apply to it.
+	// Cache says which objects to keep, and which of their fields. It must be nil
+	// for a CRD, to which the cache's default options apply: a cache with options
+	// for a kind that is not installed can't be made.
 	Cache *cache.ByObject
-	// Optional is whether to do without an informer if the API server does not
-	// have the kind when the informers start.
+	// Optional is whether the kind may be missing. If the API server does not have
+	// it when the informers start, it gets no informer.
 	Optional bool
 }
 
-// ByObject configures a cache for those of kinds that can be.
+// ByObject returns the cache's options for those kinds that have any.
 func ByObject(kinds []Kind) map[client.Object]cache.ByObject {
 	options := map[client.Object]cache.ByObject{}
 	for _, k := range kinds {
@@ -42,8 +42,7 @@ func ByObject(kinds []Kind) map[client.Object]cache.ByObject {
 	return options
 }
 
-// Informers keep kinds in a cache. Run them with the manager the cache belongs
-// to.
+// Informers keep kinds in a cache. Run them with the manager that the cache belongs to.
 type Informers struct {
 	cache cache.Cache
 	kinds []Kind
@@ -58,19 +57,19 @@ type informer struct {
 	kind string
 }
 
-// NewInformers returns Informers that keep kinds in c, which ByObject
-// configured.
+// NewInformers returns Informers that keep kinds in c. The options of c must be those
+// that ByObject returns.
 func NewInformers(c cache.Cache, kinds []Kind) *Informers {
 	return &Informers{cache: c, kinds: kinds, missing: errors.New("informers are not started")}
 }
 
-// Start starts an informer for every kind and returns when all are started or
-// ctx ends. It waits for a kind the API server does not have, so that its CRD
-// can be installed before or after, unless the kind is optional.
+// Start starts an informer for every kind, and returns when all are started or ctx
+// ends. If the API server does not have a kind that is not optional, Start waits for
+// it, so that its CRD may be installed later.
 func (i *Informers) Start(ctx context.Context) error {
 	log := logf.FromContext(ctx)
 	pending, logged := i.kinds, ""
-	// It ends in an error only if ctx does, which is no failure.
+	// The only error is ctx's, which is no failure.
 	_ = wait.PollUntilContextCancel(ctx, retryInterval, true, func(ctx context.Context) (bool, error) {
 		var err error
 		pending, err = i.watch(ctx, pending)
@@ -83,11 +82,11 @@ func (i *Informers) Start(ctx context.Context) error {
 	return nil
 }
 
-// NeedLeaderElection is false: every replica answers from its own cache.
+// NeedLeaderElection is false, because every replica reads from its own cache.
 func (i *Informers) NeedLeaderElection() bool { return false }
 
-// Synced returns nil once every informer has its first full list, and otherwise
-// an error that says what is missing.
+// Synced returns nil when every informer has its first full list. Otherwise the error
+// says what is missing.
 func (i *Informers) Synced() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// mostOld is how many CAs of before a caBundle keeps beside the one in use.
-const mostOld = 2
+// maxOld is the largest number of old CAs in a caBundle.
+const maxOld = 2
 
-// bundle returns the caBundle for a CA in PEM: that CA, and behind it those of
-// the same name that are in the caBundle of now and still valid. A leaf of
-// theirs may be served for a while yet. It is the same for every replica.
-func bundle(ca, now []byte, at time.Time) []byte {
+// bundle returns the caBundle for a CA in PEM: that CA, followed by the CAs of the same
+// name that are in the present caBundle and still valid. Leaves that those have signed
+// may be served for a while. The result is the same for every replica.
+func bundle(ca, present []byte, now time.Time) []byte {
 	all := parse(ca)
 	if len(all) == 0 {
 		return ca
@@ -21,8 +21,8 @@ func bundle(ca, now []byte, at time.Time) []byte {
 	text := bytes.Clone(bytes.TrimSpace(ca))
 	text = append(text, '\n')
 	kept := 0
-	for _, old := range parse(now) {
-		if kept == mostOld || old.Equal(all[0]) || old.Subject.CommonName != all[0].Subject.CommonName || !old.IsCA || at.After(old.NotAfter) {
+	for _, old := range parse(present) {
+		if kept == maxOld || old.Equal(all[0]) || old.Subject.CommonName != all[0].Subject.CommonName || !old.IsCA || now.After(old.NotAfter) {
 			continue
 		}
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: old.Raw})...)
@@ -31,7 +31,7 @@ func bundle(ca, now []byte, at time.Time) []byte {
 	return text
 }
 
-// parse returns the certificates in a text in PEM, and leaves out what is none.
+// parse returns the certificates in a PEM text. Everything else in it is ignored.
 func parse(text []byte) []*x509.Certificate {
 	var all []*x509.Certificate
 	for {

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// settleTime is how long a CA is in the caBundle before a leaf of it is served:
-// far more than API servers need to hear of it.
+// settleTime is how long a CA must be in the caBundle before a leaf of it is served. API
+// servers take far less time to notice a changed caBundle.
 const settleTime = 10 * time.Second
 
-// handover goes on with a leaf until the API server can trust the next one.
-// Its zero value but for trust is ready for use.
+// handover keeps serving a leaf until the API server can trust the next one. Only its
+// field trust must be set.
 type handover struct {
 	trust *Trust
 
@@ -19,22 +19,22 @@ type handover struct {
 	serving *tls.Certificate
 }
 
-// choose returns the certificate to serve, given the latest there is.
+// choose returns the certificate to serve, given the latest one.
 func (h *handover) choose(latest *tls.Certificate, now time.Time) *tls.Certificate {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.serving == latest {
 		return latest
 	}
-	if h.serving == nil || !now.Before(h.serving.Leaf.NotAfter) || h.ripe(latest, now) {
+	if h.serving == nil || !now.Before(h.serving.Leaf.NotAfter) || h.ready(latest, now) {
 		h.serving = latest
 	}
 	return h.serving
 }
 
-// ripe reports whether the latest is trusted, and long enough, or the one that
-// is served is not.
-func (h *handover) ripe(latest *tls.Certificate, now time.Time) bool {
+// ready reports whether to serve the latest certificate: it has been trusted for
+// settleTime, or the one that is served is not trusted at all.
+func (h *handover) ready(latest *tls.Certificate, now time.Time) bool {
 	if _, trusted := h.trust.Since(h.serving.Leaf); !trusted {
 		return true
 	}

@@ -1,15 +1,16 @@
-// Package certificate gives the webhook a serving certificate and tells the API
-// server to trust it, without anybody's help and without another system.
+// Package certificate gives the webhook a serving certificate and makes the API server
+// trust it. It needs no other system, such as cert-manager.
 //
-// The CA lives in a Secret that all replicas share; whoever finds it missing or
-// past two thirds of its year makes a new one, and the API server's optimistic
-// locking lets one of them win. Each replica signs its own leaf, for a week, and
-// keeps it in memory. That part is cert-manager's library. Ours is to copy the
-// CA into the MutatingWebhookConfiguration.
+// The CA is in a Secret that all replicas share. A replica that finds no CA, or one
+// that is past two thirds of its year, makes a new one; the API server's optimistic
+// locking accepts that of one replica only. Each replica signs its own leaf
+// certificate, which is valid for a week, and keeps it in memory. All this is done by
+// cert-manager's library. This package copies the CA into the
+// MutatingWebhookConfiguration.
 //
-// When the CA changes, the caBundle has both, and every replica goes on serving
-// its old leaf until the new CA has been in there for a while. No admission
-// fails in between.
+// After the CA has changed, the caBundle has the old and the new one, and every
+// replica serves its old leaf until the new CA has been there for a while. So no
+// admission fails in between.
 package certificate
 
 import (
@@ -26,22 +27,22 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// retryInterval is how long to wait for the CA before asking for a leaf again.
-// It is most of the time the first replica takes to become ready.
+// retryInterval is the time between two attempts to get a leaf while there is no CA.
+// The first replica spends most of its start-up waiting for it.
 const retryInterval = 200 * time.Millisecond
 
-// Source holds the serving certificate. Run it with a manager.
+// Source has the serving certificate. Run it with a manager.
 type Source struct {
 	source   *cmtls.DynamicSource
 	handover handover
 	log      logr.Logger
 }
 
-// SecretName is the name of the CA's Secret for a MutatingWebhookConfiguration.
+// SecretName returns the name of the CA's Secret for a MutatingWebhookConfiguration.
 func SecretName(webhook string) string { return webhook + "-ca" }
 
-// NewSource returns a Source of certificates for service, signed by the CA in
-// trust's Secret, which is in the same namespace.
+// NewSource returns a Source of certificates for the Service called service. They are
+// signed by the CA in trust's Secret, which is in the Service's namespace.
 func NewSource(config *rest.Config, trust *Trust, service string, log logr.Logger) *Source {
 	secret := trust.Secret
 	return &Source{
@@ -64,8 +65,8 @@ func NewSource(config *rest.Config, trust *Trust, service string, log logr.Logge
 	}
 }
 
-// Start keeps the certificate fresh until ctx ends. The library tells of each
-// of its steps, which is for debugging only.
+// Start renews the certificate until ctx ends. The library logs each of its steps, so
+// its log is at debug level.
 func (s *Source) Start(ctx context.Context) error {
 	if err := s.source.Start(logr.NewContext(ctx, s.log.V(1))); err != nil {
 		return fmt.Errorf("keep serving certificate: %w", err)
@@ -73,11 +74,11 @@ func (s *Source) Start(ctx context.Context) error {
 	return nil
 }
 
-// NeedLeaderElection is false: every replica has its own leaf.
+// NeedLeaderElection is false, because every replica has its own leaf.
 func (s *Source) NeedLeaderElection() bool { return false }
 
-// ConfigureTLS makes a server serve the certificate, over HTTP/1.1: the API
-// server speaks nothing else to webhooks.
+// ConfigureTLS makes a server serve the certificate, over HTTP/1.1 only, which is all
+// that the API server uses for webhooks.
 func (s *Source) ConfigureTLS(config *tls.Config) {
 	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		latest, err := s.source.GetCertificate(hello)

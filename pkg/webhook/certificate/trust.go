@@ -30,34 +30,34 @@ import (
 // caKey is the key of the CA's certificate in its Secret.
 const caKey = "ca.crt"
 
-// fieldOwner owns the caBundle in server-side apply, and nothing else.
+// fieldOwner is the owner of the caBundle, and of no other field, in server-side apply.
 const fieldOwner = client.FieldOwner("tidelay-injector")
 
-// Trust keeps the CA in the Secret in the caBundle of a
-// MutatingWebhookConfiguration, whoever changes either, and behind it the CAs
-// of before as long as they are valid.
+// Trust writes the CA into the caBundle of a MutatingWebhookConfiguration, and keeps
+// it there whoever changes the CA's Secret or the caBundle. Old CAs follow it in the
+// caBundle for as long as they are valid (see bundle).
 type Trust struct {
-	// Webhook names the MutatingWebhookConfiguration.
+	// Webhook is the name of the MutatingWebhookConfiguration.
 	Webhook string
-	// Secret names the CA's Secret.
+	// Secret is the CA's Secret.
 	Secret types.NamespacedName
-	// Reader must read live: a caBundle is replaced on the word of what it
-	// returns.
+	// Reader must read live, because what it returns replaces a caBundle.
 	Reader client.Reader
 	// Writer patches the MutatingWebhookConfiguration.
 	Writer client.Writer
 
-	// trusted are the CAs in the caBundle; nil until the first is.
+	// trusted are the CAs in the caBundle. It is nil until the first is there.
 	trusted atomic.Pointer[[]trustedCA]
 }
 
-// trustedCA is a CA, and when we first saw or wrote it in the caBundle.
+// trustedCA is a CA in the caBundle.
 type trustedCA struct {
 	certificate *x509.Certificate
-	since       time.Time
+	// since is when this process first saw or wrote it there.
+	since time.Time
 }
 
-// Kinds lists what t watches: two objects, without their contents.
+// Kinds lists the kinds that t watches: one object of each, without its contents.
 func (t *Trust) Kinds() []confirm.Kind {
 	return []confirm.Kind{
 		{
@@ -91,8 +91,9 @@ func (t *Trust) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
-// Reconcile writes the CA where it is missing. An object that does not exist
-// yet is waited for: its creation is an event.
+// Reconcile writes the CA to the caBundle if it is not there. If the Secret or the
+// configuration does not exist yet, Reconcile does nothing: it is called again when
+// the object is created.
 func (t *Trust) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	secret := &corev1.Secret{}
 	if err := t.Reader.Get(ctx, t.Secret, secret); err != nil {
@@ -109,7 +110,7 @@ func (t *Trust) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.R
 	bundle := bundle(ca, present(config), time.Now())
 	switch err := t.write(ctx, config, bundle); {
 	case apierrors.IsConflict(err):
-		// Whoever was faster has caused an event, which brings us back here.
+		// Another replica was faster. Its change is an event, which calls this again.
 		return reconcile.Result{}, nil
 	case err != nil:
 		return reconcile.Result{}, err
@@ -118,7 +119,7 @@ func (t *Trust) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.R
 	return reconcile.Result{}, nil
 }
 
-// present is the first caBundle that config has.
+// present returns the first caBundle in config, or nothing if it has none.
 func present(config *admissionregistrationv1.MutatingWebhookConfiguration) []byte {
 	for _, w := range config.Webhooks {
 		if len(w.ClientConfig.CABundle) > 0 {
@@ -128,24 +129,26 @@ func present(config *admissionregistrationv1.MutatingWebhookConfiguration) []byt
 	return nil
 }
 
-// remember notes the CAs of a caBundle, and keeps since when those that were
-// there before are.
+// remember makes the CAs in bundle the trusted ones. A CA that was trusted before keeps
+// the time since when.
 func (t *Trust) remember(bundle []byte, now time.Time) {
+	var before []trustedCA
+	if trusted := t.trusted.Load(); trusted != nil {
+		before = *trusted
+	}
 	all := []trustedCA{}
-	for _, c := range parse(bundle) {
-		one := trustedCA{certificate: c, since: now}
-		if before := t.trusted.Load(); before != nil {
-			if i := slices.IndexFunc(*before, func(b trustedCA) bool { return b.certificate.Equal(c) }); i >= 0 {
-				one.since = (*before)[i].since
-			}
+	for _, certificate := range parse(bundle) {
+		since := now
+		if i := slices.IndexFunc(before, func(b trustedCA) bool { return b.certificate.Equal(certificate) }); i >= 0 {
+			since = before[i].since
 		}
-		all = append(all, one)
+		all = append(all, trustedCA{certificate, since})
 	}
 	t.trusted.Store(&all)
 }
 
-// Since returns since when the CA that signed leaf is in the caBundle, as far
-// as this process knows.
+// Since returns the time since when the CA that signed leaf is in the caBundle, as far
+// as this process knows. trusted is false if it is not there.
 func (t *Trust) Since(leaf *x509.Certificate) (since time.Time, trusted bool) {
 	all := t.trusted.Load()
 	if all == nil {
@@ -159,7 +162,7 @@ func (t *Trust) Since(leaf *x509.Certificate) (since time.Time, trusted bool) {
 	return time.Time{}, false
 }
 
-// write sets the caBundle of every webhook of config, and no other field.
+// write sets the caBundle of every webhook in config, and changes no other field.
 func (t *Trust) write(ctx context.Context, config *admissionregistrationv1.MutatingWebhookConfiguration, ca []byte) error {
 	before := config.DeepCopy()
 	changed := false
@@ -180,8 +183,7 @@ func (t *Trust) write(ctx context.Context, config *admissionregistrationv1.Mutat
 	return nil
 }
 
-// Ready returns nil once the API server was told to trust our CA. It is a
-// healthz.Checker.
+// Ready returns nil as soon as the CA is in the caBundle. It is a healthz.Checker.
 func (t *Trust) Ready(*http.Request) error {
 	if t.trusted.Load() == nil {
 		return fmt.Errorf("the CA is not in MutatingWebhookConfiguration %s yet", t.Webhook)

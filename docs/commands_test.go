@@ -1,19 +1,13 @@
 package docs
 
 import (
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
-	"mvdan.cc/sh/v3/expand"
-	"mvdan.cc/sh/v3/syntax"
 	"sigs.k8s.io/yaml"
 )
 
@@ -110,110 +104,6 @@ var call = regexp.MustCompile(`(?m)^(\$ )?(kubectl|helm|curl) `)
 
 func calls(text string) bool { return call.MatchString(text) }
 
-// scripts splits a code block into commands, as language, and what they print.
-// A block with prompts has its commands behind them; one without is commands
-// only. A block that calls no tool is none of ours.
-func scripts(content string) []block {
-	if !calls(content) {
-		return nil
-	}
-	if !strings.Contains("\n"+content, "\n$ ") {
-		return []block{{content: content}}
-	}
-	var all []block
-	continues := false
-	for line := range strings.Lines(content) {
-		text, prompt := strings.CutPrefix(line, "$ ")
-		switch {
-		case prompt:
-			all = append(all, block{content: text})
-		case len(all) == 0:
-			continue
-		case continues:
-			all[len(all)-1].content += line
-		default:
-			all[len(all)-1].language += line // what it printed
-		}
-		continues = (prompt || continues) && strings.HasSuffix(strings.TrimSpace(line), `\`)
-	}
-	return all
-}
-
-// parseCommands parses a script and returns its calls of tools.
-func parseCommands(script block) ([]command, error) {
-	file, err := syntax.NewParser().Parse(strings.NewReader(script.content), "")
-	if err != nil {
-		return nil, fmt.Errorf("parse: %w", err)
-	}
-	config := &expand.Config{
-		Env:     expand.ListEnviron("POD=10.244.0.12:2332", "TOKEN=secret"),
-		NoUnset: true,
-		CmdSubst: func(w io.Writer, _ *syntax.CmdSubst) error {
-			_, err := io.WriteString(w, "substituted")
-			return err
-		},
-	}
-	var all []command
-	var failed error
-	syntax.Walk(file, func(n syntax.Node) bool {
-		simple, ok := n.(*syntax.CallExpr)
-		if !ok || len(simple.Args) == 0 || tools[simple.Args[0].Lit()] == nil {
-			return true
-		}
-		words, err := expand.Fields(config, simple.Args...)
-		if err == nil {
-			var c command
-			c, err = newCommand(words)
-			c.output = script.language
-			all = append(all, c)
-		}
-		if err != nil && failed == nil {
-			failed = err
-		}
-		return true
-	})
-	return all, failed
-}
-
-// newCommand finds the sub-command and reads the flags.
-func newCommand(words []string) (command, error) {
-	c := command{tool: words[0], flags: map[string]string{}}
-	rest := words[1:]
-	verbs := tools[c.tool]
-	if _, none := verbs[""]; !none {
-		i := slices.IndexFunc(rest, func(w string) bool { return verbs[w] != nil })
-		if i < 0 || i > 2 { // it may stand behind -n NAMESPACE
-			return c, fmt.Errorf("%s: want one of %s", strings.Join(words, " "), names(verbs))
-		}
-		c.verb = rest[i]
-		rest = slices.Delete(slices.Clone(rest), i, i+1)
-	}
-	known := verbs[c.verb]
-	for len(rest) > 0 {
-		word := rest[0]
-		rest = rest[1:]
-		if !strings.HasPrefix(word, "-") {
-			c.arguments = append(c.arguments, word)
-			continue
-		}
-		name, value, given := strings.Cut(word, "=")
-		switch {
-		case slices.Contains(known, name) && !given:
-		case !slices.Contains(known, name+"="):
-			return c, fmt.Errorf("%s: %s %s takes %s", word, c.tool, c.verb, known)
-		case !given && len(rest) == 0:
-			return c, fmt.Errorf("%s: want a value", word)
-		case !given:
-			value, rest = rest[0], rest[1:]
-		}
-		if c.flags[name] != "" {
-			value = c.flags[name] + "," + value
-		}
-		c.flags[name] = value
-	}
-	return c, nil
-}
-
 func (c command) check(t *testing.T, page string) {
 	switch c.tool {
 	case "kubectl":
@@ -307,62 +197,4 @@ func (c command) checkCurl(t *testing.T) {
 		method = http.MethodGet
 	}
 	checkRequest(t, method, address, c.flags["-d"], c.output)
-}
-
-// checkRequest compares a request with the agent's openapi.json, and parses its
-// body as the agent does. Where the page shows that the agent refuses it, it
-// must be wrong.
-func checkRequest(t *testing.T, method, address, body, output string) {
-	t.Helper()
-	target, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = tryRequest(t, method, target, body)
-	if refused := strings.Contains(output, `"status":4`); refused && err == nil {
-		t.Errorf("%s %s: the page shows an error, and the request is good", method, address)
-	} else if !refused && err != nil {
-		t.Errorf("%s %s: %v", method, address, err)
-	}
-}
-
-func tryRequest(t *testing.T, method string, target *url.URL, body string) error {
-	t.Helper()
-	document := readOpenAPI(t)
-	for path, operations := range document.Paths {
-		values := matchPath(path, target.Path)
-		operation, ok := operations[strings.ToLower(method)]
-		if values == nil || !ok || !works(operation.Responses) {
-			continue
-		}
-		known := map[string]bool{}
-		for _, parameter := range operation.Parameters {
-			p := document.Components.Parameters[parameter.Ref[strings.LastIndex(parameter.Ref, "/")+1:]]
-			known[p.Name] = p.In == "query"
-		}
-		for name := range target.Query() {
-			if !known[name] {
-				return fmt.Errorf("query %s: want one of %s", name, names(known))
-			}
-		}
-		return checkContent(path, values, body)
-	}
-	return fmt.Errorf("openapi.json has no such route")
-}
-
-// matchPath returns the values of a path's parameters, nil if it is another path.
-func matchPath(template, path string) map[string]string {
-	want, got := strings.Split(template, "/"), strings.Split(path, "/")
-	if len(want) != len(got) {
-		return nil
-	}
-	values := map[string]string{}
-	for i := range want {
-		if match := pathParameter.FindStringSubmatch(want[i]); match != nil && got[i] != "" {
-			values[match[1]] = got[i]
-		} else if want[i] != got[i] {
-			return nil
-		}
-	}
-	return values
 }

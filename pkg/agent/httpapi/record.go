@@ -15,7 +15,7 @@ import (
 const keyReason = "reason"
 
 // record logs and counts every request with its reason. Requests of monitoring
-// that succeed are logged at the level debug, because they never end.
+// that succeed are logged at the level debug, because they come all the time.
 func (s *Server) record(c *gin.Context) {
 	start := time.Now()
 	c.Next()

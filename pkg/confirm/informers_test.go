@@ -17,7 +17,7 @@ import (
 )
 
 // cluster is an API server, seen through a cache: it has some kinds, and lists
-// them when it is told to.
+// them when the test allows it.
 type cluster struct {
 	cache.Cache
 	mu     sync.Mutex

@@ -122,8 +122,8 @@ func TestGoldenComponents(t *testing.T) {
 	}
 }
 
-// without takes out of an injected pod what the agent's are by name, and what
-// is left empty where before has nothing.
+// without removes from an injected pod what belongs to the agent by its name, and lists
+// that are then empty and are missing in before.
 func without(pod, before map[string]any) map[string]any {
 	meta, metaBefore := child(pod, "metadata"), child(before, "metadata")
 	annotations, had := child(meta, "annotations"), child(metaBefore, "annotations")
@@ -164,8 +164,7 @@ func object(t *testing.T, in string) map[string]any {
 	return o
 }
 
-// checkAnnotations holds what we add to what a start script that sources it can
-// take.
+// checkAnnotations checks that a start script can source the annotations that we add.
 func checkAnnotations(t *testing.T, before, after *corev1.Pod) {
 	t.Helper()
 	for key, value := range after.Annotations {

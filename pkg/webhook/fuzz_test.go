@@ -111,8 +111,8 @@ func FuzzPod(f *testing.F) {
 	})
 }
 
-// checkAnswer holds an answer to what every answer is: allowed, for the request,
-// with one of the reasons, which it returns.
+// checkAnswer checks what is true of every answer: it is allowed, it is for the request,
+// and it has one of the reasons, which checkAnswer returns.
 func checkAnswer[T ~string](t *testing.T, answer *admissionv1.AdmissionResponse, uid T) injection.Reason {
 	t.Helper()
 	if !answer.Allowed || string(answer.UID) != string(uid) || answer.Result == nil {

@@ -157,21 +157,21 @@ func admissionTests() map[string]admissionTest {
 			resolver: resolved(optedIn()), want: injection.Injected, component: "tikv",
 			event: "Normal injected TidbCluster/basic Inject Pod/basic-tikv-0: pod basic-tikv-0 (tikv): the agent listens on port 2332",
 		},
-		"if it is a dry run, inject and tell nobody": {
+		"if it is a dry run, inject and send no Event": {
 			resolver: resolved(optedIn()), want: injection.Injected, component: "tikv",
 			change: func(r *admissionv1.AdmissionRequest) { r.DryRun = new(true) },
 		},
-		"if a component is unknown, inject and tell": {
+		"if a component is unknown, inject and send an Event": {
 			resolver: resolved(memberOf("tidelay.io/inject", "true", "tidelay.io/components", "tikv,nope")), want: injection.Injected, component: "tikv",
 			event:    `Warning injected TidbCluster/basic Inject Pod/basic-tikv-0: pod basic-tikv-0 (tikv): the agent listens on port 2332; annotation tidelay.io/components: unknown component "nope"`,
 			warnings: []string{`tidelay: annotation tidelay.io/components: unknown component "nope"`},
 		},
-		"if the namespace forbids NET_ADMIN, skip and tell": {
+		"if the namespace forbids NET_ADMIN, skip and send an Event": {
 			resolver: resolved(optedIn()), namespaces: level{name: "baseline"}, want: injection.PodSecurity, component: "tikv",
 			event:    `Warning pod_security TidbCluster/basic Inject Pod/basic-tikv-0: pod basic-tikv-0 (tikv): the namespace enforces Pod Security level "baseline"`,
 			warnings: []string{`tidelay did not inject its agent (pod_security): the namespace enforces`},
 		},
-		"if the agent is there already, warn of a problem but do not tell again": {
+		"if the agent is there already, warn of a problem but send no second Event": {
 			resolver: resolved(memberOf("tidelay.io/inject", "true", "tidelay.io/components", "tikv,nope")), want: injection.AlreadyInjected, component: "tikv",
 			change: func(r *admissionv1.AdmissionRequest) {
 				r.Object.Raw = []byte(`{"metadata": {"annotations": {"tidelay.io/status": "{}"}}, "spec": {"containers": [{"name": "tidelay-agent"}]}}`)
@@ -181,7 +181,7 @@ func admissionTests() map[string]admissionTest {
 		"if the TidbCluster does not opt in, skip quietly": {
 			resolver: resolved(memberOf()), namespaces: level{err: errors.New("not asked for")}, want: injection.NotOptedIn, component: "tikv",
 		},
-		"if the opt-in makes no sense, skip and tell": {
+		"if the opt-in makes no sense, skip and send an Event": {
 			resolver: resolved(memberOf("tidelay.io/inject", "yes")), want: injection.NotOptedIn, component: "tikv",
 			event:    "Warning not_opted_in TidbCluster/basic Inject Pod/basic-tikv-0: ",
 			warnings: []string{`tidelay: annotation tidelay.io/inject is "yes"`},
@@ -196,7 +196,7 @@ func admissionTests() map[string]admissionTest {
 			resolver: unresolved(errors.New("connection refused")), want: injection.LookupFailed,
 			warnings: []string{"tidelay did not inject its agent (lookup_failed): connection refused"},
 		},
-		"if the namespace cannot be read, skip and tell": {
+		"if the namespace cannot be read, skip and send an Event": {
 			resolver: resolved(optedIn()), namespaces: level{err: errors.New("forbidden")}, want: injection.LookupFailed, component: "tikv",
 			event:    "Warning lookup_failed TidbCluster/basic",
 			warnings: []string{"tidelay did not inject its agent (lookup_failed): forbidden"},
@@ -209,7 +209,7 @@ func admissionTests() map[string]admissionTest {
 			query: "?timeout=10ms", want: injection.LookupFailed,
 			warnings: []string{"tidelay did not inject its agent (lookup_failed): context deadline exceeded"},
 		},
-		"if the answer comes too late, tell nobody": {
+		"if the answer comes too late, send no Event": {
 			resolver: resolveFunc(func(ctx context.Context, _ string, _ *corev1.Pod) (tidbcluster.Membership, error) {
 				<-ctx.Done()
 				return optedIn(), nil

@@ -43,20 +43,29 @@ func only(f flow, w api.Fault) api.Fault {
 	return w
 }
 
-func TestEffects(t *testing.T) {
-	a := startAgent(t)
-	l := a.lab
-	f := udp(l.pod, l.bystander, 2000)
-	base := f.Run(t)
-	if len(base.Lost()) > 0 || base.Duplicates() > 0 || base.Reordered() > 0 || base.Corrupt > 0 {
-		t.Fatalf("without a fault %d of %d datagrams were lost, %d came twice, %d late and %d corrupt",
-			len(base.Lost()), base.Sent, base.Duplicates(), base.Reordered(), base.Corrupt)
+// The control of all effects: without a fault a flow has none of them.
+func TestNoEffectWithoutAFault(t *testing.T) {
+	startAgent(t)
+	if err := udp(theLab.pod, theLab.bystander, 2000).Run(t).Ordered(); err != nil {
+		t.Error(err)
 	}
-	added := addedDelay(t, a)
-	for _, group := range [][]effect{timingEffects(t, added), lossEffects(), damageEffects(), rateEffects()} {
-		for _, e := range group {
-			t.Run(e.name, func(t *testing.T) { e.run(t, a) })
-		}
+}
+
+func TestTimingEffects(t *testing.T) {
+	a := startAgent(t)
+	testEffects(t, a, timingEffects(t, addedDelay(t, a)))
+}
+
+func TestLossEffects(t *testing.T) { testEffects(t, startAgent(t), lossEffects()) }
+
+func TestDamageEffects(t *testing.T) { testEffects(t, startAgent(t), damageEffects()) }
+
+func TestRateEffects(t *testing.T) { testEffects(t, startAgent(t), rateEffects()) }
+
+func testEffects(t *testing.T, a *agent, effects []effect) {
+	t.Helper()
+	for _, e := range effects {
+		t.Run(e.name, func(t *testing.T) { e.run(t, a) })
 	}
 }
 

@@ -34,7 +34,7 @@ part() {
   shift 3
   if [[ $kernel == uml ]]; then
     set -- "$hack/uml.sh" "$hack/kernel-test.sh" binaries "$engine" "$@"
-    export UML_TIMEOUT=1800
+    export UML_TIMEOUT=1800 UML_CPU=$((${TIDELAY_SHARD%/*} - 1))
   else
     set -- "$hack/kernel-test.sh" binaries "$engine" "$@"
   fi

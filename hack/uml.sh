@@ -2,6 +2,7 @@
 # uml.sh COMMAND [ARGUMENT...]: runs one command under User Mode Linux, a kernel with netem that runs as a process on
 # this machine's own file tree. Exits with the command's status.
 #   UML_TIMEOUT   how many seconds it may take (600)
+#   UML_CPU       which of the CPUs that this process may use it runs on, counted from 0 (0)
 set -euo pipefail
 
 (($# > 0)) || { echo "usage: hack/uml.sh COMMAND [ARG...]" >&2; exit 2; }
@@ -33,8 +34,15 @@ halt -f
 INIT
 chmod +x "$work/init"
 
+# One CPU: at every system call of the command, this kernel stops a process of its own, which takes ten times as long when
+# that is on another CPU.
+mapfile -t cpus < <(sed -n 's/^Cpus_allowed_list:\s*//p' /proc/self/status | tr , '\n' | while IFS=- read -r first last; do
+  seq "$first" "${last:-$first}"
+done)
+cpu=${cpus[${UML_CPU:-0} % ${#cpus[@]}]}
+
 # The kernel prints to the console too. "quiet" limits that to errors.
-timeout --foreground --kill-after=10 "${UML_TIMEOUT:-600}" linux.uml mem=1024M umid="tidelay-$$" \
+timeout --foreground --kill-after=10 "${UML_TIMEOUT:-600}" taskset -c "$cpu" linux.uml mem=1024M umid="tidelay-$$" \
   root=/dev/root rootfstype=hostfs rootflags=/ rw init="$work/init" \
   con=null con0=fd:0,fd:1 quiet </dev/null || true
 [[ -f $work/status ]] || { echo "hack/uml.sh: the command did not finish within ${UML_TIMEOUT:-600} s, or the kernel stopped" >&2; exit 1; }

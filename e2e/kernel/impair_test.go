@@ -105,13 +105,13 @@ func (e effect) run(t *testing.T, a *agent) {
 	})
 }
 
-// settled waits for what is delayed or dammed up.
-func settled(d time.Duration) func(*flow) { return func(f *flow) { f.Settle, f.Brief = d, true } }
+// settled is a flow out of the pod that waits for what is delayed or dammed up.
+func settled(d time.Duration) func(*flow) { return func(f *flow) { f.Settle, f.Brief, f.Stamped = d, true, true } }
 
 // sparse makes the flow one whose delays say more of the fault than of a busy
 // machine.
 func sparse(f *flow) {
-	f.Count, f.Burst, f.Pace, f.Settle, f.Brief = 800, 2, 5*time.Millisecond, 500*time.Millisecond, true
+	f.Count, f.Burst, f.Pace, f.Settle, f.Brief, f.Stamped = 800, 2, 5*time.Millisecond, 500*time.Millisecond, true, true
 }
 
 func timingEffects(t *testing.T, added time.Duration) []effect {

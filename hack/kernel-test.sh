@@ -103,7 +103,7 @@ else
 fi
 
 say "== the lab, on this kernel ($(uname -r))"
-(cd e2e/netlab && "$repo/bin/netlab.test" -test.v "${args[@]}")
+(cd e2e/netlab && TIDELAY_ENGINES="" "$repo/bin/netlab.test" -test.v "${args[@]}")
 if [[ $benchmarks == yes ]]; then
   say "== netem's requests, on this kernel"
   bin/netem.test -test.run='^$' -test.bench=KernelRequests

@@ -13,22 +13,24 @@ import (
 func TestChangesByOthersAreReported(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
-	commands := map[string]string{
-		"all of it":   "tc qdisc del dev eth0 root",
-		"a parameter": "tc qdisc change dev eth0 parent 7de1:2 handle 7e02: netem delay 20ms limit 1000",
+	commands := map[string][]string{
+		"all of it":   {"tc qdisc del dev eth0 root", "tc qdisc del dev eth0 ingress"},
+		"a parameter": {"tc qdisc change dev eth0 parent 7de1:2 handle 7e02: netem delay 20ms limit 1000"},
 	}
 	if engineName == "nfqueue" {
-		commands = map[string]string{"all of it": "nft flush ruleset", "a part": "nft flush chain ip tidelay egress-0"}
+		commands = map[string][]string{"all of it": {"nft flush ruleset"}, "a part": {"nft flush chain ip tidelay egress-0"}}
 	}
 	base := rtt(t, l.node, l.pod.IP)
-	for what, command := range commands {
+	for what, all := range commands {
 		t.Run(what, func(t *testing.T) {
 			a.t = t
 			a.set("20ms")
-			l.pod.Exec(t, command)
+			for _, command := range all {
+				l.pod.Exec(t, command)
+			}
 			status := a.status()
 			if len(status.Faults) != 1 || status.Faults[0].Held || !strings.Contains(strings.Join(status.Warnings, "\n"), "latency") {
-				t.Errorf("after %s: faults %+v, warnings %q", command, status.Faults, status.Warnings)
+				t.Errorf("after %s: faults %+v, warnings %q", all, status.Faults, status.Warnings)
 			}
 			if what != "a parameter" {
 				wantRTT(t, l.node, "without it", l.pod.IP, base)

@@ -87,7 +87,7 @@ func TestCABundleIsRepaired(t *testing.T) {
 	// Replacing empties it, and so does deleting and creating.
 	for _, force := range []string{"--force=false", "--force"} {
 		emptied := time.Now()
-		must(t, world.kubectl.run(t.Context(), "replace", force, "-f", manifests+"/webhook.yaml"))
+		must(t, world.kubectl.run(t.Context(), "replace", force, "-f", manifests+"/injector/webhook.yaml"))
 		eventually(t, 10*time.Second, func() error {
 			_, err := world.caBundle(t.Context())
 			return err
@@ -121,7 +121,7 @@ func TestCAIsReplaced(t *testing.T) {
 func TestTwoReplicas(t *testing.T) {
 	world.injector.kill()
 	must(t, world.client.Delete(t.Context(), caSecret()))
-	must(t, world.kubectl.run(t.Context(), "replace", "-f", manifests+"/webhook.yaml"))
+	must(t, world.kubectl.run(t.Context(), "replace", "-f", manifests+"/injector/webhook.yaml"))
 
 	started := time.Now()
 	replicas := []*replica{newReplica(t), newReplica(t)}

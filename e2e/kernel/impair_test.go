@@ -106,7 +106,9 @@ func (e effect) run(t *testing.T, a *agent) {
 }
 
 // settled is a flow out of the pod that waits for what is delayed or dammed up.
-func settled(d time.Duration) func(*flow) { return func(f *flow) { f.Settle, f.Brief, f.Stamped = d, true, true } }
+func settled(d time.Duration) func(*flow) {
+	return func(f *flow) { f.Settle, f.Brief, f.Stamped = d, true, true }
+}
 
 // sparse makes the flow one whose delays say more of the fault than of a busy
 // machine.

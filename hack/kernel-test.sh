@@ -2,7 +2,7 @@
 # kernel-test.sh: the kernel tier, for each engine: the agent from outside (e2e/kernel), then the engine's own tests.
 # netem runs on this kernel where it has it, else under User Mode Linux; nfqueue runs on this kernel.
 #   TEST_ARGS          more arguments for the test binaries, such as -test.run=TestDelay
-#   TIDELAY_JOBS       how many processes test at once (one for each CPU; 1 with benchmarks). With more than one, each
+#   TIDELAY_JOBS       how many processes test at once (1, since they disturb each other's timing). With more than one, each
 #                      engine's tests are split in two. What a process prints comes when it ends, and at once with one.
 #   TIDELAY_PARTITION  how long the long partition lasts, such as 10m (9s)
 #   REQUIRE_NETEM=1    to fail, not warn, when netem can be tried nowhere
@@ -81,7 +81,7 @@ has_netem() {
 }
 
 read -ra args <<<"${TEST_ARGS:-}"
-jobs=${TIDELAY_JOBS:-$(nproc)}
+jobs=${TIDELAY_JOBS:-1}
 benchmarks=no
 if [[ ${TEST_ARGS:-} == *-test.bench=* ]]; then
   benchmarks=yes jobs=1

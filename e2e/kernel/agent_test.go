@@ -3,22 +3,17 @@
 package kernel
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/client"
 )
 
 // agent is the process under test and the way to talk to it.
@@ -31,28 +26,121 @@ type agent struct {
 	// token is sent with every request, if there is one.
 	token string
 	cmd   *exec.Cmd
-	log   *bytes.Buffer
+	log   *logBuffer
+	// stopped says that a test stopped it, and so perhaps changed more.
+	stopped bool
+	// before is the pod's kernel state before it started.
+	before string
 }
 
-// startAgent runs the agent in the lab's pod and waits until it answers. When
-// the test ends the faults are cleared, and nothing may be left in the kernel.
-func startAgent(t testing.TB, args ...string) *agent {
+// shared is the agent of all tests that neither have flags of their own nor stop
+// it: a process takes long to start under User Mode Linux. It is nil before the
+// first of them, and after one that may have spoiled it.
+var shared *agent
+
+// startAgent returns an agent in the lab's pod that answers and has no fault.
+// Without flags it may have served another test. When the test ends the faults
+// are cleared, and nothing may be left in the kernel.
+func startAgent(t testing.TB, flags ...string) *agent {
 	t.Helper()
-	a := &agent{t: t, lab: theLab, state: filepath.Join(t.TempDir(), "state")}
-	a.args = append([]string{"--engine=" + engineFlag, "--state-dir=" + a.state}, args...)
-	before := kernelState(t, a.lab.pod)
+	if len(flags) > 0 {
+		return freshAgent(t, flags...)
+	}
+	if shared == nil {
+		shared = newAgent(t)
+		shared.start()
+	}
+	a := shared
+	a.t = t
+	from := a.log.length()
 	t.Cleanup(func() {
-		a.stop(syscall.SIGTERM)
-		if after := kernelState(t, a.lab.pod); after != before {
-			t.Errorf("the kernel held before the agent started:\n%s\nand after it cleared and ended:\n%s", before, after)
+		a.t = t
+		a.clearAll()
+		if a.stopped || t.Failed() {
+			shared = nil
+			a.end()
 		}
-		if t.Failed() {
-			t.Logf("agent's log:\n%s", a.log)
-		}
+		a.leavesNothing(from)
+	})
+	return a
+}
+
+// freshAgent is startAgent for a test that needs an agent of its own, from the
+// start or with flags.
+func freshAgent(t testing.TB, flags ...string) *agent {
+	t.Helper()
+	endShared() // both would listen
+	a := newAgent(t, flags...)
+	t.Cleanup(func() {
+		a.t = t
+		a.clearAll()
+		a.end()
+		a.leavesNothing(0)
 	})
 	a.start()
-	t.Cleanup(a.clearAll)
 	return a
+}
+
+func endShared() {
+	if shared != nil {
+		shared.end()
+		shared = nil
+	}
+}
+
+// newAgent returns an agent that is to be started.
+func newAgent(t testing.TB, flags ...string) *agent {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tidelay-agent-") //nolint:usetesting // it may outlive the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &agent{t: t, lab: theLab, state: filepath.Join(dir, "state"), log: &logBuffer{}, before: kernelState(t, theLab.pod)}
+	a.args = append([]string{"--engine=" + engineFlag, "--state-dir=" + a.state}, flags...)
+	return a
+}
+
+// end stops the agent for good.
+func (a *agent) end() {
+	a.stop(syscall.SIGTERM)
+	_ = os.RemoveAll(filepath.Dir(a.state))
+}
+
+// leavesNothing wants the kernel to be as it was before the agent. A test that
+// failed gets the agent's log, from there on.
+func (a *agent) leavesNothing(from int) {
+	a.t.Helper()
+	if after := kernelState(a.t, a.lab.pod); after != a.before {
+		a.t.Errorf("the kernel held before the agent started:\n%s\nand after its faults were cleared:\n%s", a.before, after)
+	}
+	if a.t.Failed() {
+		a.t.Logf("agent's log:\n%s", a.log.after(from))
+	}
+}
+
+// logBuffer is what an agent printed, which goes on while it is read.
+type logBuffer struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text = append(b.text, p...)
+	return len(p), nil
+}
+
+func (b *logBuffer) length() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.text)
+}
+
+func (b *logBuffer) after(from int) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return string(b.text[from:])
 }
 
 // kernelState is everything an engine could leave, in the kernel's own tools'
@@ -68,7 +156,6 @@ func kernelState(t testing.TB, h *netlab.Host) string {
 
 func (a *agent) start() {
 	a.t.Helper()
-	a.log = &bytes.Buffer{}
 	a.cmd = exec.Command(agentBinary, a.args...)
 	a.cmd.Stderr, a.cmd.Stdout = a.log, a.log
 	a.cmd.Env = append(os.Environ(), "NODE_IP=", "PROBE_PORTS=")
@@ -86,115 +173,8 @@ func (a *agent) stop(signal syscall.Signal) {
 	if a.cmd == nil {
 		return
 	}
+	a.stopped = true
 	_ = a.cmd.Process.Signal(signal)
 	_ = a.cmd.Wait()
 	a.cmd = nil
-}
-
-// timeout is how long an answer may take.
-const timeout = 20 * time.Second
-
-// transport connects from the node, anew for each request: agents come and go.
-func (a *agent) transport() *http.Transport {
-	return &http.Transport{DialContext: a.lab.node.Dial, DisableKeepAlives: true, ResponseHeaderTimeout: timeout}
-}
-
-// client returns a client of the agent as it is now.
-func (a *agent) client() *client.Client {
-	a.t.Helper()
-	c, err := client.New(client.URL(a.lab.pod.IP), client.Options{Token: a.token, Transport: a.transport()})
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return c
-}
-
-// A reply is what the agent answered to a request that no client sends.
-type reply struct {
-	status int
-	header http.Header
-	body   []byte
-}
-
-// ask sends a request from the node on a new connection. Headers are name and
-// value in turn.
-func (a *agent) ask(method, path, body string, headers ...string) (reply, error) {
-	request, err := http.NewRequest(method, client.URL(a.lab.pod.IP)+path, strings.NewReader(body))
-	if err != nil {
-		return reply{}, err
-	}
-	if a.token != "" {
-		request.Header.Set("Authorization", "Bearer "+a.token)
-	}
-	for i := 0; i+1 < len(headers); i += 2 {
-		request.Header.Set(headers[i], headers[i+1])
-	}
-	response, err := (&http.Client{Transport: a.transport()}).Do(request)
-	if err != nil {
-		return reply{}, err
-	}
-	defer response.Body.Close()
-	content, err := io.ReadAll(response.Body)
-	return reply{response.StatusCode, response.Header, content}, err
-}
-
-// request is ask for a read.
-func (a *agent) request(path string) (int, []byte, error) {
-	r, err := a.ask(http.MethodGet, path, "")
-	return r.status, r.body, err
-}
-
-// latency asks one of the GET /latency routes and wants a 200.
-func (a *agent) latency(path string) api.Latency {
-	a.t.Helper()
-	var answer api.Latency
-	a.into(http.MethodGet, path, http.StatusOK, &answer)
-	return answer
-}
-
-// into asks, wants a status, and decodes the answer.
-func (a *agent) into(method, path string, want int, answer any) {
-	a.t.Helper()
-	a.send(method, path, "", want, answer)
-}
-
-// send is into with a body and headers.
-func (a *agent) send(method, path, body string, want int, answer any, headers ...string) reply {
-	a.t.Helper()
-	r, err := a.ask(method, path, body, headers...)
-	if err != nil {
-		a.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	if r.status != want {
-		a.t.Fatalf("%s %s: status %d, want %d: %s", method, path, r.status, want, r.body)
-	}
-	if err := json.Unmarshal(r.body, answer); err != nil {
-		a.t.Fatalf("%s %s: %v in %s", method, path, err, r.body)
-	}
-	return r
-}
-
-// set asks for a delay and wants it confirmed.
-func (a *agent) set(delay string) {
-	a.t.Helper()
-	got, err := a.client().SetLatency(context.Background(), client.Delay{Delay: delay})
-	if err != nil {
-		a.t.Fatalf("set %s: %v", delay, err)
-	}
-	answer := got.Body
-	if answer.Fault == nil || answer.Fault.Delay != delay || answer.Engine != engineName {
-		a.t.Fatalf("set %s: answer %+v with fault %+v", delay, answer, answer.Fault)
-	}
-}
-
-// clear takes the delay away and wants that confirmed.
-func (a *agent) clear() {
-	a.t.Helper()
-	answer, err := a.client().ClearLatency(context.Background())
-	if err != nil {
-		a.t.Fatalf("clear: %v", err)
-	}
-	if answer.Body.Fault != nil {
-		a.t.Fatalf("clear: the answer still has fault %+v", answer.Body.Fault)
-	}
 }

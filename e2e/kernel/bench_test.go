@@ -39,7 +39,7 @@ func BenchmarkSet(b *testing.B) {
 	if engineName == "netem" {
 		rounds = 50 // exec takes its time under User Mode Linux
 	}
-	a := startAgent(b)
+	a := freshAgent(b)
 	client := &http.Client{Transport: &http.Transport{DialContext: a.lab.node.Dial}}
 	defer client.CloseIdleConnections()
 	qdisc := "netem delay %dms"
@@ -109,7 +109,7 @@ func BenchmarkRTTError(b *testing.B) {
 		5 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond,
 	} {
 		b.Run(delay.String(), func(b *testing.B) {
-			a := startAgent(b)
+			a := freshAgent(b)
 			a.lab.pod.Echo(b, a.lab.pod.IP)
 			for b.Loop() {
 				base := netlab.Median(a.lab.node.RoundTrips(b, a.lab.pod.IP, 100))

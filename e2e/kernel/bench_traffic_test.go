@@ -40,7 +40,7 @@ func BenchmarkTCP(b *testing.B) {
 			if c.segment {
 				withoutGSO(b)
 			}
-			a := startAgent(b)
+			a := freshAgent(b)
 			for b.Loop() {
 				computed = streamUnder(b, a, delay)
 				b.ReportMetric(computed/1e6, "Mbit/s")
@@ -50,7 +50,7 @@ func BenchmarkTCP(b *testing.B) {
 			if c.segment {
 				withoutGSO(b)
 			}
-			a := startAgent(b, "--queue-memory=2000Ki") // 2 KiB a packet
+			a := freshAgent(b, "--queue-memory=2000Ki") // 2 KiB a packet
 			for b.Loop() {
 				thousand := streamUnder(b, a, delay)
 				b.ReportMetric(thousand/1e6, "Mbit/s")
@@ -106,7 +106,7 @@ func (c counter) Write(p []byte) (int, error) { c.n.Add(int64(len(p))); return l
 func BenchmarkPackets(b *testing.B) {
 	for _, delay := range []string{"0", "5ms"} {
 		b.Run(delay, func(b *testing.B) {
-			a := startAgent(b)
+			a := freshAgent(b)
 			for b.Loop() {
 				if delay != "0" {
 					a.set(delay)
@@ -204,7 +204,7 @@ func forceBuffer(b *testing.B, conn *net.UDPConn, option int) {
 // BenchmarkFootprint reports what the agent takes: its file, its memory idle,
 // with twelve faults, and with 50,000 packets waiting, and its CPU when idle.
 func BenchmarkFootprint(b *testing.B) {
-	a := startAgent(b)
+	a := freshAgent(b)
 	for b.Loop() {
 		file, err := os.Stat(agentBinary)
 		if err != nil {

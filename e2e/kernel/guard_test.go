@@ -139,7 +139,7 @@ func TestBodiesAreBoundedAndStrict(t *testing.T) {
 // sent before the first answer is read, for a slow client would not be too many.
 func TestRequestsAreLimited(t *testing.T) {
 	netlab.EngineIndependent(t)
-	a := startAgent(t)
+	a := freshAgent(t)
 	const requests = 1000
 	missing, healthy := a.pipeline("/nowhere", requests), a.pipeline(api.PathHealthz, 3)
 	if refused := missing[http.StatusTooManyRequests]; refused == 0 || refused+missing[http.StatusNotFound] != requests || refused == requests {

@@ -65,7 +65,7 @@ func TestRateEffects(t *testing.T) { testEffects(t, startAgent(t), rateEffects()
 func testEffects(t *testing.T, a *agent, effects []effect) {
 	t.Helper()
 	for _, e := range effects {
-		t.Run(e.name, func(t *testing.T) { e.run(t, a) })
+		t.Run(e.name, func(t *testing.T) { e.test(t, a) })
 	}
 }
 
@@ -87,7 +87,7 @@ func addedDelay(t *testing.T, a *agent) (added time.Duration) {
 	return added
 }
 
-func (e effect) run(t *testing.T, a *agent) {
+func (e effect) test(t *testing.T, a *agent) {
 	a.t = t
 	f := udp(a.lab.pod, a.lab.bystander, 2000)
 	if e.flow != nil {

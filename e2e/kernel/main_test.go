@@ -36,12 +36,12 @@ func tolerance() time.Duration {
 }
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
+	os.Exit(runTests(m))
 }
 
-// run refuses to start without what the tests need: a test that skips proves
+// runTests refuses to start without what the tests need: a test that skips proves
 // nothing.
-func run(m *testing.M) int {
+func runTests(m *testing.M) int {
 	if netlab.Listing() {
 		return m.Run()
 	}
@@ -66,5 +66,6 @@ func run(m *testing.M) int {
 	}
 	defer l.Remove()
 	theLab = l
+	defer endShared()
 	return netlab.Main(m)
 }

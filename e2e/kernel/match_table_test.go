@@ -15,7 +15,7 @@ func TestMatches(t *testing.T) {
 	a := startAgent(t)
 	for _, group := range [][]match{directionMatches(a.lab), peerMatches(a.lab), portMatches(a.lab), precedence(a.lab)} {
 		for _, m := range group {
-			t.Run(m.name, func(t *testing.T) { m.run(t, a) })
+			t.Run(m.name, func(t *testing.T) { m.test(t, a) })
 		}
 	}
 }

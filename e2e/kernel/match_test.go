@@ -65,7 +65,7 @@ func toAddress(target string) func(*flow) { return func(f *flow) { f.Target = ta
 func fromAddress(ip string) func(*flow)   { return func(f *flow) { f.Source = ip } }
 func fromPort(port int) func(*flow)       { return func(f *flow) { f.Local = port } }
 
-func (m match) run(t *testing.T, a *agent) {
+func (m match) test(t *testing.T, a *agent) {
 	a.t = t
 	netlab.Retry(t, m.name, func() error { return m.try(a) })
 }

@@ -115,7 +115,7 @@ func TestNoEngine(t *testing.T) {
 }
 
 func TestStatusAndMetricsSayWhatTheKernelCounts(t *testing.T) {
-	a := startAgent(t)
+	a := freshAgent(t)
 	l := a.lab
 	if held := a.status().Faults; len(held) != 0 {
 		t.Fatalf("faults before any was set: %+v", held)

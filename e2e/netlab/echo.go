@@ -39,9 +39,9 @@ func (h *Host) Echo(t testing.TB, address string) {
 	}()
 }
 
-// RoundTrips takes the times of so many datagrams to an Echo and back, one after
-// the other. It blocks in system calls: Go's poller would add more than what is
-// to be measured.
+// RoundTrips measures count round trips of datagrams to an Echo, one after the
+// other. It blocks in system calls, because Go's poller would add more than what
+// is measured.
 func (h *Host) RoundTrips(t testing.TB, to string, count int) []time.Duration {
 	t.Helper()
 	var times []time.Duration

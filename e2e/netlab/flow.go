@@ -34,16 +34,16 @@ type Flow struct {
 	// Settle is how long to wait for datagrams after the last was sent.
 	Settle time.Duration
 	// Brief ends the flow as soon as all have been sent and as many have come. A
-	// duplicate then shows as a loss, since it takes the place of another.
+	// duplicate then shows as a loss: the datagram that is missing is not waited for.
 	Brief bool
-	// Unsummed leaves out UDP's checksum, so that corruption gets through.
+	// Unsummed omits UDP's checksum, so that corruption gets through.
 	Unsummed bool
-	// Flood looks at the clock once a burst only, to be as fast as can be. On
-	// User Mode Linux that takes as long as sending does.
+	// Flood reads the clock only once a burst, to send faster: under User Mode
+	// Linux, reading it costs as much as sending.
 	Flood bool
-	// Stamped takes the kernel's time of arrival, in which there is no waiting for
-	// the CPU. It is the time at the interface: what delays a packet later than
-	// there, as a netfilter queue does, is not in it.
+	// Stamped uses the kernel's time of arrival, which does not include the wait for
+	// the CPU. It is the time at the interface. A delay that a packet meets later,
+	// as in a netfilter queue of what arrives, is not in it.
 	Stamped bool
 	// Until ends the flow before its Count, when closed.
 	Until <-chan struct{}
@@ -66,7 +66,7 @@ func (f Flow) Run(t testing.TB) Traffic {
 }
 
 // Start sends a flow in the background; the returned function waits for its
-// end. Once Start returns, both ends are there.
+// end. When Start returns, both sockets are open.
 func (f Flow) Start() (wait func() (Traffic, error)) {
 	failed := func(err error) func() (Traffic, error) {
 		if f.Sent != nil {
@@ -91,7 +91,7 @@ func (f Flow) Start() (wait func() (Traffic, error)) {
 	r := &receiver{conn: receiving, start: start, stamped: f.Stamped}
 	r.most.Store(int64(2 * f.Count))
 	received, sent := make(chan Traffic, 1), make(chan error, 1)
-	go func() { received <- r.run() }()
+	go func() { received <- r.receive() }()
 	var count int
 	go func() {
 		var err error

@@ -121,7 +121,7 @@ func (l *Lab) build(node Spec, pods []Spec) error {
 		}
 	}
 	for _, pod := range l.Pods {
-		if err := l.Node.reach(pod); err != nil {
+		if err := l.Node.waitFor(pod); err != nil {
 			return fmt.Errorf("the lab's network does not work: %w", err)
 		}
 	}
@@ -214,9 +214,9 @@ func setUp(device string, prefixes ...string) error {
 	return nil
 }
 
-// reach waits until a pod answers, by refusing connections. The kernel takes up
+// waitFor waits until a pod answers, by refusing connections. The kernel takes up
 // to a second to use an interface that came up.
-func (h *Host) reach(pod *Host) error {
+func (h *Host) waitFor(pod *Host) error {
 	for _, ip := range []string{pod.IP, pod.IP6} {
 		err := Poll(5*time.Second, func() error {
 			ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)

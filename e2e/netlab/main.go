@@ -72,8 +72,8 @@ func firstEngine() string {
 	return append(strings.Fields(os.Getenv(envEngines)), os.Getenv(envEngine))[0]
 }
 
-// checkEngines makes sure that some process takes the tests for no engine in
-// particular.
+// checkEngines wants the engine of this process to be in the list of all. The
+// first of the list is the one that runs what EngineIndependent skips.
 func checkEngines() error {
 	engine, all := os.Getenv(envEngine), strings.Fields(os.Getenv(envEngines))
 	if len(all) > 0 && !slices.Contains(all, engine) {

@@ -14,24 +14,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// receiver takes a flow out at its end.
+// receiver reads the datagrams of a flow.
 type receiver struct {
 	conn    *net.UDPConn
 	start   time.Time
 	stamped bool
-	// came counts datagrams, and most is the number at which it ends.
+	// came counts datagrams; the receiver ends when there are most.
 	came, most atomic.Int64
 }
 
-// run reads until the socket's deadline, or until as many came as can.
-func (r *receiver) run() Traffic {
+// inSocket is how long the receiver waits for each datagram after its deadline.
+const inSocket = 20 * time.Millisecond
+
+// receive reads until the socket's deadline, or until as many came as can. What
+// is in the socket by then is read too: a reader that is slow loses nothing.
+func (r *receiver) receive() Traffic {
 	var got Traffic
 	buffer, control := make([]byte, 64<<10), make([]byte, 128)
+	over := false
 	for r.came.Load() < r.most.Load() {
+		if over && r.conn.SetReadDeadline(time.Now().Add(inSocket)) != nil {
+			break
+		}
 		n, controlled, _, _, err := r.conn.ReadMsgUDP(buffer, control)
 		at := time.Since(r.start)
-		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) {
 			break
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if over {
+				break
+			}
+			over = true
+			continue
 		}
 		if err != nil {
 			continue // an ICMP error about another packet

@@ -9,7 +9,7 @@ import (
 )
 
 // attempts is how often a measurement is made before it counts as wrong. Other
-// work on the machine can spoil a whole series, but not every one.
+// work on the machine can spoil one series of samples, but not all of them.
 const attempts = 4
 
 // A budget bounds how many measurements of a run may need more than one attempt.
@@ -30,9 +30,9 @@ const (
 // spent is that of this process.
 var spent budget
 
-// Retry makes a measurement again whose error may be the machine's. It fails the
-// test after the last attempt. Main fails the run when too many measurements
-// needed a second one.
+// Retry repeats a measurement that failed, because a busy machine may be the
+// reason. It fails the test after the last attempt. Main fails the run when too
+// many measurements needed a second one.
 func Retry(t testing.TB, what string, measure func() error) {
 	t.Helper()
 	for attempt := 1; ; attempt++ {
@@ -51,7 +51,7 @@ func Retry(t testing.TB, what string, measure func() error) {
 	}
 }
 
-// count takes note of an attempt, the first or the second, of a measurement.
+// count records the first or the second attempt of a measurement.
 func (b *budget) count(what string, attempt int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,8 +74,8 @@ func (b *budget) report() (text string, exceeded bool) {
 	return text, len(b.repeated) > allowed
 }
 
-// Eventually polls until check has no error. It is for what takes an unknown
-// time, not for measurements.
+// Eventually polls until check has no error. It is for events that come at an
+// unknown time, not for measurements.
 func Eventually(t testing.TB, within time.Duration, what string, check func() error) {
 	t.Helper()
 	if err := Poll(within, check); err != nil {
@@ -91,6 +91,6 @@ func Poll(within time.Duration, check func() error) error {
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// patience is how long a connection may take to come about.
+// patience limits how long a connection may take.
 const patience = 10 * time.Second
 
 // Dial connects from the host. The address must be a literal, so that the

@@ -32,7 +32,7 @@ func BenchmarkKernelApply(b *testing.B) {
 // as here, and Go asks for the time once for every request.
 func BenchmarkKernelRequests(b *testing.B) {
 	l := newLab(b)
-	l.run("tc qdisc add dev eth0 root handle 7de1: htb; tc class add dev eth0 parent 7de1: classid 7de1:2 htb rate 1gbit; tc qdisc add dev eth0 ingress")
+	l.shell("tc qdisc add dev eth0 root handle 7de1: htb; tc class add dev eth0 parent 7de1: classid 7de1:2 htb rate 1gbit; tc qdisc add dev eth0 ingress")
 	c, err := dial([]api.Device{l.device})
 	l.must(err)
 	defer c.close()
@@ -63,7 +63,7 @@ func BenchmarkKernelRequests(b *testing.B) {
 // besideTC takes the times of a change and of exec'ing tc to make one like it
 // to a qdisc of its own and to show it, in turns.
 func besideTC(b *testing.B, l *lab, qdisc string, change func(parameter int)) {
-	l.run("ip link add tc0 type veth peer name tc1")
+	l.shell("ip link add tc0 type veth peer name tc1")
 	tc := func(command string) {
 		if out, err := exec.CommandContext(b.Context(), "tc", strings.Fields(command)...).CombinedOutput(); err != nil {
 			b.Fatalf("tc %s: %v: %s", command, err, out)

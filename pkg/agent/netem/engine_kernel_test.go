@@ -168,7 +168,7 @@ func TestKernelCommandsBuildTheSame(t *testing.T) {
 	faults, err := fault.NewSet([]fault.Fault{loss, rate, states})
 	l.must(err)
 	commands := strings.Join(Commands([]string{device}, l.exempt, memory, faults), "\n")
-	l.run(commands)
+	l.shell(commands)
 	e := l.engine(nil)
 	state, err := e.State(faults)
 	l.must(err)

@@ -46,7 +46,7 @@ func TestKernelForeignStateIsLeftAlone(t *testing.T) {
 			if c.ours {
 				l.apply(e, own...)
 			}
-			l.run(strings.ReplaceAll(c.commands, "%ifb%", ifbName(l.device.Index)))
+			l.shell(strings.ReplaceAll(c.commands, "%ifb%", ifbName(l.device.Index)))
 			before := l.configuration()
 			for _, engine := range []*Engine{e, l.engine(nil)} {
 				if err := engine.Apply([]fault.Fault{everything("other", fault.Both, 2*ms)}); !errors.Is(err, fault.ErrForeign) || !strings.Contains(err.Error(), c.named) {
@@ -117,14 +117,14 @@ func TestKernelRollsBack(t *testing.T) {
 		l.meddle(e, func(_ int, o op) error {
 			if !done && strings.HasPrefix(o.String(), c.at) {
 				done = true
-				l.run(ifb(c.put))
+				l.shell(ifb(c.put))
 			}
 			return nil
 		})
 		if err := e.Apply([]fault.Fault{c.second}); !errors.Is(err, fault.ErrForeign) || strings.Contains(err.Error(), "roll back") {
 			t.Errorf("%s: %v", name, err)
 		}
-		l.run(ifb(c.remove))
+		l.shell(ifb(c.remove))
 		state, err := e.State(c.first)
 		l.must(err)
 		if !done || len(state.Drift) > 0 {
@@ -177,7 +177,7 @@ func TestKernelChangesCanFail(t *testing.T) {
 		}
 	}
 	l.apply(l.engine(nil))
-	if got := l.run("tc qdisc show dev eth0; ip link show type ifb"); strings.Contains(got, "7de1") || strings.Contains(got, "tidelay") {
+	if got := l.shell("tc qdisc show dev eth0; ip link show type ifb"); strings.Contains(got, "7de1") || strings.Contains(got, "tidelay") {
 		t.Errorf("left: %s", got)
 	}
 }
@@ -196,7 +196,7 @@ func TestKernelProbe(t *testing.T) {
 		t.Logf("lacks %s: %s", feature, reason)
 	}
 	// Each of these is only lacking where trying it by hand fails.
-	l.run("ip link add hand type dummy; ip link set hand up; tc qdisc add dev hand root handle 1: prio; tc qdisc add dev hand parent 1:1 netem delay 1ms")
+	l.shell("ip link add hand type dummy; ip link set hand up; tc qdisc add dev hand root handle 1: prio; tc qdisc add dev hand parent 1:1 netem delay 1ms")
 	_, refused := l.pod.Output("tc qdisc add dev hand parent 1:2 netem duplicate 1%")
 	if _, lacking := lacks[fault.FeatureDuplicateBeside]; lacking != (refused != nil) {
 		t.Errorf("duplicate beside others: lacking %t, by hand: %v", lacking, refused)
@@ -241,7 +241,7 @@ func TestKernelDuplicatingAlone(t *testing.T) {
 // A tree of the first release, as it made it, becomes one of this.
 func TestKernelTakesOverTheFirstRelease(t *testing.T) {
 	l := newLab(t)
-	l.run("tc qdisc add dev eth0 root handle 7de1: prio bands 2 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0;" +
+	l.shell("tc qdisc add dev eth0 root handle 7de1: prio bands 2 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0;" +
 		"tc qdisc add dev eth0 parent 7de1:1 handle 7de3: pfifo limit 1000;" +
 		"tc qdisc add dev eth0 parent 7de1:2 handle 7de2: netem limit 15000 delay 30ms;" +
 		"tc filter add dev eth0 parent 7de1: protocol ip prio 1 u32 match u32 0x091c0000 0xffff0000 at 20 flowid 7de1:1;" +

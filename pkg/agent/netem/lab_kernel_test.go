@@ -59,8 +59,8 @@ func (l *lab) must(err error) {
 // peer is one of the node's addresses.
 func (l *lab) peer(i int) string { return l.node.More[i] }
 
-// run runs a shell script in the pod.
-func (l *lab) run(script string) string {
+// shell runs a shell script in the pod.
+func (l *lab) shell(script string) string {
 	l.t.Helper()
 	return l.pod.Shell(l.t, script)
 }

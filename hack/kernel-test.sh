@@ -2,8 +2,9 @@
 # kernel-test.sh: the kernel tier, for each engine: the agent from outside (e2e/kernel), then the engine's own tests.
 # netem runs on this kernel where it has it, else under User Mode Linux; nfqueue runs on this kernel.
 #   TEST_ARGS          more arguments for the test binaries, such as -test.run=TestDelay
-#   TIDELAY_JOBS       how many processes test at once (1, since they disturb each other's timing). With more than one, each
-#                      engine's tests are split in two. What a process prints comes when it ends, and at once with one.
+#   TIDELAY_JOBS       how many processes test at once (2; 1 with benchmarks and on one CPU). With more than one, what a
+#                      process prints comes when it ends, and the tests on this kernel are split in two. Those under
+#                      User Mode Linux are not: two of them at once are each more than twice as slow.
 #   TIDELAY_PARTITION  how long the long partition lasts, such as 10m (9s)
 #   REQUIRE_NETEM=1    to fail, not warn, when netem can be tried nowhere
 set -euo pipefail
@@ -34,7 +35,7 @@ part() {
   shift 3
   if [[ $kernel == uml ]]; then
     set -- "$hack/uml.sh" "$hack/kernel-test.sh" binaries "$engine" "$@"
-    export UML_TIMEOUT=1800 UML_CPU=$((${TIDELAY_SHARD%/*} - 1))
+    export UML_TIMEOUT=1800
   else
     set -- "$hack/kernel-test.sh" binaries "$engine" "$@"
   fi
@@ -81,7 +82,7 @@ has_netem() {
 }
 
 read -ra args <<<"${TEST_ARGS:-}"
-jobs=${TIDELAY_JOBS:-1}
+jobs=${TIDELAY_JOBS:-$(($(nproc) > 1 ? 2 : 1))}
 benchmarks=no
 if [[ ${TEST_ARGS:-} == *-test.bench=* ]]; then
   benchmarks=yes jobs=1
@@ -111,9 +112,10 @@ fi
 
 # The longest first.
 parts=()
-for shard in "${shards[@]}"; do
-  if [[ $TIDELAY_NETEM != nowhere ]]; then parts+=("netem $shard $TIDELAY_NETEM"); fi
-done
+case $TIDELAY_NETEM in
+  uml) parts+=("netem 1/1 uml") ;;
+  here) for shard in "${shards[@]}"; do parts+=("netem $shard here"); done ;;
+esac
 for shard in "${shards[@]}"; do parts+=("nfqueue $shard here"); done
 # shellcheck disable=SC2016 # the inner shell expands it
 printf '%s\n' "${parts[@]}" | xargs -P "$jobs" -I {} bash -c '"$0" part $1 "${@:2}"' "$hack/kernel-test.sh" {} "${args[@]}"

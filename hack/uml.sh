@@ -28,14 +28,16 @@ done
 $(export -p | sed -nE 's/^declare -x ((TIDELAY|REQUIRE)[A-Z_]*=)/export \1/p')
 cd $(printf %q "$PWD")
 mkdir -p /run/tmp && export TMPDIR=/run/tmp
+# All that a fault lets go at once fits in the queue of the next interface, whose default is 1000 packets.
+echo 10000 >/proc/sys/net/core/netdev_max_backlog
 $(printf '%q ' "$@")
 echo \$? >$work/status
 halt -f
 INIT
 chmod +x "$work/init"
 
-# One CPU: at every system call of the command, this kernel stops a process of its own, which takes ten times as long when
-# that is on another CPU.
+# One CPU: at every system call of the command, this kernel stops a process of its own, which takes ten times as long
+# when that is on another CPU.
 mapfile -t cpus < <(sed -n 's/^Cpus_allowed_list:\s*//p' /proc/self/status | tr , '\n' | while IFS=- read -r first last; do
   seq "$first" "${last:-$first}"
 done)

@@ -7,8 +7,11 @@ import (
 	"time"
 )
 
-// Quantile returns the value below which a share of all lies.
+// Quantile returns the value below which a share of all lies; 0 of no values.
 func Quantile(values []time.Duration, share float64) time.Duration {
+	if len(values) == 0 {
+		return 0
+	}
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]
 }

@@ -56,15 +56,11 @@ func TestUnchangedFaultsLoseNothing(t *testing.T) {
 	other := func(delay string) api.Fault {
 		return api.Fault{Name: "other", Peers: []string{x[1], l.bystander.More6[1]}, Delay: delay, Direction: "both"}
 	}
-	pace := time.Millisecond
-	if engineName == "netem" {
-		pace = 4 * time.Millisecond // User Mode Linux delays what is more
-	}
 	netlab.Retry(t, "a fault that stays", func() error {
 		a.apply(stays)
 		defer a.apply()
 		stop := make(chan struct{})
-		f := flow{From: l.pod, To: l.bystander, Target: x[0], Port: 7000, Count: 100_000, Burst: 1, Pace: pace, Size: 64, Settle: 300 * time.Millisecond, Until: stop}
+		f := flow{From: l.pod, To: l.bystander, Target: x[0], Port: 7000, Count: 100_000, Burst: 1, Pace: steadyPace(), Size: 64, Settle: 300 * time.Millisecond, Until: stop}
 		back := f
 		back.From, back.To, back.Source, back.Target, back.Port = f.To, f.From, f.Target, "", 7001
 		ends := []func() (netlab.Traffic, error){f.Start(), back.Start()}

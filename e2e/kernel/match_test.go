@@ -22,6 +22,15 @@ func late() time.Duration {
 	return 150 * time.Millisecond
 }
 
+// steadyPace is the time between the datagrams of a flow that is to notice any
+// gap. User Mode Linux loses and delays some of what is sent faster.
+func steadyPace() time.Duration {
+	if engineName == "netem" {
+		return 4 * time.Millisecond
+	}
+	return time.Millisecond
+}
+
 // match is a set of faults and which flows they meet.
 type match struct {
 	name   string

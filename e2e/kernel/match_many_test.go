@@ -82,7 +82,7 @@ func TestTwelveFaultsAtOnce(t *testing.T) {
 				trickle(l.pod, l.bystander, 7000, toAddress(l.bystander.More6[i]), overV6))
 		}
 		for i := range flows {
-			flows[i].Pace, flows[i].Settle = 30*time.Millisecond, 300*time.Millisecond
+			flows[i].Pace, flows[i].Settle = 15*steadyPace(), 300*time.Millisecond
 			ends = append(ends, flows[i].Start())
 		}
 		beside, err := rest.Start()()
@@ -92,7 +92,10 @@ func TestTwelveFaultsAtOnce(t *testing.T) {
 		for i, end := range ends {
 			got, failed := end()
 			want := first + time.Duration(i/2)*10*time.Millisecond
-			if failed == nil && (len(got.Arrivals) != got.Sent || netlab.Quantile(got.Delays(), 0.5) < want || netlab.Quantile(got.Delays(), 0.5) > want+8*time.Millisecond) {
+			// None may be early. Half of them may be late, because one CPU sends and
+			// receives all flows.
+			least, quarter := netlab.Quantile(got.Delays(), 0), netlab.Quantile(got.Delays(), 0.25)
+			if failed == nil && (len(got.Arrivals) != got.Sent || least < want || quarter > want+8*time.Millisecond) {
 				failed = fmt.Errorf("%s: %d of %d came, want them after %s: %v", flows[i], len(got.Arrivals), got.Sent, want, got.Delays())
 			}
 			err = errors.Join(err, failed)

@@ -68,7 +68,7 @@ func TestRateHasAQueue(t *testing.T) {
 		wantLacking(t, a, "rate", reason, api.Fault{Name: "link", Rate: &api.Rate{PerSecond: "5mbit"}})
 		return
 	}
-	const places, size = 208, 1000
+	const places, size = 206, 1472 // full frames
 	f := udp(l.pod, l.bystander, 300)
 	f.Burst, f.Pace, f.Size, f.Settle = 300, time.Millisecond, size, time.Second
 	netlab.Retry(t, "a burst", func() error {

@@ -140,3 +140,23 @@ func (h *Host) streamRate(ctx context.Context, address string, opening, measured
 	sent, err := send(start.Add(measured))
 	return 8 * float64(sent) / time.Since(start).Seconds(), err
 }
+
+// Stream sends through one TCP connection to a server that reads, as fast as it
+// goes, until ctx ends.
+func (h *Host) Stream(ctx context.Context, address string) error {
+	conn, err := h.Dial(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("stream: %w", err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Now()) })()
+	block := make([]byte, 256<<10)
+	for {
+		if _, err := conn.Write(block); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("stream to %s: %w", address, err)
+		}
+	}
+}

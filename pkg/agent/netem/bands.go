@@ -18,7 +18,8 @@ var errNoBand = errors.New("no band is free")
 //     packets that the old filters still send there could meet the new setting,
 //     which may be neither their old nor their new fault. Only if no band is
 //     free, it keeps its own.
-//   - A new fault gets the lowest free band.
+//   - A new fault gets the lowest free band. So does one that had no segmenter and
+//     needs one, or the other way round.
 //
 // The error is errNoBand if there are more new faults than free bands. Then the
 // bands are those of the faults that are there.
@@ -52,8 +53,7 @@ func (d desiredTree) without(bands map[string]uint8) []string {
 func (d desiredTree) changed(t foundTree, bands map[string]uint8, a applied) []string {
 	return slices.DeleteFunc(d.names(), func(name string) bool {
 		band, there := bands[name]
-		n := netemQdisc{handle: netemHandle(band), setting: d.settings[name]}
-		return !there || n.agreesWith(t.netems[band], a.netems[t.attachPoint][band])
+		return !there || d.netem(t, name, band).agreesWith(t.netems[band], a.netems[t.attachPoint][band])
 	})
 }
 
@@ -78,7 +78,8 @@ func (d desiredTree) locate(t foundTree, a applied) map[string]uint8 {
 	}
 	bands := make(map[string]uint8)
 	for name, band := range known {
-		if _, desired := d.settings[name]; desired && t.netems[band].handle == netemHandle(band) {
+		_, desired := d.settings[name]
+		if n := t.netems[band]; desired && n.handle == netemHandle(band) && d.netem(t, name, band).inPlaceOf(n) {
 			bands[name] = band
 		}
 	}
@@ -92,7 +93,7 @@ func (d desiredTree) locateByEffect(t foundTree) map[string]uint8 {
 	for _, name := range d.names() {
 		for _, band := range t.bands() {
 			n := t.netems[band]
-			if n.handle == netemHandle(band) && d.settings[name].agreesWith(n.setting.options) && d.sendsSame(t, name, band) {
+			if d.netem(t, name, band).sameAs(n) && d.sendsSame(t, name, band) {
 				bands[name] = band
 				break
 			}

@@ -28,7 +28,9 @@ func (c *conn) send(o op) error {
 	case setQdisc:
 		return c.setQdisc(o)
 	case setNetem:
-		return c.setQdisc(setQdisc{link: o.link, kind: kindNetem, parent: class(o.band), handle: o.handle, options: o.setting.encode()})
+		return c.setQdisc(setQdisc{link: o.link, kind: kindNetem, parent: netemParent(o.band, o.segmented), handle: o.handle, options: o.setting.encode()})
+	case setSegmenter:
+		return c.setQdisc(setQdisc{link: o.link, kind: kindTBF, parent: class(o.band), handle: segmenterHandle(o.band), options: o.encode()})
 	case deleteQdisc:
 		return c.onLink(o.link, func(index int) error {
 			return c.request(unix.RTM_DELQDISC, 0, tcMsg(index, o.parent, o.handle, 0))

@@ -9,8 +9,8 @@ import (
 
 // Commands returns the commands for a POSIX shell that build, on interfaces
 // without any qdisc of ours, the same trees as an engine with this exemption and
-// memory, in the same order. The name of an ifb contains the index of its
-// interface, so the commands have a variable for it.
+// memory, in the same order. They have a variable for the name of an ifb, which
+// contains the index of its interface, and one for the interface's MTU.
 //
 // tc differs from the engine in three ways. It cuts times to whole microseconds
 // and 64 ns ticks. It reads the tables of distributions from its own files, whose
@@ -32,12 +32,15 @@ func Commands(devices []string, exempt fault.Exemption, queueMemory uint64, faul
 			if err != nil {
 				return nil // more than fault.MaxFaults, which no request can have
 			}
-			targets[t.attachPoint] = desired.target(bands)
+			targets[t.attachPoint] = desired.target(t, bands)
 		}
 		if targets.has(found.ingress.attachPoint) {
 			all = append(all, fmt.Sprintf("ifb=tidelay$(ip -o link show dev %s | cut -d: -f1)", device))
 		}
 		p := found.plan(targets, applied{}, true)
+		if slices.ContainsFunc(p.prepare, func(o op) bool { _, is := o.(setSegmenter); return is }) {
+			all = append(all, fmt.Sprintf("mtu=$(cat /sys/class/net/%s/mtu)", device))
+		}
 		for _, o := range slices.Concat(p.prepare, p.reroute) {
 			all = append(all, o.String())
 		}

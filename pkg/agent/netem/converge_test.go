@@ -26,6 +26,9 @@ func randomFaults(random *rand.Rand) []fault.Fault {
 			if random.IntN(4) == 0 {
 				f.Impairment.Jitter, f.Impairment.Distribution = ms, []fault.Distribution{fault.Uniform, fault.Normal}[random.IntN(2)]
 			}
+			if random.IntN(4) == 0 {
+				f.Impairment.Rate = &fault.Rate{BitsPerSecond: []uint64{1_000_000, 2_000_000, fault.MaxRate}[random.IntN(3)]}
+			}
 			all = append(all, f)
 		}
 		if set, err := fault.NewSet(all); err == nil {

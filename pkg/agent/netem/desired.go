@@ -91,16 +91,22 @@ func (d desiredTree) only(bands map[string]uint8) desiredTree {
 	return rest
 }
 
-// target returns the tree with each fault in its band.
-func (d desiredTree) target(bands map[string]uint8) *targetTree {
+// target returns what a found tree should become, with each fault in its band.
+func (d desiredTree) target(found foundTree, bands map[string]uint8) *targetTree {
 	t := &targetTree{netems: make(map[uint8]netemQdisc)}
-	for name, setting := range d.settings {
-		t.netems[bands[name]] = netemQdisc{handle: netemHandle(bands[name]), setting: setting}
+	for name, band := range bands {
+		t.netems[band] = d.netem(found, name, band)
 	}
 	for f := range families {
 		t.filters[f] = d.filters(f, bands)
 	}
 	return t
+}
+
+// netem returns that of a fault in a band of a found tree.
+func (d desiredTree) netem(found foundTree, name string, band uint8) netemQdisc {
+	setting := d.settings[name]
+	return netemQdisc{handle: netemHandle(band), setting: setting, burst: found.burst(setting)}
 }
 
 // filters returns the rules of a family as filters. Those of a fault without a

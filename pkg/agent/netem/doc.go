@@ -12,6 +12,9 @@
 //	├─ ...
 //	└─ 7de1:10  netem 7e10:        the fifteenth fault (tc writes hexadecimal)
 //
+// A fault with a rate has a tbf between its band and its netem, which cuts up
+// large segments; see segmenter.go.
+//
 // A packet meets a fault only if a filter sends it there. So whatever the
 // filters do not know (ARP, LLDP) stays clean. The filters are of kind u32 and
 // compare bytes of the packet:

@@ -158,7 +158,7 @@ func (e *Engine) assign(found foundDevices, desired map[attachPoint]desiredTree)
 		if err != nil {
 			next.onlyOld, d = true, d.only(bands)
 		}
-		next.targets[p], next.bands[p] = d.target(bands), bands
+		next.targets[p], next.bands[p] = d.target(t, bands), bands
 	}
 	return next
 }

@@ -65,6 +65,8 @@ func (k *fakeKernel) changeTree(t *foundTree, o op) error {
 		return k.setQdisc(t, o)
 	case setNetem:
 		return k.setNetem(t, o)
+	case setSegmenter:
+		return k.setSegmenter(t, o)
 	case deleteQdisc:
 		return k.deleteQdisc(t, o)
 	case addFilter:
@@ -90,7 +92,7 @@ func (k *fakeKernel) changeTree(t *foundTree, o op) error {
 		}
 	case deleteLink:
 		if o.link == t.link {
-			*t = foundTree{attachPoint: t.attachPoint, link: t.link, netems: make(map[uint8]netemQdisc)}
+			*t = foundTree{attachPoint: t.attachPoint, link: t.link, mtu: t.mtu, netems: make(map[uint8]netemQdisc)}
 			for f := range families {
 				k.hook.broken[f], k.hook.redirects[f] = k.hook.broken[f] || k.hook.redirects[f], false
 			}
@@ -142,7 +144,29 @@ func (k *fakeKernel) setNetem(t *foundTree, o setNetem) error {
 	if k.refusesDuplicateBeside && next.duplicatesBeside(&targetTree{netems: without(t.netems, o.band)}) {
 		return unix.EINVAL
 	}
-	t.netems[o.band] = netemQdisc{handle: o.handle, setting: reported}
+	burst := t.netems[o.band].burst
+	if o.segmented != (burst > 0) {
+		k.t.Errorf("%s below a segmenter with a burst of %d", o, burst)
+	}
+	t.netems[o.band] = netemQdisc{handle: o.handle, setting: reported, burst: burst}
+	return nil
+}
+
+// setSegmenter adds or changes a segmenter.
+func (k *fakeKernel) setSegmenter(t *foundTree, o setSegmenter) error {
+	if o.link != t.link {
+		return nil
+	}
+	n, there := t.netems[o.band]
+	if there && n.burst == 0 {
+		k.t.Errorf("%s in place of a netem", o)
+	}
+	burst, err := decodeSegmenter(o.encode())
+	if err != nil || burst < 1500 {
+		k.t.Errorf("%s is reported as %d, %v", o, burst, err)
+	}
+	n.burst = burst
+	t.netems[o.band] = n
 	return nil
 }
 
@@ -157,10 +181,10 @@ func (k *fakeKernel) deleteQdisc(t *foundTree, o deleteQdisc) error {
 	case o.link != t.link:
 	case o.kind == kindPrio:
 		k.reset(o)
-		*t = foundTree{attachPoint: t.attachPoint, link: t.link, netems: make(map[uint8]netemQdisc), receives: true}
-	case o.kind == kindNetem:
+		*t = foundTree{attachPoint: t.attachPoint, link: t.link, mtu: t.mtu, netems: make(map[uint8]netemQdisc), receives: true}
+	case o.kind == kindNetem || o.kind == kindTBF:
 		band := uint8(o.parent)
-		if t.netems[band].handle != o.handle {
+		if o != t.deleteNetemOp(band) {
 			return unix.ENOENT
 		}
 		for f := range families {

@@ -39,7 +39,7 @@ type fakeKernel struct {
 func newFake(t testing.TB) *fakeKernel {
 	k := &fakeKernel{t: t, trees: make(map[attachPoint]*foundTree)}
 	for _, p := range []attachPoint{egress, ingress} {
-		k.trees[p] = &foundTree{attachPoint: p, link: device, netems: make(map[uint8]netemQdisc)}
+		k.trees[p] = &foundTree{attachPoint: p, link: device, mtu: 1500, netems: make(map[uint8]netemQdisc)}
 	}
 	k.trees[ingress].link, k.trees[egress].receives = ifbName(2), true
 	return k

@@ -33,8 +33,11 @@ type block struct {
 
 // netemQdisc is one netem: of a target, or found in the kernel.
 type netemQdisc struct {
-	handle   uint32
-	setting  setting
+	handle  uint32
+	setting setting
+	// burst is that of the segmenter above it, in bytes; 0 if there is none. One
+	// that was found without a netem has the handle 0.
+	burst    uint32
 	counters api.Counters // only of one that was found
 }
 
@@ -43,6 +46,8 @@ type foundTree struct {
 	attachPoint
 	// link is where the root is: the device, or our ifb for ingress.
 	link string
+	// mtu is that of the device, in bytes; 0 if it is not known.
+	mtu int
 	// occupiedBy names what somebody else has put where our tree would be;
 	// empty for nothing. It only matters if a tree is needed here.
 	occupiedBy string

@@ -31,6 +31,7 @@ const (
 	kindPrio    = "prio"
 	kindFIFO    = "pfifo"
 	kindNetem   = "netem"
+	kindTBF     = "tbf"
 	kindIngress = "ingress"
 )
 
@@ -47,6 +48,15 @@ func netemHandle(band uint8) uint32 { return (0x7e00 + uint32(band)) << 16 }
 
 // class returns the class of a band: the root's handle with the band's number.
 func class(band uint8) uint32 { return handleRoot | uint32(band) }
+
+// netemParent returns where the netem of a band is: in the band's class, or below
+// the band's segmenter.
+func netemParent(band uint8, segmented bool) uint32 {
+	if segmented {
+		return segmenterHandle(band) | 1
+	}
+	return class(band)
+}
 
 // handleWord writes a handle or class as tc does, in hexadecimal.
 func handleWord(handle uint32) string {

@@ -23,20 +23,17 @@ const (
 //	packets on their way + queue of the rate, at most queueMemory / fault.PacketMemory
 //
 // Packets on their way are the longest delay that a packet can have, times
-// packetsPerSecond or what the rate lets through if that is less. Without a rate
+// packetsPerSecond, and no more full frames than the rate lets through. The queue
+// of a rate is also counted in full frames, because netem counts packets and not
+// bytes. So a link that carries small packets has a shorter queue. Without a rate
 // the limit is at least minLimit.
 func limitFor(i fault.Impairment, queueMemory uint64) uint32 {
-	perSecond := uint64(packetsPerSecond)
-	queue := uint64(0)
-	if i.Rate != nil {
-		perSecond = min(perSecond, i.Rate.PacketsPerSecond())
-		queue = i.Rate.Queue()
-	}
 	// A delay is at most ten minutes plus a jitter of seconds, which is far from
 	// an overflow.
-	onTheWay := uint64(longest(i)/time.Microsecond) * perSecond / uint64(time.Second/time.Microsecond)
-	packets := onTheWay + queue
-	if i.Rate == nil {
+	packets := uint64(longest(i)/time.Microsecond) * packetsPerSecond / uint64(time.Second/time.Microsecond)
+	if r := i.Rate; r != nil {
+		packets = min(packets, r.FullFrames(longest(i))) + r.FullFrames(r.QueueTime())
+	} else {
 		packets = max(packets, minLimit)
 	}
 	return uint32(max(min(packets, queueMemory/fault.PacketMemory), 1))

@@ -36,14 +36,15 @@ func (o setQdisc) String() string {
 // setNetem adds the netem of a band, or changes it in place. A change keeps the
 // packets that wait in it, and the delays they got.
 type setNetem struct {
-	link    string
-	band    uint8
-	handle  uint32
-	setting setting
+	link      string
+	band      uint8
+	segmented bool // it is below the band's segmenter
+	handle    uint32
+	setting   setting
 }
 
 func (o setNetem) String() string {
-	return fmt.Sprintf("tc qdisc replace dev %s %s handle %s netem %s", o.link, parentWord(class(o.band)), handleWord(o.handle), o.setting)
+	return fmt.Sprintf("tc qdisc replace dev %s %s handle %s netem %s", o.link, parentWord(netemParent(o.band, o.segmented)), handleWord(o.handle), o.setting)
 }
 
 // deleteQdisc deletes a qdisc with everything below it and all packets that

@@ -192,19 +192,19 @@ func TestLimit(t *testing.T) {
 		memory uint64
 		want   uint32
 	}{
-		"a short delay":             {fault.Impairment{Delay: time.Microsecond}, budget, 1_000},
-		"no delay":                  {fault.Impairment{Partition: true}, budget, 1_000},
-		"20 ms":                     {fault.Impairment{Delay: 20 * time.Millisecond}, budget, 10_000},
-		"100 ms":                    {fault.Impairment{Delay: 100 * time.Millisecond}, budget, 50_000},
-		"uniform jitter":            {fault.Impairment{Delay: 20 * time.Millisecond, Jitter: 10 * time.Millisecond, Distribution: fault.Uniform}, budget, 15_000},
-		"a tail":                    {fault.Impairment{Delay: 20 * time.Millisecond, Jitter: 10 * time.Millisecond, Distribution: fault.Normal}, budget, 30_000},
-		"beyond the memory":         {fault.Impairment{Delay: time.Second}, budget, 131_072},
-		"ten minutes":               {fault.Impairment{Delay: 10 * time.Minute, Jitter: maxJitter, Distribution: fault.Pareto}, 64 << 30, 32 << 20},
-		"little memory":             {fault.Impairment{Delay: time.Millisecond}, 1 << 20, 512},
-		"a rate":                    {fault.Impairment{Rate: rate(12_000_000)}, budget, 500},                    // 0.5 s of 1000 packets/s
-		"a slow rate":               {fault.Impairment{Rate: rate(8_000)}, budget, 64},                          // of full packets that is not one
-		"a delay under a slow rate": {fault.Impairment{Delay: time.Second, Rate: rate(512_000)}, budget, 1_064}, // 1000 small packets/s
-		"the fastest rate":          {fault.Impairment{Rate: rate(fault.MaxRate)}, 64 << 30, 4_166_666},
+		"a short delay":        {fault.Impairment{Delay: time.Microsecond}, budget, 1_000},
+		"no delay":             {fault.Impairment{Partition: true}, budget, 1_000},
+		"20 ms":                {fault.Impairment{Delay: 20 * time.Millisecond}, budget, 10_000},
+		"100 ms":               {fault.Impairment{Delay: 100 * time.Millisecond}, budget, 50_000},
+		"uniform jitter":       {fault.Impairment{Delay: 20 * time.Millisecond, Jitter: 10 * time.Millisecond, Distribution: fault.Uniform}, budget, 15_000},
+		"a tail":               {fault.Impairment{Delay: 20 * time.Millisecond, Jitter: 10 * time.Millisecond, Distribution: fault.Normal}, budget, 30_000},
+		"beyond the memory":    {fault.Impairment{Delay: time.Second}, budget, 131_072},
+		"ten minutes":          {fault.Impairment{Delay: 10 * time.Minute, Jitter: maxJitter, Distribution: fault.Pareto}, 64 << 30, 32 << 20},
+		"little memory":        {fault.Impairment{Delay: time.Millisecond}, 1 << 20, 512},
+		"a rate":               {fault.Impairment{Rate: rate(12_112_000)}, budget, 500}, // 0.5 s of 1000 full frames/s
+		"a slow rate":          {fault.Impairment{Rate: rate(8_000)}, budget, 10},       // half a second is not one
+		"a delay under a rate": {fault.Impairment{Delay: time.Second, Rate: rate(12_112_000)}, budget, 1_500},
+		"the fastest rate":     {fault.Impairment{Rate: rate(fault.MaxRate)}, 64 << 30, 4_132_231},
 	} {
 		if got := limitFor(c.i, c.memory); got != c.want {
 			t.Errorf("%s: limit %d, want %d", name, got, c.want)

@@ -94,16 +94,27 @@ func (t foundTree) rootOps() []op {
 	return ops
 }
 
-// netemOps adds and changes netems.
+// netemOps adds and changes netems, with their segmenters.
 func (t foundTree) netemOps(target *targetTree, a applied) []op {
 	var ops []op
 	for _, band := range slices.Sorted(maps.Keys(target.netems)) {
-		if n := target.netems[band]; !n.agreesWith(t.netems[band], a.netems[t.attachPoint][band]) {
-			ops = append(ops, setNetem{link: t.link, band: band, handle: n.handle, setting: n.setting})
+		n, found := target.netems[band], t.netems[band]
+		if found != (netemQdisc{}) && !n.inPlaceOf(found) {
+			ops, found = append(ops, t.deleteNetemOp(band)), netemQdisc{}
+		}
+		if n.burst != found.burst {
+			ops = append(ops, setSegmenter{link: t.link, band: band, burst: n.burst})
+		}
+		if !n.agreesWith(found, a.netems[t.attachPoint][band]) {
+			ops = append(ops, setNetem{link: t.link, band: band, segmented: n.burst > 0, handle: n.handle, setting: n.setting})
 		}
 	}
 	return ops
 }
+
+// inPlaceOf reports whether a netem that was found can become this one by a change
+// of its setting. The kernel moves no qdisc from one parent to another.
+func (n netemQdisc) inPlaceOf(found netemQdisc) bool { return (n.burst > 0) == (found.burst > 0) }
 
 // filterOps changes the filters of both families.
 func (t foundTree) filterOps(target targetTree) []op {
@@ -118,9 +129,17 @@ func (t foundTree) filterOps(target targetTree) []op {
 func (t foundTree) deleteNetemOps(target *targetTree) []op {
 	var ops []op
 	for _, band := range t.bandsNotIn(target) {
-		ops = append(ops, deleteQdisc{link: t.link, kind: kindNetem, parent: class(band), handle: t.netems[band].handle})
+		ops = append(ops, t.deleteNetemOp(band))
 	}
 	return ops
+}
+
+// deleteNetemOp deletes the netem of a band with its segmenter.
+func (t foundTree) deleteNetemOp(band uint8) op {
+	if t.netems[band].burst > 0 {
+		return deleteQdisc{link: t.link, kind: kindTBF, parent: class(band), handle: segmenterHandle(band)}
+	}
+	return deleteQdisc{link: t.link, kind: kindNetem, parent: class(band), handle: t.netems[band].handle}
 }
 
 // deleteTreeOps deletes the whole tree.
@@ -138,9 +157,15 @@ func (t foundTree) deleteTreeOps() []op {
 // agreesWith reports whether a netem that was found is this one, as far as the
 // kernel reports it and this process knows the rest.
 func (n netemQdisc) agreesWith(found netemQdisc, known unreported) bool {
-	return n.handle == found.handle && n.setting.agreesWith(found.setting.options) &&
+	return n.sameAs(found) &&
 		n.setting.sameSeed(found.setting, known) &&
 		(!n.setting.hasTable() || n.setting.distribution == known.distribution)
+}
+
+// sameAs reports whether a netem that was found is this one, as far as the kernel
+// reports it.
+func (n netemQdisc) sameAs(found netemQdisc) bool {
+	return n.handle == found.handle && n.burst == found.burst && n.setting.agreesWith(found.setting.options)
 }
 
 // sameSeed reports whether a netem that was found has the seed that is asked

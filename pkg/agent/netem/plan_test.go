@@ -2,6 +2,7 @@ package netem
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -80,6 +81,10 @@ func (p *planTest) run(t *testing.T, d *datadriven.TestData) string {
 		p.restart()
 	case "foreign":
 		p.foreign(t, d)
+	case "mtu":
+		_, err := fmt.Sscan(d.CmdArgs[0].Key, &p.k.trees[egress].mtu)
+		p.k.trees[ingress].mtu = p.k.trees[egress].mtu
+		return errorLine(err)
 	case "delete-ifb":
 		if err := p.k.do(deleteLink{p.k.trees[ingress].link}); err != nil {
 			d.Fatalf(t, "%v", err)
@@ -221,9 +226,10 @@ func (p *planTest) commands(t *testing.T, d *datadriven.TestData) string {
 	}
 	var done []string
 	for _, o := range other.k.ops {
-		done = append(done, strings.ReplaceAll(o.String(), other.k.trees[ingress].link, "$ifb"))
+		variable := setSegmenter{burst: burstOfVariable}.burstWord()
+		done = append(done, strings.NewReplacer(other.k.trees[ingress].link, "$ifb", "burst 1536", "burst "+variable).Replace(o.String()))
 	}
-	if got := strings.Join(withoutPrefix(commands, "ifb="), "\n"); got != strings.Join(done, "\n") {
+	if got := strings.Join(withoutPrefix(withoutPrefix(commands, "ifb="), "mtu="), "\n"); got != strings.Join(done, "\n") {
 		t.Errorf("%s: an agent does\n%s\nthe commands do\n%s", d.Pos, strings.Join(done, "\n"), got)
 	}
 	return strings.Join(commands, "\n")

@@ -22,6 +22,9 @@ const probeName = "tidelay-probe"
 const netemFix = "on the node run `modprobe sch_netem sch_prio cls_u32`; where that finds no module, " +
 	"RHEL, CentOS and Fedora have it in the package kernel-modules-extra, Debian and Ubuntu cloud images in linux-modules-extra-$(uname -r)"
 
+// rateFix says how to get what only a rate needs.
+const rateFix = "on the node run `modprobe sch_tbf`"
+
 // ingressFix says how to get what only ingress needs.
 const ingressFix = "on the node run `modprobe ifb sch_ingress act_mirred`"
 
@@ -76,19 +79,22 @@ func trials(plain fault.Fault) []trial {
 	const percent = fault.Hundred / 10
 	chance := &fault.Chance{Percent: percent, Correlation: percent}
 	seed := uint64(1)
-	duplicate, corrupt, rate, seeded, ingress := scratchFault("duplicate"), scratchFault("corrupt"), scratchFault("rate"), scratchFault("seed"), scratchFault("ingress")
+	duplicate, corrupt, seeded, ingress := scratchFault("duplicate"), scratchFault("corrupt"), scratchFault("seed"), scratchFault("ingress")
+	rate := scratchFault("rate")
 	duplicate.Impairment.Duplicate = chance
 	corrupt.Impairment.Corrupt = chance
 	rate.Impairment.Rate = &fault.Rate{BitsPerSecond: fault.MaxRate, PacketOverhead: 1, CellSize: 1, CellOverhead: 1}
 	seeded.Impairment.Loss, seeded.Impairment.Seed = chance, &seed
 	ingress.Match.Direction = fault.Ingress
 	plain.Match.Protocol = fault.ProtocolUDP
+	slow := plain
+	slow.Impairment.Rate = &fault.Rate{BitsPerSecond: fault.MinRate} // with a segmenter
 	return []trial{
 		{feature: fault.FeatureIngress, faults: []fault.Fault{ingress}, explain: ingressFix},
 		{feature: fault.FeatureDuplicate, faults: []fault.Fault{duplicate}},
 		{feature: fault.FeatureDuplicateBeside, faults: []fault.Fault{duplicate, plain}, explain: "since 2025 kernels refuse a duplicating netem beside another one on the same interface"},
 		{feature: fault.FeatureCorrupt, faults: []fault.Fault{corrupt}},
-		{feature: fault.FeatureRate, faults: []fault.Fault{rate}},
+		{feature: fault.FeatureRate, faults: []fault.Fault{rate, slow}, explain: rateFix},
 		{feature: fault.FeatureSeed, faults: []fault.Fault{seeded}, explain: "netem takes a seed from Linux 6.6 on"},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/tidelay/tidelay/pkg/fault"
@@ -14,21 +15,22 @@ import (
 
 // readDevice reads both trees and the hook of a device.
 func (c *conn) readDevice(device string) (foundDevice, error) {
-	index, err := c.index(device)
+	link, err := c.link(device)
 	if err != nil {
 		return foundDevice{}, fmt.Errorf("read %s: %w", device, err)
 	}
-	found, err := c.readIndex(device, index)
+	found, err := c.readLink(device, link.Attrs())
 	if err != nil {
 		return foundDevice{}, fmt.Errorf("read %s: %w", device, err)
 	}
 	return found, nil
 }
 
-func (c *conn) readIndex(device string, index int) (foundDevice, error) {
+func (c *conn) readLink(device string, attrs *netlink.LinkAttrs) (foundDevice, error) {
+	index, mtu := attrs.Index, attrs.MTU
 	found := foundDevice{
-		egress:  foundTree{attachPoint: attachPoint{device, fault.Egress}, link: device, netems: make(map[uint8]netemQdisc), receives: true},
-		ingress: foundTree{attachPoint: attachPoint{device, fault.Ingress}, link: ifbName(index), netems: make(map[uint8]netemQdisc)},
+		egress:  foundTree{attachPoint: attachPoint{device, fault.Egress}, link: device, mtu: mtu, netems: make(map[uint8]netemQdisc), receives: true},
+		ingress: foundTree{attachPoint: attachPoint{device, fault.Ingress}, link: ifbName(index), mtu: mtu, netems: make(map[uint8]netemQdisc)},
 	}
 	qdiscs, err := c.readTree(&found.egress, index)
 	if err != nil {
@@ -130,7 +132,7 @@ func (c *conn) readTree(t *foundTree, index int) ([]qdisc, error) {
 // addQdisc adds a qdisc of the link to what was found of the tree. Those with a
 // handle of 0 are the kernel's own defaults, which nobody chose.
 func (t *foundTree) addQdisc(q qdisc) error {
-	major, band := q.parent>>16, uint8(q.parent)
+	band := bandOf(q.parent)
 	switch {
 	case q.handle == 0:
 	case q.parent == parentRoot && q.kind == kindPrio && q.handle == handleRoot:
@@ -139,26 +141,62 @@ func (t *foundTree) addQdisc(q qdisc) error {
 		t.occupiedBy = "root qdisc " + q.String()
 	case q.parent == class(bandClean) && q.kind == kindFIFO && q.handle == handleClean:
 		t.hasCleanBand = bytes.Equal(q.options, fifoOptions())
-	case major == handleRoot>>16 && q.isNetemOf(band):
-		s, err := decode(q.options)
-		if err != nil {
-			return err
-		}
-		t.netems[band] = netemQdisc{handle: q.handle, setting: s, counters: q.counters}
-	case isOurMajor(major):
+	case q.isSegmenterOf(band):
+		return t.addSegmenter(q, band)
+	case q.isNetemOf(band):
+		return t.addNetem(q, band)
+	case isOurMajor(q.parent >> 16):
 		t.foreignInside = fmt.Sprintf("qdisc %s inside %s", q, handleWord(handleRoot))
 	}
 	return nil
 }
 
+// addNetem adds the netem of a band. Its segmenter can have come before.
+func (t *foundTree) addNetem(q qdisc, band uint8) error {
+	s, err := decode(q.options)
+	t.netems[band] = netemQdisc{handle: q.handle, setting: s, burst: t.netems[band].burst, counters: q.counters}
+	return err
+}
+
+// addSegmenter adds the segmenter of a band. Its netem can have come before.
+func (t *foundTree) addSegmenter(q qdisc, band uint8) error {
+	n := t.netems[band]
+	var err error
+	n.burst, err = decodeSegmenter(q.options)
+	t.netems[band] = n
+	return err
+}
+
+// bandOf returns the band whose class or whose segmenter's class a parent is; 0
+// for any other parent.
+func bandOf(parent uint32) uint8 {
+	switch {
+	case parent>>16 == handleRoot>>16:
+		return uint8(parent)
+	case isSegmenterMajor(parent>>16) && parent&0xffff == 1:
+		return uint8(parent >> 16)
+	default:
+		return 0
+	}
+}
+
+func isSegmenterMajor(major uint32) bool {
+	return major >= segmenterHandle(bandFirst)>>16 && major <= segmenterHandle(bandLast)>>16
+}
+
+// isSegmenterOf reports whether a qdisc is our segmenter of a band.
+func (q qdisc) isSegmenterOf(band uint8) bool {
+	return band != 0 && q.kind == kindTBF && q.parent == class(band) && q.handle == segmenterHandle(band)
+}
+
 // isNetemOf reports whether a qdisc is our netem of a band.
 func (q qdisc) isNetemOf(band uint8) bool {
-	return q.kind == kindNetem && (q.handle == netemHandle(band) || q.handle == handleFirst)
+	return band != 0 && q.kind == kindNetem && (q.handle == netemHandle(band) || q.handle == handleFirst)
 }
 
 // isOurMajor reports whether a handle's major number is one that we give.
 func isOurMajor(major uint32) bool {
-	return major == handleRoot>>16 || major == handleFirst>>16 || major >= netemHandle(bandFirst)>>16 && major <= netemHandle(bandLast)>>16
+	return major == handleRoot>>16 || major == handleFirst>>16 || isSegmenterMajor(major) || major >= netemHandle(bandFirst)>>16 && major <= netemHandle(bandLast)>>16
 }
 
 // addFilter adds a filter on the root to what was found of the tree.
@@ -230,7 +268,7 @@ func (c *conn) waiting(t foundTree, bands []uint8) (uint64, error) {
 	}
 	var packets uint64
 	for _, q := range all {
-		if q.kind == kindNetem && slices.ContainsFunc(bands, func(b uint8) bool { return class(b) == q.parent }) {
+		if q.kind == kindNetem && slices.Contains(bands, bandOf(q.parent)) {
 			packets += q.counters.Backlog
 		}
 	}

@@ -62,6 +62,8 @@ func (t foundTree) faultDrift(d desiredTree, name string, bands map[string]uint8
 	switch {
 	case !desired.agreesWith(found.options):
 		return fmt.Sprintf("the kernel holds netem %s, asked for %s", found, desired)
+	case d.netem(t, name, band).burst != t.netems[band].burst:
+		return fmt.Sprintf("large segments are cut to %d bytes, asked for %d", t.netems[band].burst, d.netem(t, name, band).burst)
 	case desired.seeded && found.seed != desired.seed:
 		return fmt.Sprintf("the kernel holds seed %d, asked for %d", found.seed, desired.seed)
 	case !d.sendsSame(t, name, band):

@@ -26,7 +26,7 @@ func (p pod) squat(t *testing.T, queue uint16) (leave func()) {
 	var s *socket
 	err := p.Do(func() (err error) {
 		if s, err = openSocket(); err == nil {
-			err = s.request(bind(queue, 0, false))
+			err = s.request(bind(queue, queueConfig{}))
 		}
 		return err
 	})

@@ -58,8 +58,10 @@ func (e *emulator) maxDelay() time.Duration {
 	return e.Delay + cutoff*e.Jitter
 }
 
-// schedule decides about one packet: it is lost, or it leaves at a deadline.
-// size is in bytes, from the IP header on.
+// schedule decides about one packet: it is lost, or it leaves at a deadline. The
+// queue before the link of a rate loses what it has no room for. size is in
+// bytes, from the IP header on; the kernel hands packets over without their
+// Ethernet header, which netem counts.
 func (e *emulator) schedule(now time.Duration, size uint32) (deadline time.Duration, lost bool) {
 	if e.drawLoss() {
 		return 0, true
@@ -71,8 +73,12 @@ func (e *emulator) schedule(now time.Duration, size uint32) (deadline time.Durat
 	if e.Rate == nil {
 		return now + delay, false
 	}
-	e.linkIdleAt = max(e.linkIdleAt, now) + e.transmissionTime(size)
-	return e.linkIdleAt + delay, false
+	sent := max(e.linkIdleAt, now) + e.Rate.TransmissionTime(size+fault.EthernetHeader)
+	if e.linkIdleAt > now && sent-now > e.Rate.QueueTime() { // an idle link takes any packet
+		return 0, true
+	}
+	e.linkIdleAt = sent
+	return sent + delay, false
 }
 
 // draw reports whether an event with the given chance happens.
@@ -173,22 +179,6 @@ func (e *emulator) drawDelay() time.Duration {
 	last := len(e.jitter) - 1
 	sample := e.jitter[min(int(e.drawCorrelated(e.Correlation, &e.lastDelay)*float64(last+1)), last)]
 	return max(0, e.Delay+time.Duration(int64(e.Jitter)*int64(sample)/distribution.Scale))
-}
-
-// ethernetHeader is the length of an Ethernet header in bytes. The kernel hands
-// over packets without it, and netem counts it.
-const ethernetHeader = 14
-
-// transmissionTime is how long the link of a rate takes to send a packet of a
-// size in bytes (packet_time_ns in sch_netem.c).
-func (e *emulator) transmissionTime(size uint32) time.Duration {
-	r := e.Rate
-	bytes := max(0, int64(size)+ethernetHeader+int64(r.PacketOverhead))
-	if r.CellSize > 0 {
-		cells := (bytes + int64(r.CellSize) - 1) / int64(r.CellSize)
-		bytes = max(0, cells*(int64(r.CellSize)+int64(r.CellOverhead)))
-	}
-	return time.Duration(uint64(bytes) * 8 * uint64(time.Second) / r.BitsPerSecond)
 }
 
 // probability converts to a value from 0 to 1.

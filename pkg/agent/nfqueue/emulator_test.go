@@ -193,7 +193,7 @@ func TestCellsAndOverhead(t *testing.T) {
 		"in cells of ATM":      {fault.Rate{BitsPerSecond: 8_000_000, CellSize: 48, CellOverhead: 5}, 82, 106 * time.Microsecond},
 		"exactly one cell":     {fault.Rate{BitsPerSecond: 8_000_000, CellSize: 48, CellOverhead: 5}, 34, 53 * time.Microsecond},
 	} {
-		if got := newEmulator(fault.Impairment{Rate: &c.rate}).transmissionTime(c.size); got != c.want {
+		if got := c.rate.TransmissionTime(c.size + fault.EthernetHeader); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}

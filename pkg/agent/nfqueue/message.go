@@ -74,33 +74,43 @@ func (m message) with(kind uint16, words ...uint32) message {
 	return m
 }
 
-// bind requests to read a queue of at most maxLen packets. The kernel then sends
-// a message with the id of each packet, but not its content. With sizes it
-// copies one byte of each, because only a copied packet comes with its length.
-//
-// Packets beyond maxLen pass (fail-open). Large segments are queued whole (GSO).
-// Binding and copy mode are in one request, because the kernel drops the packets
-// of a bound queue that has no copy mode.
-func bind(queue uint16, maxLen uint32, sizes bool) message {
-	m := newConfig(queue).with(attrConfigCommand, commandBind)
-	return m.with(attrConfigParams, copyParams(sizes)...).
-		with(attrConfigMaxLen, maxLen).
-		with(attrConfigMask, flagFailOpen|flagGSO).
-		with(attrConfigFlags, flagFailOpen|flagGSO)
+// queueConfig is how the kernel keeps a queue.
+type queueConfig struct {
+	// maxLen is how many packets fit. Those beyond pass (fail-open).
+	maxLen uint32
+	// sizes asks for the length of each packet. The kernel then copies one byte of
+	// it, because only a copied packet comes with its length.
+	sizes bool
+	// segmented asks the kernel to cut large segments into packets of the path's
+	// size before it queues them. Else they are queued whole (GSO).
+	segmented bool
 }
 
-// reconfigure changes maxLen and sizes of a bound queue.
-func reconfigure(queue uint16, maxLen uint32, sizes bool) message {
-	return newConfig(queue).
-		with(attrConfigParams, copyParams(sizes)...).
-		with(attrConfigMaxLen, maxLen)
+// bind requests to read a queue. The kernel then sends a message with the id of
+// each packet, but not its content. Binding and copy mode are in one request,
+// because the kernel drops the packets of a bound queue that has no copy mode.
+func bind(queue uint16, c queueConfig) message {
+	return newConfig(queue).with(attrConfigCommand, commandBind).withConfig(c)
 }
 
-func copyParams(sizes bool) []uint32 {
-	if sizes {
-		return []uint32{1, copyPacket}
+// reconfigure changes the configuration of a bound queue.
+func reconfigure(queue uint16, c queueConfig) message {
+	return newConfig(queue).withConfig(c)
+}
+
+func (m message) withConfig(c queueConfig) message {
+	params := []uint32{0, copyMeta}
+	if c.sizes {
+		params = []uint32{1, copyPacket}
 	}
-	return []uint32{0, copyMeta}
+	flags := uint32(flagFailOpen | flagGSO)
+	if c.segmented {
+		flags = flagFailOpen
+	}
+	return m.with(attrConfigParams, params...).
+		with(attrConfigMaxLen, c.maxLen).
+		with(attrConfigMask, flagFailOpen|flagGSO).
+		with(attrConfigFlags, flags)
 }
 
 // bindSink requests to bind a queue without a copy mode. The kernel drops the

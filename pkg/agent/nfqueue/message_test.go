@@ -23,7 +23,7 @@ func TestRequests(t *testing.T) {
 		want    attrs
 	}{
 		"bind a queue": {
-			bind(0x0102, 0x10000, false), 0x302, netlink.Request | netlink.Acknowledge,
+			bind(0x0102, queueConfig{maxLen: 0x10000}), 0x302, netlink.Request | netlink.Acknowledge,
 			attrs{
 				1: {1, 0, 0, 0},             // bind
 				2: {0, 0, 0, 0, 1, 0, 0, 0}, // metadata only
@@ -32,19 +32,19 @@ func TestRequests(t *testing.T) {
 				5: {0, 0, 0, 5},             // to on
 			},
 		},
-		"bind a queue with sizes": {
-			bind(0x0102, 0x10000, true), 0x302, netlink.Request | netlink.Acknowledge,
+		"bind a queue with sizes, whose segments are cut": {
+			bind(0x0102, queueConfig{maxLen: 0x10000, sizes: true, segmented: true}), 0x302, netlink.Request | netlink.Acknowledge,
 			attrs{
 				1: {1, 0, 0, 0},
 				2: {0, 0, 0, 1, 2, 0, 0, 0}, // one byte of each packet
 				3: {0, 1, 0, 0},
 				4: {0, 0, 0, 5},
-				5: {0, 0, 0, 5},
+				5: {0, 0, 0, 1}, // fail-open alone
 			},
 		},
 		"change a queue": {
-			reconfigure(0x0102, 7, false), 0x302, netlink.Request | netlink.Acknowledge,
-			attrs{2: {0, 0, 0, 0, 1, 0, 0, 0}, 3: {0, 0, 0, 7}},
+			reconfigure(0x0102, queueConfig{maxLen: 7}), 0x302, netlink.Request | netlink.Acknowledge,
+			attrs{2: {0, 0, 0, 0, 1, 0, 0, 0}, 3: {0, 0, 0, 7}, 4: {0, 0, 0, 5}, 5: {0, 0, 0, 5}},
 		},
 		"bind the sink": {
 			bindSink(0x0102), 0x302, netlink.Request | netlink.Acknowledge,

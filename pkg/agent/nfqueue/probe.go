@@ -30,7 +30,7 @@ func Probe() error {
 	}
 	s, err := openSocket()
 	if err == nil {
-		err = errors.Join(s.request(bind(probeQueue, 0, false)), s.close())
+		err = errors.Join(s.request(bind(probeQueue, queueConfig{})), s.close())
 	}
 	if err != nil {
 		return missing("packet queues", "nfnetlink_queue", err)

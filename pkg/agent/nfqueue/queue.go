@@ -32,18 +32,11 @@ type queue struct {
 	early, dropped uint64
 }
 
-// packetLimit returns how many packets of an impairment may wait, given the
-// memory for them in bytes. With a rate it is the link's own queue and what is
-// on the way during the delay. Without one it is all that the memory allows;
-// that costs nothing until packets wait.
-func packetLimit(i fault.Impairment, memory uint64) uint32 {
+// packetLimit returns how many packets may wait, given the memory for them in
+// bytes. It costs nothing until packets wait.
+func packetLimit(memory uint64) uint32 {
 	const mostPackets = 1 << 24
-	most := min(max(1, memory/fault.PacketMemory), mostPackets)
-	if i.Rate == nil {
-		return uint32(most)
-	}
-	inFlight := uint64((i.Delay + i.Jitter).Microseconds()) * i.Rate.PacketsPerSecond() / uint64(time.Second/time.Microsecond)
-	return uint32(min(most, i.Rate.Queue()+inFlight))
+	return uint32(min(max(1, memory/fault.PacketMemory), mostPackets))
 }
 
 // waiting is how many packets the queue has.
@@ -56,8 +49,8 @@ func (q *queue) enqueue(p packet, now time.Duration, out *verdicts) {
 		q.fifo.push(p.id, now+q.emulator.Delay)
 		return
 	}
-	if q.linkQueueFull() {
-		q.drop(p.id, out)
+	if q.emulator.Rate != nil && q.waiting() >= q.limit {
+		q.drop(p.id, out) // a link drops what does not fit; without one the oldest leaves early
 		return
 	}
 	deadline, lost := q.emulator.schedule(now, p.size)
@@ -78,10 +71,6 @@ func (q *queue) countUnseen(id uint32) {
 
 // keepsOrder reports whether an arriving packet leaves after all that wait.
 func (q *queue) keepsOrder() bool { return q.emulator.isConstant() && len(q.heap) == 0 }
-
-// linkQueueFull reports whether the queue before the link of a rate is full. A
-// link drops what does not fit; without a rate the oldest packet leaves early.
-func (q *queue) linkQueueFull() bool { return q.emulator.Rate != nil && q.waiting() >= q.limit }
 
 func (q *queue) drop(id uint32, out *verdicts) {
 	q.dropped++

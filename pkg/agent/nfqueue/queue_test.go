@@ -235,30 +235,42 @@ func TestARateSpacesPackets(t *testing.T) {
 
 func TestTheQueueOfARateDropsWhatDoesNotFit(t *testing.T) {
 	rate := fault.Impairment{Rate: &fault.Rate{BitsPerSecond: 8_000_000}}
-	q := newQueueTest(t, rate, packetLimit(rate, 256<<20))
-	q.arrive(1000, 1486)
-	// Half a second of 1 MB/s in packets of 1500 bytes.
-	if q.waiting() != 333 || q.dropped != 667 || q.early != 0 {
-		t.Errorf("%d wait, %d dropped, %d early", q.waiting(), q.dropped, q.early)
+	for size, fit := range map[uint32]uint32{1486: 333, 86: 5000, 65_521: 7} { // half a second of 1 MB/s
+		q := newQueueTest(t, rate, packetLimit(256<<20))
+		q.arrive(6000, size)
+		if q.waiting() != fit || q.dropped != uint64(6000-fit) || q.early != 0 {
+			t.Errorf("of %d bytes %d wait, %d dropped, %d early; want %d to wait", size, q.waiting(), q.dropped, q.early, fit)
+		}
+	}
+}
+
+// What waits for the delay behind the link takes no room before it.
+func TestADelayLeavesTheQueueOfARateAlone(t *testing.T) {
+	slow := fault.Impairment{Delay: 2 * time.Second, Rate: &fault.Rate{BitsPerSecond: 8_000_000}}
+	q := newQueueTest(t, slow, packetLimit(256<<20))
+	for range 4 { // 400 ms of the link at a time
+		q.arrive(267, 1486)
+		q.pass(400 * ms)
+	}
+	if q.dropped != 0 || q.waiting() != 4*267 {
+		t.Errorf("%d dropped, %d wait", q.dropped, q.waiting())
+	}
+}
+
+// A link takes at least one packet, however large it is.
+func TestAnIdleLinkTakesAnyPacket(t *testing.T) {
+	q := newQueueTest(t, fault.Impairment{Rate: &fault.Rate{BitsPerSecond: 8_000}}, 1000)
+	q.arrive(1, 65_000)
+	q.arrive(1, 1486)
+	if q.waiting() != 1 || q.dropped != 1 {
+		t.Errorf("%d wait, %d dropped", q.waiting(), q.dropped)
 	}
 }
 
 func TestPacketLimit(t *testing.T) {
-	rate := func(bits uint64) *fault.Rate { return &fault.Rate{BitsPerSecond: bits} }
-	for name, c := range map[string]struct {
-		i      fault.Impairment
-		memory uint64
-		want   uint32
-	}{
-		"a delay has all the memory":    {fault.Impairment{Delay: ms}, 256 << 20, 131072},
-		"little memory":                 {fault.Impairment{Delay: ms}, 1 << 20, 512},
-		"a slow link":                   {fault.Impairment{Rate: rate(8000)}, 256 << 20, 64},
-		"a link with a delay":           {fault.Impairment{Delay: 100 * ms, Rate: rate(8_000_000)}, 256 << 20, 333 + 1562},
-		"a fast link with less memory":  {fault.Impairment{Rate: rate(100_000_000_000)}, 2 << 20, 1024},
-		"more memory than can be named": {fault.Impairment{Delay: ms}, 1 << 62, 1 << 24},
-	} {
-		if got := packetLimit(c.i, c.memory); got != c.want {
-			t.Errorf("%s: %d, want %d", name, got, c.want)
+	for memory, want := range map[uint64]uint32{0: 1, 1 << 20: 512, 256 << 20: 131_072, 1 << 62: 1 << 24} {
+		if got := packetLimit(memory); got != want {
+			t.Errorf("%d bytes: %d, want %d", memory, got, want)
 		}
 	}
 }

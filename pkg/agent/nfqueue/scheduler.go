@@ -66,12 +66,12 @@ func (s *scheduler) configure(number uint16, i fault.Impairment, memory uint64) 
 		return errClosed
 	}
 	defer s.wake()
-	limit := packetLimit(i, memory)
+	limit := packetLimit(memory)
 	// The kernel counts packets that wait here and those whose message is still
 	// unread. Its own limit is above both, so that ours decides.
-	maxLen, sizes := 2*limit+maxUnread, i.Rate != nil
+	config := queueConfig{maxLen: 2*limit + maxUnread, sizes: i.Rate != nil, segmented: i.Rate != nil && isSlow(*i.Rate)}
 	if q, bound := s.queues[number]; bound {
-		if err := s.request(reconfigure(number, maxLen, sizes)); err != nil {
+		if err := s.request(reconfigure(number, config)); err != nil {
 			return fmt.Errorf("configure queue %d: %w", number, err)
 		}
 		q.setImpairment(i, limit, s.clock())
@@ -79,12 +79,18 @@ func (s *scheduler) configure(number uint16, i fault.Impairment, memory uint64) 
 	}
 	// The first packets may come with the answer, so the queue is there before.
 	s.queues[number] = &queue{number: number, emulator: newEmulator(i), limit: limit}
-	if err := s.request(bind(number, maxLen, sizes)); err != nil {
+	if err := s.request(bind(number, config)); err != nil {
 		delete(s.queues, number)
 		return fmt.Errorf("bind queue %d: %w", number, err)
 	}
 	return nil
 }
+
+// isSlow reports whether a link sends a large segment of TCP, 64 KiB, for so long
+// that other packets notice: 5 ms at 100 mbit/s. Such a segment is cut up before
+// it is queued. A faster link gets it whole, because a packet costs more here
+// than in the kernel.
+func isSlow(r fault.Rate) bool { return r.BitsPerSecond <= 100_000_000 }
 
 // bindSink binds the sink queue, if it is not bound yet. Call it after the
 // queues of copies are bound. A packet can then be doubled for a moment, but

@@ -22,7 +22,7 @@ var (
 	ErrLeftover = errors.New("left by an earlier agent and not in its state file")
 )
 
-// Invalid is every bad value of a request.
+// Invalid is every bad value of a request, or the first 20.
 type Invalid []api.FieldError
 
 // Error implements error. It has the first three; api.Problem.Errors has all.
@@ -36,6 +36,24 @@ func (i Invalid) Error() string {
 		all = append(all, fmt.Sprintf("and %d more", len(i)-shown))
 	}
 	return strings.Join(all, "; ")
+}
+
+// mostErrors is how many bad values one answer lists. A body can have thousands.
+const mostErrors = 20
+
+// add adds a bad value, if there are not too many already.
+func (i *Invalid) add(field, value, accepted string) {
+	if len(*i) < mostErrors {
+		*i = append(*i, api.FieldError{Field: field, Value: api.Shorten(value), Accepted: accepted})
+	}
+}
+
+// err returns nil if there is no bad value.
+func (i Invalid) err() error {
+	if len(i) == 0 {
+		return nil
+	}
+	return i
 }
 
 // Conflict reports two faults that match the same packets just as precisely, so

@@ -94,16 +94,9 @@ type parser struct {
 	invalid Invalid
 }
 
-func (p *parser) err() error {
-	if len(p.invalid) == 0 {
-		return nil
-	}
-	return p.invalid
-}
+func (p *parser) err() error { return p.invalid.err() }
 
-func (p *parser) bad(field, value, accepted string) {
-	p.invalid = append(p.invalid, api.FieldError{Field: field, Value: api.Shorten(value), Accepted: accepted})
-}
+func (p *parser) bad(field, value, accepted string) { p.invalid.add(field, value, accepted) }
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
 

@@ -48,7 +48,7 @@ func (p *parser) match(at string, w api.Fault) Match {
 	if w.Ports != nil {
 		m.LocalPorts = p.ports(at+"ports.local", w.Ports.Local)
 		m.RemotePorts = p.ports(at+"ports.remote", w.Ports.Remote)
-		if len(w.Ports.Local)+len(w.Ports.Remote) == 0 {
+		if w.Ports.Local == nil && w.Ports.Remote == nil {
 			p.bad(at+"ports", "{}", "want local or remote ports, or no ports at all")
 		}
 	}
@@ -60,7 +60,16 @@ func (p *parser) match(at string, w api.Fault) Match {
 	return m
 }
 
+// notEmpty refuses a list that is there and has nothing in it: the fault would
+// meet all packets, where whoever made the list found none.
+func notEmpty[T any](p *parser, field string, list []T) {
+	if list != nil && len(list) == 0 {
+		p.bad(field, "[]", "want at least one; leave it out for all")
+	}
+}
+
 func (p *parser) peers(field string, all []string) []netip.Prefix {
+	notEmpty(p, field, all)
 	if len(all) > maxPeers {
 		p.bad(field, fmt.Sprintf("%d peers", len(all)), fmt.Sprintf("want at most %d", maxPeers))
 		return nil
@@ -98,13 +107,14 @@ func ParsePeer(s string) (netip.Prefix, error) {
 }
 
 func (p *parser) ports(field string, all []api.PortRange) []api.PortRange {
+	notEmpty(p, field, all)
 	if len(all) > maxPorts {
 		p.bad(field, fmt.Sprintf("%d ports and ranges", len(all)), fmt.Sprintf("want at most %d", maxPorts))
 		return nil
 	}
 	for i, r := range all {
 		if r.First == 0 || r.Last < r.First {
-			p.bad(fmt.Sprintf("%s[%d]", field, i), r.String(), `want a port from 1 to 65535 or a range "FIRST-LAST"`)
+			p.bad(fmt.Sprintf("%s[%d]", field, i), r.String(), api.PortAccepted)
 		}
 	}
 	ports := slices.SortedFunc(slices.Values(all), func(a, b api.PortRange) int {

@@ -21,8 +21,10 @@ type Fault struct {
 	Direction string `json:"direction,omitempty"`
 	// Device narrows the fault to one of the agent's interfaces.
 	Device string `json:"device,omitempty"`
-	// Peers are the remote addresses and CIDRs, IPv4 and IPv6; at most 64.
-	Peers []string `json:"peers,omitempty"`
+	// Peers are the remote addresses and CIDRs, IPv4 and IPv6; at most 64. Nil is
+	// for all. A list that is empty and not nil is refused, because whoever looked
+	// for peers and found none does not mean all.
+	Peers []string `json:"peers,omitzero"`
 	// Ports are the TCP or UDP ports on either side.
 	Ports *Ports `json:"ports,omitempty"`
 	// Protocol is "tcp", "udp" or "icmp" (which means ICMPv6 too).
@@ -66,12 +68,13 @@ type Fault struct {
 }
 
 // Ports are the ports of a packet's two sides, at most 16 ports and ranges on
-// each. A packet must match one of each side that is given.
+// each. A packet must match one of each side that is given. A list that is empty
+// and not nil is refused.
 type Ports struct {
 	// Local is the pod's side.
-	Local []PortRange `json:"local,omitempty"`
+	Local []PortRange `json:"local,omitzero"`
 	// Remote is the peer's side.
-	Remote []PortRange `json:"remote,omitempty"`
+	Remote []PortRange `json:"remote,omitzero"`
 }
 
 // PortRange is a port, on the wire a number, or a range, on the wire a string
@@ -94,7 +97,8 @@ func (p PortRange) MarshalJSON() ([]byte, error) {
 	return json.Marshal(p.String())
 }
 
-// UnmarshalJSON implements json.Unmarshaler. The error says what is accepted.
+// UnmarshalJSON implements json.Unmarshaler, for clients. The error says what is
+// accepted.
 func (p *PortRange) UnmarshalJSON(b []byte) error {
 	text := string(b)
 	if unquoted, err := strconv.Unquote(text); err == nil {
@@ -190,21 +194,23 @@ type FaultSet struct {
 	Faults []Fault `json:"faults"`
 }
 
+// PortAccepted says what ParsePortRange accepts.
+const PortAccepted = `want a port from 1 to 65535 or a range "FIRST-LAST"`
+
 // ParsePortRange reads "PORT" or "FIRST-LAST", from 1 to 65535. The error says
 // what is accepted.
 func ParsePortRange(s string) (PortRange, error) {
-	const want = `want a port from 1 to 65535 or a range "FIRST-LAST"`
 	first, last, isRange := strings.Cut(s, "-")
 	a, err := strconv.ParseUint(first, 10, 16)
 	if err != nil || a == 0 {
-		return PortRange{}, fmt.Errorf("port %.32q: %s", s, want)
+		return PortRange{}, fmt.Errorf("port %.32q: %s", s, PortAccepted)
 	}
 	if !isRange {
 		return PortRange{uint16(a), uint16(a)}, nil
 	}
 	b, err := strconv.ParseUint(last, 10, 16)
 	if err != nil || b < a {
-		return PortRange{}, fmt.Errorf("port %.32q: %s", s, want)
+		return PortRange{}, fmt.Errorf("port %.32q: %s", s, PortAccepted)
 	}
 	return PortRange{uint16(a), uint16(b)}, nil
 }

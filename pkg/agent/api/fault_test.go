@@ -109,3 +109,17 @@ func FuzzParsePortRange(f *testing.F) {
 		}
 	})
 }
+
+// A client that looked for peers and found none sends an empty list, which the
+// agent refuses. Without it the fault would be for all.
+func TestAnEmptyListIsSent(t *testing.T) {
+	for want, f := range map[string]Fault{
+		`{"name":"a"}`:                       {Name: "a"},
+		`{"name":"a","peers":[]}`:            {Name: "a", Peers: []string{}},
+		`{"name":"a","ports":{"remote":[]}}`: {Name: "a", Ports: &Ports{Remote: []PortRange{}}},
+	} {
+		if got, err := json.Marshal(f); err != nil || string(got) != want {
+			t.Errorf("%+v is sent as %s, %v", f, got, err)
+		}
+	}
+}

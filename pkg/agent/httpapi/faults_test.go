@@ -89,6 +89,11 @@ func TestTwoOperatorsDoNotOverwriteEachOther(t *testing.T) {
 			t.Errorf("%s %s on an old ETag: status %d", c.method, c.path, response.StatusCode)
 		}
 	}
+	for _, header := range []string{"", " ", ",", tag + ",", "*, " + tag} {
+		if response := s.do("PUT", "/v1/faults/a", `{"delay":"2ms"}`, "If-Match", header); response.StatusCode != http.StatusBadRequest {
+			t.Errorf("If-Match %q: status %d", header, response.StatusCode)
+		}
+	}
 	if response := s.do("PUT", "/v1/faults/a", `{"delay":"2ms"}`, "If-Match", "*"); response.StatusCode != http.StatusOK {
 		t.Errorf("If-Match *: status %d", response.StatusCode)
 	}

@@ -13,6 +13,7 @@ import (
 
 // setLatency sets the fault named latency to what the path and the query
 // describe. A delay of 0 removes the fault; the query may then describe nothing.
+// HEAD changes nothing.
 func (s *Server) setLatency(c *gin.Context) {
 	delay, err := fault.ParseDelay(c.Param("delay"))
 	if err != nil {

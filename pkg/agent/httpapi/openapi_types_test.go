@@ -146,7 +146,7 @@ func fieldsOfType(of reflect.Type) objectFields {
 		}
 		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		kind := jsonType(field.Type)
-		if options != "omitempty" {
+		if options != "omitempty" && options != "omitzero" {
 			all.Required = append(all.Required, name)
 			if field.Type.Kind() == reflect.Pointer {
 				types := []string{kind, "null"}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -29,13 +30,19 @@ func readChangeOptions(c *gin.Context, own ...string) (changeOptions, error) {
 	if err := queryOnly(c, append(own, "dryRun", "verify", "peer")...); err != nil {
 		return changeOptions{}, err
 	}
-	o := changeOptions{ifMatch: entityTags(c.GetHeader("If-Match")), peer: c.Query("peer")}
+	o := changeOptions{peer: c.Query("peer")}
 	var err error
+	if o.ifMatch, err = entityTags(c.Request.Header.Values("If-Match")); err != nil {
+		return o, err
+	}
 	if o.dryRun, err = queryBool(c, "dryRun"); err != nil {
 		return o, err
 	}
 	if o.verify, err = queryBool(c, "verify"); err != nil {
 		return o, err
+	}
+	if c.Request.Method == http.MethodHead { // it asks what GET would answer
+		o.dryRun = true
 	}
 	switch {
 	case o.verify && o.peer == "":
@@ -48,18 +55,22 @@ func readChangeOptions(c *gin.Context, own ...string) (changeOptions, error) {
 	return o, nil
 }
 
-// entityTags reads an If-Match header. "*" means any revision, which is the same
-// as no header, because there always is a set.
-func entityTags(header string) []string {
-	header = strings.TrimSpace(header)
-	if header == "" || header == "*" {
-		return nil
+// entityTags reads the If-Match headers. It returns nil for "*", which means any
+// revision and so the same as no header, because there always is a set. A header
+// without a tag is refused: whoever sent it had a condition in mind.
+func entityTags(headers []string) ([]string, error) {
+	list := strings.TrimSpace(strings.Join(headers, ","))
+	if len(headers) == 0 || list == "*" {
+		return nil, nil
 	}
-	tags := strings.Split(header, ",")
+	tags := strings.Split(list, ",")
 	for i := range tags {
 		tags[i] = strings.TrimSpace(tags[i])
+		if tags[i] == "" || tags[i] == "*" {
+			return nil, fault.Invalid{{Field: "header If-Match", Value: api.Shorten(list), Accepted: `want entity tags with "," between them, or "*" alone`}}
+		}
 	}
-	return tags
+	return tags, nil
 }
 
 // queryOnly refuses query parameters that are unknown, empty or given twice. To

@@ -103,21 +103,21 @@ func (s *Server) Handler() http.Handler {
 	r.UnescapePathValues = true
 	r.Use(s.record, gin.CustomRecoveryWithWriter(nil, s.recovered))
 
-	r.GET(api.PathHealthz, func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
-	r.GET(api.PathReadyz, s.getReadyz)
+	get(r, api.PathHealthz, func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
+	get(r, api.PathReadyz, s.getReadyz)
 
 	guarded := r.Group("", s.admit)
-	guarded.GET(api.PathMetrics, gin.WrapH(promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})))
-	guarded.GET(api.PathOpenAPI, getOpenAPI)
-	guarded.GET(api.PathStatus, s.getStatus)
-	guarded.GET(api.PathLatency, s.getLatency)
-	guarded.GET(api.PathFaults, s.getFaults)
-	guarded.GET(api.PathFaults+"/:name", s.getFault)
+	get(guarded, api.PathMetrics, gin.WrapH(promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})))
+	get(guarded, api.PathOpenAPI, getOpenAPI)
+	get(guarded, api.PathStatus, s.getStatus)
+	get(guarded, api.PathLatency, s.getLatency)
+	get(guarded, api.PathFaults, s.getFaults)
+	get(guarded, api.PathFaults+"/:name", s.getFault)
 	guarded.POST(api.PathMeasure, s.postMeasure)
 
 	changing := guarded.Group("", s.mayChange)
-	changing.GET(api.PathLatency+"/", s.setLatency)
-	changing.GET(api.PathLatency+"/:delay", s.setLatency)
+	get(changing, api.PathLatency+"/", s.setLatency)
+	get(changing, api.PathLatency+"/:delay", s.setLatency)
 	changing.DELETE(api.PathLatency, s.clearLatency)
 	changing.PUT(api.PathFaults, s.putFaults)
 	changing.PUT(api.PathFaults+"/:name", s.putFault)
@@ -131,6 +131,12 @@ func (s *Server) Handler() http.Handler {
 			fmt.Sprintf("method %.20s is not for this route; it takes %s", c.Request.Method, c.Writer.Header().Get("Allow")))
 	})
 	return r
+}
+
+// get serves GET and HEAD. The server leaves out the body of an answer to HEAD.
+func get(routes gin.IRoutes, path string, handler gin.HandlerFunc) {
+	routes.GET(path, handler)
+	routes.HEAD(path, handler)
 }
 
 // limits is what flags and clock say about the faults of a request.

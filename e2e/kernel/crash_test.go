@@ -69,7 +69,7 @@ func TestDamagedStateIsSetAside(t *testing.T) {
 	a.apply(api.Fault{Name: "some", Loss: lossOf(50), Peers: []string{a.lab.bystander.IP}})
 	a.stop(syscall.SIGKILL)
 	file := filepath.Join(a.state, "state.json")
-	if err := os.WriteFile(file, []byte(`{"version":2,"faults":[{"name":`), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(`{"version":1,"faults":[{"name":`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	a.start()

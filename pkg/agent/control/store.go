@@ -24,9 +24,9 @@ type stateFile struct {
 	Faults  []api.Fault `json:"faults"`
 }
 
-// stateVersion is raised when an older agent could misread the file. Version 1
-// had delays only, in the same words.
-const stateVersion = 2
+// stateVersion is raised when an agent of another version could misread the
+// file.
+const stateVersion = 1
 
 // maxStateFile is in bytes, far above the size of the largest set.
 const maxStateFile = 4 << 20
@@ -116,14 +116,14 @@ func (s store) setAside(cause error) error {
 	return errors.Join(fmt.Errorf("%w: %w, set aside as %s", errDamaged, cause, aside), os.Rename(s.path(), aside))
 }
 
-// decodeState reads what save wrote, of this version or an earlier one.
+// decodeState reads what save wrote.
 func decodeState(content []byte, devices []string) ([]fault.Fault, error) {
 	var state stateFile
 	if err := fault.Decode(content, &state); err != nil {
 		return nil, err
 	}
-	if state.Version < 1 || state.Version > stateVersion {
-		return nil, fmt.Errorf("version %d, want 1 to %d", state.Version, stateVersion)
+	if state.Version != stateVersion {
+		return nil, fmt.Errorf("version %d, want %d", state.Version, stateVersion)
 	}
 	return fault.ParseSet(state.Faults, fault.Limits{Stored: true, Devices: devices})
 }

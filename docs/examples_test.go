@@ -20,7 +20,7 @@ import (
 // limits are an agent's with an interface eth0, a month before the documents'
 // points in time.
 func limits() fault.Limits {
-	return fault.Limits{Now: time.Date(2030, 1, 10, 0, 0, 0, 0, time.UTC), Devices: []string{"eth0"}}
+	return fault.Limits{Now: fault.Moment{Wall: time.Date(2030, 1, 10, 0, 0, 0, 0, time.UTC)}, Devices: []string{"eth0"}}
 }
 
 // checkContent parses the values of a path and a body as the agent does.

@@ -27,6 +27,9 @@ type Fault struct {
 	Impairment Impairment
 	// ExpiresAt is when the fault ends by itself; the zero time for never.
 	ExpiresAt time.Time
+	// Deadline is its end on the clock that nobody can set, see Moment.Boot; 0 if
+	// it has none or if that is not known.
+	Deadline time.Duration
 }
 
 // Equal reports whether two faults are the same in every respect.
@@ -37,7 +40,8 @@ func (f Fault) Equal(g Fault) bool {
 // SameEffect reports whether two faults have the same name and do the same to
 // the same packets, however long they last.
 func (f Fault) SameEffect(g Fault) bool {
-	f.ExpiresAt, g.ExpiresAt = time.Time{}, time.Time{}
+	f.ExpiresAt, f.Deadline = time.Time{}, 0
+	g.ExpiresAt, g.Deadline = time.Time{}, 0
 	return reflect.DeepEqual(f, g)
 }
 

@@ -15,14 +15,15 @@ import (
 // flags and its interfaces.
 type Limits struct {
 	// Now is the time durations count from.
-	Now time.Time
+	Now Moment
 	// MaxDuration caps every duration, and is that of a fault that names none; 0
 	// for no cap.
 	MaxDuration time.Duration
 	// Devices are the interfaces that a fault can name.
 	Devices []string
 	// Stored is for faults that an agent accepted before: ExpiresAt is not
-	// checked and may be in the past, and MaxDuration does not apply.
+	// checked and may be in the past, Deadline stays 0, and MaxDuration does not
+	// apply.
 	Stored bool
 }
 
@@ -40,7 +41,7 @@ func ParseLatency(delay time.Duration, w api.Fault, limits Limits) (Fault, error
 	p := parser{limits: limits}
 	f := Fault{Name: Latency, Match: p.match("", w), Impairment: Impairment{Delay: delay}}
 	p.jitter("", w, &f.Impairment, false)
-	f.ExpiresAt = p.expiry("", w)
+	p.life("", w, &f)
 	return f, p.err()
 }
 
@@ -107,8 +108,16 @@ func (p *parser) fault(at string, w api.Fault) Fault {
 	}
 	f.Match = p.match(at, w)
 	f.Impairment = p.impairment(at, w)
-	f.ExpiresAt = p.expiry(at, w)
+	p.life(at, w, &f)
 	return f
+}
+
+// life sets the end of a fault on both clocks.
+func (p *parser) life(at string, w api.Fault, f *Fault) {
+	f.ExpiresAt = p.expiry(at, w)
+	if !f.ExpiresAt.IsZero() && !p.limits.Stored {
+		f.Deadline = p.limits.Now.Boot + f.ExpiresAt.Sub(p.limits.Now.Wall)
+	}
 }
 
 func (p *parser) expiry(at string, w api.Fault) time.Time {
@@ -124,11 +133,11 @@ func (p *parser) expiry(at string, w api.Fault) time.Time {
 		} else if limit > 0 && d > limit {
 			p.bad(at+"duration", w.Duration, durationAccepted+capped)
 		}
-		return p.limits.Now.Add(d)
+		return p.limits.Now.Wall.Add(d)
 	case w.ExpiresAt != "":
 		return p.expiresAt(at+"expiresAt", w.ExpiresAt, capped)
 	case limit > 0 && !p.limits.Stored:
-		return p.limits.Now.Add(limit)
+		return p.limits.Now.Wall.Add(limit)
 	}
 	return time.Time{}
 }
@@ -138,11 +147,11 @@ func (p *parser) expiresAt(field, text, capped string) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, text)
 	switch {
 	case err == nil && p.limits.Stored && !t.IsZero():
-	case err != nil || t.Sub(p.limits.Now) > MaxDuration:
+	case err != nil || t.Sub(p.limits.Now.Wall) > MaxDuration:
 		p.bad(field, text, `want a time of RFC 3339 within 720h from now ("2030-01-31T12:00:00Z")`)
-	case !t.After(p.limits.Now):
-		p.bad(field, text, "want a time in the future; here it is "+p.limits.Now.UTC().Format(time.RFC3339))
-	case limit > 0 && t.Sub(p.limits.Now) > limit:
+	case !t.After(p.limits.Now.Wall):
+		p.bad(field, text, "want a time in the future; here it is "+p.limits.Now.Wall.UTC().Format(time.RFC3339))
+	case limit > 0 && t.Sub(p.limits.Now.Wall) > limit:
 		p.bad(field, text, "want a time within the cap"+capped)
 	}
 	return t

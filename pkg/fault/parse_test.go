@@ -18,7 +18,9 @@ import (
 // noon is the time of requests in tests.
 var noon = time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
 
-func limits() fault.Limits { return fault.Limits{Now: noon, Devices: []string{"eth0", "eth1"}} }
+func limits() fault.Limits {
+	return fault.Limits{Now: fault.Moment{Wall: noon, Boot: time.Hour}, Devices: []string{"eth0", "eth1"}}
+}
 
 func port(first, last uint16) api.PortRange { return api.PortRange{First: first, Last: last} }
 

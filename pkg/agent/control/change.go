@@ -86,7 +86,7 @@ func (c *Control) Change(r Request) (Outcome, error) {
 	if err := fault.Check(faults, c.engine.Lacks()); err != nil {
 		return Outcome{}, err
 	}
-	after := newSet(faults)
+	after := newSet(keepDeadlines(before.Faults, faults))
 	if !r.DryRun {
 		if err := c.commit(before, after); err != nil {
 			return Outcome{}, err
@@ -107,19 +107,49 @@ func (c *Control) logChanges(differences []Difference) {
 	}
 }
 
-// commit stores a set and then applies it, so that a crash between the two ends
-// in what was asked for. When the engine fails, it stores the set before again.
+// keepDeadlines returns the set after a change. A fault whose end was read from
+// the agent and sent back keeps its deadline, although the clock may have been set
+// since.
+func keepDeadlines(before, after []fault.Fault) []fault.Fault {
+	kept := slices.Clone(after)
+	for i, f := range kept {
+		if old := fault.Find(before, f.Name); old != nil && old.ExpiresAt.Equal(f.ExpiresAt) {
+			kept[i].Deadline = old.Deadline
+		}
+	}
+	return kept
+}
+
+// commit makes a set the desired one. A set with new faults is stored and then
+// applied, so that a crash between the two ends in what was asked for; when the
+// engine fails, the set before is stored again. A set in which faults only end is
+// applied first, and needs no disk.
 func (c *Control) commit(before, after Set) error {
-	if err := c.store.save(after.Wire); err != nil {
+	if onlyEnds(before.Faults, after.Faults) {
+		if err := c.engine.Apply(after.Faults); err != nil {
+			return err
+		}
+		c.desired = after
+		c.saveEnded()
+		c.reschedule()
+		return nil
+	}
+	if err := c.save(after); err != nil {
 		return err
 	}
 	if err := c.engine.Apply(after.Faults); err != nil {
-		return errors.Join(err, c.store.save(before.Wire))
+		c.saveEnded()
+		return err
 	}
 	c.desired = after
+	c.reschedule()
+	return nil
+}
+
+// reschedule has Run look again when the next fault ends.
+func (c *Control) reschedule() {
 	select {
 	case c.rescheduled <- struct{}{}:
 	default: // Run has not yet received the signal before
 	}
-	return nil
 }

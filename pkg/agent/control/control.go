@@ -12,10 +12,15 @@ import (
 type Control struct {
 	engine Engine
 	store  store
+	boot   string              // bootID
+	now    func() fault.Moment // reads the clocks
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	desired Set // as stored
+	desired Set
+	saver   *saver
+	stored  Set   // what the state file has, as far as this process wrote it
+	unsaved error // why the file has not the desired set; nil if it has
 	// warning is what an operator should know of the start; empty if nothing.
 	warning string
 	// rescheduled has room for one signal to Run that the deadlines changed.
@@ -25,8 +30,14 @@ type Control struct {
 // New returns a control without faults; Restore gives it those of an earlier
 // agent. The state is kept in a directory, or nowhere if its name is empty.
 func New(e Engine, stateDir string, log *slog.Logger) *Control {
-	return &Control{engine: e, store: store{dir: stateDir}, log: log, desired: newSet(nil), rescheduled: make(chan struct{}, 1)}
+	return &Control{
+		engine: e, store: store{dir: stateDir}, boot: bootID(), now: now, log: log,
+		desired: newSet(nil), saver: newSaver(), rescheduled: make(chan struct{}, 1),
+	}
 }
+
+// Now reads the clocks by which faults end.
+func (c *Control) Now() fault.Moment { return c.now() }
 
 // Desired returns the desired set.
 func (c *Control) Desired() Set {
@@ -42,6 +53,9 @@ type Snapshot struct {
 	// Warning is what an operator should know of the agent's start; empty if
 	// nothing.
 	Warning string
+	// Unsaved says what the state file does not have; nil if it has the desired
+	// set.
+	Unsaved *Unsaved
 }
 
 // Read returns the desired set and reads what the kernel has of it now. With an
@@ -50,5 +64,5 @@ func (c *Control) Read() (Snapshot, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found, err := c.engine.State(c.desired.Faults)
-	return Snapshot{Desired: c.desired, Found: found, Warning: c.warning}, err
+	return Snapshot{Desired: c.desired, Found: found, Warning: c.warning, Unsaved: c.whatIsUnsaved()}, err
 }

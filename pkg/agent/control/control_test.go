@@ -48,7 +48,7 @@ func TestNextAgentRestoresTheFaults(t *testing.T) {
 // fault that was to be cleared.
 func TestNextAgentFinishesAClear(t *testing.T) {
 	dir := t.TempDir()
-	if err := (store{dir: dir}).save(newSet(nil).Wire); err != nil {
+	if err := (store{dir: dir}).save(newSet(nil), ""); err != nil {
 		t.Fatal(err)
 	}
 	next := enginetest.New(enginetest.Kernel{Faults: []fault.Fault{late(1)}})
@@ -62,7 +62,7 @@ func TestNextAgentEndsWhatIsOver(t *testing.T) {
 	dir := t.TempDir()
 	over, stays := late(time.Millisecond), late(2*time.Millisecond)
 	over.Name, over.ExpiresAt, over.Match.Protocol = "over", time.Now().Add(-time.Second), "udp"
-	if err := (store{dir: dir}).save(newSet([]fault.Fault{stays, over}).Wire); err != nil {
+	if err := (store{dir: dir}).save(newSet([]fault.Fault{stays, over}), ""); err != nil {
 		t.Fatal(err)
 	}
 	next := enginetest.New(enginetest.Kernel{Faults: []fault.Fault{stays, over}})

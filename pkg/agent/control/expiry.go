@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -8,11 +9,18 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// retryInterval is how long to wait after a fault could not be ended.
+// retryInterval is how long to wait after a fault could not be ended or the state
+// file could not be written.
 const retryInterval = 2 * time.Second
 
-// Run ends each fault when its time is over. It blocks until ctx ends. A fault
-// that can't be ended is logged and tried again.
+// clockInterval is how often to look at the clocks while a fault has an end. A
+// timer does not notice that the time of day was set, or that the machine was
+// suspended.
+const clockInterval = 5 * time.Second
+
+// Run ends each fault when its time is over, and writes the state file when that
+// failed before. It blocks until ctx ends. A fault that can't be ended is logged
+// and tried again.
 func (c *Control) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -35,12 +43,12 @@ func (c *Control) Run(ctx context.Context) error {
 	}
 }
 
-// expire ends the faults whose time is over. It returns how long it is until
-// the next deadline, 0 if there is none.
+// expire ends the faults whose time is over. It returns how long to wait before
+// it is called again, 0 for ever.
 func (c *Control) expire() (time.Duration, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
+	now := c.now()
 	before, live := c.desired, alive(c.desired.Faults, now)
 	if len(live) < len(before.Faults) {
 		if err := c.commit(before, newSet(live)); err != nil {
@@ -52,25 +60,32 @@ func (c *Control) expire() (time.Duration, error) {
 			}
 		}
 	}
-	return untilNext(live, now), nil
+	wait := untilNext(live, now)
+	if c.unsaved == nil {
+		return wait, nil
+	}
+	c.saveEnded()
+	return cmp.Or(wait, retryInterval), nil
 }
 
 // alive returns the faults whose time is not over.
-func alive(faults []fault.Fault, now time.Time) []fault.Fault {
+func alive(faults []fault.Fault, now fault.Moment) []fault.Fault {
 	return slices.DeleteFunc(slices.Clone(faults), func(f fault.Fault) bool {
-		return !f.ExpiresAt.IsZero() && !f.ExpiresAt.After(now)
+		left, ends := f.Left(now)
+		return ends && left <= 0
 	})
 }
 
-// untilNext returns how long it is until the earliest deadline, 0 if there is
-// none.
-func untilNext(faults []fault.Fault, now time.Time) time.Duration {
+// untilNext returns how long it is until the first fault ends, at most
+// clockInterval; 0 if none ends.
+func untilNext(faults []fault.Fault, now fault.Moment) time.Duration {
 	var next time.Duration
 	for _, f := range faults {
-		if f.ExpiresAt.IsZero() {
+		left, ends := f.Left(now)
+		if !ends {
 			continue
 		}
-		if wait := max(f.ExpiresAt.Sub(now), 1); next == 0 || wait < next {
+		if wait := min(max(left, 1), clockInterval); next == 0 || wait < next {
 			next = wait
 		}
 	}

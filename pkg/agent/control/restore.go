@@ -10,16 +10,16 @@ import (
 )
 
 // Restore makes the stored set the desired one and applies it, without the
-// faults whose time is over. It is called once, before anything else.
+// faults whose time is over. None lasts longer than maxDuration from now, 0 for no
+// cap. It is called once, before anything else.
 //
-// Without a stored set, the faults that the kernel has are adopted and end
-// after maxDuration (0 for never). What the engine can't explain is removed,
+// Without a stored set, the faults that the kernel has are adopted. What the engine can't explain is removed,
 // because nothing would ever end it. Devices are the interfaces that a stored
 // fault can name.
 func (c *Control) Restore(maxDuration time.Duration, devices []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	stored, err := c.store.load(devices)
+	stored, err := c.store.load(devices, c.boot)
 	if err != nil && !errors.Is(err, errNoState) {
 		if !errors.Is(err, errDamaged) {
 			return err
@@ -28,11 +28,12 @@ func (c *Control) Restore(maxDuration time.Duration, devices []string) error {
 		c.log.Error("read the state of an earlier agent", "err", err)
 	}
 	if err != nil {
-		if stored, err = c.adopt(maxDuration); err != nil {
+		if stored, err = c.adopt(); err != nil {
 			return fmt.Errorf("adopt what an earlier agent left: %w", err)
 		}
 	}
-	live := alive(stored, time.Now())
+	limitLives(stored, maxDuration, c.now())
+	live := alive(stored, c.now())
 	for _, f := range stored {
 		if fault.Find(live, f.Name) == nil {
 			c.log.Info("fault ended while no agent ran", "fault", f.Name, "expiresAt", f.ExpiresAt)
@@ -45,19 +46,31 @@ func (c *Control) Restore(maxDuration time.Duration, devices []string) error {
 	if len(live) > 0 {
 		c.log.Info("faults restored", "faults", strings.Join(fault.Names(live), ", "))
 	}
-	return c.store.save(c.desired.Wire)
+	c.saveEnded() // without the disk the faults are there too, and can be ended
+	return nil
 }
 
-func (c *Control) adopt(maxDuration time.Duration) ([]fault.Fault, error) {
+// limitLives gives every stored fault a deadline in this boot, and none more time
+// than maxDuration from now, 0 for no cap. The time of day may have been set while
+// no agent ran.
+func limitLives(stored []fault.Fault, maxDuration time.Duration, now fault.Moment) {
+	for i := range stored {
+		f := &stored[i]
+		left, ends := f.Left(now)
+		switch {
+		case maxDuration > 0 && (!ends || left > maxDuration):
+			f.EndAfter(maxDuration, now)
+		case ends && f.Deadline == 0:
+			f.Deadline = now.Boot + left
+		}
+	}
+}
+
+func (c *Control) adopt() ([]fault.Fault, error) {
 	left, err := c.engine.Adopt()
 	if errors.Is(err, fault.ErrLeftover) {
 		c.log.Warn("removing faults", "reason", err.Error())
 		return nil, nil
-	}
-	if maxDuration > 0 {
-		for i := range left {
-			left[i].ExpiresAt = time.Now().Add(maxDuration)
-		}
 	}
 	return left, err
 }

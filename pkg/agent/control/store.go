@@ -22,6 +22,15 @@ type store struct{ dir string }
 type stateFile struct {
 	Version int         `json:"version"`
 	Faults  []api.Fault `json:"faults"`
+	// Boot is the boot that the deadlines count from; see bootID.
+	Boot      string           `json:"boot,omitempty"`
+	Deadlines []storedDeadline `json:"deadlines,omitempty"`
+}
+
+// storedDeadline is fault.Fault.Deadline.
+type storedDeadline struct {
+	Fault     string `json:"fault"`
+	SinceBoot int64  `json:"sinceBoot"` // nanoseconds
 }
 
 // stateVersion is raised when an agent of another version could misread the
@@ -42,21 +51,64 @@ func (s store) path() string { return filepath.Join(s.dir, "state.json") }
 
 // save replaces the file as a whole, so that after a crash it has the old state
 // or the new one.
-func (s store) save(faults []api.Fault) error {
+func (s store) save(set Set, boot string) error {
 	if s.dir == "" {
 		return nil
 	}
-	content, err := json.Marshal(stateFile{Version: stateVersion, Faults: faults})
+	content, err := encodeState(set, boot)
 	if err != nil {
-		return fmt.Errorf("encode state: %w", err)
+		return err
 	}
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	if err := replaceFile(s.path(), append(content, '\n')); err != nil {
+	if err := replaceFile(s.path(), content); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	return nil
+}
+
+// saveInPlace is save for a set that is smaller than the one in the file, where
+// the disk has no room for another file. A crash in between damages the file.
+func (s store) saveInPlace(set Set, boot string) error {
+	content, err := encodeState(set, boot)
+	if err != nil {
+		return err
+	}
+	if err := overwriteFile(s.path(), content); err != nil {
+		return fmt.Errorf("overwrite state: %w", err)
+	}
+	return nil
+}
+
+func encodeState(set Set, boot string) ([]byte, error) {
+	state := stateFile{Version: stateVersion, Faults: set.Wire, Boot: boot}
+	for _, f := range set.Faults {
+		if f.Deadline > 0 {
+			state.Deadlines = append(state.Deadlines, storedDeadline{f.Name, f.Deadline.Nanoseconds()})
+		}
+	}
+	content, err := json.Marshal(state)
+	if err != nil {
+		return nil, fmt.Errorf("encode state: %w", err)
+	}
+	return append(content, '\n'), nil
+}
+
+// overwriteFile writes to a file that is at least as long.
+func overwriteFile(path string, content []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if info, err := file.Stat(); err != nil || info.Size() < int64(len(content)) {
+		return errors.Join(err, errors.New("there is no room for it"), file.Close())
+	}
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Truncate(int64(len(content)))
+	}
+	return errors.Join(err, file.Close())
 }
 
 // replaceFile writes a new file and renames it to the old one's name, so that a
@@ -81,10 +133,10 @@ func replaceFile(path string, content []byte) error {
 	return nil
 }
 
-// load returns the stored set, including faults whose time is over. The error
-// is errNoState when nothing was stored. It is errDamaged when the file can't be
+// load returns the stored set, including faults whose time is over. Deadlines of
+// another boot are left out. The error is errNoState when nothing was stored. It is errDamaged when the file can't be
 // understood; the file was then renamed, so that nothing overwrites it.
-func (s store) load(devices []string) ([]fault.Fault, error) {
+func (s store) load(devices []string, boot string) ([]fault.Fault, error) {
 	if s.dir == "" {
 		return nil, errNoState
 	}
@@ -102,7 +154,7 @@ func (s store) load(devices []string) ([]fault.Fault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read state: %w", err)
 	}
-	faults, err := decodeState(content, devices)
+	faults, err := decodeState(content, devices, boot)
 	if err != nil {
 		return nil, s.setAside(err)
 	}
@@ -117,7 +169,7 @@ func (s store) setAside(cause error) error {
 }
 
 // decodeState reads what save wrote.
-func decodeState(content []byte, devices []string) ([]fault.Fault, error) {
+func decodeState(content []byte, devices []string, boot string) ([]fault.Fault, error) {
 	var state stateFile
 	if err := fault.Decode(content, &state); err != nil {
 		return nil, err
@@ -125,5 +177,14 @@ func decodeState(content []byte, devices []string) ([]fault.Fault, error) {
 	if state.Version != stateVersion {
 		return nil, fmt.Errorf("version %d, want %d", state.Version, stateVersion)
 	}
-	return fault.ParseSet(state.Faults, fault.Limits{Stored: true, Devices: devices})
+	faults, err := fault.ParseSet(state.Faults, fault.Limits{Stored: true, Devices: devices})
+	if err != nil || boot == "" || state.Boot != boot {
+		return faults, err
+	}
+	for _, d := range state.Deadlines {
+		if f := fault.Find(faults, d.Fault); f != nil {
+			f.Deadline = time.Duration(d.SinceBoot)
+		}
+	}
+	return faults, nil
 }

@@ -59,15 +59,15 @@ func FuzzDecodeState(f *testing.F) {
 		`"protocol":"tcp","delay":"20ms","jitter":"5ms","correlation":25,"distribution":"normal","loss":{"gilbertElliott":{"toBad":1,"toGood":10,"lossInBad":50}},` +
 		`"reorder":{"percent":1,"gap":5},"rate":{"perSecond":"10mbit","cellSize":53},"seed":7,"expiresAt":"2020-01-01T00:00:00Z"}]}`))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		faults, err := decodeState(content, []string{"eth0"})
+		faults, err := decodeState(content, []string{"eth0"}, "")
 		if err != nil {
 			return
 		}
 		dir := t.TempDir()
-		if err := (store{dir: dir}).save(newSet(faults).Wire); err != nil {
+		if err := (store{dir: dir}).save(newSet(faults), ""); err != nil {
 			t.Fatal(err)
 		}
-		again, err := store{dir: dir}.load([]string{"eth0"})
+		again, err := store{dir: dir}.load([]string{"eth0"}, "")
 		if err != nil || !sameFaults(again, faults...) {
 			t.Errorf("decodeState(%q) = %+v, and after save and load %+v, %v", content, faults, again, err)
 		}

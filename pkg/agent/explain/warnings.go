@@ -38,6 +38,16 @@ func Warnings(start string, desired []fault.Fault, found fault.State) []string {
 	return all
 }
 
+// Unsaved warns that the state file could not be written, and of the faults that
+// ended and that it still has.
+func Unsaved(err error, ended []string) string {
+	text := fmt.Sprintf("the state file could not be written and is tried again: %v", err)
+	if len(ended) > 0 {
+		text += fmt.Sprintf("; an agent that starts before would bring back what has ended: %s", strings.Join(ended, ", "))
+	}
+	return text
+}
+
 // overflowed returns how many packets a full queue dropped. It is 0 for a fault
 // that is meant to drop packets, because the two can't be told apart, and for one
 // with a rate, because a real link drops packets too when its queue is full.

@@ -19,7 +19,7 @@ type metrics struct {
 
 	held, delay, expires                         *prometheus.Desc
 	packets, bytes, dropped, overlimits, backlog *prometheus.Desc
-	readable                                     *prometheus.Desc
+	readable, stored                             *prometheus.Desc
 }
 
 func newMetrics(version, engine string, read func() (control.Snapshot, error), log *slog.Logger) *metrics {
@@ -42,6 +42,7 @@ func newMetrics(version, engine string, read func() (control.Snapshot, error), l
 			ConstLabels: prometheus.Labels{"version": version, "engine": engine},
 		}),
 		readable:   prometheus.NewDesc("tidelay_agent_kernel_readable", "1 when the kernel's state could be read for this scrape, else 0.", nil, nil),
+		stored:     prometheus.NewDesc("tidelay_agent_state_stored", "1 when the state file has the faults as they are, 0 while it can't be written.", nil, nil),
 		held:       perFault("held", "1 when the kernel holds all of the fault, 0 when it is wanted and not held."),
 		delay:      perFault("delay_seconds", "One-way delay of the fault; 0 for a fault that delays nothing."),
 		expires:    perFault("expiry_timestamp_seconds", "When the fault ends by itself, Unix time; absent when it does not."),
@@ -74,7 +75,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	m.requests.Describe(ch)
 	m.info.Describe(ch)
 	for _, desc := range []*prometheus.Desc{
-		m.readable, m.held, m.delay, m.expires,
+		m.readable, m.stored, m.held, m.delay, m.expires,
 		m.packets, m.bytes, m.dropped, m.overlimits, m.backlog,
 	} {
 		ch <- desc
@@ -97,6 +98,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	gauge(m.readable, readable)
+	gauge(m.stored, map[bool]float64{true: 1}[now.Unsaved == nil])
 	if err != nil {
 		return
 	}

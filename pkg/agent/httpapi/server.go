@@ -21,6 +21,8 @@ import (
 type Control interface {
 	// Change makes a change of the desired set.
 	Change(control.Request) (control.Outcome, error)
+	// Now returns the time by which faults end.
+	Now() fault.Moment
 	// Desired returns the desired set.
 	Desired() control.Set
 	// Read returns the desired set with what the kernel has of it.
@@ -141,5 +143,5 @@ func get(routes gin.IRoutes, path string, handler gin.HandlerFunc) {
 
 // limits is what flags and clock say about the faults of a request.
 func (s *Server) limits() fault.Limits {
-	return fault.Limits{Now: time.Now(), MaxDuration: s.MaxDuration, Devices: s.deviceNames}
+	return fault.Limits{Now: s.Control.Now(), MaxDuration: s.MaxDuration, Devices: s.deviceNames}
 }

@@ -45,6 +45,9 @@ func (s *Server) status(now control.Snapshot) api.Status {
 		Warnings:     explain.Warnings(now.Warning, now.Desired.Faults, now.Found),
 		Version:      s.Version,
 	}
+	if u := now.Unsaved; u != nil {
+		status.Warnings = append(status.Warnings, explain.Unsaved(u.Err, u.Ended))
+	}
 	for _, f := range now.Desired.Wire {
 		instances, found := now.Found.Found[f.Name]
 		status.Faults = append(status.Faults, api.FaultStatus{Fault: f, Held: found, Counters: fault.Total(instances)})

@@ -255,7 +255,7 @@ func parseFaults(t *testing.T, d *datadriven.TestData) []fault.Fault {
 		}
 		wire = append(wire, f)
 	}
-	faults, err := fault.ParseSet(wire, fault.Limits{Now: time.Unix(0, 0), Devices: []string{device, "eth1"}})
+	faults, err := fault.ParseSet(wire, fault.Limits{Now: fault.Moment{Wall: time.Unix(0, 0)}, Devices: []string{device, "eth1"}})
 	if err != nil {
 		d.Fatalf(t, "%v", err)
 	}

@@ -120,7 +120,7 @@ func decodeFaults(set []byte) ([]fault.Fault, error) {
 	if err := json.Unmarshal(set, &wire); err != nil {
 		return nil, err
 	}
-	return fault.ParseSet(wire, fault.Limits{Now: time.Now(), Devices: []string{device}})
+	return fault.ParseSet(wire, fault.Limits{Now: fault.Moment{Wall: time.Now()}, Devices: []string{device}})
 }
 
 // as returns the test binary in a role, to be started in a pod, with the given

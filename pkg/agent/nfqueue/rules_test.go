@@ -35,7 +35,7 @@ func testPolicy(devices ...string) policy {
 // parsed reads faults as a user writes them.
 func parsed(t *testing.T, wire ...api.Fault) []fault.Fault {
 	t.Helper()
-	faults, err := fault.ParseSet(wire, fault.Limits{Now: time.Now(), Devices: []string{"eth0", "eth1"}})
+	faults, err := fault.ParseSet(wire, fault.Limits{Now: fault.Moment{Wall: time.Now()}, Devices: []string{"eth0", "eth1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,84 @@
+package control
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// Unsaved says what the state file does not have.
+type Unsaved struct {
+	// Err is why the file could not be written.
+	Err error
+	// Ended are the faults that ended and that an agent would bring back if it
+	// started now, unless their time is over. They are sorted.
+	Ended []string
+}
+
+// onlyEnds reports whether a change makes no fault and lengthens none. Such a
+// change needs no disk: without it, the next agent knows too much and never too
+// little.
+func onlyEnds(before, after []fault.Fault) bool {
+	return !slices.ContainsFunc(after, func(f fault.Fault) bool {
+		old := fault.Find(before, f.Name)
+		return old == nil || !old.SameEffect(f) || old.OutlastedBy(f)
+	})
+}
+
+// save writes a set that the kernel is about to get. An error means that the
+// change must not be made.
+func (c *Control) save(set Set) error {
+	err := c.write(set)
+	if err != nil {
+		c.noteUnsaved(err) // a write that hangs may still be made
+		return fmt.Errorf("%w; a fault is made only if the next agent will know of it, and ending faults still works", err)
+	}
+	c.stored, c.unsaved = set, nil
+	return nil
+}
+
+// saveEnded writes the desired set after faults have ended. When that fails, Run
+// tries again.
+func (c *Control) saveEnded() {
+	set := c.desired
+	err := c.write(set)
+	if err != nil && c.saver.save(func() error { return c.store.saveInPlace(set, c.boot) }) == nil {
+		err = nil
+	}
+	if err != nil {
+		c.noteUnsaved(err)
+		return
+	}
+	if c.unsaved != nil {
+		c.log.Info("the state file has the faults again")
+	}
+	c.stored, c.unsaved = set, nil
+}
+
+func (c *Control) write(set Set) error {
+	return c.saver.save(func() error { return c.store.save(set, c.boot) })
+}
+
+// noteUnsaved logs the first of several failures.
+func (c *Control) noteUnsaved(err error) {
+	if c.unsaved == nil {
+		c.log.Error("write the state file; trying again", "err", err)
+		c.reschedule()
+	}
+	c.unsaved = err
+}
+
+// whatIsUnsaved returns nil if the file has the desired set.
+func (c *Control) whatIsUnsaved() *Unsaved {
+	if c.unsaved == nil {
+		return nil
+	}
+	u := &Unsaved{Err: c.unsaved}
+	for _, f := range c.stored.Faults {
+		if now := fault.Find(c.desired.Faults, f.Name); now == nil || !now.SameEffect(f) {
+			u.Ended = append(u.Ended, f.Name)
+		}
+	}
+	return u
+}

@@ -40,6 +40,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 		Control:      faults,
 		TC:           tc{devices: names, exempt: exempt, queueMemory: p.queueMemory},
 		Measure:      measure.Run,
+		DeviceTo:     rtnl.DeviceTo,
 		Engine:       chosen.name,
 		EngineReason: chosen.reason,
 		Capabilities: chosen.capabilities,

@@ -22,6 +22,22 @@ const (
 	MaxJitter = 2 * time.Second
 )
 
+// jitterCut is where all distributions but the uniform one end, in standard
+// deviations: the kernel's tables have 16 bits, and NETEM_DIST_SCALE is 8192
+// (include/uapi/linux/pkt_sched.h).
+const jitterCut = 4
+
+// LongestDelay returns the longest that a packet can be late by its delay and
+// jitter. A rate adds to it what the packet waits for its turn on the link.
+func (i Impairment) LongestDelay() time.Duration {
+	switch i.Distribution {
+	case Normal, Pareto, ParetoNormal:
+		return i.Delay + jitterCut*i.Jitter
+	default:
+		return i.Delay + i.Jitter
+	}
+}
+
 // DelayAccepted ends every message about a bad delay.
 const DelayAccepted = `want a number with the unit us, ms or s ("20ms", "1.5ms", "500us", "1s"), or a bare number of milliseconds, ` +
 	`from 1us to 600s; 0 clears`

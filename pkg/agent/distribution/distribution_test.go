@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/distribution"
 	"github.com/tidelay/tidelay/pkg/fault"
@@ -34,5 +35,24 @@ func TestTables(t *testing.T) {
 		if skewed := cubes/distribution.Size > 0.5; skewed != (want.skew > 0) {
 			t.Errorf("%s: skew %.3f", d, cubes/distribution.Size)
 		}
+	}
+}
+
+// What a table can add to a delay is what fault.LongestDelay says.
+func TestTheLongestDelay(t *testing.T) {
+	const delay, jitter = time.Second, 100 * time.Millisecond
+	for _, d := range []fault.Distribution{fault.Uniform, fault.Normal, fault.Pareto, fault.ParetoNormal} {
+		table := distribution.Table(d)
+		got := delay + jitter*time.Duration(slices.Max(table))/distribution.Scale
+		want := fault.Impairment{Delay: delay, Jitter: jitter, Distribution: d}.LongestDelay()
+		if got > want {
+			t.Errorf("%s: a packet can be %s late, beyond the longest delay of %s", d, got, want)
+		}
+		if d == fault.Uniform && want-got > time.Millisecond {
+			t.Errorf("%s: the latest packet is %s late, want about %s", d, got, want)
+		}
+	}
+	if got := (fault.Impairment{Delay: delay}).LongestDelay(); got != delay {
+		t.Errorf("without a jitter: %s, want %s", got, delay)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -88,7 +89,11 @@ func (s *Server) change(c *gin.Context, edit control.Edit, o changeOptions) (con
 		return control.Outcome{}, nil, err
 	}
 	defer end()
-	plan, err := s.verifyPlan(request, peer)
+	device, err := s.DeviceTo(peer.Addr)
+	if err != nil {
+		return control.Outcome{}, nil, queryError("peer", o.peer, "want a peer that can be reached: "+err.Error())
+	}
+	plan, err := s.verifyPlan(request, peer, device)
 	if err != nil {
 		return control.Outcome{}, nil, err
 	}
@@ -101,19 +106,19 @@ func (s *Server) change(c *gin.Context, edit control.Edit, o changeOptions) (con
 		return control.Outcome{}, nil, err
 	}
 	after := s.measurer.measure(c.Request.Context(), plan)[0]
-	asked := s.addedRTT(outcome.After.Faults, peer) - s.addedRTT(outcome.Before.Faults, peer)
+	asked := s.addedRTT(outcome.After.Faults, peer, device) - s.addedRTT(outcome.Before.Faults, peer, device)
 	return outcome, measure.Compare(before, after, asked), nil
 }
 
-// verifyPlan returns how to measure before and after a change. It finds out by
-// a dry run what the RTT becomes.
-func (s *Server) verifyPlan(r control.Request, peer measure.Target) (measure.Plan, error) {
+// verifyPlan returns how to measure to a peer, which is reached by a device,
+// before and after a change. It finds out by a dry run what the RTT becomes.
+func (s *Server) verifyPlan(r control.Request, peer measure.Target, device string) (measure.Plan, error) {
 	r.DryRun = true
 	outcome, err := s.Control.Change(r)
 	if err != nil {
 		return measure.Plan{}, err
 	}
-	longest := max(s.addedRTT(outcome.Before.Faults, peer), s.addedRTT(outcome.After.Faults, peer))
+	longest := max(s.addedRTT(outcome.Before.Faults, peer, device), s.addedRTT(outcome.After.Faults, peer, device))
 	plan, err := measure.VerifyPlan(peer, longest)
 	if err != nil {
 		return measure.Plan{}, queryError("verify", "true", err.Error())
@@ -121,6 +126,11 @@ func (s *Server) verifyPlan(r control.Request, peer measure.Target) (measure.Pla
 	return plan, nil
 }
 
-func (s *Server) addedRTT(faults []fault.Fault, peer measure.Target) time.Duration {
-	return measure.AddedRTT(faults, peer, s.firstDevice(), s.Exempt)
+// addedRTT is what faults add to the RTT to a peer that is reached by a device.
+// No fault is on a device that is not one of the agent's.
+func (s *Server) addedRTT(faults []fault.Fault, peer measure.Target, device string) time.Duration {
+	if !slices.Contains(s.deviceNames, device) {
+		return 0
+	}
+	return measure.AddedRTT(faults, peer, device, s.Exempt)
 }

@@ -2,7 +2,9 @@ package httpapi_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +54,46 @@ func TestVerifyComparesWhatWasAskedWithWhatIsMeasured(t *testing.T) {
 				t.Errorf("verified %+v", v)
 			}
 		})
+	}
+}
+
+// What is asked for is that of the interface by which the peer is reached.
+func TestVerifyFollowsTheRoute(t *testing.T) {
+	routes := map[string]string{"10.0.0.1": "eth0", "10.1.0.1": "net1", "fd01::1": "net1", "10.2.0.1": "net2"}
+	for name, c := range map[string]struct {
+		peer, body string
+		asked      float64
+	}{
+		"the first interface":             {"10.0.0.1", `{"device":"eth0","delay":"20ms"}`, 20},
+		"the second one":                  {"10.1.0.1", `{"device":"net1","delay":"20ms"}`, 20},
+		"the second one, IPv6":            {"fd01::1", `{"device":"net1","delay":"20ms"}`, 20},
+		"another one than the fault's":    {"10.1.0.1", `{"device":"eth0","delay":"20ms"}`, 0},
+		"all interfaces":                  {"10.1.0.1", `{"delay":"20ms"}`, 20},
+		"one that is none of the agent's": {"10.2.0.1", `{"delay":"20ms"}`, 0},
+	} {
+		s := newTestServer(t, &enginetest.Engine{}, func(config *httpapi.Config) {
+			config.Devices = []api.Device{{Name: "eth0", Index: 7}, {Name: "net1", Index: 8}}
+			config.DeviceTo = func(to netip.Addr) (string, error) { return routes[to.String()], nil }
+			config.Measure = func(_ context.Context, p measure.Plan) []api.Measurement {
+				return answered(p.Targets[0].String(), 1)
+			}
+		})
+		var got struct{ Verified *api.Verified }
+		decodeInto(t, s.do("PUT", "/v1/faults/a?verify=true&peer="+c.peer, c.body), &got)
+		if got.Verified == nil || got.Verified.AskedRTT != c.asked {
+			t.Errorf("%s: verified %+v, want %v ms asked for", name, got.Verified, c.asked)
+		}
+	}
+}
+
+func TestAPeerWithoutARouteIsRefused(t *testing.T) {
+	e := &enginetest.Engine{}
+	s := newTestServer(t, e, func(c *httpapi.Config) {
+		c.DeviceTo = func(netip.Addr) (string, error) { return "", errors.New("network is unreachable") }
+	})
+	response := s.do("GET", "/latency/20ms?verify=true&peer=10.0.0.1", "")
+	if response.StatusCode != http.StatusBadRequest || len(e.Get().Faults) > 0 {
+		t.Errorf("status %d, and the kernel holds %v", response.StatusCode, e.Get().Faults)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -45,6 +46,9 @@ type Config struct {
 	TC      TC
 	// Measure carries out a plan; measure.Run does.
 	Measure func(context.Context, measure.Plan) []api.Measurement
+	// DeviceTo returns the interface by which packets to an address leave;
+	// rtnl.DeviceTo does.
+	DeviceTo func(netip.Addr) (string, error)
 
 	// Engine is the name of the engine that runs, api.EngineNone without one.
 	// EngineReason says why this one was chosen, or why there is none.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -48,6 +49,7 @@ func newTestServer(t *testing.T, e control.Engine, changes ...func(*httpapi.Conf
 		Measure: func(_ context.Context, p measure.Plan) []api.Measurement {
 			return []api.Measurement{{Target: p.Targets[0].String(), Sent: p.Count, Samples: []float64{}}}
 		},
+		DeviceTo:     func(netip.Addr) (string, error) { return "eth0", nil },
 		Engine:       api.EngineNetem,
 		EngineReason: "because",
 		Capabilities: map[string]api.Capability{api.EngineNetem: {Available: true}},

@@ -237,32 +237,3 @@ func TestKernelDuplicatingAlone(t *testing.T) {
 	l.apply(e, everything("twice", fault.Egress, ms))
 	l.apply(e)
 }
-
-// A tree of the first release, as it made it, becomes one of this.
-func TestKernelTakesOverTheFirstRelease(t *testing.T) {
-	l := newLab(t)
-	l.shell("tc qdisc add dev eth0 root handle 7de1: prio bands 2 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0;" +
-		"tc qdisc add dev eth0 parent 7de1:1 handle 7de3: pfifo limit 1000;" +
-		"tc qdisc add dev eth0 parent 7de1:2 handle 7de2: netem limit 15000 delay 30ms;" +
-		"tc filter add dev eth0 parent 7de1: protocol ip prio 1 u32 match u32 0x091c0000 0xffff0000 at 20 flowid 7de1:1;" +
-		"tc filter add dev eth0 parent 7de1: protocol ip prio 3 u32 match u32 0 0 flowid 7de1:2;" +
-		"tc filter add dev eth0 parent 7de1: protocol ipv6 prio 4 u32 match u32 0 0 flowid 7de1:2")
-	e := l.engine(nil)
-	adopted, err := e.Adopt()
-	l.must(err)
-	if len(adopted) != 1 || adopted[0].Name != fault.Latency || adopted[0].Impairment.Delay != 30*ms {
-		t.Fatalf("Adopt: %v", adopted)
-	}
-	wait := l.pod.StartPing(l.peer(1), 100, 4*ms)
-	l.wantDelay("before", l.flow(l.peer(2), 0, 0), 30*ms)
-	l.apply(e, adopted...)
-	l.wantDelay("after", l.flow(l.peer(2), 0, 0), 30*ms)
-	got, err := wait()
-	l.must(err)
-	if got.Received != got.Sent || got.Least < 30*ms {
-		t.Errorf("taking over: %s", got.Text)
-	}
-	if qdiscs := l.pod.Exec(t, "tc qdisc show dev eth0"); strings.Contains(qdiscs, "7de2:") || !strings.Contains(qdiscs, "bands 16") {
-		t.Errorf("the old one is left: %s", qdiscs)
-	}
-}

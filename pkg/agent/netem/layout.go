@@ -15,9 +15,6 @@ import (
 const (
 	handleRoot  uint32 = 0x7de1 << 16
 	handleClean uint32 = 0x7de3 << 16
-	// handleFirst is the only netem of the first release, whose root had two
-	// bands.
-	handleFirst uint32 = 0x7de2 << 16
 	// handleIngress is the handle that every ingress and clsact qdisc gets from
 	// the kernel. parentIngress is their parent (TC_H_INGRESS, TC_H_CLSACT), and
 	// parentRoot that of a root (TC_H_ROOT).

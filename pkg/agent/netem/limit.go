@@ -30,22 +30,11 @@ const (
 func limitFor(i fault.Impairment, queueMemory uint64) uint32 {
 	// A delay is at most ten minutes plus a jitter of seconds, which is far from
 	// an overflow.
-	packets := uint64(longest(i)/time.Microsecond) * packetsPerSecond / uint64(time.Second/time.Microsecond)
+	packets := uint64(i.LongestDelay()/time.Microsecond) * packetsPerSecond / uint64(time.Second/time.Microsecond)
 	if r := i.Rate; r != nil {
-		packets = min(packets, r.FullFrames(longest(i))) + r.FullFrames(r.QueueTime())
+		packets = min(packets, r.FullFrames(i.LongestDelay())) + r.FullFrames(r.QueueTime())
 	} else {
 		packets = max(packets, minLimit)
 	}
 	return uint32(max(min(packets, queueMemory/fault.PacketMemory), 1))
-}
-
-// longest returns the longest delay that a packet of a fault can have. A uniform
-// jitter ends at the jitter itself, the tables of the other distributions at
-// four standard deviations.
-func longest(i fault.Impairment) time.Duration {
-	const tails = 4
-	if i.Distribution == fault.Uniform || i.Distribution == "" {
-		return i.Delay + i.Jitter
-	}
-	return i.Delay + tails*i.Jitter
 }

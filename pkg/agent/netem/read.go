@@ -191,12 +191,12 @@ func (q qdisc) isSegmenterOf(band uint8) bool {
 
 // isNetemOf reports whether a qdisc is our netem of a band.
 func (q qdisc) isNetemOf(band uint8) bool {
-	return band != 0 && q.kind == kindNetem && (q.handle == netemHandle(band) || q.handle == handleFirst)
+	return band != 0 && q.kind == kindNetem && q.handle == netemHandle(band)
 }
 
 // isOurMajor reports whether a handle's major number is one that we give.
 func isOurMajor(major uint32) bool {
-	return major == handleRoot>>16 || major == handleFirst>>16 || isSegmenterMajor(major) || major >= netemHandle(bandFirst)>>16 && major <= netemHandle(bandLast)>>16
+	return major == handleRoot>>16 || isSegmenterMajor(major) || major >= netemHandle(bandFirst)>>16 && major <= netemHandle(bandLast)>>16
 }
 
 // addFilter adds a filter on the root to what was found of the tree.
@@ -205,7 +205,7 @@ func (t *foundTree) addFilter(u u32) {
 	case u.table:
 	case u.isClaim():
 		t.claimed = true
-	case u.isOfBlock() && (u.node <= lastNode || t.isOfFirstRelease()):
+	case u.isOfBlock():
 		block, family, _ := blockOf(u.priority)
 		t.addToBlock(block, family, filter{keys: u.keys, band: uint8(u.classID)})
 	default:
@@ -219,15 +219,12 @@ func (u u32) isClaim() bool {
 }
 
 // isOfBlock reports whether a filter does just what those of our blocks do:
-// send packets of the family that its priority stands for to a band.
+// send packets of the family that its priority stands for to a band. Their nodes
+// have numbers of ours.
 func (u u32) isOfBlock() bool {
 	_, family, known := blockOf(u.priority)
-	return known && u.simple && u.protocol == family.protocol() && u.classID>>16 == handleRoot>>16
+	return known && u.simple && u.node <= lastNode && u.protocol == family.protocol() && u.classID>>16 == handleRoot>>16
 }
-
-// isOfFirstRelease reports whether the first release made the tree. It let the
-// kernel number its filters.
-func (t *foundTree) isOfFirstRelease() bool { return t.netems[bandFirst].handle == handleFirst }
 
 // addToBlock adds a filter behind those of its block that were found before.
 func (t *foundTree) addToBlock(index int, f family, one filter) {

@@ -99,7 +99,7 @@ func (t foundTree) drift(d desiredTree, bands map[string]uint8) []string {
 	}
 	for _, band := range t.bands() {
 		if !slices.ContainsFunc(d.names(), func(name string) bool { return bands[name] == band }) {
-			all = append(all, fmt.Sprintf("netem %s that no fault asks for: %s", handleWord(t.netems[band].handle), t.netems[band].setting))
+			all = append(all, fmt.Sprintf("netem %s that no fault asks for: %s", handleWord(netemHandle(band)), t.netems[band].setting))
 		}
 	}
 	return all

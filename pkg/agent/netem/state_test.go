@@ -4,48 +4,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidelay/tidelay/pkg/fault"
 )
-
-// oldTree is a tree of the first release. It has two bands, a netem of another
-// handle, and filters that the kernel numbered, the exemptions in a block of
-// their own.
-func oldTree(delay time.Duration) *foundTree {
-	all := filter{band: bandFirst}
-	t := &foundTree{attachPoint: egress, link: device, receives: true, hasRoot: true, hasCleanBand: true, netems: map[uint8]netemQdisc{
-		bandFirst: {handle: handleFirst, setting: setting{options: options{delay: delay, limit: 10_000}}},
-	}}
-	for f := range families {
-		for _, k := range exemptKeys(fault.Exemption{ControlPort: 2332}, fault.Egress, f) {
-			t.blocks[f] = []block{{index: 0, filters: append(t.filters(f), filter{k, bandClean})}}
-		}
-		t.blocks[f] = append(t.blocks[f], block{index: 1, filters: []filter{all}})
-	}
-	return t
-}
-
-func TestATreeOfTheFirstReleaseIsTakenOver(t *testing.T) {
-	k := newFake(t)
-	k.trees[egress] = oldTree(20 * ms)
-	e := k.engine(nil)
-	k.onReset = func(o op) { t.Errorf("%s drops packets", o) }
-	adopted, err := e.Adopt()
-	if err != nil || len(adopted) != 1 || !adopted[0].SameEffect(everything(fault.Latency, fault.Egress, 20*ms)) {
-		t.Fatalf("Adopt = %v, %v", adopted, err)
-	}
-	// The probes were not exempt then and are now, so some packets change.
-	check := k.watch(change{before: k.verdicts(), after: expected(e, adopted), what: "taking over"})
-	k.beforeChange = func(o op) error { check(o.String()); return nil }
-	if err := e.Apply(adopted); err != nil {
-		t.Fatal(err)
-	}
-	check("the end")
-	if got := k.trees[egress].netems; len(got) != 1 || got[3].handle != netemHandle(3) {
-		t.Errorf("the netems are %v", got)
-	}
-}
 
 func TestAdopt(t *testing.T) {
 	latency := everything(fault.Latency, fault.Egress, 20*ms)

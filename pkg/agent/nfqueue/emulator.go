@@ -52,12 +52,6 @@ func (e *emulator) isConstant() bool {
 	return !e.Random() && e.Rate == nil && !e.Partition
 }
 
-// maxDelay is the longest delay of a packet, without what a rate adds.
-func (e *emulator) maxDelay() time.Duration {
-	const cutoff = 4 // standard deviations, where the distribution tables end
-	return e.Delay + cutoff*e.Jitter
-}
-
 // schedule decides about one packet: it is lost, or it leaves at a deadline. The
 // queue before the link of a rate loses what it has no room for. size is in
 // bytes, from the IP header on; the kernel hands packets over without their

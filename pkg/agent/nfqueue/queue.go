@@ -118,7 +118,7 @@ func (q *queue) setImpairment(i fault.Impairment, limit uint32, now time.Duratio
 	previous := q.emulator
 	q.emulator, q.limit = newEmulator(i), limit
 	q.early, q.dropped = 0, 0
-	latest := now + q.emulator.maxDelay()
+	latest := now + q.emulator.LongestDelay()
 	q.fifo.clamp(latest)
 	if previous.Rate != nil && i.Rate != nil {
 		q.changeRate(previous, now)
@@ -137,7 +137,7 @@ func (q *queue) changeRate(previous *emulator, now time.Duration) {
 	}
 	next.linkIdleAt = sent(previous.linkIdleAt)
 	q.heap.update(func(deadline time.Duration) time.Duration {
-		return min(deadline, sent(deadline-previous.Delay)+next.maxDelay())
+		return min(deadline, sent(deadline-previous.Delay)+next.LongestDelay())
 	})
 }
 

@@ -165,6 +165,24 @@ func isDefault(route netlink.Route) bool {
 	return ones == 0 && route.Dst.IP.IsUnspecified()
 }
 
+// DeviceTo returns the name of the interface by which packets to an address
+// leave. The error says why there is no route. Where equal routes share the
+// traffic, another connection can leave by another interface.
+func DeviceTo(addr netip.Addr) (string, error) {
+	routes, err := netlink.RouteGet(addr.AsSlice())
+	if err != nil {
+		return "", fmt.Errorf("find route to %s: %w", addr, err)
+	}
+	if len(routes) == 0 {
+		return "", fmt.Errorf("find route to %s: there is none", addr)
+	}
+	link, err := netlink.LinkByIndex(routes[0].LinkIndex)
+	if err != nil {
+		return "", fmt.Errorf("find interface to %s: %w", addr, err)
+	}
+	return link.Attrs().Name, nil
+}
+
 // dumpAttempts bounds how often Dump tries. Each interruption means that the
 // kernel's tables changed during one dump, so ten in a row are very unlikely.
 const dumpAttempts = 10

@@ -69,6 +69,7 @@ step "build the agent and its tests" bash -c '
   hack/go-build.sh bin/agent ./cmd/agent
   go test -c -tags kernel -o bin/kernel.test ./e2e/kernel
   go test -c -tags kernel -o bin/netlab.test ./e2e/netlab
+  go test -c -tags kernel -o bin/rtnl.test ./pkg/agent/rtnl
   go test -c -tags kernel -o bin/netem.test ./pkg/agent/netem
   go test -c -tags kernel -o bin/nfqueue.test ./pkg/agent/nfqueue'
 
@@ -105,6 +106,8 @@ fi
 
 say "== the lab, on this kernel ($(uname -r))"
 (cd e2e/netlab && TIDELAY_ENGINES="" "$repo/bin/netlab.test" -test.v "${args[@]}")
+say "== links and routes, on this kernel"
+(cd pkg/agent/rtnl && TIDELAY_ENGINES="" "$repo/bin/rtnl.test" -test.v "${args[@]}")
 if [[ $benchmarks == yes ]]; then
   say "== netem's requests, on this kernel"
   bin/netem.test -test.run='^$' -test.bench=KernelRequests

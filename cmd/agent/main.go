@@ -47,7 +47,7 @@ func parse(args []string) (agent.Options, error) {
 	o := agent.Options{Version: version}
 	flags := flag.NewFlagSet("agent", flag.ContinueOnError)
 	flags.StringVar(&o.Listen, "listen", ":2332", "address of the HTTP API; no fault touches its port")
-	flags.StringVar(&o.Device, "device", "", `interfaces whose packets meet faults, comma-separated, or "all" (default the one of the default route, else the only one that is not loopback)`)
+	flags.StringVar(&o.Device, "device", "", `interfaces whose packets meet faults, comma-separated, or "all" (default those of the default route, else the only one that is not loopback)`)
 	flags.StringVar(&o.Engine, "engine", api.EngineAuto, "auto, netem or nfqueue; auto takes the first that works")
 	flags.StringVar(&o.StateDir, "state-dir", "/run/tidelay", "directory that keeps the faults for the next agent; empty to rely on the kernel alone")
 	flags.StringVar(&o.NodeIP, "node-ip", os.Getenv("NODE_IP"), "the node's IP addresses, comma-separated, whose probes no fault touches (default $NODE_IP)")

@@ -21,7 +21,7 @@ type Options struct {
 	// the control port that no fault touches.
 	Listen string
 	// Device names the interfaces whose packets meet faults, comma-separated, or
-	// is "all" for all that are up and not loopback. Empty is the interface of the
+	// is "all" for all that are up and not loopback. Empty is the interfaces of the
 	// default route, else the only one that is not loopback.
 	Device string
 	// Engine is "auto", "netem" or "nfqueue". A named engine is never replaced

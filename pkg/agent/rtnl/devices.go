@@ -24,8 +24,8 @@ const ownPrefix = "tidelay"
 // FindDevices returns the interfaces of a comma-separated list of names, or for
 // AllDevices all that are up and not loopback. For an empty list it returns the
 // interface of the IPv4 default route, else that of the IPv6 one, else the only
-// interface that is up and not loopback. The error says what there is to choose
-// from.
+// interface that is up and not loopback. A default route with several next hops
+// has the interfaces of all of them. The error says what there is to choose from.
 func FindDevices(list string) ([]api.Device, error) {
 	links, err := Dump(netlink.LinkList)
 	if err != nil {
@@ -34,8 +34,7 @@ func FindDevices(list string) ([]api.Device, error) {
 	links = slices.DeleteFunc(links, func(l netlink.Link) bool { return strings.HasPrefix(l.Attrs().Name, ownPrefix) })
 	switch list {
 	case "":
-		device, err := defaultDevice(links)
-		return []api.Device{device}, err
+		return defaultDevices(links)
 	case AllDevices:
 		found := up(links)
 		if len(found) == 0 {
@@ -56,24 +55,33 @@ func FindDevices(list string) ([]api.Device, error) {
 	return found, nil
 }
 
-// defaultDevice returns the interface of the default route, else the only one.
-func defaultDevice(links []netlink.Link) (api.Device, error) {
+// defaultDevices returns the interfaces of the first default route that has any,
+// else the only one.
+func defaultDevices(links []netlink.Link) ([]api.Device, error) {
 	routes, err := defaultRoutes()
 	if err != nil {
-		return api.Device{}, err
+		return nil, err
 	}
-	for _, route := range routes {
-		for _, link := range links {
-			if index := link.Attrs().Index; index == route.LinkIndex {
-				return api.Device{Name: link.Attrs().Name, Index: index}, nil
+	for _, r := range routes {
+		var found []api.Device
+		for _, h := range r.hops {
+			i := slices.IndexFunc(links, func(l netlink.Link) bool { return l.Attrs().Index == h.link })
+			if i < 0 {
+				continue
 			}
+			if d := (api.Device{Name: links[i].Attrs().Name, Index: h.link}); !slices.Contains(found, d) {
+				found = append(found, d)
+			}
+		}
+		if len(found) > 0 {
+			return found, nil
 		}
 	}
 	found := up(links)
 	if len(found) != 1 {
-		return api.Device{}, fmt.Errorf("no default route, and %d interfaces are up: name one of: %s", len(found), names(links))
+		return nil, fmt.Errorf("no default route, and %d interfaces are up: name one of: %s", len(found), names(links))
 	}
-	return found[0], nil
+	return found, nil
 }
 
 func named(links []netlink.Link, name string) (api.Device, error) {
@@ -116,55 +124,6 @@ func names(links []netlink.Link) string {
 	return strings.Join(all, ", ")
 }
 
-// Gateways returns the next hops of the default routes. With most CNI plugins
-// that is the node, by its address on the pod's link. Kubelet's probes come from
-// this address, which may be another than the node's IP address.
-func Gateways() ([]netip.Addr, error) {
-	routes, err := defaultRoutes()
-	if err != nil {
-		return nil, err
-	}
-	var gateways []netip.Addr
-	for _, route := range routes {
-		if addr, ok := netip.AddrFromSlice(route.Gw); ok {
-			gateways = append(gateways, addr.Unmap())
-		}
-	}
-	return gateways, nil
-}
-
-// defaultRoutes returns the unicast default routes of the main table, IPv4
-// before IPv6.
-func defaultRoutes() ([]netlink.Route, error) {
-	var defaults []netlink.Route
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := Dump(func() ([]netlink.Route, error) { return netlink.RouteList(nil, family) })
-		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
-			continue // a kernel without IPv6 has no such routes
-		}
-		if err != nil {
-			return nil, fmt.Errorf("list routes: %w", err)
-		}
-		for _, route := range routes {
-			if isDefault(route) {
-				defaults = append(defaults, route)
-			}
-		}
-	}
-	return defaults, nil
-}
-
-func isDefault(route netlink.Route) bool {
-	if route.Type != unix.RTN_UNICAST {
-		return false
-	}
-	if route.Dst == nil {
-		return true
-	}
-	ones, _ := route.Dst.Mask.Size()
-	return ones == 0 && route.Dst.IP.IsUnspecified()
-}
-
 // DeviceTo returns the name of the interface by which packets to an address
 // leave. The error says why there is no route. Where equal routes share the
 // traffic, another connection can leave by another interface.
@@ -181,23 +140,4 @@ func DeviceTo(addr netip.Addr) (string, error) {
 		return "", fmt.Errorf("find interface to %s: %w", addr, err)
 	}
 	return link.Attrs().Name, nil
-}
-
-// dumpAttempts bounds how often Dump tries. Each interruption means that the
-// kernel's tables changed during one dump, so ten in a row are very unlikely.
-const dumpAttempts = 10
-
-// Dump calls list until the kernel answers with one consistent dump. When the
-// kernel's tables change during a dump, entries may be missing, and the kernel
-// marks the dump with NLM_F_DUMP_INTR. After ten such dumps the error is
-// netlink.ErrDumpInterrupted.
-func Dump[T any](list func() ([]T, error)) ([]T, error) {
-	var err error
-	for range dumpAttempts {
-		var all []T
-		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			return all, err
-		}
-	}
-	return nil, err
 }

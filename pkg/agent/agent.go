@@ -20,7 +20,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Run validates the options, restores the stored faults and serves until ctx
+// Run validates the options, makes sure that no other agent runs in the pod's
+// network namespace, restores the stored faults and serves until ctx
 // ends. The faults stay in the kernel when the agent ends, and the next agent
 // finds them. A pod in which no engine works still gets an agent that says why.
 func Run(ctx context.Context, o Options, log *slog.Logger) error {
@@ -28,6 +29,11 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	pod, err := acquireLock(ctx, lockName, o.Listen)
+	if err != nil {
+		return err
+	}
+	defer pod.release()
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -69,6 +75,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	if chosen.name != api.EngineNone { // it would fail to end faults, again and again
 		group.Go(func() error { return faults.Run(ctx) })
 	}
+	group.Go(func() error { return pod.run(ctx) })
 	group.Go(func() error { return server.Serve(ctx, listener) })
 	return group.Wait()
 }

@@ -125,7 +125,7 @@ func TestAgentFlags(t *testing.T) {
 		case !ok:
 			t.Errorf("agent.md leaves out --%s", name)
 		case standard == "" && (told == "false" || told == "0s" || told == ""): // package flag shows no zero values
-		case strings.HasPrefix(standard, "the one of the default route") && told == "the default route's":
+		case strings.HasPrefix(standard, "those of the default route") && told == "the default route's":
 		case told != standard:
 			t.Errorf("agent.md: the default of --%s is %q, and --help has %q", name, told, standard)
 		}

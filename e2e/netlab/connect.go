@@ -3,6 +3,7 @@
 package netlab
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -20,7 +21,8 @@ func Apart(t testing.TB, name string) *Host {
 }
 
 // Connect joins two hosts by one more link until the test ends. Its interface
-// has the same name on both, and an address with the length of its net on each.
+// has the same name on both, and an address with the length of its net on each. A
+// test may delete it before.
 func Connect(t testing.TB, device string, a *Host, prefixA string, b *Host, prefixB string) {
 	t.Helper()
 	err := a.Do(func() error {
@@ -40,6 +42,9 @@ func Connect(t testing.TB, device string, a *Host, prefixA string, b *Host, pref
 	t.Cleanup(func() {
 		if err := a.Do(func() error {
 			link, err := netlink.LinkByName(device)
+			if errors.As(err, &netlink.LinkNotFoundError{}) {
+				return nil // the test deleted it
+			}
 			if err != nil {
 				return err
 			}

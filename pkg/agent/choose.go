@@ -33,20 +33,20 @@ type candidate struct {
 }
 
 // candidates lists the engines, the preferred one first.
-func candidates(devices []api.Device, exempt fault.Exemption, queueMemory uint64, log *slog.Logger) []candidate {
+func candidates(scope fault.Scope, queueMemory uint64, log *slog.Logger) []candidate {
 	return []candidate{
 		{
 			name:  api.EngineNetem,
 			probe: func() (map[fault.Feature]string, error) { return netem.Probe(log) },
 			open: func(lacks map[fault.Feature]string) (engine, error) {
-				return netem.New(devices, exempt, queueMemory, lacks, log), nil
+				return netem.New(scope, queueMemory, lacks, log), nil
 			},
 		},
 		{
 			name:  api.EngineNFQueue,
 			probe: func() (map[fault.Feature]string, error) { return nfqueue.Lacks(), nfqueue.Probe() },
 			open: func(map[fault.Feature]string) (engine, error) {
-				return nfqueue.Open(api.DeviceNames(devices), exempt, queueMemory, log)
+				return nfqueue.Open(scope, queueMemory, log)
 			},
 		},
 	}
@@ -145,6 +145,8 @@ func (n noEngine) err() error { return fmt.Errorf("%w: %s", control.ErrNoEngine,
 func (noEngine) Run(ctx context.Context) error              { <-ctx.Done(); return nil }
 func (noEngine) Lacks() map[fault.Feature]string            { return nil }
 func (n noEngine) Apply([]fault.Fault) error                { return n.err() }
+func (n noEngine) Reapply([]fault.Fault) error              { return n.err() }
+func (noEngine) SetScope(fault.Scope)                       {}
 func (n noEngine) State([]fault.Fault) (fault.State, error) { return fault.State{}, n.err() }
 func (n noEngine) Adopt() ([]fault.Fault, error)            { return nil, n.err() }
 func (noEngine) Close() error                               { return nil }

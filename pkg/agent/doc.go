@@ -13,7 +13,7 @@
 //	measure   RTT to other hosts, and whether it is what was asked for
 //	netem     engine for kernels with tc-netem(8)
 //	nfqueue   engine for kernels without
-//	rtnl      the pod's interfaces and gateways
+//	rtnl      the pod's interfaces and gateways, as they come and go
 //
 // What a fault is, and which packets it meets, is package fault.
 package agent

@@ -1,10 +1,9 @@
 package agent
 
 import (
-	"log/slog"
+	"net/netip"
 	"slices"
 
-	"github.com/tidelay/tidelay/pkg/agent/rtnl"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -14,13 +13,9 @@ import (
 // They come from the node's own addresses or from the pod's gateways: with a
 // bridge CNI the gateway is the node's address on the bridge, and the node
 // connects to its pods from there.
-func exemption(p parsed, log *slog.Logger) fault.Exemption {
+func exemption(p parsed, gateways []netip.Addr) fault.Exemption {
 	if len(p.nodeAddrs) == 0 || len(p.probePorts) == 0 {
 		return fault.Exemption{ControlPort: p.controlPort}
-	}
-	gateways, err := rtnl.Gateways()
-	if err != nil {
-		log.Warn("find the pod's gateway; probes that come from it are not exempt", "err", err)
 	}
 	addrs := slices.Clone(p.nodeAddrs)
 	for _, gateway := range gateways {

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
@@ -54,4 +55,12 @@ func (m Match) Everything() bool {
 // On reports whether the fault is for packets of one direction on one device.
 func (m Match) On(direction Direction, device string) bool {
 	return m.Direction.Has(direction) && (m.Device == "" || m.Device == device)
+}
+
+// WaitsFor reports whether all devices that a match is for are missing, given the
+// devices of the scope and those of them that are.
+func (m Match) WaitsFor(devices, missing []string) bool {
+	return !slices.ContainsFunc(devices, func(name string) bool {
+		return (m.Device == "" || m.Device == name) && !slices.Contains(missing, name)
+	})
 }

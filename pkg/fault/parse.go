@@ -19,7 +19,8 @@ type Limits struct {
 	// MaxDuration caps every duration, and is that of a fault that names none; 0
 	// for no cap.
 	MaxDuration time.Duration
-	// Devices are the interfaces that a fault can name.
+	// Devices are the interfaces that a fault can name. A stored one can name any:
+	// it waits for an interface that is not there.
 	Devices []string
 	// Stored is for faults that an agent accepted before: ExpiresAt is not
 	// checked and may be in the past, Deadline stays 0, and MaxDuration does not

@@ -32,7 +32,7 @@ func (p *parser) match(at string, w api.Fault) Match {
 	default:
 		p.bad(at+"direction", w.Direction, "want egress, ingress or both")
 	}
-	if w.Device != "" && !slices.Contains(p.limits.Devices, w.Device) {
+	if w.Device != "" && !p.limits.Stored && !slices.Contains(p.limits.Devices, w.Device) {
 		p.bad(at+"device", w.Device, "want one of the agent's interfaces: "+strings.Join(p.limits.Devices, ", "))
 	}
 	switch w.Protocol {

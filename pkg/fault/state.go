@@ -7,6 +7,9 @@ type State struct {
 	// Found has an entry, by name, for each fault that the kernel has in every
 	// direction and on every device that the fault is for.
 	Found map[string][]Instance
+	// Missing are the devices of the scope that are not there, and Waiting the
+	// faults that are for no other device.
+	Missing, Waiting []string
 	// Drift says in words how the kernel differs from the desired set.
 	Drift []string
 }

@@ -93,8 +93,11 @@ type Capability struct {
 // Device is one network interface of the pod.
 type Device struct {
 	Name string `json:"name"`
-	// Index is the kernel's number of the interface in the pod's namespace.
+	// Index is the kernel's number of the interface in the pod's namespace; 0
+	// while it is missing.
 	Index int `json:"index"`
+	// Missing is set while the pod has no such interface. Faults wait for it.
+	Missing bool `json:"missing,omitempty"`
 }
 
 // DeviceNames returns the names of devices, never nil.

@@ -126,7 +126,7 @@ func keepDeadlines(before, after []fault.Fault) []fault.Fault {
 // applied first, and needs no disk.
 func (c *Control) commit(before, after Set) error {
 	if onlyEnds(before.Faults, after.Faults) {
-		if err := c.engine.Apply(after.Faults); err != nil {
+		if err := c.engine.Reapply(after.Faults); err != nil { // nothing is in the way of ending one
 			return err
 		}
 		c.desired = after

@@ -15,6 +15,11 @@ type Engine interface {
 	// returns after it was read back. It does not touch what is already as it
 	// should be. A failure leaves what was there.
 	Apply(faults []fault.Fault) error
+	// Reapply is Apply for faults that were accepted before. It leaves out what can't
+	// be done now, and State says so.
+	Reapply(faults []fault.Fault) error
+	// SetScope makes the next Apply or Reapply act on other interfaces.
+	SetScope(scope fault.Scope)
 	// State reads from the kernel what it has of these faults.
 	State(faults []fault.Fault) (fault.State, error)
 	// Adopt returns the faults that an earlier agent left in the kernel. It is for

@@ -90,7 +90,7 @@ func TestEndingNeedsNoDisk(t *testing.T) {
 				t.Errorf("unsaved after the disk is back: %+v", snapshot.Unsaved)
 			}
 			next := &enginetest.Engine{}
-			if err := testControl(next, dir).Restore(0, nil); err != nil || !sameFaults(next.Faults, want...) {
+			if err := testControl(next, dir).Restore(0); err != nil || !sameFaults(next.Faults, want...) {
 				t.Errorf("the next agent: %v, holds %q, want %q", err, fault.Names(next.Faults), fault.Names(want))
 			}
 		})
@@ -124,13 +124,13 @@ func TestASmallerSetFitsInPlace(t *testing.T) {
 	if err := errors.Join(s.save(two, "boot"), s.saveInPlace(one, "boot")); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.load(nil, "boot"); err != nil || !sameFaults(got, one.Faults...) {
+	if got, err := s.load("boot"); err != nil || !sameFaults(got, one.Faults...) {
 		t.Errorf("%v, %q", err, fault.Names(got))
 	}
 	if err := s.saveInPlace(two, "boot"); err == nil {
 		t.Error("a larger set does not fit, and there is no error")
 	}
-	if got, err := s.load(nil, "boot"); err != nil || !sameFaults(got, one.Faults...) {
+	if got, err := s.load("boot"); err != nil || !sameFaults(got, one.Faults...) {
 		t.Errorf("after a refusal: %v, %q", err, fault.Names(got))
 	}
 }

@@ -13,13 +13,12 @@ import (
 // faults whose time is over. None lasts longer than maxDuration from now, 0 for no
 // cap. It is called once, before anything else.
 //
-// Without a stored set, the faults that the kernel has are adopted. What the engine can't explain is removed,
-// because nothing would ever end it. Devices are the interfaces that a stored
-// fault can name.
-func (c *Control) Restore(maxDuration time.Duration, devices []string) error {
+// Without a stored set, the faults that the kernel has are adopted. What the
+// engine can't explain is removed, because nothing would ever end it.
+func (c *Control) Restore(maxDuration time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	stored, err := c.store.load(devices, c.boot)
+	stored, err := c.store.load(c.boot)
 	if err != nil && !errors.Is(err, errNoState) {
 		if !errors.Is(err, errDamaged) {
 			return err
@@ -40,7 +39,7 @@ func (c *Control) Restore(maxDuration time.Duration, devices []string) error {
 		}
 	}
 	c.desired = newSet(live) // also when Apply fails: the status then says that the kernel lacks them
-	if err := c.engine.Apply(live); err != nil {
+	if err := c.engine.Reapply(live); err != nil {
 		return fmt.Errorf("restore %d faults: %w", len(live), err)
 	}
 	if len(live) > 0 {

@@ -134,9 +134,10 @@ func replaceFile(path string, content []byte) error {
 }
 
 // load returns the stored set, including faults whose time is over. Deadlines of
-// another boot are left out. The error is errNoState when nothing was stored. It is errDamaged when the file can't be
-// understood; the file was then renamed, so that nothing overwrites it.
-func (s store) load(devices []string, boot string) ([]fault.Fault, error) {
+// another boot are left out. The error is errNoState when nothing was stored. It
+// is errDamaged when the file can't be understood; the file was then renamed, so
+// that nothing overwrites it.
+func (s store) load(boot string) ([]fault.Fault, error) {
 	if s.dir == "" {
 		return nil, errNoState
 	}
@@ -154,7 +155,7 @@ func (s store) load(devices []string, boot string) ([]fault.Fault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read state: %w", err)
 	}
-	faults, err := decodeState(content, devices, boot)
+	faults, err := decodeState(content, boot)
 	if err != nil {
 		return nil, s.setAside(err)
 	}
@@ -169,7 +170,7 @@ func (s store) setAside(cause error) error {
 }
 
 // decodeState reads what save wrote.
-func decodeState(content []byte, devices []string, boot string) ([]fault.Fault, error) {
+func decodeState(content []byte, boot string) ([]fault.Fault, error) {
 	var state stateFile
 	if err := fault.Decode(content, &state); err != nil {
 		return nil, err
@@ -177,7 +178,7 @@ func decodeState(content []byte, devices []string, boot string) ([]fault.Fault, 
 	if state.Version != stateVersion {
 		return nil, fmt.Errorf("version %d, want %d", state.Version, stateVersion)
 	}
-	faults, err := fault.ParseSet(state.Faults, fault.Limits{Stored: true, Devices: devices})
+	faults, err := fault.ParseSet(state.Faults, fault.Limits{Stored: true})
 	if err != nil || boot == "" || state.Boot != boot {
 		return faults, err
 	}

@@ -25,8 +25,14 @@ type Kernel struct {
 	Applied int
 	// ApplyErr, StateErr and AdoptErr are what the methods fail with; nil for not.
 	ApplyErr, StateErr, AdoptErr error
+	// ForeignErr is what Apply fails with and Reapply does not.
+	ForeignErr error
 	// Lacking is what Lacks returns.
 	Lacking map[fault.Feature]string
+	// Scope is what SetScope was called with last.
+	Scope fault.Scope
+	// Missing are the devices that State reports as such.
+	Missing []string
 	// Counters are those of every fault.
 	Counters api.Counters
 }
@@ -61,6 +67,14 @@ func (e *Engine) Lacks() map[fault.Feature]string { return e.Get().Lacking }
 
 // Apply replaces the kernel's faults.
 func (e *Engine) Apply(faults []fault.Fault) error {
+	if err := e.Get().ForeignErr; err != nil {
+		return err
+	}
+	return e.Reapply(faults)
+}
+
+// Reapply is Apply without ForeignErr.
+func (e *Engine) Reapply(faults []fault.Fault) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.Applied++
@@ -70,6 +84,9 @@ func (e *Engine) Apply(faults []fault.Fault) error {
 	e.Faults = slices.Clone(faults)
 	return nil
 }
+
+// SetScope remembers a scope.
+func (e *Engine) SetScope(scope fault.Scope) { e.Set(func(k *Kernel) { k.Scope = scope }) }
 
 // Adopt returns the kernel's faults.
 func (e *Engine) Adopt() ([]fault.Fault, error) {
@@ -84,7 +101,7 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 	if k.StateErr != nil {
 		return fault.State{}, k.StateErr
 	}
-	state := fault.State{Found: map[string][]fault.Instance{}}
+	state := fault.State{Found: map[string][]fault.Instance{}, Missing: k.Missing}
 	for _, f := range faults {
 		if slices.ContainsFunc(k.Faults, f.SameEffect) {
 			state.Found[f.Name] = []fault.Instance{{Direction: fault.Egress, Device: "eth0", Counters: k.Counters}}

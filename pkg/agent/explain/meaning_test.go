@@ -85,6 +85,8 @@ func TestWarnings(t *testing.T) {
 		"drift without a fault": {start: "damaged", found: fault.State{Drift: []string{"a qdisc"}}, want: []string{"damaged", "a qdisc"}},
 		"a full queue":          {desired: []fault.Fault{delay}, found: fault.State{Found: counted(api.Counters{Dropped: 2})}, want: []string{"4 packets were dropped though no loss"}},
 		"a link drops":          {desired: []fault.Fault{rate}, found: fault.State{Found: counted(api.Counters{Dropped: 2})}},
+		"a missing interface":   {desired: []fault.Fault{delay}, found: fault.State{Missing: []string{"net1"}, Waiting: []string{"a"}}, want: []string{"interface net1 is missing", `fault "a" waits for its interface`}},
+		"missing beside drift":  {desired: []fault.Fault{delay}, found: fault.State{Found: counted(api.Counters{}), Missing: []string{"net1"}, Drift: []string{"a filter"}}, want: []string{"interface net1 is missing", "a filter"}},
 		"packets left early":    {desired: []fault.Fault{delay}, found: fault.State{Found: counted(api.Counters{Overlimits: 1})}, want: []string{"2 packets left before they were due"}},
 	} {
 		got := explain.Warnings(c.start, c.desired, c.found)
@@ -96,6 +98,18 @@ func TestWarnings(t *testing.T) {
 			if !strings.Contains(got[i], c.want[i]) {
 				t.Errorf("%s: %q, want %q", name, got[i], c.want[i])
 			}
+		}
+	}
+}
+
+func TestWaiting(t *testing.T) {
+	devices := []api.Device{{Name: "eth0", Index: 2}, {Name: "eth1", Missing: true}, {Name: "eth2", Missing: true}}
+	for device, want := range map[string]string{
+		"": "; missing now, and waited for: eth1, eth2", "eth1": "; missing now, and waited for: eth1", "eth0": "",
+	} {
+		f := fault.Fault{Match: fault.Match{Device: device}}
+		if got := explain.Waiting(f, devices); got != want {
+			t.Errorf("on %q: %q, want %q", device, got, want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -11,12 +12,16 @@ import (
 // Warnings lists what an operator should know: about the agent's start (empty
 // for nothing), and about each desired fault, given what the kernel has of it.
 // When there is none of these, or no desired fault, it lists how the kernel
-// differs from the desired set.
+// differs from the desired set. A missing interface is always listed.
 func Warnings(start string, desired []fault.Fault, found fault.State) []string {
 	all := []string{}
 	if start != "" {
 		all = append(all, start)
 	}
+	for _, device := range found.Missing {
+		all = append(all, fmt.Sprintf("interface %s is missing: what faults ask for there is applied as soon as it is back", device))
+	}
+	missing := len(all)
 	for _, f := range desired {
 		instances, ok := found.Found[f.Name]
 		if !ok {
@@ -32,7 +37,7 @@ func Warnings(start string, desired []fault.Fault, found fault.State) []string {
 			all = append(all, fmt.Sprintf("fault %q: %d packets left before they were due: %s", f.Name, counted.Overlimits, remedy))
 		}
 	}
-	if len(all) == 0 || len(desired) == 0 {
+	if len(all) == missing || len(desired) == 0 {
 		all = append(all, found.Drift...)
 	}
 	return all
@@ -48,6 +53,21 @@ func Unsaved(err error, ended []string) string {
 	return text
 }
 
+// Waiting says which of the devices that a fault is for are missing; empty if
+// none is.
+func Waiting(f fault.Fault, devices []api.Device) string {
+	var missing []string
+	for _, d := range devices {
+		if d.Missing && (f.Match.Device == "" || f.Match.Device == d.Name) {
+			missing = append(missing, d.Name)
+		}
+	}
+	if len(missing) == 0 {
+		return ""
+	}
+	return "; missing now, and waited for: " + strings.Join(missing, ", ")
+}
+
 // overflowed returns how many packets a full queue dropped. It is 0 for a fault
 // that is meant to drop packets, because the two can't be told apart, and for one
 // with a rate, because a real link drops packets too when its queue is full.
@@ -60,6 +80,9 @@ func overflowed(f fault.Fault, c api.Counters) uint64 {
 
 // Missing says that the kernel does not have a desired fault, and what to do.
 func Missing(f fault.Fault, found fault.State) string {
+	if slices.Contains(found.Waiting, f.Name) {
+		return fmt.Sprintf("fault %q waits for its interface, of which the pod has none now", f.Name)
+	}
 	text := fmt.Sprintf("fault %q is wanted but the kernel does not hold it", f.Name)
 	if len(found.Drift) > 0 {
 		text += " (" + strings.Join(found.Drift, "; ") + ")"

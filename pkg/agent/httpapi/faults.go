@@ -9,7 +9,6 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/control"
-	"github.com/tidelay/tidelay/pkg/agent/explain"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -111,7 +110,7 @@ func (s *Server) changeFaults(c *gin.Context, edit control.Edit, o changeOptions
 	answer := api.Changes{
 		Applied:  !o.dryRun,
 		Engine:   s.Engine,
-		Devices:  s.deviceNames,
+		Devices:  s.deviceNames(),
 		Changes:  make([]api.Change, 0, len(outcome.Differences)),
 		Faults:   outcome.After.Wire,
 		TC:       append([]string{}, s.TC.Commands(outcome.After.Faults)...),
@@ -120,7 +119,7 @@ func (s *Server) changeFaults(c *gin.Context, edit control.Edit, o changeOptions
 	for _, d := range outcome.Differences {
 		meaning := "its packets pass as if it had not been there"
 		if d.Fault != nil {
-			meaning = explain.Meaning(*d.Fault, s.Engine, s.deviceNames)
+			meaning = s.meaning(*d.Fault)
 		}
 		answer.Changes = append(answer.Changes, api.Change{Name: d.Name, Action: d.Action, Meaning: meaning})
 	}

@@ -113,7 +113,7 @@ func (s *Server) getLatency(c *gin.Context) {
 func (s *Server) latency(f *fault.Fault) api.Latency {
 	answer := api.Latency{
 		Engine:  s.Engine,
-		Devices: s.deviceNames,
+		Devices: s.deviceNames(),
 		Meaning: "no fault named latency: packets pass as if there had not been one",
 	}
 	if f == nil {
@@ -126,8 +126,14 @@ func (s *Server) latency(f *fault.Fault) api.Latency {
 	}
 	answer.RTT = explain.RoundTrip(*f)
 	answer.TC = s.TC.Equivalent(s.deviceOf(*f), *f)
-	answer.Meaning = explain.Meaning(*f, s.Engine, s.deviceNames)
+	answer.Meaning = s.meaning(*f)
 	return answer
+}
+
+// meaning says what a fault does, and which interface it waits for.
+func (s *Server) meaning(f fault.Fault) string {
+	devices, _ := s.Devices()
+	return explain.Meaning(f, s.Engine, api.DeviceNames(devices)) + explain.Waiting(f, devices)
 }
 
 // deviceOf returns the device of a fault, or the first one if the fault is for
@@ -141,8 +147,9 @@ func (s *Server) deviceOf(f fault.Fault) string {
 
 // firstDevice returns the agent's first device; empty if it has none.
 func (s *Server) firstDevice() string {
-	if len(s.deviceNames) == 0 {
+	names := s.deviceNames()
+	if len(names) == 0 {
 		return ""
 	}
-	return s.deviceNames[0]
+	return names[0]
 }

@@ -129,8 +129,8 @@ func (s *Server) verifyPlan(r control.Request, peer measure.Target, device strin
 // addedRTT is what faults add to the RTT to a peer that is reached by a device.
 // No fault is on a device that is not one of the agent's.
 func (s *Server) addedRTT(faults []fault.Fault, peer measure.Target, device string) time.Duration {
-	if !slices.Contains(s.deviceNames, device) {
+	if !slices.Contains(s.deviceNames(), device) {
 		return 0
 	}
-	return measure.AddedRTT(faults, peer, device, s.Exempt)
+	return measure.AddedRTT(faults, peer, device, s.Exempt())
 }

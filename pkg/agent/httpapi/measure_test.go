@@ -72,7 +72,9 @@ func TestVerifyFollowsTheRoute(t *testing.T) {
 		"one that is none of the agent's": {"10.2.0.1", `{"delay":"20ms"}`, 0},
 	} {
 		s := newTestServer(t, &enginetest.Engine{}, func(config *httpapi.Config) {
-			config.Devices = []api.Device{{Name: "eth0", Index: 7}, {Name: "net1", Index: 8}}
+			config.Devices = func() ([]api.Device, error) {
+				return []api.Device{{Name: "eth0", Index: 7}, {Name: "net1", Index: 8}}, nil
+			}
 			config.DeviceTo = func(to netip.Addr) (string, error) { return routes[to.String()], nil }
 			config.Measure = func(_ context.Context, p measure.Plan) []api.Measurement {
 				return answered(p.Targets[0].String(), 1)

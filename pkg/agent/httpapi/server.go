@@ -55,10 +55,11 @@ type Config struct {
 	Engine, EngineReason string
 	// Capabilities says of each engine whether this kernel can run it.
 	Capabilities map[string]api.Capability
-	// Devices are the interfaces that faults act on.
-	Devices []api.Device
-	// Exempt is the traffic that no fault touches.
-	Exempt fault.Exemption
+	// Devices returns the interfaces that faults act on now, or why there are
+	// none.
+	Devices func() ([]api.Device, error)
+	// Exempt returns the traffic that no fault touches.
+	Exempt func() fault.Exemption
 	// Version is the agent's.
 	Version string
 
@@ -79,20 +80,18 @@ type Config struct {
 // Server answers the HTTP API.
 type Server struct {
 	Config
-	deviceNames []string
-	guard       guard
-	measurer    measurer
-	metrics     *metrics
+	guard    guard
+	measurer measurer
+	metrics  *metrics
 }
 
 // New returns a server and registers its metrics.
 func New(c Config) *Server {
 	s := &Server{
-		Config:      c,
-		deviceNames: api.DeviceNames(c.Devices),
-		guard:       newGuard(c.TokenFile, c.ReadOnly),
-		measurer:    newMeasurer(c.Measure),
-		metrics:     newMetrics(c.Version, c.Engine, c.Control.Read, c.Log),
+		Config:   c,
+		guard:    newGuard(c.TokenFile, c.ReadOnly),
+		measurer: newMeasurer(c.Measure),
+		metrics:  newMetrics(c.Version, c.Engine, c.Control.Read, c.Log),
 	}
 	c.Registry.MustRegister(s.metrics)
 	return s
@@ -145,7 +144,13 @@ func get(routes gin.IRoutes, path string, handler gin.HandlerFunc) {
 	routes.HEAD(path, handler)
 }
 
+// deviceNames returns the interfaces that faults act on, by name.
+func (s *Server) deviceNames() []string {
+	devices, _ := s.Devices() // whoever can do nothing without any is told by the engine
+	return api.DeviceNames(devices)
+}
+
 // limits is what flags and clock say about the faults of a request.
 func (s *Server) limits() fault.Limits {
-	return fault.Limits{Now: s.Control.Now(), MaxDuration: s.MaxDuration, Devices: s.deviceNames}
+	return fault.Limits{Now: s.Control.Now(), MaxDuration: s.MaxDuration, Devices: s.deviceNames()}
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -18,7 +19,18 @@ func (s *Server) getReadyz(c *gin.Context) {
 		c.String(http.StatusServiceUnavailable, "not ready: %s\n", s.EngineReason)
 		return
 	}
+	if !s.hasDevice() {
+		c.Set(keyReason, reasonNoEngine)
+		c.String(http.StatusServiceUnavailable, "not ready: no interface to act on; see %s\n", api.PathStatus)
+		return
+	}
 	c.String(http.StatusOK, "ok: engine %s: %s\n", s.Engine, s.EngineReason)
+}
+
+// hasDevice reports whether any interface is there that faults act on.
+func (s *Server) hasDevice() bool {
+	devices, _ := s.Devices()
+	return slices.ContainsFunc(devices, func(d api.Device) bool { return !d.Missing })
 }
 
 func (s *Server) getStatus(c *gin.Context) {
@@ -35,18 +47,22 @@ func (s *Server) getStatus(c *gin.Context) {
 }
 
 func (s *Server) status(now control.Snapshot) api.Status {
+	devices, err := s.Devices()
 	status := api.Status{
 		Engine:       s.Engine,
 		Reason:       s.EngineReason,
 		Capabilities: s.Capabilities,
-		Devices:      append([]api.Device{}, s.Devices...),
+		Devices:      append([]api.Device{}, devices...),
 		Faults:       make([]api.FaultStatus, 0, len(now.Desired.Wire)),
-		Exempt:       explain.Exemptions(s.Exempt),
+		Exempt:       explain.Exemptions(s.Exempt()),
 		Warnings:     explain.Warnings(now.Warning, now.Desired.Faults, now.Found),
 		Version:      s.Version,
 	}
 	if u := now.Unsaved; u != nil {
 		status.Warnings = append(status.Warnings, explain.Unsaved(u.Err, u.Ended))
+	}
+	if err != nil {
+		status.Warnings = append(status.Warnings, err.Error())
 	}
 	for _, f := range now.Desired.Wire {
 		instances, found := now.Found.Found[f.Name]

@@ -28,6 +28,9 @@ func (e *Engine) Adopt() ([]fault.Fault, error) {
 	var adopted *fault.Fault
 	with, without := 0, 0 // interfaces
 	for _, p := range e.attachPoints() {
+		if _, there := found[p.device]; !there {
+			continue
+		}
 		t := found.tree(p)
 		if !t.ours() {
 			if p.direction == fault.Egress {

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -33,7 +32,7 @@ func BenchmarkKernelApply(b *testing.B) {
 func BenchmarkKernelRequests(b *testing.B) {
 	l := newLab(b)
 	l.shell("tc qdisc add dev eth0 root handle 7de1: htb; tc class add dev eth0 parent 7de1: classid 7de1:2 htb rate 1gbit; tc qdisc add dev eth0 ingress")
-	c, err := dial([]api.Device{l.device})
+	c, err := dial()
 	l.must(err)
 	defer c.close()
 	for f := range families {
@@ -42,7 +41,7 @@ func BenchmarkKernelRequests(b *testing.B) {
 		}
 	}
 	read := func(c *conn) {
-		_, err := c.readDevice(device)
+		_, err := c.read([]string{device}, true)
 		l.must(err)
 		filters, err := c.filters(l.device.Index, handleRoot)
 		l.must(err)
@@ -51,7 +50,7 @@ func BenchmarkKernelRequests(b *testing.B) {
 		}
 	}
 	besideTC(b, l, "pfifo limit %d", func(limit int) {
-		c, err := dial([]api.Device{l.device})
+		c, err := dial()
 		l.must(err)
 		defer c.close()
 		read(c)

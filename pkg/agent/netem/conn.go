@@ -8,14 +8,15 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/rtnl"
 )
 
 // kernel is what the engine reads and changes.
 type kernel interface {
-	// readDevice reads both trees and the hook of a device.
-	readDevice(device string) (foundDevice, error)
+	// read reads both trees and the hook of each of some devices that is there.
+	// With others, it also reads every other interface on which something of ours
+	// is left, and ifbs of ours that have lost their device.
+	read(devices []string, others bool) (foundDevices, error)
 	// waiting returns how many packets wait in the netems of some bands.
 	waiting(t foundTree, bands []uint8) (uint64, error)
 	// do makes one change. The error wraps fault.ErrUnsupported if the kernel
@@ -28,19 +29,16 @@ type kernel interface {
 // namespace that the thread was in when the socket was opened.
 type conn struct {
 	sockets map[int]*nl.SocketHandle
-	devices map[string]int // indexes by name
+	links   map[string]netlink.Link // by name, as of the last read
 }
 
 // dial opens a socket.
-func dial(devices []api.Device) (*conn, error) {
+func dial() (*conn, error) {
 	socket, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	c := &conn{sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}, devices: make(map[string]int)}
-	for _, d := range devices {
-		c.devices[d.Name] = d.Index
-	}
+	c := &conn{sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}}
 	// Kernels before 4.12 refuse this. Their errors then have no reasons, and
 	// all else works.
 	_ = socket.SetExtAck(true)
@@ -67,10 +65,10 @@ func (c *conn) newRequest(message, flags int) *nl.NetlinkRequest {
 
 // index returns the index of a link by its name.
 func (c *conn) index(name string) (int, error) {
-	if index, known := c.devices[name]; known {
-		return index, nil
+	if link, known := c.links[name]; known {
+		return link.Attrs().Index, nil
 	}
-	link, err := c.link(name)
+	link, err := c.link(name) // added since
 	if err != nil {
 		return 0, fmt.Errorf("find %s: %w", name, err)
 	}
@@ -108,21 +106,30 @@ func (c *conn) request(message, flags int, head *nl.TcMsg, attrs ...nl.NetlinkRe
 	return err
 }
 
-// dump returns the messages about one link. The kernel may answer with
-// those of all links, so the others are left out here.
-func (c *conn) dump(message int, answer uint16, head nl.TcMsg) ([][]byte, error) {
-	messages, err := rtnl.Dump(func() ([][]byte, error) {
+// allLinks returns the links by name.
+func (c *conn) allLinks() (map[string]netlink.Link, error) {
+	messages, err := c.dump(unix.RTM_GETLINK, unix.RTM_NEWLINK, nl.NewIfInfomsg(unix.AF_UNSPEC))
+	if err != nil {
+		return nil, err
+	}
+	links := make(map[string]netlink.Link)
+	for _, m := range messages {
+		link, err := netlink.LinkDeserialize(nil, m)
+		if err != nil {
+			return nil, err
+		}
+		links[link.Attrs().Name] = link
+	}
+	return links, nil
+}
+
+// dump returns the messages of one kind.
+func (c *conn) dump(message int, answer uint16, head nl.NetlinkRequestData) ([][]byte, error) {
+	return rtnl.Dump(func() ([][]byte, error) {
 		request := c.newRequest(message, unix.NLM_F_DUMP)
-		request.AddData(&head)
+		request.AddData(head)
 		return request.Execute(unix.NETLINK_ROUTE, answer)
 	})
-	var found [][]byte
-	for _, m := range messages {
-		if len(m) >= head.Len() && nl.DeserializeTcMsg(m).Ifindex == head.Ifindex {
-			found = append(found, m)
-		}
-	}
-	return found, err
 }
 
 // tcMsg returns struct tcmsg (include/uapi/linux/rtnetlink.h), which heads every

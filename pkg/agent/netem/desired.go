@@ -27,6 +27,19 @@ type desiredTree struct {
 	evenEmpty bool
 }
 
+// desiredTrees is by attach point.
+type desiredTrees map[attachPoint]desiredTree
+
+// on returns what is desired on the devices that were found: nothing on those
+// that are ours no more.
+func (d desiredTrees) on(found foundDevices) desiredTrees {
+	there := make(desiredTrees)
+	for _, p := range found.attachPoints() {
+		there[p] = d[p]
+	}
+	return there
+}
+
 // desiredAt compiles faults for one attach point. Without a fault there, it has
 // no rules either.
 func desiredAt(p attachPoint, faults []fault.Fault, exempt fault.Exemption, queueMemory uint64) desiredTree {
@@ -125,7 +138,7 @@ func (d desiredTree) filters(f family, bands map[string]uint8) []filter {
 
 // checkLimits refuses faults that netem or one tree can't hold. The error is a
 // fault.Invalid.
-func checkLimits(faults []fault.Fault, points []attachPoint, desired map[attachPoint]desiredTree) error {
+func checkLimits(faults []fault.Fault, points []attachPoint, desired desiredTrees) error {
 	var invalid fault.Invalid
 	for _, f := range faults {
 		if j := f.Impairment.Jitter; j > maxJitter {

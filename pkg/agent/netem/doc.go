@@ -41,9 +41,14 @@
 // this process has put there. A change goes
 //
 //	faults ── desiredAt ──► desired ── assignBands ──► target ─┐
-//	kernel ── readDevice ─────────────────────────────► found ─┴─ plan ──► ops
+//	kernel ── read ───────────────────────────────────► found ─┴─ plan ──► ops
 //
 // and is verified by another read: the plan must then be empty.
+//
+// Interfaces are known by name. Each change reads which of them are there, and
+// starts anew if one is replaced meanwhile. Trees of ours on other interfaces,
+// such as one that was renamed, are deleted, and so are ifbs whose interface is
+// gone.
 //
 // The root of egress and the ingress qdisc both come with the first fault of
 // either direction, empty where there is no fault; hook.go says why.

@@ -46,7 +46,7 @@ func (e *Engine) drain(k kernel, found foundDevices, targets targetTrees) error 
 // attach point, without those that have none.
 func (e *Engine) waiting(k kernel, found foundDevices, targets targetTrees) (map[attachPoint]uint64, error) {
 	waiting := make(map[attachPoint]uint64)
-	for _, p := range e.attachPoints() {
+	for _, p := range found.attachPoints() {
 		t := found.tree(p)
 		bands := t.bandsNotIn(targets[p])
 		if len(bands) == 0 {

@@ -6,32 +6,39 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 
-	"github.com/tidelay/tidelay/pkg/agent/api"
+	"golang.org/x/sys/unix"
+
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // Engine puts faults on interfaces. Its methods must not be called
 // concurrently.
 type Engine struct {
-	devices     []api.Device
-	exempt      fault.Exemption
+	scope       fault.Scope
 	queueMemory uint64
 	lacks       map[fault.Feature]string
 	log         *slog.Logger
 	dial        func() (kernel, error)
 	applied     applied
+	// keepsOthers leaves what is ours on interfaces outside the scope.
+	keepsOthers bool
 }
 
 // New returns an engine for some interfaces. It changes nothing by itself.
 // queueMemory is how much memory the packets that wait in one netem may take,
 // in bytes. lacks is what Probe found.
-func New(devices []api.Device, exempt fault.Exemption, queueMemory uint64, lacks map[fault.Feature]string, log *slog.Logger) *Engine {
+func New(scope fault.Scope, queueMemory uint64, lacks map[fault.Feature]string, log *slog.Logger) *Engine {
 	return &Engine{
-		devices: devices, exempt: exempt, queueMemory: queueMemory, lacks: lacks, log: log,
-		dial: func() (kernel, error) { return dial(devices) },
+		scope: scope, queueMemory: queueMemory, lacks: lacks, log: log,
+		dial: func() (kernel, error) { return dial() },
 	}
 }
+
+// SetScope makes the next change act on other interfaces, or exempt other
+// traffic.
+func (e *Engine) SetScope(scope fault.Scope) { e.scope = scope }
 
 // Run blocks until ctx ends. It does nothing else: the kernel does the work by
 // itself, and goes on with it when the agent is gone.
@@ -48,18 +55,21 @@ func (e *Engine) Close() error { return nil }
 // reasons.
 func (e *Engine) Lacks() map[fault.Feature]string { return maps.Clone(e.lacks) }
 
-// attachPoints returns where trees can be.
+// attachPoints returns where faults should be, also on interfaces that are
+// missing.
 func (e *Engine) attachPoints() []attachPoint {
 	var all []attachPoint
-	for _, d := range e.devices {
-		all = append(all, attachPoint{d.Name, fault.Egress}, attachPoint{d.Name, fault.Ingress})
+	for _, name := range e.scope.Devices {
+		all = append(all, attachPoint{name, fault.Egress}, attachPoint{name, fault.Ingress})
 	}
 	return all
 }
 
-// Apply makes the kernel hold exactly these faults, which are sorted by name.
-// It returns when the kernel was read back and agrees. A failure brings back
-// what was there before.
+// Apply makes the kernel hold exactly these faults, which are sorted by name, on
+// the interfaces of the scope that are there. It returns when the kernel was read
+// back and agrees. A failure brings back what was there before. On other
+// interfaces, which were in the scope before or were renamed, nothing of ours
+// stays.
 //
 // What does not change is not touched, and packets that already wait keep their
 // delay. Packets that wait in a fault that ends have up to a second to leave on
@@ -71,14 +81,31 @@ func (e *Engine) attachPoints() []attachPoint {
 // the way. To remove all faults, only what is inside our own trees is in the
 // way.
 func (e *Engine) Apply(faults []fault.Fault) error {
+	return e.apply(faults, foundDevices.refuseForeign)
+}
+
+// Reapply is Apply for faults that were accepted before. Where somebody else's
+// qdisc or filter is in the way, it leaves that place as it is, and State says
+// so.
+func (e *Engine) Reapply(faults []fault.Fault) error {
+	return e.apply(faults, foundDevices.yieldToForeign)
+}
+
+// replacements bounds how often a change starts anew because an interface went
+// away meanwhile.
+const replacements = 10
+
+// apply is Apply with a way to deal with what is somebody else's, given what is
+// desired.
+func (e *Engine) apply(faults []fault.Fault, onForeign func(foundDevices, desiredTrees) error) error {
 	if err := fault.Check(faults, e.lacks); err != nil {
 		return err
 	}
-	desired := make(map[attachPoint]desiredTree)
+	everywhere := make(desiredTrees)
 	for _, p := range e.attachPoints() {
-		desired[p] = desiredAt(p, faults, e.exempt, e.queueMemory)
+		everywhere[p] = desiredAt(p, faults, e.scope.Exempt, e.queueMemory)
 	}
-	if err := checkLimits(faults, e.attachPoints(), desired); err != nil {
+	if err := checkLimits(faults, e.attachPoints(), everywhere); err != nil {
 		return err
 	}
 	k, err := e.dial()
@@ -86,46 +113,49 @@ func (e *Engine) Apply(faults []fault.Fault) error {
 		return err
 	}
 	defer k.close()
-	found, err := e.read(k)
-	if err != nil {
-		return err
-	}
-	for _, d := range e.devices {
-		if err := found[d.Name].refuseForeign(func(p attachPoint) bool { return desired[p].hasFaults() }); err != nil {
+	for attempt := 1; ; attempt++ {
+		found, err := e.read(k)
+		if err != nil {
 			return err
 		}
+		// A tree outside the scope that can't be deleted stays. State says so.
+		maps.DeleteFunc(found, func(name string, d foundDevice) bool {
+			return !slices.Contains(e.scope.Devices, name) && d.hasForeignInside()
+		})
+		desired := everywhere.on(found)
+		if err := onForeign(found, desired); err != nil {
+			return err
+		}
+		before := e.checkpoint(found)
+		err = e.applyDesired(k, found, desired)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, unix.ENODEV) && attempt < replacements:
+			continue
+		default:
+			return errors.Join(err, e.rollBack(k, before))
+		}
 	}
-	before := e.checkpoint(found)
-	if err := e.applyDesired(k, found, desired); err != nil {
-		return errors.Join(err, e.rollBack(k, before))
-	}
-	return nil
 }
 
-// read reads all devices.
+// read reads the devices that are there, and unless others are kept, everything
+// else that is ours.
 func (e *Engine) read(k kernel) (foundDevices, error) {
-	found := make(foundDevices)
-	for _, d := range e.devices {
-		one, err := k.readDevice(d.Name)
-		if err != nil {
-			return nil, err
-		}
-		found[d.Name] = one
-	}
-	return found, nil
+	return k.read(e.scope.Devices, !e.keepsOthers)
 }
 
 // applyDesired makes the trees what the faults ask for. Usually that is one
 // change. If there are not enough bands for the old and the new faults
 // together, it is two: the first only removes the faults that end.
-func (e *Engine) applyDesired(k kernel, found foundDevices, desired map[attachPoint]desiredTree) error {
+func (e *Engine) applyDesired(k kernel, found foundDevices, desired desiredTrees) error {
 	next := e.assign(found, desired)
 	if next.onlyOld {
 		if err := e.applyAssignment(k, found, next); err != nil {
 			return err
 		}
 		var err error
-		if found, err = e.read(k); err != nil {
+		if found, err = e.readAgain(k, found); err != nil {
 			return err
 		}
 		if next = e.assign(found, desired); next.onlyOld {
@@ -146,10 +176,10 @@ type assignment struct {
 }
 
 // assign decides the target of each attach point.
-func (e *Engine) assign(found foundDevices, desired map[attachPoint]desiredTree) assignment {
+func (e *Engine) assign(found foundDevices, desired desiredTrees) assignment {
 	next := assignment{targets: make(targetTrees), bands: make(map[attachPoint]map[string]uint8)}
-	for p, d := range desired {
-		t := found.tree(p)
+	for _, p := range found.attachPoints() {
+		d, t := desired[p], found.tree(p)
 		if !d.needsTree(t) {
 			next.targets[p], next.bands[p] = nil, make(map[string]uint8)
 			continue
@@ -181,7 +211,7 @@ type checkpoint struct {
 // checkpoint returns the present state.
 func (e *Engine) checkpoint(found foundDevices) checkpoint {
 	c := checkpoint{targets: make(targetTrees), bands: maps.Clone(e.applied.bands)}
-	for _, p := range e.attachPoints() {
+	for _, p := range found.attachPoints() {
 		c.targets[p] = targetOf(found.tree(p), e.applied)
 	}
 	return c
@@ -192,6 +222,11 @@ func (e *Engine) rollBack(k kernel, c checkpoint) error {
 	e.applied.bands = c.bands
 	found, err := e.read(k)
 	if err == nil {
+		// A tree outside the scope that can't be deleted stays. State says so.
+		maps.DeleteFunc(found, func(name string, _ foundDevice) bool { // new since the checkpoint
+			_, known := c.targets[attachPoint{name, fault.Egress}]
+			return !known
+		})
 		err = e.applyTargets(k, found, c.targets)
 	}
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -26,6 +25,10 @@ type fakeKernel struct {
 	t     testing.TB
 	trees map[attachPoint]*foundTree
 	hook  hook
+	// missing is set while the device is not there; replaced counts how often it
+	// was made anew, which gives it another index.
+	missing  bool
+	replaced int
 	// beforeChange is called before every change; its error is the answer.
 	beforeChange func(o op) error
 	// refusesDuplicateBeside refuses a duplicating netem beside another one.
@@ -37,29 +40,38 @@ type fakeKernel struct {
 }
 
 func newFake(t testing.TB) *fakeKernel {
-	k := &fakeKernel{t: t, trees: make(map[attachPoint]*foundTree)}
+	k := &fakeKernel{t: t}
+	k.plug()
+	return k
+}
+
+// plug makes the device, without anything on it.
+func (k *fakeKernel) plug() {
+	k.trees, k.hook = make(map[attachPoint]*foundTree), hook{}
 	for _, p := range []attachPoint{egress, ingress} {
 		k.trees[p] = &foundTree{attachPoint: p, link: device, mtu: 1500, netems: make(map[uint8]netemQdisc)}
 	}
 	k.trees[ingress].link, k.trees[egress].receives = ifbName(2), true
-	return k
 }
 
 // engine returns a new engine for this kernel, as a new process has it.
 func (k *fakeKernel) engine(lacks map[fault.Feature]string) *Engine {
 	exempt := fault.Exemption{ControlPort: 2332, NodeAddrs: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")}, ProbePorts: []uint16{4000}}
-	e := New([]api.Device{{Name: device, Index: 2}}, exempt, 256<<20, lacks, slog.New(slog.DiscardHandler))
+	e := New(fault.Scope{Devices: []string{device}, Exempt: exempt}, 256<<20, lacks, slog.New(slog.DiscardHandler))
 	e.dial = func() (kernel, error) { return k, nil }
 	return e
 }
 
 func (k *fakeKernel) close() {}
 
-// readDevice returns a copy.
-func (k *fakeKernel) readDevice(string) (foundDevice, error) {
-	d := foundDevice{egress: k.copy(egress), ingress: k.copy(ingress), hook: k.hook}
+// read returns a copy.
+func (k *fakeKernel) read([]string, bool) (foundDevices, error) {
+	if k.missing {
+		return foundDevices{}, nil
+	}
+	d := foundDevice{index: 2 + k.replaced, egress: k.copy(egress), ingress: k.copy(ingress), hook: k.hook}
 	d.ingress.receives = k.redirectsAll()
-	return d, nil
+	return foundDevices{device: d}, nil
 }
 
 // redirectsAll reports whether what arrives comes to the ingress tree.

@@ -21,11 +21,11 @@ func matched(name string, m fault.Match, delay time.Duration) fault.Fault {
 	return fault.Fault{Name: name, Match: m, Impairment: fault.Impairment{Delay: delay}}
 }
 
-// named returns n faults of different peers.
-func named(prefix string, n int, delay time.Duration) []fault.Fault {
+// several returns n delays of 1 ms for different peers, named a00 and so on.
+func several(n int) []fault.Fault {
 	var all []fault.Fault
 	for i := range n {
-		all = append(all, matched(fmt.Sprintf("%s%02d", prefix, i), fault.Match{Direction: fault.Egress, Peers: prefixes(fmt.Sprintf("10.%d.0.0/16", i))}, delay))
+		all = append(all, matched(fmt.Sprintf("a%02d", i), fault.Match{Direction: fault.Egress, Peers: prefixes(fmt.Sprintf("10.%d.0.0/16", i))}, ms))
 	}
 	return all
 }

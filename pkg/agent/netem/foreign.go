@@ -17,6 +17,30 @@ func (d foundDevice) ingressWithHook() foundTree {
 }
 
 // refuseForeign returns an error that wraps fault.ErrForeign if somebody else's
+// state is in the way of what is desired.
+func (d foundDevices) refuseForeign(desired desiredTrees) error {
+	for _, name := range d.names() {
+		if err := d[name].refuseForeign(func(p attachPoint) bool { return desired[p].hasFaults() }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// yieldToForeign leaves out the trees in whose place somebody else has put
+// something. What is inside a tree of ours stays in the way of a change there.
+func (d foundDevices) yieldToForeign(desired desiredTrees) error {
+	for _, name := range d.names() {
+		for _, t := range []foundTree{d[name].egress, d[name].ingressWithHook()} {
+			if t.occupiedBy != "" {
+				desired[t.attachPoint] = desiredTree{}
+			}
+		}
+	}
+	return nil
+}
+
+// refuseForeign returns an error that wraps fault.ErrForeign if somebody else's
 // state is in the way of a change of this device. needsTree says where there
 // must be a tree after the change.
 func (d foundDevice) refuseForeign(needsTree func(attachPoint) bool) error {
@@ -29,6 +53,11 @@ func (d foundDevice) refuseForeign(needsTree func(attachPoint) bool) error {
 		}
 	}
 	return nil
+}
+
+// hasForeignInside reports whether somebody else's state is inside ours.
+func (d foundDevice) hasForeignInside() bool {
+	return d.egress.foreignInside != "" || d.ingressWithHook().foreignInside != ""
 }
 
 // reportForeign says what somebody else has put here. Many CNI plugins have an

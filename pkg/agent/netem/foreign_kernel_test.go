@@ -9,7 +9,6 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -86,7 +85,7 @@ func (m meddler) do(o op) error {
 func (l *lab) meddle(e *Engine, before func(n int, o op) error) {
 	n := 0
 	e.dial = func() (kernel, error) {
-		c, err := dial([]api.Device{l.device})
+		c, err := dial()
 		return meddler{c, before, &n}, err
 	}
 }
@@ -228,7 +227,7 @@ func TestKernelDuplicatingAlone(t *testing.T) {
 	twice := everything("twice", fault.Both, 0)
 	twice.Impairment.Duplicate = &fault.Chance{Percent: fault.Hundred}
 	for range 2 {
-		l.apply(e, named("a", 3, ms)...)
+		l.apply(e, several(3)...)
 		l.apply(e, twice)
 		if got := l.flow(l.peer(1), 10, 100*ms).Run(t); len(got.Arrivals) != 20 || got.Duplicates() != 10 {
 			t.Errorf("%d datagrams of 10 sent twice", len(got.Arrivals))

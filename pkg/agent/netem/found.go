@@ -114,14 +114,28 @@ func (t foundTree) bandsNotIn(target *targetTree) []uint8 {
 
 // foundDevice is what was read of one device.
 type foundDevice struct {
+	index           int // of the interface, by which one that was replaced is told
 	egress, ingress foundTree
 	hook            hook
 }
 
 func (d foundDevice) trees() []foundTree { return []foundTree{d.egress, d.ingress} }
 
-// foundDevices is what was read of all devices, by name.
+// foundDevices is what was read, by name: the devices of the engine that are
+// there, and others that have something of ours; see conn.read.
 type foundDevices map[string]foundDevice
+
+// names returns the devices in order.
+func (d foundDevices) names() []string { return slices.Sorted(maps.Keys(d)) }
+
+// attachPoints returns where trees can be.
+func (d foundDevices) attachPoints() []attachPoint {
+	var all []attachPoint
+	for _, name := range d.names() {
+		all = append(all, attachPoint{name, fault.Egress}, attachPoint{name, fault.Ingress})
+	}
+	return all
+}
 
 // tree returns what was read at one attach point.
 func (d foundDevices) tree(p attachPoint) foundTree {

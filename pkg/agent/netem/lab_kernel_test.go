@@ -67,7 +67,7 @@ func (l *lab) shell(script string) string {
 
 // engine returns one as a new process has it.
 func (l *lab) engine(lacks map[fault.Feature]string) *Engine {
-	return New([]api.Device{l.device}, l.exempt, memory, lacks, slog.New(slog.NewTextHandler(l.t.Output(), nil)))
+	return New(fault.Scope{Devices: []string{device}, Exempt: l.exempt}, memory, lacks, slog.New(slog.NewTextHandler(l.t.Output(), nil)))
 }
 
 func (l *lab) apply(e *Engine, faults ...fault.Fault) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -139,11 +140,25 @@ const cleanLimit = 1_000
 // ifbName returns the name of our ifb for the interface with an index. It fits
 // IFNAMSIZ, and no two indexes have the same.
 func ifbName(index int) string {
-	const prefix, longest = "tidelay", 99_999_999 // eight digits are left
+	const longest = 99_999_999 // eight digits are left
 	if index > longest {
-		return prefix + "x" + strconv.FormatInt(int64(index), 36)
+		return ifbPrefix + "x" + strconv.FormatInt(int64(index), 36)
 	}
-	return prefix + strconv.Itoa(index)
+	return ifbPrefix + strconv.Itoa(index)
+}
+
+// ifbPrefix starts the names of our ifbs.
+const ifbPrefix = "tidelay"
+
+// parseIFBName is the inverse of ifbName. It reports false for a name that is not
+// of an ifb of ours.
+func parseIFBName(name string) (index int, ok bool) {
+	digits, base := strings.TrimPrefix(name, ifbPrefix), 10
+	if rest, found := strings.CutPrefix(digits, "x"); found {
+		digits, base = rest, 36
+	}
+	n, err := strconv.ParseInt(digits, base, 32)
+	return int(n), err == nil && ifbName(int(n)) == name
 }
 
 // ifbQueue is the txqueuelen of our ifb, in packets. When as many wait in the

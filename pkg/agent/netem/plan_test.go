@@ -122,7 +122,7 @@ func (p *planTest) newKernel(t *testing.T, d *datadriven.TestData) {
 // exemptions.
 func (p *planTest) restart() {
 	p.e = p.k.engine(p.lacks)
-	p.e.exempt.NodeAddrs, p.e.exempt.ProbePorts = nil, nil
+	p.e.scope.Exempt.NodeAddrs, p.e.scope.Exempt.ProbePorts = nil, nil
 }
 
 func (p *planTest) apply(t *testing.T, d *datadriven.TestData) string {
@@ -216,9 +216,9 @@ func (p *planTest) commands(t *testing.T, d *datadriven.TestData) string {
 		devices = append(devices, arg.Key)
 	}
 	if len(devices) > 0 {
-		return strings.Join(Commands(devices, p.e.exempt, p.e.queueMemory, faults), "\n")
+		return strings.Join(Commands(devices, p.e.scope.Exempt, p.e.queueMemory, faults), "\n")
 	}
-	commands := Commands([]string{device}, p.e.exempt, p.e.queueMemory, faults)
+	commands := Commands([]string{device}, p.e.scope.Exempt, p.e.queueMemory, faults)
 	other := &planTest{}
 	other.newKernel(t, nil)
 	if err := other.e.Apply(faults); err != nil {

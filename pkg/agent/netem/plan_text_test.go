@@ -10,7 +10,8 @@ import (
 // tree writes the trees that are there.
 func (p *planTest) tree() string {
 	var out strings.Builder
-	d, _ := p.k.readDevice(device)
+	found, _ := p.k.read([]string{device}, true)
+	d := found[device]
 	for _, t := range d.trees() {
 		if !t.ours() {
 			fmt.Fprintf(&out, "%s: nothing of ours\n", t.attachPoint)

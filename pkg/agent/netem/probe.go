@@ -10,7 +10,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -42,9 +41,10 @@ func Probe(log *slog.Logger) (lacks map[fault.Feature]string, err error) {
 	defer func() { err = errors.Join(err, netlink.LinkDel(link)) }()
 
 	const memory = 1 << 20
-	device := api.Device{Name: probeName, Index: link.Attrs().Index}
+	scope := fault.Scope{Devices: []string{probeName}, Exempt: fault.Exemption{ControlPort: 1}}
 	unknown := map[fault.Feature]string{fault.FeatureIngress: "not tried yet"}
-	e := New([]api.Device{device}, fault.Exemption{ControlPort: 1}, memory, unknown, log)
+	e := New(scope, memory, unknown, log)
+	e.keepsOthers = true // they are of the engine that will run
 	plain := scratchFault("plain")
 	err = e.Apply([]fault.Fault{plain})
 	switch {

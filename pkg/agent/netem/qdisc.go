@@ -23,20 +23,22 @@ type qdisc struct {
 // String returns "prio 7de1:".
 func (q qdisc) String() string { return q.kind + " " + handleWord(q.handle) }
 
-// qdiscs returns those of one link, the root first. Those that the kernel made by
-// itself have the handle 0 or are not reported.
-func (c *conn) qdiscs(index int) ([]qdisc, error) {
-	messages, err := c.dump(unix.RTM_GETQDISC, unix.RTM_NEWQDISC, *tcMsg(index, 0, 0, 0))
+// allQdiscs returns those of all links by the index of the link, the root of each
+// first. Those that the kernel made by itself have the handle 0 or are not
+// reported.
+func (c *conn) allQdiscs() (map[int][]qdisc, error) {
+	messages, err := c.dump(unix.RTM_GETQDISC, unix.RTM_NEWQDISC, tcMsg(0, 0, 0, 0))
 	if err != nil {
 		return nil, fmt.Errorf("list qdiscs: %w", err)
 	}
-	var found []qdisc
+	found := make(map[int][]qdisc)
 	for _, message := range messages {
 		q, err := parseQdisc(message)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, q)
+		index := int(nl.DeserializeTcMsg(message).Ifindex)
+		found[index] = append(found[index], q)
 	}
 	return found, nil
 }

@@ -3,76 +3,11 @@ package netem
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"github.com/tidelay/tidelay/pkg/fault"
 )
-
-// readDevice reads both trees and the hook of a device.
-func (c *conn) readDevice(device string) (foundDevice, error) {
-	link, err := c.link(device)
-	if err != nil {
-		return foundDevice{}, fmt.Errorf("read %s: %w", device, err)
-	}
-	found, err := c.readLink(device, link.Attrs())
-	if err != nil {
-		return foundDevice{}, fmt.Errorf("read %s: %w", device, err)
-	}
-	return found, nil
-}
-
-func (c *conn) readLink(device string, attrs *netlink.LinkAttrs) (foundDevice, error) {
-	index, mtu := attrs.Index, attrs.MTU
-	found := foundDevice{
-		egress:  foundTree{attachPoint: attachPoint{device, fault.Egress}, link: device, mtu: mtu, netems: make(map[uint8]netemQdisc), receives: true},
-		ingress: foundTree{attachPoint: attachPoint{device, fault.Ingress}, link: ifbName(index), mtu: mtu, netems: make(map[uint8]netemQdisc)},
-	}
-	qdiscs, err := c.readTree(&found.egress, index)
-	if err != nil {
-		return foundDevice{}, err
-	}
-	ifb, err := c.readIFB(&found.ingress)
-	if err != nil {
-		return foundDevice{}, err
-	}
-	i := slices.IndexFunc(qdiscs, func(q qdisc) bool { return q.parent == parentIngress })
-	if i < 0 {
-		return found, nil
-	}
-	filters, err := c.filters(index, handleIngress)
-	found.hook = hookOf(qdiscs[i], filters, ifb, found.egress.claimed)
-	found.ingress.receives = found.ingress.ifbIsUp && found.hook.redirectsAll()
-	return found, err
-}
-
-// readIFB reads our ifb and the tree on it. It returns the ifb's index, 0 if there
-// is none.
-func (c *conn) readIFB(t *foundTree) (int, error) {
-	link, err := c.link(t.link)
-	switch {
-	case errors.Is(err, unix.ENODEV):
-		return 0, nil
-	case err != nil:
-		return 0, fmt.Errorf("find %s: %w", t.link, err)
-	case link.Type() != "ifb":
-		t.occupiedBy = fmt.Sprintf("link %s of type %s", t.link, link.Type())
-		return 0, nil
-	}
-	index := link.Attrs().Index
-	t.hasIFB, t.ifbIsUp = true, link.Attrs().RawFlags&unix.IFF_UP != 0
-	if _, err := c.readTree(t, index); err != nil {
-		return 0, err
-	}
-	if t.occupiedBy != "" { // it would be deleted together with our ifb
-		t.occupiedBy, t.foreignInside = "", t.occupiedBy+" on "+t.link
-	}
-	return index, nil
-}
 
 // hookOf decides whose an ingress qdisc is. ifb is the index of our ifb, 0 for
 // none. The qdisc is ours
@@ -107,35 +42,13 @@ func hookOf(q qdisc, filters []u32, ifb int, claimed bool) hook {
 	return h
 }
 
-// readTree reads the root of a link and what is below it. It returns all qdiscs
-// of the link.
-func (c *conn) readTree(t *foundTree, index int) ([]qdisc, error) {
-	all, err := c.qdiscs(index)
-	if err != nil {
-		return nil, err
-	}
-	for _, q := range all {
-		if err := t.addQdisc(q); err != nil {
-			return nil, err
-		}
-	}
-	if !t.hasRoot {
-		return all, nil
-	}
-	filters, err := c.filters(index, handleRoot)
-	for _, f := range filters {
-		t.addFilter(f)
-	}
-	return all, err
-}
-
 // addQdisc adds a qdisc of the link to what was found of the tree. Those with a
 // handle of 0 are the kernel's own defaults, which nobody chose.
 func (t *foundTree) addQdisc(q qdisc) error {
 	band := bandOf(q.parent)
 	switch {
 	case q.handle == 0:
-	case q.parent == parentRoot && q.kind == kindPrio && q.handle == handleRoot:
+	case q.isOurRoot():
 		t.hasRoot, t.rootIsCurrent = true, bytes.Equal(q.options, prioOptions())
 	case q.parent == parentRoot:
 		t.occupiedBy = "root qdisc " + q.String()
@@ -189,6 +102,11 @@ func (q qdisc) isSegmenterOf(band uint8) bool {
 	return band != 0 && q.kind == kindTBF && q.parent == class(band) && q.handle == segmenterHandle(band)
 }
 
+// isOurRoot reports whether a qdisc is the root of a tree of ours.
+func (q qdisc) isOurRoot() bool {
+	return q.parent == parentRoot && q.kind == kindPrio && q.handle == handleRoot
+}
+
 // isNetemOf reports whether a qdisc is our netem of a band.
 func (q qdisc) isNetemOf(band uint8) bool {
 	return band != 0 && q.kind == kindNetem && q.handle == netemHandle(band)
@@ -238,7 +156,7 @@ func (t *foundTree) addToBlock(index int, f family, one filter) {
 // filters returns those on one qdisc, in the order in which the kernel tries
 // them.
 func (c *conn) filters(index int, parent uint32) ([]u32, error) {
-	messages, err := c.dump(unix.RTM_GETTFILTER, unix.RTM_NEWTFILTER, *tcMsg(index, parent, 0, 0))
+	messages, err := c.dump(unix.RTM_GETTFILTER, unix.RTM_NEWTFILTER, tcMsg(index, parent, 0, 0))
 	if err != nil {
 		return nil, fmt.Errorf("list filters: %w", err)
 	}
@@ -259,12 +177,12 @@ func (c *conn) waiting(t foundTree, bands []uint8) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	all, err := c.qdiscs(index)
+	all, err := c.allQdiscs()
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", t.attachPoint, err)
 	}
 	var packets uint64
-	for _, q := range all {
+	for _, q := range all[index] {
 		if q.kind == kindNetem && slices.Contains(bands, bandOf(q.parent)) {
 			packets += q.counters.Backlog
 		}

@@ -22,13 +22,27 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 	}
 	state := fault.State{Found: make(map[string][]fault.Instance)}
 	incomplete := make(map[string]bool)
+	for _, name := range e.scope.Devices {
+		if _, there := found[name]; !there {
+			state.Missing = append(state.Missing, name)
+		}
+	}
+	for _, f := range faults {
+		if f.Match.WaitsFor(e.scope.Devices, state.Missing) {
+			state.Waiting = append(state.Waiting, f.Name)
+		}
+	}
+	everywhere := make(desiredTrees)
 	for _, p := range e.attachPoints() {
+		everywhere[p] = desiredAt(p, faults, e.scope.Exempt, e.queueMemory)
+	}
+	for _, p := range found.attachPoints() {
 		t := found.tree(p)
 		withHook := t
 		if p.direction == fault.Ingress {
 			withHook = found[p.device].ingressWithHook()
 		}
-		desired := desiredAt(p, faults, e.exempt, e.queueMemory)
+		desired := everywhere[p]
 		bands := desired.locate(t, e.applied)
 		state.Drift = append(state.Drift, withHook.reportForeign(desired.hasFaults())...)
 		for _, drift := range t.drift(desired, bands) {

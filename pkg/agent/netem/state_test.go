@@ -23,8 +23,8 @@ func TestAdopt(t *testing.T) {
 		"both":               {[]fault.Fault{everything("x", fault.Both, ms)}, 0, fault.ErrLeftover},
 		"jitter":             {[]fault.Fault{jittery}, 0, fault.ErrLeftover},
 		"a match":            {[]fault.Fault{matched("x", fault.Match{Direction: fault.Egress, Peers: prefixes("0.0.0.0/0")}, ms)}, 0, fault.ErrLeftover},
-		"several":            {named("a", 2, ms), 0, fault.ErrLeftover},
-		"one beside latency": {append(named("a", 1, ms), latency), 0, fault.ErrLeftover},
+		"several":            {several(2), 0, fault.ErrLeftover},
+		"one beside latency": {append(several(1), latency), 0, fault.ErrLeftover},
 	} {
 		k := newFake(t)
 		if err := k.engine(nil).Apply(c.faults); err != nil {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -19,7 +21,7 @@ import (
 func (e *Engine) applyTargets(k kernel, found foundDevices, targets targetTrees) error {
 	if _, refused := e.lacks[fault.FeatureDuplicateBeside]; refused {
 		withoutOld := maps.Clone(targets)
-		for _, p := range e.attachPoints() {
+		for _, p := range found.attachPoints() {
 			if found.tree(p).duplicatesBeside(targets[p]) {
 				withoutOld[p] = nil
 			}
@@ -29,7 +31,7 @@ func (e *Engine) applyTargets(k kernel, found foundDevices, targets targetTrees)
 				return err
 			}
 			var err error
-			if found, err = e.read(k); err != nil {
+			if found, err = e.readAgain(k, found); err != nil {
 				return err
 			}
 		}
@@ -42,12 +44,12 @@ func (e *Engine) applyTargets(k kernel, found foundDevices, targets targetTrees)
 // verifies. If there is nothing to do, the kernel is not touched.
 func (e *Engine) applyPlan(k kernel, found foundDevices, targets targetTrees) error {
 	var all plan
-	for _, d := range e.devices {
-		p := e.plan(found[d.Name], targets)
+	for _, name := range found.names() {
+		p := e.plan(found[name], targets)
 		if p.empty() {
 			continue
 		}
-		if err := found[d.Name].refuseForeign(targets.has); err != nil {
+		if err := found[name].refuseForeign(targets.has); err != nil {
 			return err
 		}
 		all.add(p)
@@ -65,7 +67,7 @@ func (e *Engine) applyPlan(k kernel, found foundDevices, targets targetTrees) er
 	if err := e.do(k, found, all.remove); err != nil {
 		return err
 	}
-	found, err := e.read(k)
+	found, err := e.readAgain(k, found)
 	if err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
@@ -74,6 +76,25 @@ func (e *Engine) applyPlan(k kernel, found foundDevices, targets targetTrees) er
 	}
 	e.applied.recordSeeds(targets)
 	return nil
+}
+
+// readAgain reads the devices that were found before, as far as they are still
+// there. The error wraps unix.ENODEV if one was replaced.
+func (e *Engine) readAgain(k kernel, before foundDevices) (foundDevices, error) {
+	found, err := e.read(k)
+	if err != nil {
+		return nil, err
+	}
+	for name, now := range found {
+		then, known := before[name]
+		switch {
+		case !known:
+			delete(found, name) // new; whoever follows the links will tell
+		case now.index != then.index:
+			return nil, fmt.Errorf("%s was replaced: %w", name, unix.ENODEV)
+		}
+	}
+	return found, nil
 }
 
 // plan decides the changes of one device.
@@ -87,7 +108,7 @@ func (e *Engine) plan(found foundDevice, targets targetTrees) plan {
 func (e *Engine) do(k kernel, found foundDevices, ops []op) error {
 	for _, o := range ops {
 		if o, ok := o.(setNetem); ok {
-			for _, p := range e.attachPoints() {
+			for _, p := range found.attachPoints() {
 				if t := found.tree(p); t.link == o.link {
 					e.applied.recordNetem(t, o)
 				}
@@ -105,16 +126,16 @@ func (e *Engine) do(k kernel, found foundDevices, ops []op) error {
 // instead of what they should.
 func (e *Engine) verify(found foundDevices, targets targetTrees) error {
 	var errs []error
-	for _, d := range e.devices {
-		left := e.plan(found[d.Name], targets).all()
+	for _, name := range found.names() {
+		left := e.plan(found[name], targets).all()
 		if len(left) == 0 {
 			continue
 		}
 		var differences strings.Builder
-		for _, t := range found[d.Name].trees() {
+		for _, t := range found[name].trees() {
 			differences.WriteString(t.netemDifferences(targets[t.attachPoint]))
 		}
-		errs = append(errs, fmt.Errorf("read back %s: the kernel does not hold what was asked for, which takes: %s%s", d.Name, left[0], differences.String()))
+		errs = append(errs, fmt.Errorf("read back %s: the kernel does not hold what was asked for, which takes: %s%s", name, left[0], differences.String()))
 	}
 	return errors.Join(errs...)
 }

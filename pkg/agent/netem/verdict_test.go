@@ -58,9 +58,9 @@ func (k *fakeKernel) verdict(p attachPoint, pkt packet) verdict {
 // expect returns what should happen to a packet, decided without filters.
 func expect(e *Engine, faults []fault.Fault, p attachPoint, pkt packet) verdict {
 	tcp := pkt.Protocol == "tcp"
-	node := slices.Contains(e.exempt.NodeAddrs, pkt.Peer) && slices.Contains(e.exempt.ProbePorts, pkt.Local)
+	node := slices.Contains(e.scope.Exempt.NodeAddrs, pkt.Peer) && slices.Contains(e.scope.Exempt.ProbePorts, pkt.Local)
 	discovery := pkt.Protocol == "icmp" && pkt.Peer.Is6() && pkt.icmpType >= 133 && pkt.icmpType <= 137
-	if discovery || tcp && (pkt.Local == e.exempt.ControlPort || pkt.Remote == e.exempt.ControlPort || node) {
+	if discovery || tcp && (pkt.Local == e.scope.Exempt.ControlPort || pkt.Remote == e.scope.Exempt.ControlPort || node) {
 		return verdict{}
 	}
 	f := fault.FaultFor(faults, p.direction, p.device, pkt.Packet)

@@ -61,7 +61,7 @@ func serveAgent() error {
 	if err := json.Unmarshal([]byte(os.Getenv(envExempt)), &exempt); err != nil {
 		return err
 	}
-	e, err := Open([]string{device}, exempt, queueMemory, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	e, err := Open(fault.Scope{Devices: []string{device}, Exempt: exempt}, queueMemory, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err != nil {
 		return err
 	}

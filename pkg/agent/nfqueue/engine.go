@@ -38,7 +38,7 @@ func Lacks() map[fault.Feature]string {
 	}
 }
 
-// Open returns an engine for the packets that cross the named devices. It
+// Open returns an engine for the packets that cross the devices of a scope. It
 // changes no rule and binds no queue; Apply does. Call Run right after Open,
 // since only Run releases packets; it also closes the engine. queueMemory is
 // for the waiting packets of one fault in one direction, in bytes.
@@ -47,7 +47,7 @@ func Lacks() map[fault.Feature]string {
 // fault.ErrForeign if another process reads one of our queues. Open does not
 // look for a table of our name that somebody else made. As long as there is one,
 // Apply and State return fault.ErrForeign and leave it alone.
-func Open(devices []string, exempt fault.Exemption, queueMemory uint64, log *slog.Logger) (*Engine, error) {
+func Open(scope fault.Scope, queueMemory uint64, log *slog.Logger) (*Engine, error) {
 	features, err := detect()
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func Open(devices []string, exempt fault.Exemption, queueMemory uint64, log *slo
 		return nil, errors.Join(err, s.close())
 	}
 	return &Engine{
-		policy:    policy{devices: devices, exempt: exempt, queueStatement: features.queueStatement},
+		policy:    policy{devices: scope.Devices, exempt: scope.Exempt, queueStatement: features.queueStatement},
 		families:  features.families,
 		memory:    queueMemory,
 		poller:    p,
@@ -89,6 +89,14 @@ func checkQueuesFree() error {
 
 // Lacks is the function Lacks, as a method that every engine has.
 func (e *Engine) Lacks() map[fault.Feature]string { return Lacks() }
+
+// SetScope makes the next change act on other interfaces, or exempt other
+// traffic.
+func (e *Engine) SetScope(scope fault.Scope) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.policy.devices, e.policy.exempt = scope.Devices, scope.Exempt
+}
 
 // Run releases packets when they are due, until ctx ends. Then it releases all
 // packets that wait, in order, and closes the engine. The rules stay in the

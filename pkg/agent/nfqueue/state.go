@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/rtnl"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -33,6 +34,9 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 	if err != nil {
 		return fault.State{}, err
 	}
+	if state.Missing, err = rtnl.Missing(e.policy.devices); err != nil {
+		return fault.State{}, err
+	}
 	want := make(tables)
 	if len(e.applied.faults) > 0 {
 		want = e.tables(e.applied)
@@ -42,6 +46,10 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 		return state, nil
 	}
 	for _, f := range faults {
+		if f.Match.WaitsFor(e.policy.devices, state.Missing) {
+			state.Waiting = append(state.Waiting, f.Name)
+			continue
+		}
 		instances, ok := e.instances(f, found, stats)
 		if !ok {
 			state.Drift = append(state.Drift, fmt.Sprintf("fault %q is not what its rules and queues were made for", f.Name))

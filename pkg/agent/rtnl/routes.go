@@ -30,24 +30,19 @@ type route struct {
 // attrNextHopID is RTA_NH_ID (include/uapi/linux/rtnetlink.h).
 const attrNextHopID = 30
 
-// Gateways returns the next hops of all default routes, in order and each once.
-// With most CNI plugins that is the node, by its address on the pod's link.
-// Kubelet's probes come from this address, which may be another than the node's
-// IP address.
-func Gateways() ([]netip.Addr, error) {
-	routes, err := defaultRoutes()
-	if err != nil {
-		return nil, err
-	}
-	var gateways []netip.Addr
+// gateways returns the next hops of default routes, in order and each once. With
+// most CNI plugins that is the node, by its address on the pod's link. Kubelet's
+// probes come from this address, which may be another than the node's IP address.
+func gateways(routes []route) []netip.Addr {
+	var all []netip.Addr
 	for _, r := range routes {
 		for _, h := range r.hops {
-			if h.gateway.IsValid() && !slices.Contains(gateways, h.gateway) {
-				gateways = append(gateways, h.gateway)
+			if h.gateway.IsValid() && !slices.Contains(all, h.gateway) {
+				all = append(all, h.gateway)
 			}
 		}
 	}
-	return gateways, nil
+	return all
 }
 
 // defaultRoutes returns the unicast default routes. Those of the main table come

@@ -59,13 +59,12 @@ func TestDefaultRoutes(t *testing.T) {
 				gateways = append(gateways, netip.MustParseAddr(text))
 			}
 			if err := pod.Do(func() error {
-				devices, err := rtnl.FindDevices("")
-				if err != nil || strings.Join(api.DeviceNames(devices), ",") != c.devices {
-					t.Errorf("devices %v, %v; want %s", devices, err, c.devices)
+				found, err := rtnl.NewFollower("").Read()
+				if err != nil || strings.Join(api.DeviceNames(found.Devices), ",") != c.devices {
+					t.Errorf("devices %v, %v; want %s", found.Devices, err, c.devices)
 				}
-				found, err := rtnl.Gateways()
-				if !slices.Equal(found, gateways) {
-					t.Errorf("gateways %v, want %v", found, gateways)
+				if !slices.Equal(found.Gateways, gateways) {
+					t.Errorf("gateways %v, want %v", found.Gateways, gateways)
 				}
 				return err
 			}); err != nil {

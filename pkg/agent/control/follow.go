@@ -1,0 +1,19 @@
+package control
+
+import (
+	"fmt"
+
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// Follow makes the desired faults act in a scope, as far as that is possible now.
+// It is called when interfaces have come, gone or been replaced.
+func (c *Control) Follow(scope fault.Scope) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.engine.SetScope(scope)
+	if err := c.engine.Reapply(c.desired.Faults); err != nil {
+		return fmt.Errorf("apply faults to changed interfaces: %w", err)
+	}
+	return nil
+}

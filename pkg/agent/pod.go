@@ -1,0 +1,109 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/control"
+	"github.com/tidelay/tidelay/pkg/agent/rtnl"
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// pod is what is known of the pod's network. Its interfaces and routes come and
+// go while the agent runs.
+type pod struct {
+	follower *rtnl.Follower
+	options  Options
+	parsed   parsed
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	network rtnl.Network
+	err     error // why no device could be chosen, nil if some were
+}
+
+// newPod reads the network for the first time.
+func newPod(o Options, p parsed, log *slog.Logger) *pod {
+	n := &pod{follower: rtnl.NewFollower(o.Device), options: o, parsed: p, log: log}
+	n.read()
+	return n
+}
+
+// read reads the network again, and reports whether it has changed.
+func (p *pod) read() (changed bool) {
+	network, err := p.follower.Read()
+	if err != nil {
+		err = fmt.Errorf("find the interface for faults (--device=%q): %w", p.options.Device, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed = !reflect.DeepEqual(network, p.network) || (err == nil) != (p.err == nil)
+	switch {
+	case !changed:
+	case err != nil:
+		p.log.Warn("no interface to act on", "err", err)
+	default:
+		p.log.Info("interfaces to act on", "devices", describeDevices(network.Devices), "gateways", fmt.Sprint(network.Gateways))
+	}
+	p.network, p.err = network, err
+	return changed
+}
+
+func describeDevices(devices []api.Device) string {
+	words := make([]string, 0, len(devices))
+	for _, d := range devices {
+		word := d.Name
+		if d.Missing {
+			word += " (missing)"
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, ", ")
+}
+
+// devices returns the interfaces that faults act on, and why there are none.
+func (p *pod) devices() ([]api.Device, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.network.Devices), p.err
+}
+
+// scope returns where faults act now.
+func (p *pod) scope() fault.Scope {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return fault.Scope{Devices: api.DeviceNames(p.network.Devices), Exempt: exemption(p.parsed, p.network.Gateways)}
+}
+
+// follow makes faults act on interfaces that come back, until ctx ends. What
+// fails is logged, and tried again at the next change.
+func (p *pod) follow(ctx context.Context, faults *control.Control) error {
+	return p.follower.Run(ctx, func(links bool) {
+		if changed := p.read(); !changed && !links {
+			return
+		}
+		if err := faults.Follow(p.scope()); err != nil {
+			p.log.Error("follow the pod's interfaces", "err", err)
+		}
+	})
+}
+
+// needsDevices is an engine that refuses faults while no device could be chosen.
+type needsDevices struct {
+	engine
+	pod *pod
+}
+
+// Apply refuses faults that there is no place for.
+func (n needsDevices) Apply(faults []fault.Fault) error {
+	if _, err := n.pod.devices(); err != nil && len(faults) > 0 {
+		return fmt.Errorf("%w: %w", control.ErrNoEngine, err)
+	}
+	return n.engine.Apply(faults)
+}

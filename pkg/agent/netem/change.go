@@ -41,6 +41,8 @@ func (c *conn) send(o op) error {
 		return c.deleteFilters(o.link, handleRoot, priority(o.block, o.family), o.family)
 	case addRedirect:
 		return c.addRedirect(o)
+	case addHookClaim:
+		return c.newFilter(o.device, handleIngress, firstNode, filterInfo(priority(claimBlock, ipv4), ipv4), encodeFilter(claim()), u32Lacking)
 	case deleteRedirect:
 		return c.deleteFilters(o.device, handleIngress, priority(0, o.family), o.family)
 	case addIFB:
@@ -79,10 +81,20 @@ func (c *conn) setQdisc(o setQdisc) error {
 }
 
 func (c *conn) addFilter(o addFilter) error {
-	return c.onLink(o.link, func(index int) error {
-		head := tcMsg(index, handleRoot, o.node, filterInfo(priority(o.block, o.family), o.family))
-		err := c.request(unix.RTM_NEWTFILTER, unix.NLM_F_CREATE|unix.NLM_F_EXCL, head, kindAttr(kindU32), encodeFilter(o.filter))
-		return unsupported(err, unix.ENOENT, "the kernel has no filter u32 (cls_u32)")
+	return c.newFilter(o.link, handleRoot, o.node, filterInfo(priority(o.block, o.family), o.family), encodeFilter(o.filter), u32Lacking)
+}
+
+// What a kernel lacks that refuses a filter.
+const (
+	u32Lacking      = "the kernel has no filter u32 (cls_u32)"
+	redirectLacking = "the kernel has no filter u32 with action mirred (cls_u32, act_mirred)"
+)
+
+// newFilter adds a filter of kind u32.
+func (c *conn) newFilter(link string, parent, node, info uint32, options *nl.RtAttr, lacking string) error {
+	return c.onLink(link, func(index int) error {
+		err := c.request(unix.RTM_NEWTFILTER, unix.NLM_F_CREATE|unix.NLM_F_EXCL, tcMsg(index, parent, node, info), kindAttr(kindU32), options)
+		return unsupported(err, unix.ENOENT, lacking)
 	})
 }
 
@@ -99,11 +111,7 @@ func (c *conn) addRedirect(o addRedirect) error {
 	if err != nil {
 		return err
 	}
-	return c.onLink(o.device, func(index int) error {
-		head := tcMsg(index, handleIngress, firstNode, filterInfo(priority(0, o.family), o.family))
-		err := c.request(unix.RTM_NEWTFILTER, unix.NLM_F_CREATE|unix.NLM_F_EXCL, head, kindAttr(kindU32), encodeRedirect(ifb))
-		return unsupported(err, unix.ENOENT, "the kernel has no filter u32 with action mirred (cls_u32, act_mirred)")
-	})
+	return c.newFilter(o.device, handleIngress, firstNode, filterInfo(priority(0, o.family), o.family), encodeRedirect(ifb), redirectLacking)
 }
 
 func (c *conn) addIFB(o addIFB) error {

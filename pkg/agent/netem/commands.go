@@ -39,7 +39,7 @@ func Commands(devices []string, exempt fault.Exemption, queueMemory uint64, faul
 		}
 		p := found.plan(targets, applied{}, true)
 		if slices.ContainsFunc(p.prepare, func(o op) bool { _, is := o.(setSegmenter); return is }) {
-			all = append(all, fmt.Sprintf("mtu=$(cat /sys/class/net/%s/mtu)", device))
+			all = append(all, fmt.Sprintf("mtu=$(ip -o link show dev %s | grep -o 'mtu [0-9]*' | cut -d' ' -f2)", device))
 		}
 		for _, o := range slices.Concat(p.prepare, p.reroute) {
 			all = append(all, o.String())

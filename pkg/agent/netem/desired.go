@@ -153,7 +153,7 @@ func checkLimits(faults []fault.Fault, points []attachPoint, desired desiredTree
 			invalid = append(invalid, api.FieldError{
 				Field: "faults", Value: strconv.Itoa(n) + " filters on " + p.String(),
 				Accepted: fmt.Sprintf("want at most %d, exemptions included: one for each combination of peer, protocol and ports, "+
-					"where a range of ports counts as the blocks of a power of two it consists of", maxFilters),
+					"where a range of ports counts as the blocks of a power of two it consists of, and TCP over IPv6 counts twice", maxFilters),
 			})
 		}
 	}

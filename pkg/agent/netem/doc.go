@@ -25,7 +25,8 @@
 //     exempt ports are not recognised in them.
 //   - A range of ports becomes the fewest parts whose size is a power of two and
 //     that one mask can match.
-//   - The protocol of an IPv6 packet is its first next header.
+//   - The protocol of an IPv6 packet is its first next header. TCP segments of
+//     more than 64 KiB (BIG TCP) are known by their hop-by-hop header too.
 //
 // The order of the filters decides: first the exempt, then fault.Rules. There is
 // one list for each IP family. A list that packets meet is not edited. A new one

@@ -29,6 +29,11 @@ func (k *fakeKernel) changeHook(o op) error {
 			k.hook = hook{}
 			k.reset(o)
 		}
+	case addHookClaim:
+		if !k.hook.present || k.hook.claimed {
+			return unix.EINVAL
+		}
+		k.hook.claimed = true
 	case addRedirect:
 		if !k.hook.present || !k.trees[ingress].hasIFB || k.hook.broken[o.family] || k.hook.redirects[o.family] {
 			return unix.EINVAL

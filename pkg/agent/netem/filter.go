@@ -46,6 +46,10 @@ type header struct {
 	transport           int32 // what follows the IP header
 	protocol            int32 // the four bytes that have the protocol
 	protocolShift       int   // where in them, in bits
+	// jumbo is set for IPv6 packets of TCP that are longer than 64 KiB. The kernel
+	// makes them where gso_max_size allows it (BIG TCP), with a hop-by-hop header
+	// that has the length (struct hop_jumbo_hdr in include/net/ipv6.h).
+	jumbo bool
 }
 
 func headerOf(f family) header {
@@ -53,6 +57,20 @@ func headerOf(f family) header {
 		return header{family: ipv6, source: 8, destination: 24, transport: 40, protocol: 4, protocolShift: 8}
 	}
 	return header{family: ipv4, source: 12, destination: 16, transport: 20, protocol: 8, protocolShift: 16}
+}
+
+// sizeJumbo is the size of the hop-by-hop header of a jumbo packet.
+const sizeJumbo = 8
+
+// headersOf returns all that headers of a family's packets of a protocol can be.
+func headersOf(f family, protocol uint8) []header {
+	plain := headerOf(f)
+	if f != ipv6 || protocol != unix.IPPROTO_TCP {
+		return []header{plain}
+	}
+	jumbo := plain
+	jumbo.jumbo, jumbo.transport = true, plain.transport+sizeJumbo
+	return []header{plain, jumbo}
 }
 
 // addressKeys compares the address at an offset with a prefix. A prefix of no
@@ -68,20 +86,25 @@ func addressKeys(offset int32, prefix netip.Prefix) keys {
 	return all
 }
 
-// protocolKey compares the protocol.
-func (h header) protocolKey(number uint8) key {
-	return key{offset: h.protocol, mask: 0xff << h.protocolShift, value: uint32(number) << h.protocolShift}
+// protocolKeys compares the protocol. In a jumbo packet the IP header has the
+// length and the next header 0, and the hop-by-hop header of 8 bytes has the
+// protocol, then the option "jumbo payload" (0xc2) with a length of 4 (RFC 2675).
+func (h header) protocolKeys(number uint8) keys {
+	if h.jumbo {
+		return keys{{offset: h.protocol, mask: 0xffffff00}, {offset: h.transport - sizeJumbo, mask: 0xffffffff, value: uint32(number)<<24 | 0xc204}}
+	}
+	return keys{{offset: h.protocol, mask: 0xff << h.protocolShift, value: uint32(number) << h.protocolShift}}
 }
 
 // portKeys compares the ports of a protocol that has them. In IPv4 they are where
 // the keys look only if the header has no options, and only in the first
 // fragment; the keys check both.
 func (h header) portKeys(protocol uint8, source, destination portPattern) keys {
-	all := keys{h.protocolKey(protocol), {
+	all := append(h.protocolKeys(protocol), key{
 		offset: h.transport,
 		mask:   uint32(source.mask)<<16 | uint32(destination.mask),
 		value:  uint32(source.value)<<16 | uint32(destination.value),
-	}}
+	})
 	if h.family == ipv4 {
 		all = append(all, key{offset: 0, mask: 0x0f000000, value: 0x05000000}, key{offset: 4, mask: 0x00001fff})
 	}
@@ -104,7 +127,8 @@ func familyOf(v6 bool) family {
 // termKeys returns the keys of the filters that together match one term of a
 // fault.
 func termKeys(t fault.Term, direction fault.Direction) []keys {
-	h := headerOf(familyOf(t.V6))
+	f := familyOf(t.V6)
+	h := headerOf(f)
 	remote, remotes, locals := h.destination, coverPorts(t.Remote), coverPorts(t.Local)
 	if direction == fault.Ingress {
 		remote = h.source
@@ -113,20 +137,24 @@ func termKeys(t fault.Term, direction fault.Direction) []keys {
 	if t.Peer.IsValid() {
 		base = addressKeys(remote, t.Peer)
 	}
-	if anyPort := (portPattern{}); remotes[0] == anyPort && locals[0] == anyPort {
-		if t.Protocol != 0 {
-			base = append(base, h.protocolKey(t.Protocol))
-		}
+	if t.Protocol == 0 {
 		return []keys{base.sorted()}
 	}
+	anyPort := remotes[0] == portPattern{} && locals[0] == portPattern{}
 	var all []keys
-	for _, remotePort := range remotes {
-		for _, localPort := range locals {
-			source, destination := localPort, remotePort
-			if direction == fault.Ingress {
-				source, destination = remotePort, localPort
+	for _, h := range headersOf(f, t.Protocol) {
+		if anyPort {
+			all = append(all, slices.Concat(base, h.protocolKeys(t.Protocol)).sorted())
+			continue
+		}
+		for _, remotePort := range remotes {
+			for _, localPort := range locals {
+				source, destination := localPort, remotePort
+				if direction == fault.Ingress {
+					source, destination = remotePort, localPort
+				}
+				all = append(all, slices.Concat(base, h.portKeys(t.Protocol, source, destination)).sorted())
 			}
-			all = append(all, slices.Concat(base, h.portKeys(t.Protocol, source, destination)).sorted())
 		}
 	}
 	return all
@@ -140,14 +168,16 @@ func exemptKeys(exempt fault.Exemption, direction fault.Direction, f family) []k
 	if f == ipv6 {
 		// Router and neighbour solicitation and advertisement, redirect (RFC 4861).
 		for icmpType := uint32(133); icmpType <= 137; icmpType++ {
-			all = append(all, keys{h.protocolKey(unix.IPPROTO_ICMPV6), {offset: h.transport, mask: 0xff000000, value: icmpType << 24}})
+			all = append(all, append(h.protocolKeys(unix.IPPROTO_ICMPV6), key{offset: h.transport, mask: 0xff000000, value: icmpType << 24}))
 		}
 	}
 	exactly := func(port uint16) portPattern { return portPattern{value: port, mask: 0xffff} }
 	control := exactly(exempt.ControlPort)
-	all = append(all,
-		h.portKeys(unix.IPPROTO_TCP, control, portPattern{}).sorted(),
-		h.portKeys(unix.IPPROTO_TCP, portPattern{}, control).sorted())
+	for _, tcp := range headersOf(f, unix.IPPROTO_TCP) {
+		all = append(all,
+			tcp.portKeys(unix.IPPROTO_TCP, control, portPattern{}).sorted(),
+			tcp.portKeys(unix.IPPROTO_TCP, portPattern{}, control).sorted())
+	}
 	for _, node := range exempt.NodeAddrs {
 		if node.Is6() != (f == ipv6) {
 			continue
@@ -158,7 +188,9 @@ func exemptKeys(exempt fault.Exemption, direction fault.Direction, f family) []k
 				remote, source, destination = h.source, destination, source
 			}
 			address := addressKeys(remote, netip.PrefixFrom(node, node.BitLen()))
-			all = append(all, slices.Concat(address, h.portKeys(unix.IPPROTO_TCP, source, destination)).sorted())
+			for _, tcp := range headersOf(f, unix.IPPROTO_TCP) {
+				all = append(all, slices.Concat(address, tcp.portKeys(unix.IPPROTO_TCP, source, destination)).sorted())
+			}
 		}
 	}
 	return all

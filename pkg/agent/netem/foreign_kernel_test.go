@@ -236,3 +236,50 @@ func TestKernelDuplicatingAlone(t *testing.T) {
 	l.apply(e, everything("twice", fault.Egress, ms))
 	l.apply(e)
 }
+
+// Whatever part of ours somebody deletes, the next set makes it again, also by
+// another process, and nothing stays when the faults end.
+func TestKernelRepairsWhatIsDeleted(t *testing.T) {
+	both, out := []fault.Fault{everything("x", fault.Both, ms)}, []fault.Fault{everything("x", fault.Egress, ms)}
+	l := newLab(t)
+	ifb := strings.NewReplacer("%ifb%", ifbName(l.device.Index)).Replace
+	clean := l.configuration()
+	for name, c := range map[string]struct {
+		faults []fault.Fault
+		script string
+	}{
+		"the root":                       {out, "tc qdisc del dev eth0 root"},
+		"the root, beside ingress":       {both, "tc qdisc del dev eth0 root"},
+		"the ingress qdisc":              {both, "tc qdisc del dev eth0 ingress"},
+		"the empty ingress qdisc":        {out, "tc qdisc del dev eth0 ingress"},
+		"the ifb":                        {both, "ip link del %ifb%"},
+		"the ifb's root":                 {both, "tc qdisc del dev %ifb% root"},
+		"the ifb is down":                {both, "ip link set %ifb% down"},
+		"a redirect":                     {both, "tc filter del dev eth0 parent ffff: protocol ip prio 1"},
+		"all filters of ingress":         {both, "tc filter del dev eth0 parent ffff:"},
+		"the root and the ifb":           {both, "tc qdisc del dev eth0 root; ip link del %ifb%"},
+		"the root, ifb and redirects":    {both, "tc qdisc del dev eth0 root; tc filter del dev eth0 parent ffff: protocol ip prio 1; tc filter del dev eth0 parent ffff: protocol ipv6 prio 2; ip link del %ifb%"},
+		"the root and the ingress qdisc": {both, "tc qdisc del dev eth0 root; tc qdisc del dev eth0 ingress"},
+		"the claim on the root":          {out, "tc filter del dev eth0 parent 7de1: protocol ip prio 9"},
+		"the claim on the ingress qdisc": {out, "tc filter del dev eth0 parent ffff: protocol ip prio 9"},
+		"all filters of the root":        {out, "tc filter del dev eth0 parent 7de1:"},
+		"a netem":                        {out, "tc qdisc del dev eth0 parent 7de1:2"},
+		"the clean band's queue":         {out, "tc qdisc del dev eth0 parent 7de1:1"},
+	} {
+		l.apply(l.engine(nil), c.faults...)
+		l.shell(ifb(c.script))
+		e := l.engine(nil) // another process, which knows the least
+		if _, err := e.State(c.faults); err != nil {
+			t.Errorf("%s: State: %v", name, err)
+		}
+		// A set of ingress needs the part that is left most.
+		if err := e.Apply([]fault.Fault{everything("other", fault.Ingress, 2*ms)}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		l.apply(e, c.faults...)
+		l.apply(e)
+		if left := l.configuration(); left != clean {
+			t.Errorf("%s: this is left:\n%s", name, left)
+		}
+	}
+}

@@ -11,11 +11,15 @@ package netem
 // root and the ingress qdisc both come with the first fault of either
 // direction, empty where there is no fault, and both go with the last.
 //
-// An empty ingress qdisc does not show whose it is. A filter on our egress
-// root, the claim, says that it is ours.
+// An empty ingress qdisc does not show whose it is. A filter that matches no
+// packet, the claim, says that it is ours. There is one on our egress root, from
+// before the ingress qdisc is made, and one on the ingress qdisc itself, for when
+// somebody deletes our root.
 type hook struct {
 	// present is set when there is an ingress qdisc and it is ours.
 	present bool
+	// claimed is set when the claim is on it.
+	claimed bool
 	// redirects are the families that are redirected to our ifb.
 	redirects [families]bool
 	// broken are the families that are redirected to an ifb that is gone. The
@@ -26,9 +30,8 @@ type hook struct {
 	occupiedBy, foreignInside string
 }
 
-// claim is the filter on the root of an egress tree that says that the
-// interface's ingress qdisc is ours. It matches the IP version 0, and so no
-// packet.
+// claim is the filter that says that the interface's ingress qdisc is ours. It
+// matches the IP version 0, and so no packet.
 func claim() filter {
 	return filter{keys: keys{{offset: 0, mask: 0xf0000000, value: 0}}, band: bandClean}
 }
@@ -49,6 +52,9 @@ func (h hook) plan(found foundDevice, egress, ingress *targetTree, canIngress bo
 	}
 	if needed && !h.present {
 		p.prepare = append(p.prepare, setQdisc{link: device, kind: kindIngress, parent: parentIngress, handle: handleIngress, exclusive: true})
+	}
+	if needed && !h.claimed {
+		p.prepare = append(p.prepare, addHookClaim{device})
 	}
 	p.reroute = h.redirectOps(device, found.ingress.link, ingress != nil)
 	if !needed && h.present {

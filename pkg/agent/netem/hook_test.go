@@ -21,6 +21,7 @@ func TestHookOf(t *testing.T) {
 	numbered.node = 0x800
 	narrow := redirect(ipv4, 5)
 	narrow.keys = claim().keys
+	mark := u32{kind: kindU32, priority: priority(claimBlock, ipv4), protocol: unix.ETH_P_IP, node: firstNode, classID: class(bandClean), keys: claim().keys, redirect: -1, simple: true}
 	both := [families]bool{true, true}
 	for name, c := range map[string]struct {
 		q       qdisc
@@ -33,6 +34,9 @@ func TestHookOf(t *testing.T) {
 		"half of ours":               {ingress, []u32{redirect(ipv6, 5)}, 5, false, hook{present: true, redirects: [families]bool{ipv6: true}}},
 		"empty, with our ifb":        {ingress, nil, 5, false, hook{present: true}},
 		"empty, with our mark":       {ingress, nil, 0, true, hook{present: true}},
+		"only our claim":             {ingress, []u32{table, mark}, 0, false, hook{present: true, claimed: true}},
+		"our claim, in use":          {ingress, []u32{mark, other}, 0, false, hook{claimed: true, occupiedBy: "qdisc ingress ffff:"}},
+		"ours with the claim":        {ingress, []u32{redirect(ipv4, 5), redirect(ipv6, 5), mark}, 5, false, hook{present: true, claimed: true, redirects: both}},
 		"empty":                      {ingress, nil, 0, false, hook{occupiedBy: "qdisc ingress ffff:"}},
 		"clsact":                     {clsact, nil, 5, true, hook{occupiedBy: "qdisc clsact ffff:"}},
 		"in use":                     {ingress, []u32{other}, 0, true, hook{occupiedBy: "qdisc ingress ffff:"}},

@@ -125,6 +125,14 @@ func (o addRedirect) String() string {
 		o.device, handleWord(handleIngress), o.family, priority(0, o.family), firstNode, o.ifb)
 }
 
+// addHookClaim adds the claim to the ingress qdisc of a device.
+type addHookClaim struct{ device string }
+
+func (o addHookClaim) String() string {
+	return fmt.Sprintf("tc filter add dev %s parent %s protocol %s prio %d handle ::%x u32 %s flowid %s",
+		o.device, handleWord(handleIngress), ipv4, priority(claimBlock, ipv4), firstNode, claim().keys, handleWord(class(claim().band)))
+}
+
 // deleteRedirect deletes the redirect of one family.
 type deleteRedirect struct {
 	device string

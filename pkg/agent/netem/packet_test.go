@@ -15,12 +15,14 @@ type packet struct {
 	fault.Packet
 	// icmpType is for ICMPv6 only.
 	icmpType byte
+	// jumbo is a TCP segment of IPv6 with more than 64 KiB.
+	jumbo bool
 	// raw has its bytes, by direction.
 	raw map[fault.Direction][]byte
 }
 
 func (p packet) String() string {
-	return fmt.Sprintf("%s %s remote %d local %d type %d", p.Protocol, p.Peer, p.Remote, p.Local, p.icmpType)
+	return fmt.Sprintf("%s %s remote %d local %d type %d jumbo %t", p.Protocol, p.Peer, p.Remote, p.Local, p.icmpType, p.jumbo)
 }
 
 var protocolNumbers = map[string]byte{"tcp": unix.IPPROTO_TCP, "udp": unix.IPPROTO_UDP, "icmp": unix.IPPROTO_ICMP, "sctp": unix.IPPROTO_SCTP}
@@ -48,6 +50,11 @@ func (p packet) bytes(direction fault.Direction) []byte {
 		rest, remote = 40, map[int]int{16: 24, 12: 8}[remote]
 	}
 	copy(b[remote:], p.Peer.AsSlice())
+	if p.jumbo {
+		b[4], b[5], b[6] = 0, 0, 0
+		b = append(b[:rest], append([]byte{protocolNumbers[p.Protocol], 0, 0xc2, 4, 0, 1, 0x86, 0xa0}, b[rest:]...)...)
+		rest += 8
+	}
 	binary.BigEndian.PutUint16(b[rest:], source)
 	binary.BigEndian.PutUint16(b[rest+2:], destination)
 	if p.icmpType != 0 {
@@ -65,7 +72,11 @@ func makePackets() []packet {
 		addr := netip.MustParseAddr(peer)
 		for _, protocol := range []string{"tcp", "udp"} {
 			for _, ports := range [][2]uint16{{2332, 40000}, {40000, 2332}, {40000, 4000}, {4000, 40000}, {20160, 20180}, {20161, 4001}, {1, 65535}} {
-				all = append(all, packet{Packet: fault.Packet{Peer: addr, Protocol: protocol, Remote: ports[0], Local: ports[1]}})
+				one := packet{Packet: fault.Packet{Peer: addr, Protocol: protocol, Remote: ports[0], Local: ports[1]}}
+				all = append(all, one)
+				if one.jumbo = addr.Is6() && protocol == "tcp"; one.jumbo {
+					all = append(all, one)
+				}
 			}
 		}
 		all = append(all, packet{Packet: fault.Packet{Peer: addr, Protocol: "sctp", Remote: 0}})

@@ -13,12 +13,17 @@ import (
 // none. The qdisc is ours
 //
 //   - if all filters on it are redirects to our ifb, and there is one;
-//   - if it has no filters, and our ifb or our claim is there.
+//   - if it has no filters but perhaps the claim, and our ifb, or a claim here or on
+//     our root (claimed), is there.
 func hookOf(q qdisc, filters []u32, ifb int, claimed bool) hook {
 	var h hook
 	redirects, others := false, ""
 	for _, f := range filters {
 		if f.table {
+			continue
+		}
+		if f.isClaim() {
+			h.claimed = true
 			continue
 		}
 		family, index := f.redirection()
@@ -34,7 +39,7 @@ func hookOf(q qdisc, filters []u32, ifb int, claimed bool) hook {
 	switch {
 	case redirects && others != "":
 		h.foreignInside = others
-	case q.kind == kindIngress && others == "" && (redirects || ifb != 0 || claimed):
+	case q.kind == kindIngress && others == "" && (redirects || ifb != 0 || claimed || h.claimed):
 		h.present = true
 	default:
 		h.occupiedBy = "qdisc " + q.String()
@@ -131,7 +136,8 @@ func (t *foundTree) addFilter(u u32) {
 	}
 }
 
-// isClaim reports whether a filter is the claim.
+// isClaim reports whether a filter is the claim, on our root or on an ingress
+// qdisc.
 func (u u32) isClaim() bool {
 	return u.priority == priority(claimBlock, ipv4) && u.simple && u.node == firstNode && u.classID == class(bandClean) && u.keys.equal(claim().keys)
 }

@@ -126,7 +126,11 @@ func keepDeadlines(before, after []fault.Fault) []fault.Fault {
 // applied first, and needs no disk.
 func (c *Control) commit(before, after Set) error {
 	if onlyEnds(before.Faults, after.Faults) {
-		if err := c.engine.Reapply(after.Faults); err != nil { // nothing is in the way of ending one
+		apply := c.engine.Apply
+		if len(after.Faults) < len(before.Faults) { // nothing of others is in the way of an end
+			apply = c.engine.Reapply
+		}
+		if err := apply(after.Faults); err != nil {
 			return err
 		}
 		c.desired = after

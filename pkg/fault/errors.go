@@ -14,6 +14,9 @@ var (
 	// ErrForeign reports kernel state that somebody else made and that a fault
 	// would destroy. It is left alone.
 	ErrForeign = errors.New("made by somebody else")
+	// ErrOtherOwner reports a fault that is set for one owner and belongs to
+	// another one.
+	ErrOtherOwner = errors.New("belongs to another owner")
 	// ErrUnsupported reports that this kernel or container lacks something that an
 	// engine or a fault needs.
 	ErrUnsupported = errors.New("not supported here")

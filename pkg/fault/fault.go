@@ -21,8 +21,11 @@ const MaxFaults = 15
 
 // Fault is what happens to the packets that match, until when.
 type Fault struct {
-	// Name identifies the fault on this pod.
-	Name       string
+	// Name identifies the fault on this pod, among those of all owners.
+	Name string
+	// Owner is the program that sets the fault, and will set it again; empty for a
+	// fault that a person set.
+	Owner      string
 	Match      Match
 	Impairment Impairment
 	// ExpiresAt is when the fault ends by itself; the zero time for never.
@@ -34,12 +37,13 @@ type Fault struct {
 
 // Equal reports whether two faults are the same in every respect.
 func (f Fault) Equal(g Fault) bool {
-	return f.ExpiresAt.Equal(g.ExpiresAt) && f.SameEffect(g)
+	return f.ExpiresAt.Equal(g.ExpiresAt) && f.Owner == g.Owner && f.SameEffect(g)
 }
 
 // SameEffect reports whether two faults have the same name and do the same to
-// the same packets, however long they last.
+// the same packets, however long they last and whoever set them.
 func (f Fault) SameEffect(g Fault) bool {
+	f.Owner, g.Owner = "", ""
 	f.ExpiresAt, f.Deadline = time.Time{}, 0
 	g.ExpiresAt, g.Deadline = time.Time{}, 0
 	return reflect.DeepEqual(f, g)

@@ -38,7 +38,7 @@ type Match struct {
 	Direction Direction
 	// Device narrows the fault to one interface.
 	Device string
-	// Peers are remote addresses, at most 64; masked, sorted and without repeats.
+	// Peers are remote addresses, at most 512; masked, sorted and without repeats.
 	Peers []netip.Prefix
 	// LocalPorts and RemotePorts are at most 16 each; sorted and without repeats.
 	LocalPorts, RemotePorts []api.PortRange

@@ -78,10 +78,10 @@ func NewSet(faults []Fault) ([]Fault, error) {
 	}
 	terms := 0
 	for _, f := range faults {
-		terms += len(f.Match.terms())
+		terms += f.Match.countTerms()
 	}
-	if terms > maxAllTerms {
-		return nil, Invalid{{Field: "faults", Value: strconv.Itoa(terms) + " combinations", Accepted: fmt.Sprintf("want at most %d combinations of peer, ports and protocol in all faults together", maxAllTerms)}}
+	if terms > maxTerms {
+		return nil, Invalid{{Field: "faults", Value: strconv.Itoa(terms) + " combinations", Accepted: fmt.Sprintf("want at most %d combinations of peer, ports and protocol in all faults together", maxTerms)}}
 	}
 	sorted := slices.SortedFunc(slices.Values(faults), func(a, b Fault) int { return strings.Compare(a.Name, b.Name) })
 	if err := conflict(sorted); err != nil {
@@ -102,10 +102,19 @@ func (p *parser) bad(field, value, accepted string) { p.invalid.add(field, value
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
 
+// NameAccepted says how a fault and its owner may be called.
+const NameAccepted = `want at most 63 of a-z, 0-9, "-" and ".", a letter or digit at both ends`
+
+// IsName reports whether a fault or an owner may be called so.
+func IsName(s string) bool { return namePattern.MatchString(s) }
+
 func (p *parser) fault(at string, w api.Fault) Fault {
-	f := Fault{Name: w.Name}
-	if !namePattern.MatchString(w.Name) {
-		p.bad(at+"name", w.Name, `want at most 63 of a-z, 0-9, "-" and ".", a letter or digit at both ends`)
+	f := Fault{Name: w.Name, Owner: w.Owner}
+	if !IsName(w.Name) {
+		p.bad(at+"name", w.Name, NameAccepted)
+	}
+	if w.Owner != "" && !IsName(w.Owner) {
+		p.bad(at+"owner", w.Owner, NameAccepted+"; or leave it out")
 	}
 	f.Match = p.match(at, w)
 	f.Impairment = p.impairment(at, w)

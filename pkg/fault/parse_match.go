@@ -12,12 +12,10 @@ import (
 
 // Bounds of the matches of faults.
 const (
-	maxPeers = 64
+	maxPeers = 512
 	maxPorts = 16
-	maxTerms = 512
-	// maxAllTerms is for all faults of a set together, because a packet is compared
-	// with the terms one after the other.
-	maxAllTerms = 1_000
+	// maxTerms is for all faults of a set together.
+	maxTerms = 4_000
 )
 
 func (p *parser) match(at string, w api.Fault) Match {
@@ -52,8 +50,7 @@ func (p *parser) match(at string, w api.Fault) Match {
 			p.bad(at+"ports", "{}", "want local or remote ports, or no ports at all")
 		}
 	}
-	combinations := max(len(m.Peers), 2) * max(len(m.LocalPorts), 1) * max(len(m.RemotePorts), 1) * 2
-	if combinations > maxTerms {
+	if m.countTerms() > maxTerms {
 		p.bad(at+"peers", fmt.Sprintf("%d peers with %d local and %d remote ports", len(m.Peers), len(m.LocalPorts), len(m.RemotePorts)),
 			fmt.Sprintf("want at most %d combinations of peer, ports and protocol", maxTerms))
 	}

@@ -35,14 +35,14 @@ func TestParseSetOfMany(t *testing.T) {
 	}
 	// Each alone is fine, all together are more than a packet should be compared with.
 	for i := range all {
-		all[i].Ports = &api.Ports{Remote: singlePorts(16), Local: singlePorts(3)}
+		all[i].Ports = &api.Ports{Remote: singlePorts(16), Local: singlePorts(10)}
 	}
 	_, err = fault.ParseSet(all, limits())
 	if diff := cmp.Diff([]string{"faults"}, fields(t, err)); diff != "" {
 		t.Errorf("many combinations: %s", diff)
 	}
-	if _, err := fault.ParseSet(all[:10], limits()); err != nil {
-		t.Errorf("960 combinations: %v", err)
+	if _, err := fault.ParseSet(all[:12], limits()); err != nil {
+		t.Errorf("3840 combinations: %v", err)
 	}
 }
 

@@ -91,6 +91,16 @@ func (m Match) terms() []Term {
 	return terms
 }
 
+// countTerms is how many terms there are, without making them.
+func (m Match) countTerms() int {
+	count := 0
+	ports := len(m.RemotePorts) > 0 || len(m.LocalPorts) > 0
+	for _, base := range m.peerTerms() {
+		count += len(protocolNumbers(m.Protocol, base.V6, ports))
+	}
+	return count * max(len(m.RemotePorts), 1) * max(len(m.LocalPorts), 1)
+}
+
 // peerTerms has a term for each peer, or one for each family.
 func (m Match) peerTerms() []Term {
 	if len(m.Peers) == 0 {

@@ -12,6 +12,7 @@ func (f Fault) Wire() api.Fault {
 	i := f.Impairment
 	w := api.Fault{
 		Name:         f.Name,
+		Owner:        f.Owner,
 		Direction:    f.Match.Direction.String(),
 		Device:       f.Match.Device,
 		Protocol:     f.Match.Protocol,

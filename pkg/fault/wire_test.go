@@ -115,7 +115,7 @@ func (g generator) impairment(f *api.Fault) {
 
 // fault returns a valid fault, on the wire.
 func (g generator) fault(name string) api.Fault {
-	f := api.Fault{Name: name}
+	f := api.Fault{Name: name, Owner: one(g, "", "", "shop.slow-stores")}
 	g.match(&f)
 	g.impairment(&f)
 	switch g.IntN(3) {
@@ -178,6 +178,7 @@ func TestEqual(t *testing.T) {
 		"another unit":  {func(f *api.Fault) { f.Delay = "1000us" }, true, true},
 		"another zone":  {func(f *api.Fault) { f.ExpiresAt = "2030-01-31T15:00:00+02:00" }, true, true},
 		"another end":   {func(f *api.Fault) { f.ExpiresAt = "2030-01-31T13:00:01Z" }, false, true},
+		"another owner": {func(f *api.Fault) { f.Owner = "shop.b" }, false, true},
 		"another seed":  {func(f *api.Fault) { f.Seed = new(uint64(2)) }, false, false},
 		"another loss":  {func(f *api.Fault) { f.Loss = &api.Loss{Percent: 2} }, false, false},
 		"fewer peers":   {func(f *api.Fault) { f.Peers = f.Peers[:1] }, false, false},

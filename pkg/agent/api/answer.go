@@ -18,11 +18,14 @@ type Latency struct {
 	TC string `json:"tc"`
 	// Meaning says in one sentence what packets now experience.
 	Meaning string `json:"meaning"`
+	// Warnings are those of Changes.
+	Warnings []string `json:"warnings"`
 	// Verified is there when it was asked for.
 	Verified *Verified `json:"verified,omitempty"`
 }
 
-// Values of Change.Action.
+// Values of Change.Action. A fault that does the same as before is kept, also
+// when its life is another one.
 const (
 	ActionAdd    = "add"
 	ActionChange = "change"
@@ -45,6 +48,9 @@ type Changes struct {
 	Faults []Fault `json:"faults"`
 	// TC has the tc(8) commands that build that set where the engine is netem.
 	TC []string `json:"tc"`
+	// Warnings say which faults take packets away from those that were set, since
+	// they are more precise, and which owners will put back what was removed.
+	Warnings []string `json:"warnings"`
 	// Verified is there when it was asked for.
 	Verified *Verified `json:"verified,omitempty"`
 }

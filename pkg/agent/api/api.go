@@ -43,6 +43,10 @@ const (
 	PathMetrics = "/metrics"
 )
 
+// HeaderToken is a request header with the agent's token. It says the same as
+// "Authorization: Bearer TOKEN", which the API server's pod proxy removes.
+const HeaderToken = "X-Tidelay-Token"
+
 // ContentTypeProblem is the media type of every error body (RFC 9457).
 const ContentTypeProblem = "application/problem+json"
 

@@ -14,6 +14,9 @@ type Fault struct {
 	// Name identifies the fault on this pod: at most 63 of a-z, 0-9, "-" and
 	// ".", a letter or digit at both ends.
 	Name string `json:"name"`
+	// Owner is the program that sets the fault, and will set it again; in the form
+	// of a name. Empty for a fault that a person set.
+	Owner string `json:"owner,omitempty"`
 
 	// Direction is the pod's view: "egress" (the default) for packets that leave
 	// the pod, "ingress" for those that arrive, "both" for all. With "both" the
@@ -21,7 +24,7 @@ type Fault struct {
 	Direction string `json:"direction,omitempty"`
 	// Device narrows the fault to one of the agent's interfaces.
 	Device string `json:"device,omitempty"`
-	// Peers are the remote addresses and CIDRs, IPv4 and IPv6; at most 64. Nil is
+	// Peers are the remote addresses and CIDRs, IPv4 and IPv6; at most 512. Nil is
 	// for all. A list that is empty and not nil is refused, because whoever looked
 	// for peers and found none does not mean all.
 	Peers []string `json:"peers,omitzero"`

@@ -24,9 +24,9 @@ const MaxAnswer = 8 << 20
 // Options say how a client connects to its agent. The zero value connects to the
 // base URL's host and sends no token.
 type Options struct {
-	// Token is sent as bearer token (RFC 6750); empty for none. It must be empty
-	// where Transport authenticates to something in between, which would
-	// otherwise get the agent's token.
+	// Token is the agent's; empty for none. It is sent as api.HeaderToken and not
+	// as Authorization, which is for what is between: the API server's pod proxy
+	// reads it and does not pass it on.
 	Token string
 	// DialContext makes the connections, instead of a net.Dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
@@ -159,7 +159,7 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 		request.Header.Set("If-Match", r.ifMatch)
 	}
 	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
+		request.Header.Set(api.HeaderToken, c.token)
 	}
 	return request, nil
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // sent is a request as it came over the wire.
-type sent struct{ Line, Body, IfMatch, Authorization, ContentType string }
+type sent struct{ Line, Body, IfMatch, Authorization, Token, ContentType string }
 
 // serve answers every request with one answer, and returns a client of it and
 // what the last request was.
@@ -28,7 +28,7 @@ func serve(t *testing.T, o client.Options, answer http.HandlerFunc) (*client.Cli
 		if err != nil {
 			t.Error(err)
 		}
-		*last = sent{r.Method + " " + r.RequestURI, string(body), r.Header.Get("If-Match"), r.Header.Get("Authorization"), r.Header.Get("Content-Type")}
+		*last = sent{r.Method + " " + r.RequestURI, string(body), r.Header.Get("If-Match"), r.Header.Get("Authorization"), r.Header.Get(api.HeaderToken), r.Header.Get("Content-Type")}
 		answer(w, r)
 	}))
 	t.Cleanup(server.Close)
@@ -136,7 +136,8 @@ func TestNamesThatAreNoneAreNotSent(t *testing.T) {
 		_, read := agent.Fault(t.Context(), name)
 		_, set := agent.SetFault(t.Context(), api.Fault{Name: name})
 		_, deleted := agent.DeleteFault(t.Context(), name)
-		if read == nil || set == nil || deleted == nil || last.Line != "" {
+		_, owner := agent.ReplaceOwned(t.Context(), "", nil)
+		if read == nil || set == nil || deleted == nil || owner == nil || last.Line != "" {
 			t.Errorf("name %q: %v, %v, %v, sent %s", name, read, set, deleted, last.Line)
 		}
 	}

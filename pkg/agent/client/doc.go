@@ -2,7 +2,8 @@
 // to the agent of one pod, and there is a method for each route:
 //
 //	latency  GET /latency/20ms, DELETE /latency   SetLatency, Latency, ClearLatency
-//	faults   /v1/faults, /v1/faults/NAME          Faults, ReplaceFaults, Fault, SetFault, DeleteFault
+//	faults   /v1/faults                           Faults, ReplaceFaults, ReplaceOwned, DeleteFaults
+//	a fault  /v1/faults/NAME                      Fault, SetFault, DeleteFault
 //	reads    /v1/status, /v1/measure              Status, Measure
 //	health   /healthz, /readyz                    Health, Ready
 //	other    /openapi.json, /metrics              OpenAPI, Metrics

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -94,13 +95,35 @@ func (c *Client) Faults(ctx context.Context) (Answer[api.FaultSet], error) {
 	return ask[api.FaultSet](ctx, c, request{method: http.MethodGet, path: api.PathFaults})
 }
 
-// ReplaceFaults replaces all faults of the pod at once; without any it removes
+// ReplaceFaults replaces all faults of the pod at once, whoever set them; without any it removes
 // those there are.
 func (c *Client) ReplaceFaults(ctx context.Context, faults []api.Fault, options ...ChangeOption) (Answer[api.Changes], error) {
 	if faults == nil {
 		faults = []api.Fault{} // the agent refuses null, which is more likely a mistake
 	}
 	return ask[api.Changes](ctx, c, change(http.MethodPut, api.PathFaults, api.FaultSet{Faults: faults}, options))
+}
+
+// ReplaceOwned replaces the faults of one owner at once and leaves all others;
+// without any it removes the owner's. The faults get the owner. To set the same
+// faults again renews their lives and changes nothing else. The error has status
+// 409 if somebody else has a fault of the same name.
+func (c *Client) ReplaceOwned(ctx context.Context, owner string, faults []api.Fault, options ...ChangeOption) (Answer[api.Changes], error) {
+	if owner == "" {
+		return Answer[api.Changes]{}, errors.New("owner of faults: want a name") // without one it would replace the faults of all
+	}
+	if faults == nil {
+		faults = []api.Fault{}
+	}
+	r := change(http.MethodPut, api.PathFaults, api.FaultSet{Faults: faults}, options)
+	r.query.Set("owner", owner)
+	return ask[api.Changes](ctx, c, r)
+}
+
+// DeleteFaults removes all faults, those of every owner. That there are none is
+// no error.
+func (c *Client) DeleteFaults(ctx context.Context, options ...ChangeOption) (Answer[api.Changes], error) {
+	return ask[api.Changes](ctx, c, change(http.MethodDelete, api.PathFaults, nil, options))
 }
 
 // Fault reads one fault of the desired state. The error has status 404 when

@@ -56,6 +56,19 @@ func TestRequests(t *testing.T) {
 			func(ctx context.Context, c *client.Client) error { _, err := c.ReplaceFaults(ctx, nil); return err },
 			sent{Line: "PUT /v1/faults", Body: `{"faults":[]}`, ContentType: jsonType},
 		},
+		"replace an owner's faults": {
+			func(ctx context.Context, c *client.Client) error {
+				_, err := c.ReplaceOwned(ctx, "shop.a", []api.Fault{{Name: "a", Delay: "1ms"}}, client.DryRun())
+				return err
+			}, sent{Line: "PUT /v1/faults?dryRun=true&owner=shop.a", Body: `{"faults":[{"name":"a","delay":"1ms"}]}`, ContentType: jsonType},
+		},
+		"an owner without faults": {
+			func(ctx context.Context, c *client.Client) error { _, err := c.ReplaceOwned(ctx, "b", nil); return err },
+			sent{Line: "PUT /v1/faults?owner=b", Body: `{"faults":[]}`, ContentType: jsonType},
+		},
+		"delete all faults": {
+			func(ctx context.Context, c *client.Client) error { _, err := c.DeleteFaults(ctx); return err }, sent{Line: "DELETE /v1/faults"},
+		},
 		"read a fault": {
 			func(ctx context.Context, c *client.Client) error { _, err := c.Fault(ctx, "a.b"); return err }, sent{Line: "GET /v1/faults/a.b"},
 		},
@@ -87,7 +100,7 @@ func TestRequests(t *testing.T) {
 			if err := c.call(t.Context(), agent); err != nil {
 				t.Fatal(err)
 			}
-			c.want.Authorization = "Bearer secret"
+			c.want.Token = "secret"
 			if diff := cmp.Diff(c.want, *last); diff != "" {
 				t.Errorf("request (-want +got):\n%s", diff)
 			}

@@ -28,12 +28,46 @@ func ReplaceAll(faults []fault.Fault) Edit {
 	return func([]fault.Fault) ([]fault.Fault, error) { return faults, nil }
 }
 
-// ReplaceOne adds a fault, or replaces that of its name.
+// ReplaceOwned replaces the faults of one owner and leaves all others. It is
+// fault.ErrOtherOwner if one of those has the name of a new fault.
+func ReplaceOwned(owner string, faults []fault.Fault) Edit {
+	return func(current []fault.Fault) ([]fault.Fault, error) {
+		others := slices.DeleteFunc(slices.Clone(current), func(f fault.Fault) bool { return f.Owner == owner })
+		for _, f := range faults {
+			if err := checkOwner(others, f); err != nil {
+				return nil, err
+			}
+		}
+		return fault.NewSet(append(others, faults...))
+	}
+}
+
+// ReplaceOne adds a fault, or replaces that of its name. It is
+// fault.ErrOtherOwner if that has another owner.
 func ReplaceOne(f fault.Fault) Edit {
 	return func(current []fault.Fault) ([]fault.Fault, error) {
+		if err := checkOwner(current, f); err != nil {
+			return nil, err
+		}
 		return fault.NewSet(append(without(current, f.Name), f))
 	}
 }
+
+// checkOwner refuses a fault if that of its name has another owner.
+func checkOwner(current []fault.Fault, f fault.Fault) error {
+	old := fault.Find(current, f.Name)
+	switch {
+	case old == nil || old.Owner == f.Owner:
+		return nil
+	case old.Owner == "":
+		return fmt.Errorf("fault %q %w: it was set without one; take another name, or delete it first", f.Name, fault.ErrOtherOwner)
+	default:
+		return fmt.Errorf("fault %q %w, %q: take another name, or delete it first", f.Name, fault.ErrOtherOwner, old.Owner)
+	}
+}
+
+// RemoveAll removes every fault, whoever set it.
+func RemoveAll() Edit { return ReplaceAll(nil) }
 
 // RemoveOne removes the fault of a name. If it must exist, its absence is
 // ErrNoFault.

@@ -191,3 +191,31 @@ func TestDifferences(t *testing.T) {
 func late(delay time.Duration) fault.Fault {
 	return fault.Fault{Name: fault.Latency, Match: fault.Match{Direction: fault.Egress}, Impairment: fault.Impairment{Delay: delay}}
 }
+
+// A program renews its faults every minute.
+func TestARenewalIsStoredAndNotLogged(t *testing.T) {
+	dir := t.TempDir()
+	e, records := &enginetest.Engine{}, &strings.Builder{}
+	c := New(e, dir, slog.New(slog.NewTextHandler(records, nil)))
+	f := late(20 * time.Millisecond)
+	f.Owner, f.ExpiresAt = "shop", time.Now().Add(time.Minute).Round(0)
+	if _, err := c.Change(Request{Edit: ReplaceOwned("shop", []fault.Fault{f})}); err != nil {
+		t.Fatal(err)
+	}
+	logged, revision := records.String(), c.Desired().Revision
+	f.ExpiresAt = f.ExpiresAt.Add(time.Minute)
+	outcome, err := c.Change(Request{Edit: ReplaceOwned("shop", []fault.Fault{f}), IfMatch: []string{revision}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if records.String() != logged || c.Desired().Revision != revision || outcome.Differences[0].Action != api.ActionKeep {
+		t.Errorf("revision %s after %s, %s, logged %s", c.Desired().Revision, revision, outcome.Differences[0].Action, records)
+	}
+	next := testControl(&enginetest.Engine{}, dir)
+	if err := next.Restore(0, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := next.Desired().Faults; len(got) != 1 || !got[0].ExpiresAt.Equal(f.ExpiresAt) || got[0].Owner != "shop" {
+		t.Errorf("restored %+v, want %+v", got, f)
+	}
+}

@@ -25,7 +25,7 @@ func diff(before, after []fault.Fault) []Difference {
 		action := api.ActionAdd
 		if old := fault.Find(before, f.Name); old != nil {
 			action = api.ActionChange
-			if old.Equal(f) {
+			if old.SameEffect(f) && old.Owner == f.Owner {
 				action = api.ActionKeep
 			}
 		}

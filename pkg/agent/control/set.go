@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
@@ -16,8 +17,8 @@ type Set struct {
 	Faults []fault.Fault
 	// Wire has the same faults as the API shows them; never nil.
 	Wire []api.Fault
-	// Revision names the set by its content: two sets have the same revision
-	// when they are equal. It is the entity tag of the set, quotes included (RFC
+	// Revision names the set by what its faults do and whose they are, and not by
+	// how long they last. It is the entity tag of the set, quotes included (RFC
 	// 9110, 8.8.3).
 	Revision string
 }
@@ -28,7 +29,11 @@ func newSet(faults []fault.Fault) Set {
 }
 
 func revision(wire []api.Fault) string {
-	content, err := json.Marshal(wire)
+	lifeless := slices.Clone(wire)
+	for i := range lifeless {
+		lifeless[i].ExpiresAt = ""
+	}
+	content, err := json.Marshal(lifeless)
 	if err != nil {
 		return `"unknown"` // no float of a fault is infinite, so this never matches anything
 	}

@@ -159,6 +159,9 @@ func Summary(f *fault.Fault) string {
 		return "none"
 	}
 	text := f.Match.Direction.String() + terms(f.Match) + ": " + strings.Join(effects(f.Impairment), ", ")
+	if f.Owner != "" {
+		text += ", for owner " + f.Owner
+	}
 	if !f.ExpiresAt.IsZero() {
 		text += ", until " + f.Wire().ExpiresAt
 	}

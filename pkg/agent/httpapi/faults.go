@@ -37,11 +37,16 @@ func (s *Server) getFault(c *gin.Context) {
 	c.JSON(http.StatusOK, f.Wire())
 }
 
-// putFaults replaces all faults.
+// putFaults replaces all faults, or those of one owner.
 func (s *Server) putFaults(c *gin.Context) {
-	options, err := readChangeOptions(c)
+	options, err := readChangeOptions(c, "owner")
 	if err != nil {
 		s.fail(c, err)
+		return
+	}
+	owner := c.Query("owner")
+	if owner != "" && !fault.IsName(owner) {
+		s.fail(c, queryError("owner", owner, fault.NameAccepted))
 		return
 	}
 	var body api.FaultSet
@@ -54,12 +59,39 @@ func (s *Server) putFaults(c *gin.Context) {
 		s.fail(c, fault.Invalid{{Field: "faults", Accepted: "want a list of faults, [] for none"}})
 		return
 	}
+	if err := setOwner(body.Faults, owner); err != nil {
+		s.fail(c, err)
+		return
+	}
 	faults, err := fault.ParseSet(body.Faults, s.limits())
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	s.changeFaults(c, control.ReplaceAll(faults), options)
+	edit := control.ReplaceAll(faults)
+	if owner != "" {
+		edit = control.ReplaceOwned(owner, faults)
+	}
+	s.changeFaults(c, change{edit, owner, fault.Names(faults)}, options)
+}
+
+// setOwner gives faults the owner of a request. It refuses those of another one.
+// Without an owner it leaves the faults as they are.
+func setOwner(faults []api.Fault, owner string) error {
+	if owner == "" {
+		return nil
+	}
+	var others fault.Invalid
+	for i := range faults {
+		if other := faults[i].Owner; other != "" && other != owner {
+			others = append(others, api.FieldError{Field: fmt.Sprintf("faults[%d].owner", i), Value: api.Shorten(other), Accepted: fmt.Sprintf("want %q, the owner of the query, or none", owner)})
+		}
+		faults[i].Owner = owner
+	}
+	if len(others) > 0 {
+		return fmt.Errorf("%w: a fault %w", others, fault.ErrOtherOwner)
+	}
+	return nil
 }
 
 // putFault adds or replaces one fault.
@@ -85,7 +117,7 @@ func (s *Server) putFault(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	s.changeFaults(c, control.ReplaceOne(f), options)
+	s.changeFaults(c, change{control.ReplaceOne(f), f.Owner, []string{f.Name}}, options)
 }
 
 func (s *Server) deleteFault(c *gin.Context) {
@@ -94,12 +126,22 @@ func (s *Server) deleteFault(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	s.changeFaults(c, control.RemoveOne(c.Param("name"), true), options)
+	s.changeFaults(c, change{edit: control.RemoveOne(c.Param("name"), true)}, options)
+}
+
+// deleteFaults ends all faults, whoever set them.
+func (s *Server) deleteFaults(c *gin.Context) {
+	options, err := readChangeOptions(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.changeFaults(c, change{edit: control.RemoveAll()}, options)
 }
 
 // changeFaults makes a change and answers with what it did to each fault.
-func (s *Server) changeFaults(c *gin.Context, edit control.Edit, o changeOptions) {
-	outcome, verified, err := s.change(c, edit, o)
+func (s *Server) changeFaults(c *gin.Context, ch change, o changeOptions) {
+	outcome, verified, err := s.change(c, ch.edit, o)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -114,6 +156,7 @@ func (s *Server) changeFaults(c *gin.Context, edit control.Edit, o changeOptions
 		Changes:  make([]api.Change, 0, len(outcome.Differences)),
 		Faults:   outcome.After.Wire,
 		TC:       append([]string{}, s.TC.Commands(outcome.After.Faults)...),
+		Warnings: ch.warnings(outcome),
 		Verified: verified,
 	}
 	for _, d := range outcome.Differences {
@@ -124,6 +167,19 @@ func (s *Server) changeFaults(c *gin.Context, edit control.Edit, o changeOptions
 		answer.Changes = append(answer.Changes, api.Change{Name: d.Name, Action: d.Action, Meaning: meaning})
 	}
 	c.JSON(http.StatusOK, answer)
+}
+
+// change is what a request does to the set.
+type change struct {
+	edit  control.Edit
+	owner string   // for whom it is made; empty for a person
+	sets  []string // the names of the faults that it sets
+}
+
+// warnings says what whoever asked for a change should know of its outcome. It is
+// never nil.
+func (ch change) warnings(o control.Outcome) []string {
+	return append(explain.Overlaps(o.After.Faults, ch.sets...), explain.PutBack(o.Before.Faults, o.After.Faults, ch.owner)...)
 }
 
 // readBody reads a JSON body.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"golang.org/x/time/rate"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // Bounds of what a client may ask for.
@@ -41,10 +43,12 @@ func newGuard(tokenFile string, readOnly bool) guard {
 	return guard{tokenFile: tokenFile, readOnly: readOnly, limiter: rate.NewLimiter(requestsPerSecond, requestBurst)}
 }
 
-// authorize compares a request's bearer token (RFC 6750, 2.1) with that of the
-// token file, in constant time. It reads the file at each request, so that a
-// rotated token counts at once. Nobody is let in when the file can't be read.
-func (g guard) authorize(header string) error {
+// authorize compares a request's token with that of the token file, in constant
+// time. It is in Authorization (RFC 6750, 2.1) or in api.HeaderToken, and if both
+// are there in the latter, since Authorization may be for something in between. It
+// reads the file at each request, so that a rotated token counts at once. Nobody
+// is let in when the file can't be read.
+func (g guard) authorize(header http.Header) error {
 	if g.tokenFile == "" {
 		return nil
 	}
@@ -53,18 +57,29 @@ func (g guard) authorize(header string) error {
 	if err != nil || token == "" {
 		return fmt.Errorf("%w: the agent has no token to compare with: --token-file is empty or can't be read", errUnauthorized)
 	}
-	scheme, given, _ := strings.Cut(header, " ")
-	want, got := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(strings.TrimSpace(given)))
-	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
-		return fmt.Errorf(`%w: want the header "Authorization: Bearer TOKEN" with the agent's token`, errUnauthorized)
+	want, got := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(givenToken(header)))
+	if subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
+		return fmt.Errorf(`%w: want the header "Authorization: Bearer TOKEN" or "%s: TOKEN" with the agent's token`, errUnauthorized, api.HeaderToken)
 	}
 	return nil
+}
+
+// givenToken returns the token of a request; empty for none.
+func givenToken(header http.Header) string {
+	if token := strings.TrimSpace(header.Get(api.HeaderToken)); token != "" {
+		return token
+	}
+	scheme, token, _ := strings.Cut(header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
 }
 
 // admit refuses a request that is not authorized or comes too fast, and bounds
 // the body of every other.
 func (s *Server) admit(c *gin.Context) {
-	if err := s.guard.authorize(c.GetHeader("Authorization")); err != nil {
+	if err := s.guard.authorize(c.Request.Header); err != nil {
 		c.Header("WWW-Authenticate", `Bearer realm="tidelay"`)
 		s.fail(c, err)
 		return

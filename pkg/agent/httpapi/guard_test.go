@@ -4,8 +4,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/enginetest"
 	"github.com/tidelay/tidelay/pkg/agent/httpapi"
 )
@@ -18,6 +20,7 @@ func TestTheTokenGuardsEverythingButHealth(t *testing.T) {
 		}
 	}
 	s := newTestServer(t, &enginetest.Engine{}, func(c *httpapi.Config) { c.TokenFile = file })
+	// The header is Authorization, or after an X the agent's own.
 	for _, c := range []struct {
 		what, token, header string
 		want                int
@@ -30,6 +33,10 @@ func TestTheTokenGuardsEverythingButHealth(t *testing.T) {
 		{"another scheme", "secret\n", "Basic secret", 401},
 		{"the token", "secret\n", "Bearer secret", 200},
 		{"a scheme in lower case", "secret", "bearer secret", 200},
+		{"the token in its own header", "secret", "X secret", 200},
+		{"the wrong token in its own header", "secret", "X public", 401},
+		{"an empty token in its own header", "secret", "X ", 401},
+		{"a token that is none in its own header", "secret", "X Bearer secret", 401},
 		{"the old token", "rotated", "Bearer secret", 401},
 		{"the new token", "rotated", "Bearer rotated", 200},
 	} {
@@ -37,18 +44,39 @@ func TestTheTokenGuardsEverythingButHealth(t *testing.T) {
 			write(c.token)
 		}
 		for _, path := range []string{"/latency", "/latency/20ms", "/v1/status", "/v1/faults", "/metrics", "/openapi.json"} {
-			response := s.do("GET", path, "", "Authorization", c.header)
+			response := s.do("GET", path, "", tokenHeader(c.header)...)
 			if response.StatusCode != c.want || c.want == 401 && response.Header.Get("WWW-Authenticate") == "" {
 				t.Errorf("%s: %s: status %d, want %d", c.what, path, response.StatusCode, c.want)
 			}
 		}
-		if response := s.do("GET", "/nowhere", "", "Authorization", c.header); c.want == 401 && response.StatusCode != 401 {
+		if response := s.do("GET", "/nowhere", "", tokenHeader(c.header)...); c.want == 401 && response.StatusCode != 401 {
 			t.Errorf("%s: a route that is not there: status %d", c.what, response.StatusCode)
 		}
 		for _, path := range []string{"/healthz", "/readyz"} {
 			if response := s.get(path); response.StatusCode != http.StatusOK {
 				t.Errorf("%s: %s: status %d", c.what, path, response.StatusCode)
 			}
+		}
+	}
+}
+
+func tokenHeader(header string) []string {
+	if token, own := strings.CutPrefix(header, "X "); own {
+		return []string{api.HeaderToken, token}
+	}
+	return []string{"Authorization", header}
+}
+
+// The API server's pod proxy has a use of its own for Authorization.
+func TestTheOwnHeaderCountsBesideAuthorization(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newTestServer(t, &enginetest.Engine{}, func(c *httpapi.Config) { c.TokenFile = file })
+	for own, want := range map[string]int{"secret": 200, "public": 401} {
+		if response := s.do("GET", "/v1/status", "", "Authorization", "Bearer of somebody else", api.HeaderToken, own); response.StatusCode != want {
+			t.Errorf("%s: status %d, want %d", own, response.StatusCode, want)
 		}
 	}
 }

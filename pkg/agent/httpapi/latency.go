@@ -29,7 +29,7 @@ func (s *Server) setLatency(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	edit := control.RemoveOne(fault.Latency, false)
+	ch := change{edit: control.RemoveOne(fault.Latency, false)}
 	if delay > 0 {
 		described, err := describedFault(c)
 		if err != nil {
@@ -41,9 +41,9 @@ func (s *Server) setLatency(c *gin.Context) {
 			s.fail(c, err)
 			return
 		}
-		edit = control.ReplaceOne(f)
+		ch = change{edit: control.ReplaceOne(f), sets: []string{f.Name}}
 	}
-	s.changeLatency(c, edit, options)
+	s.changeLatency(c, ch, options)
 }
 
 // describedFault is the fault that the query describes, without the delay.
@@ -64,17 +64,18 @@ func (s *Server) clearLatency(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	s.changeLatency(c, control.RemoveOne(fault.Latency, false), options)
+	s.changeLatency(c, change{edit: control.RemoveOne(fault.Latency, false)}, options)
 }
 
 // changeLatency makes a change and answers with the fault named latency.
-func (s *Server) changeLatency(c *gin.Context, edit control.Edit, o changeOptions) {
-	outcome, verified, err := s.change(c, edit, o)
+func (s *Server) changeLatency(c *gin.Context, ch change, o changeOptions) {
+	outcome, verified, err := s.change(c, ch.edit, o)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	answer := s.latency(fault.Find(outcome.After.Faults, fault.Latency))
+	answer.Warnings = ch.warnings(outcome)
 	if o.dryRun {
 		answer.Meaning = "dry run, nothing was changed: " + answer.Meaning
 	} else {
@@ -106,15 +107,18 @@ func (s *Server) getLatency(c *gin.Context) {
 		c.JSON(http.StatusOK, answer)
 		return
 	}
-	c.JSON(http.StatusOK, s.latency(f))
+	answer := s.latency(f)
+	answer.Warnings = explain.Overlaps(now.Desired.Faults, f.Name)
+	c.JSON(http.StatusOK, answer)
 }
 
 // latency is the answer of the /latency routes for a fault, nil for none.
 func (s *Server) latency(f *fault.Fault) api.Latency {
 	answer := api.Latency{
-		Engine:  s.Engine,
-		Devices: s.deviceNames(),
-		Meaning: "no fault named latency: packets pass as if there had not been one",
+		Engine:   s.Engine,
+		Devices:  s.deviceNames(),
+		Warnings: []string{},
+		Meaning:  "no fault named latency: packets pass as if there had not been one",
 	}
 	if f == nil {
 		return answer

@@ -18,12 +18,13 @@ func TestLatencyRoutes(t *testing.T) {
 	set := s.get("/latency/20")
 	decodeInto(t, set, &got)
 	want := api.Latency{
-		Fault:   &api.Fault{Name: "latency", Direction: "egress", Delay: "20ms"},
-		Engine:  "netem",
-		Devices: []string{"eth0"},
-		RTT:     "+20ms",
-		TC:      "tc qdisc replace dev eth0 root netem delay 20ms",
-		Meaning: got.Meaning,
+		Fault:    &api.Fault{Name: "latency", Direction: "egress", Delay: "20ms"},
+		Engine:   "netem",
+		Devices:  []string{"eth0"},
+		RTT:      "+20ms",
+		TC:       "tc qdisc replace dev eth0 root netem delay 20ms",
+		Meaning:  got.Meaning,
+		Warnings: []string{},
 	}
 	if diff := cmp.Diff(want, got); set.StatusCode != http.StatusOK || diff != "" {
 		t.Errorf("set: status %d (-want +got):\n%s", set.StatusCode, diff)

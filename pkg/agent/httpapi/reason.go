@@ -17,7 +17,7 @@ const (
 	reasonReadOnly     = "read_only"     // a change under --read-only
 	reasonNoRoute      = "no_route"      // no such route, or not with this method
 	reasonNoFault      = "no_such_fault" // the fault named is not there
-	reasonConflict     = "conflict"      // two faults would meet the same packets
+	reasonConflict     = "conflict"      // two faults would meet the same packets, or have one name and two owners
 	reasonForeign      = "foreign"       // somebody else's state is in the way
 	reasonStale        = "stale"         // If-Match names another revision
 	reasonTooLarge     = "too_large"     // the body is beyond the limit
@@ -34,6 +34,8 @@ func classify(err error) (reason string, status int) {
 	var conflict fault.Conflict
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, fault.ErrOtherOwner):
+		return reasonConflict, http.StatusConflict
 	case errors.As(err, &invalid):
 		return reasonInvalid, http.StatusBadRequest
 	case errors.As(err, &conflict):

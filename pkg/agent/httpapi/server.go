@@ -125,6 +125,7 @@ func (s *Server) Handler() http.Handler {
 	get(changing, api.PathLatency+"/:delay", s.setLatency)
 	changing.DELETE(api.PathLatency, s.clearLatency)
 	changing.PUT(api.PathFaults, s.putFaults)
+	changing.DELETE(api.PathFaults, s.deleteFaults)
 	changing.PUT(api.PathFaults+"/:name", s.putFault)
 	changing.DELETE(api.PathFaults+"/:name", s.deleteFault)
 

@@ -136,8 +136,8 @@ func formatFault(f fault.Fault) string {
 		return f.Name + " delay=" + fault.FormatDelay(f.Impairment.Delay)
 	}
 	wire := f.Wire()
-	wire.ExpiresAt = ""              // how long it lasts does not matter
-	content, _ := json.Marshal(wire) // can't fail: no float of a fault is infinite
+	wire.ExpiresAt, wire.Owner = "", "" // how long it lasts and whose it is do not matter
+	content, _ := json.Marshal(wire)    // can't fail: no float of a fault is infinite
 	sum := sha256.Sum256(content)
 	return f.Name + " #" + hex.EncodeToString(sum[:8])
 }

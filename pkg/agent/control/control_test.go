@@ -212,7 +212,7 @@ func TestARenewalIsStoredAndNotLogged(t *testing.T) {
 		t.Errorf("revision %s after %s, %s, logged %s", c.Desired().Revision, revision, outcome.Differences[0].Action, records)
 	}
 	next := testControl(&enginetest.Engine{}, dir)
-	if err := next.Restore(0, nil); err != nil {
+	if err := next.Restore(0); err != nil {
 		t.Fatal(err)
 	}
 	if got := next.Desired().Faults; len(got) != 1 || !got[0].ExpiresAt.Equal(f.ExpiresAt) || got[0].Owner != "shop" {

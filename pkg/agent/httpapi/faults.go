@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/control"
+	"github.com/tidelay/tidelay/pkg/agent/explain"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 

@@ -149,9 +149,9 @@ func checkLimits(faults []fault.Fault, points []attachPoint, desired desiredTree
 		}
 	}
 	for _, p := range points {
-		if n := len(desired[p].rules[ipv4]) + len(desired[p].rules[ipv6]); n > maxFilters {
+		if n := max(len(desired[p].rules[ipv4]), len(desired[p].rules[ipv6])); n > maxFilters {
 			invalid = append(invalid, api.FieldError{
-				Field: "faults", Value: strconv.Itoa(n) + " filters on " + p.String(),
+				Field: "faults", Value: strconv.Itoa(n) + " filters of one IP family on " + p.String(),
 				Accepted: fmt.Sprintf("want at most %d, exemptions included: one for each combination of peer, protocol and ports, "+
 					"where a range of ports counts as the blocks of a power of two it consists of, and TCP over IPv6 counts twice", maxFilters),
 			})

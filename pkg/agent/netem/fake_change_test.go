@@ -215,7 +215,7 @@ func (k *fakeKernel) addFilter(t *foundTree, o addFilter) error {
 	if !found {
 		list = slices.Insert(list, i, block{index: o.block})
 	}
-	if int(o.node-firstNode) != len(list[i].filters) || o.node > lastNode {
+	if o.node != nodeNumber(len(list[i].filters)) || o.node > 0xfff {
 		k.t.Errorf("%s behind %d others", o, len(list[i].filters))
 	}
 	list[i].filters = append(list[i].filters, o.filter)

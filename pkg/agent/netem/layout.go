@@ -119,18 +119,29 @@ func blockOf(priority uint16) (int, family, bool) {
 // blocks.
 const claimBlock = maxBlocks
 
-// The kernel tries filters of one priority in the order of their node numbers.
-// Ours are firstNode to lastNode. To filters that are added without a number it
-// gives one from 0x800 on.
+// The kernel tries filters of one priority in the order of their node numbers,
+// which go up to 0xfff. To filters that are added without a number it gives the
+// lowest free one from unnumbered on (gen_new_kid in net/sched/cls_u32.c).
 const (
-	firstNode uint32 = 1
-	lastNode  uint32 = 0x7ff
+	firstNode  uint32 = 1
+	unnumbered uint32 = 0x800
 )
 
-// maxFilters is how many filters one tree can have, for all faults and
-// exemptions together. The kernel compares packets with one after the other, so
+// nodeNumber returns the number of a filter by its place in its list. It leaves
+// out unnumbered, which shows that somebody else added a filter.
+func nodeNumber(place int) uint32 {
+	number := firstNode + uint32(place)
+	if number >= unnumbered {
+		number++
+	}
+	return number
+}
+
+// maxFilters is how many filters one family of a tree can have, for all faults and
+// exemptions together: the largest set of faults and a hundred exemptions fit,
+// and so do the numbers. The kernel compares packets with one after the other, so
 // each costs time.
-const maxFilters = 2_000
+const maxFilters = 4_090
 
 // cleanLimit is the clean band's queue in packets. Without it the kernel would
 // use the interface's txqueuelen, which is 0 on many container interfaces and

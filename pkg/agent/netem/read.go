@@ -128,7 +128,7 @@ func (t *foundTree) addFilter(u u32) {
 	case u.table:
 	case u.isClaim():
 		t.claimed = true
-	case u.isOfBlock():
+	case u.isOfBlock() && t.hasNodeOf(u):
 		block, family, _ := blockOf(u.priority)
 		t.addToBlock(block, family, filter{keys: u.keys, band: uint8(u.classID)})
 	default:
@@ -143,11 +143,25 @@ func (u u32) isClaim() bool {
 }
 
 // isOfBlock reports whether a filter does just what those of our blocks do:
-// send packets of the family that its priority stands for to a band. Their nodes
-// have numbers of ours.
+// send packets of the family that its priority stands for to a band.
 func (u u32) isOfBlock() bool {
 	_, family, known := blockOf(u.priority)
-	return known && u.simple && u.node <= lastNode && u.protocol == family.protocol() && u.classID>>16 == handleRoot>>16
+	return known && u.simple && u.protocol == family.protocol() && u.classID>>16 == handleRoot>>16
+}
+
+// hasNodeOf reports whether a filter has a number that we gave. From unnumbered on
+// the numbers are ours only if there is none missing before.
+func (t *foundTree) hasNodeOf(u u32) bool {
+	if u.node < unnumbered {
+		return true
+	}
+	index, family, _ := blockOf(u.priority)
+	for _, b := range t.blocks[family] {
+		if b.index == index {
+			return u.node == nodeNumber(len(b.filters))
+		}
+	}
+	return false
 }
 
 // addToBlock adds a filter behind those of its block that were found before.

@@ -48,7 +48,7 @@ func replaceFilters(link string, f family, found []block, list []filter) []op {
 func addBlock(link string, f family, index int, list []filter) []op {
 	ops := make([]op, 0, len(list))
 	for i, one := range list {
-		ops = append(ops, addFilter{link: link, block: index, family: f, node: firstNode + uint32(i), filter: one})
+		ops = append(ops, addFilter{link: link, block: index, family: f, node: nodeNumber(i), filter: one})
 	}
 	return ops
 }

@@ -5,8 +5,8 @@ package injection
 // Event.
 type Reason string
 
-// The reasons, in the order in which they are looked for: the first that
-// applies is the answer.
+// The reasons. Where several apply, the one that is looked for first is the
+// answer: what the facts could not tell, then the order of Config.Decide.
 const (
 	// Injected: the patch adds the agent.
 	Injected Reason = "injected"

@@ -13,7 +13,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/injection"
 )
 
-// Options are the flags that all programs have.
+// Options are the flags that injector and controller both have.
 type Options struct {
 	AgentImage  string
 	Config      string

@@ -82,9 +82,9 @@ func TestRenewalsTouchNothing(t *testing.T) {
 // kernelWatch listens to what the kernel tells of changes in a pod: of qdiscs and
 // filters, or of nftables.
 type kernelWatch struct {
-	t     *testing.T
-	pod   *netlab.Host
-	log   *logBuffer
+	t   *testing.T
+	pod *netlab.Host
+	log *logBuffer
 }
 
 // watchKernel starts to listen.

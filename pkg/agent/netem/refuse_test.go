@@ -27,8 +27,8 @@ func TestRefusals(t *testing.T) {
 	}{
 		"30 filters for each of 136 peers": {ported(136), ""},
 		"of 137 peers":                     {ported(137), "faults"},
-		"the longest jitter":              {exact, ""},
-		"a longer one":                    {jitter, "jitter"},
+		"the longest jitter":               {exact, ""},
+		"a longer one":                     {jitter, "jitter"},
 	} {
 		k := newFake(t)
 		err := k.engine(nil).Apply([]fault.Fault{c.f})

@@ -121,3 +121,37 @@ func TestProbesAreNeverDelayed(t *testing.T) {
 		t.Errorf("status does not list the probes' exemption:\n%s", exempt)
 	}
 }
+
+// Probes come from the gateways of all default routes, also of one that comes
+// while the agent runs, and until it goes.
+func TestProbesFromAnotherGateway(t *testing.T) {
+	l := theLab
+	a := freshAgent(t, "--node-ip=192.0.2.9,2001:db8::9", "--probe-ports=4000")
+	l.pod.Listen(t, ":4000", netlab.Discard)
+	a.set("2s")
+	for _, v6 := range []bool{false, true} {
+		prober, other, ip := l.bystander, l.node, "ip"
+		if v6 { // the bystander connects from another of its addresses
+			prober, other, ip = l.node, l.bystander, "ip -6"
+		}
+		gateway := prober.Address(v6)
+		wantExempt := func(want bool) {
+			t.Helper()
+			netlab.Eventually(t, 10*time.Second, "the exemption follows the routes", func() error {
+				if exempt := strings.Join(a.status().Exempt, "\n"); strings.Contains(exempt, gateway) != want {
+					return fmt.Errorf("%s, want %s to be in there: %t", exempt, gateway, want)
+				}
+				return nil
+			})
+			to := net.JoinHostPort(l.pod.Address(v6), "4000")
+			if got := prober.Connects(t, to, time.Second); got != want {
+				t.Errorf("%s connects to a probed port within a second: %t, want %t", gateway, got, want)
+			}
+		}
+		wantExempt(false)
+		l.pod.Exec(t, ip+" route add default metric 4000 nexthop via "+gateway+" dev eth0 nexthop via "+other.Address(v6)+" dev eth0")
+		wantExempt(true)
+		l.pod.Exec(t, ip+" route del default metric 4000")
+		wantExempt(false)
+	}
+}

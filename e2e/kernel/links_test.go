@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -176,5 +177,56 @@ func TestAnInterfaceComesWithAForeignRoot(t *testing.T) {
 	a.apply(some)
 	eventuallyDelayed(t, l, "without the foreign root", 10*time.Millisecond)
 	l.pod.Exec(t, "ip link del net1")
+	a.wantMissing("net1")
+}
+
+// A rate is a link of its own on each interface, and in each direction.
+func TestARateIsALinkPerInterface(t *testing.T) {
+	l := theLab
+	a := freshAgent(t, "--device=eth0,net1")
+	if reason := a.lacks("rate"); reason != "" {
+		wantLacking(t, a, "rate", reason, api.Fault{Name: "link", Rate: &api.Rate{PerSecond: "5mbit"}})
+		return
+	}
+	plugNet1(t, l)
+	a.apply(api.Fault{Name: "link", Direction: "both", Protocol: "udp", Rate: &api.Rate{PerSecond: "1mbit"}})
+	// What the queue of half a second has room for, each way on each interface. Two
+	// on one link would not fit, and would take twice as long.
+	const count, size, frame = 35, 1472, 1514
+	alone := time.Duration(count * frame * 8 * float64(time.Second) / 1e6)
+	var flows []netlab.Flow
+	for i, ends := range [][2]*netlab.Host{{l.pod, l.node}, {l.node, l.pod}} {
+		to := [][2]string{{l.node.IP, net1Node}, {l.pod.IP, net1Pod}}[i]
+		for _, target := range to {
+			source := map[string]string{net1Node: net1Pod, net1Pod: net1Node}[target]
+			flows = append(flows, netlab.Flow{
+				From: ends[0], To: ends[1], Source: source, Target: target, Port: 7000 + len(flows),
+				Count: count, Burst: count, Pace: time.Millisecond, Size: size, Settle: 2 * time.Second, Brief: true,
+			})
+		}
+	}
+	netlab.Retry(t, "four links", func() error {
+		var waits []func() (netlab.Traffic, error)
+		for _, f := range flows {
+			waits = append(waits, f.Start())
+		}
+		var problem error
+		for i, wait := range waits {
+			got, err := wait()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got.Arrivals) != count {
+				problem = errors.Join(problem, fmt.Errorf("%s to %s: %d of %d arrived", flows[i].From.Name, flows[i].Target, len(got.Arrivals), count))
+				continue
+			}
+			if took := slices.Max(got.Delays()); took < alone*3/5 || took > alone*8/5 {
+				problem = errors.Join(problem, fmt.Errorf("%s to %s: the last took %s, want %s", flows[i].From.Name, flows[i].Target, took, alone))
+			}
+		}
+		return problem
+	})
+	a.apply()
+	unplugNet1(t, l)
 	a.wantMissing("net1")
 }

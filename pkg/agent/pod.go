@@ -31,28 +31,36 @@ type pod struct {
 // newPod reads the network for the first time.
 func newPod(o Options, p parsed, log *slog.Logger) *pod {
 	n := &pod{follower: rtnl.NewFollower(o.Device), options: o, parsed: p, log: log}
-	n.read()
+	n.publish(n.read())
 	return n
 }
 
-// read reads the network again, and reports whether it has changed.
-func (p *pod) read() (changed bool) {
+// read reads the network, and why no device could be chosen.
+func (p *pod) read() (rtnl.Network, error) {
 	network, err := p.follower.Read()
 	if err != nil {
 		err = fmt.Errorf("find the interface for faults (--device=%q): %w", p.options.Device, err)
 	}
+	return network, err
+}
+
+// isKnown reports whether the network is what was published last.
+func (p *pod) isKnown(network rtnl.Network, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	changed = !reflect.DeepEqual(network, p.network) || (err == nil) != (p.err == nil)
-	switch {
-	case !changed:
-	case err != nil:
-		p.log.Warn("no interface to act on", "err", err)
-	default:
-		p.log.Info("interfaces to act on", "devices", describeDevices(network.Devices), "gateways", fmt.Sprint(network.Gateways))
-	}
+	return reflect.DeepEqual(network, p.network) && (err == nil) == (p.err == nil)
+}
+
+// publish makes a network the one that others see, and logs it.
+func (p *pod) publish(network rtnl.Network, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.network, p.err = network, err
-	return changed
+	if err != nil {
+		p.log.Warn("no interface to act on", "err", err)
+		return
+	}
+	p.log.Info("interfaces to act on", "devices", describeDevices(network.Devices), "gateways", fmt.Sprint(network.Gateways))
 }
 
 func describeDevices(devices []api.Device) string {
@@ -78,18 +86,29 @@ func (p *pod) devices() ([]api.Device, error) {
 func (p *pod) scope() fault.Scope {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return fault.Scope{Devices: api.DeviceNames(p.network.Devices), Exempt: exemption(p.parsed, p.network.Gateways)}
+	return p.scopeIn(p.network)
+}
+
+// scopeIn returns where faults act in a network.
+func (p *pod) scopeIn(n rtnl.Network) fault.Scope {
+	return fault.Scope{Devices: api.DeviceNames(n.Devices), Exempt: exemption(p.parsed, n.Gateways)}
 }
 
 // follow makes faults act on interfaces that come back, until ctx ends. What
-// fails is logged, and tried again at the next change.
+// fails is logged, and tried again at the next change. A network is published
+// when faults act there, so that the status does not promise an exemption early.
 func (p *pod) follow(ctx context.Context, faults *control.Control) error {
 	return p.follower.Run(ctx, func(links bool) {
-		if changed := p.read(); !changed && !links {
+		network, readErr := p.read()
+		known := p.isKnown(network, readErr)
+		if known && !links {
 			return
 		}
-		if err := faults.Follow(p.scope()); err != nil {
+		if err := faults.Follow(p.scopeIn(network)); err != nil {
 			p.log.Error("follow the pod's interfaces", "err", err)
+		}
+		if !known {
+			p.publish(network, readErr)
 		}
 	})
 }

@@ -45,6 +45,9 @@ func Meaning(f fault.Fault, engine string, devices []string) string {
 	if f.Impairment.Delay > 0 {
 		sentence += "; " + consequence(f)
 	}
+	if f.Impairment.Rate != nil && f.Match.Device == "" && len(devices) > 1 {
+		sentence += "; each interface is a link of its own"
+	}
 	return sentence + caveat(f, engine)
 }
 

@@ -113,3 +113,17 @@ func TestWaiting(t *testing.T) {
 		}
 	}
 }
+
+func TestMeaningOfARate(t *testing.T) {
+	const words = "; each interface is a link of its own"
+	f := fault.Fault{Match: fault.Match{Direction: fault.Egress}, Impairment: fault.Impairment{Rate: &fault.Rate{BitsPerSecond: 10_000_000}}}
+	if got := explain.Meaning(f, api.EngineNetem, []string{"eth0", "net1"}); !strings.HasSuffix(got, words) {
+		t.Errorf("on two interfaces: %s", got)
+	}
+	for device, devices := range map[string][]string{"": {"eth0"}, "net1": {"eth0", "net1"}} {
+		f.Match.Device = device
+		if got := explain.Meaning(f, api.EngineNetem, devices); strings.Contains(got, words) {
+			t.Errorf("on one interface: %s", got)
+		}
+	}
+}

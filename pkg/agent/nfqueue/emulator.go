@@ -3,6 +3,7 @@
 package nfqueue
 
 import (
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -22,10 +23,12 @@ type emulator struct {
 	// The previous value of each correlated random sequence, from 0 to 1.
 	lastLoss, lastDelay, lastReorder float64
 
-	inBadState   bool          // of the Gilbert-Elliott model
-	state        int           // of the four-state model: 1 to 4
-	sinceReorder uint32        // packets since the last reordered one
-	linkIdleAt   time.Duration // when the link of a rate has sent all that waits
+	inBadState   bool   // of the Gilbert-Elliott model
+	state        int    // of the four-state model: 1 to 4
+	sinceReorder uint32 // packets since the last reordered one
+	// linkIdleAt is when the link of a rate has sent all that waits. Each interface
+	// is a link of its own, by index, as each has a netem of its own.
+	linkIdleAt map[uint32]time.Duration
 }
 
 // newEmulator starts the random sequences from the impairment's seed, or from a
@@ -37,7 +40,7 @@ func newEmulator(i fault.Impairment) *emulator {
 	}
 	random := rand.New(rand.NewPCG(seed, 0))
 	e := &emulator{
-		Impairment: i, random: random, state: 1,
+		Impairment: i, random: random, state: 1, linkIdleAt: make(map[uint32]time.Duration),
 		lastLoss: random.Float64(), lastDelay: random.Float64(), lastReorder: random.Float64(),
 	}
 	if i.Jitter > 0 {
@@ -55,8 +58,8 @@ func (e *emulator) isConstant() bool {
 // schedule decides about one packet: it is lost, or it leaves at a deadline. The
 // queue before the link of a rate loses what it has no room for. size is in
 // bytes, from the IP header on; the kernel hands packets over without their
-// Ethernet header, which netem counts.
-func (e *emulator) schedule(now time.Duration, size uint32) (deadline time.Duration, lost bool) {
+// Ethernet header, which netem counts. device is the interface's index.
+func (e *emulator) schedule(now time.Duration, size, device uint32) (deadline time.Duration, lost bool) {
 	if e.drawLoss() {
 		return 0, true
 	}
@@ -67,11 +70,15 @@ func (e *emulator) schedule(now time.Duration, size uint32) (deadline time.Durat
 	if e.Rate == nil {
 		return now + delay, false
 	}
-	sent := max(e.linkIdleAt, now) + e.Rate.TransmissionTime(size+fault.EthernetHeader)
-	if e.linkIdleAt > now && sent-now > e.Rate.QueueTime() { // an idle link takes any packet
+	idleAt, busy := e.linkIdleAt[device]
+	if !busy { // interfaces that were replaced have left theirs
+		maps.DeleteFunc(e.linkIdleAt, func(_ uint32, at time.Duration) bool { return at <= now })
+	}
+	sent := max(idleAt, now) + e.Rate.TransmissionTime(size+fault.EthernetHeader)
+	if idleAt > now && sent-now > e.Rate.QueueTime() { // an idle link takes any packet
 		return 0, true
 	}
-	e.linkIdleAt = sent
+	e.linkIdleAt[device] = sent
 	return sent + delay, false
 }
 

@@ -23,7 +23,7 @@ func seeded(i fault.Impairment) *emulator {
 // outcomes returns what happens to packets that arrive at the same time.
 func outcomes(e *emulator, count int) (delays []time.Duration, lost []bool) {
 	for range count {
-		deadline, isLost := e.schedule(0, 100)
+		deadline, isLost := e.schedule(0, 100, 1)
 		if !isLost {
 			delays = append(delays, deadline)
 		}

@@ -22,6 +22,8 @@ const (
 const (
 	attrPacketHeader  = 1  // NFQA_PACKET_HDR: u32 id, u16 ethertype, u8 hook
 	attrVerdictHeader = 2  // NFQA_VERDICT_HDR: u32 verdict, u32 id
+	attrInDevice      = 5  // NFQA_IFINDEX_INDEV: u32
+	attrOutDevice     = 6  // NFQA_IFINDEX_OUTDEV: u32
 	attrLength        = 13 // NFQA_CAP_LEN: u32, the packet's length, if less was copied
 
 	attrConfigCommand = 1 // NFQA_CFG_CMD: u8 command, u8 unused, u16 family
@@ -152,6 +154,9 @@ type packet struct {
 	id    uint32
 	// size is in bytes, from the IP header on; 0 in a queue without sizes.
 	size uint32
+	// device is the index of the interface by which it leaves, or arrives if it
+	// does not leave.
+	device uint32
 }
 
 // reply is one message from the kernel: a packet that it queued, or the answer
@@ -197,6 +202,8 @@ func parsePacket(attrs []byte) (p packet, err error) {
 		switch {
 		case kind == attrPacketHeader && len(value) >= packetHeaderLen:
 			p.id, hasHeader = binary.BigEndian.Uint32(value), true
+		case kind == attrOutDevice && len(value) >= 4, kind == attrInDevice && len(value) >= 4 && p.device == 0: // in before out
+			p.device = binary.BigEndian.Uint32(value)
 		case kind == attrLength && len(value) >= 4:
 			p.size = binary.BigEndian.Uint32(value)
 		}

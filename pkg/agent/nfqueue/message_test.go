@@ -143,6 +143,8 @@ func TestParseReply(t *testing.T) {
 		"a packet":                    {message: whole, want: reply{isPacket: true, packet: packet{queue: 0x0102, id: 0xfffffffe}}},
 		"a packet with more before":   {message: packetMessage(t, 7, netlink.Attribute{Type: 3, Data: []byte{1}}), want: reply{isPacket: true, packet: packet{queue: 0x0102, id: 7}}},
 		"a packet with its size":      {message: packetMessage(t, 7, netlink.Attribute{Type: 13, Data: []byte{0, 0, 5, 220}}), want: reply{isPacket: true, packet: packet{queue: 0x0102, id: 7, size: 1500}}},
+		"a packet that leaves":        {message: packetMessage(t, 7, netlink.Attribute{Type: 5, Data: []byte{0, 0, 0, 2}}, netlink.Attribute{Type: 6, Data: []byte{0, 0, 1, 3}}), want: reply{isPacket: true, packet: packet{queue: 0x0102, id: 7, device: 259}}},
+		"a packet that arrives":       {message: packetMessage(t, 7, netlink.Attribute{Type: 5, Data: []byte{0, 0, 0, 2}}), want: reply{isPacket: true, packet: packet{queue: 0x0102, id: 7, device: 2}}},
 		"a packet that was cut off":   {message: whole[:headerLen+unix.SizeofNlAttr], wantErr: errMalformed},
 		"a packet without its header": {message: kernelMessage(t, typePacket, make([]byte, 4)), wantErr: errMalformed},
 		"success":                     {message: answerMessage(t, 0), want: reply{}},

@@ -53,7 +53,7 @@ func (q *queue) enqueue(p packet, now time.Duration, out *verdicts) {
 		q.drop(p.id, out) // a link drops what does not fit; without one the oldest leaves early
 		return
 	}
-	deadline, lost := q.emulator.schedule(now, p.size)
+	deadline, lost := q.emulator.schedule(now, p.size, p.device)
 	if lost {
 		q.drop(p.id, out)
 		return
@@ -135,7 +135,9 @@ func (q *queue) changeRate(previous *emulator, now time.Duration) {
 	sent := func(before time.Duration) time.Duration {
 		return now + transmissionLeft(before-now, previous.Rate, next.Rate)
 	}
-	next.linkIdleAt = sent(previous.linkIdleAt)
+	for device, idleAt := range previous.linkIdleAt {
+		next.linkIdleAt[device] = sent(idleAt)
+	}
 	q.heap.update(func(deadline time.Duration) time.Duration {
 		return min(deadline, sent(deadline-previous.Delay)+next.LongestDelay())
 	})

@@ -29,6 +29,7 @@ type queueTest struct {
 	last       uint32   // id of the packet that arrived last
 	waitingIDs []uint32 // in the kernel
 	left       []left
+	device     uint32 // of packets that arrive
 }
 
 func newQueueTest(t *testing.T, i fault.Impairment, limit uint32) *queueTest {
@@ -58,7 +59,7 @@ func (q *queueTest) arrive(count int, size uint32) {
 	for range count {
 		q.last++
 		q.waitingIDs = append(q.waitingIDs, q.last)
-		q.enqueue(packet{queue: 7, id: q.last, size: size}, q.now, q.out)
+		q.enqueue(packet{queue: 7, id: q.last, size: size, device: q.device}, q.now, q.out)
 	}
 	q.pass(0)
 }
@@ -254,6 +255,32 @@ func TestADelayLeavesTheQueueOfARateAlone(t *testing.T) {
 	}
 	if q.dropped != 0 || q.waiting() != 4*267 {
 		t.Errorf("%d dropped, %d wait", q.dropped, q.waiting())
+	}
+}
+
+// Each interface is a link of its own, also while the rate changes.
+func TestARateIsALinkPerInterface(t *testing.T) {
+	q := newQueueTest(t, fault.Impairment{Rate: &fault.Rate{BitsPerSecond: 8_000_000}}, 1000) // 1 us a byte
+	for _, q.device = range []uint32{2, 3} {
+		q.arrive(2, 986)
+	}
+	if got := ids(q.pass(ms)); !slices.Equal(got, []uint32{1, 3}) {
+		t.Errorf("%v left, want the first of each interface", got)
+	}
+	q.setImpairment(fault.Impairment{Rate: &fault.Rate{BitsPerSecond: 16_000_000}}, 1000, q.now)
+	q.arrive(1, 986) // behind what waits on its interface
+	if got := ids(q.pass(ms / 2)); !slices.Equal(got, []uint32{2, 4}) {
+		t.Errorf("%v left, want the second of each interface", got)
+	}
+	if got := ids(q.pass(ms / 2)); !slices.Equal(got, []uint32{5}) {
+		t.Errorf("%v left, want the last", got)
+	}
+	for q.device = range uint32(1000) { // interfaces that come and go
+		q.arrive(1, 986)
+		q.pass(ms)
+	}
+	if n := len(q.emulator.linkIdleAt); n > 2 {
+		t.Errorf("%d links are remembered", n)
 	}
 }
 

@@ -30,15 +30,7 @@ func TestEndingNeedsNoDisk(t *testing.T) {
 		"read-only": {remount(unix.MS_RDONLY), remount(0)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-					t.Error(err)
-				}
-			})
+			dir := smallDisk(t)
 			a := freshAgent(t, "--state-dir="+dir)
 			l := a.lab
 			before := kernelState(t, l.pod)
@@ -90,11 +82,7 @@ func TestEndingNeedsNoDisk(t *testing.T) {
 // What has ended on a full disk does not come back with the next agent.
 func TestWhatEndedOnAFullDiskStaysEnded(t *testing.T) {
 	netlab.EngineIndependent(t)
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	dir := smallDisk(t)
 	a := freshAgent(t, "--state-dir="+dir)
 	stays := api.Fault{Name: "stays", Peers: []string{a.lab.bystander.More[0]}, Delay: "1ms"}
 	a.apply(stays, api.Fault{Name: "ends", Peers: []string{a.lab.bystander.More[1]}, Delay: "1ms"})
@@ -105,6 +93,24 @@ func TestWhatEndedOnAFullDiskStaysEnded(t *testing.T) {
 	if left := a.faults(); len(left) != 1 || left[0].Name != "stays" {
 		t.Errorf("the next agent has %+v", left)
 	}
+}
+
+// smallSize is the size of a small disk, as tmpfs(5) takes it.
+const smallSize = "size=64k"
+
+// smallDisk mounts a disk that is soon full, until the test ends.
+func smallDisk(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, smallSize); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 const filler = "filler"
@@ -127,7 +133,7 @@ func emptyDisk(t *testing.T, dir string) {
 func remount(flags uintptr) func(t *testing.T, dir string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
-		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|flags, "size=64k"); err != nil {
+		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|flags, smallSize); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -41,8 +41,13 @@ func acquireLock(ctx context.Context, name, address string) (*lock, error) {
 // release gives the lock back.
 func (l *lock) release() { _ = l.listener.Close() }
 
-// run tells others who ask where this agent listens, until ctx ends. It does not
-// release the lock, since the engine may still have packets then.
+// acceptInterval is how long to wait after nobody could be answered, as when the
+// process has too many files open.
+const acceptInterval = time.Second
+
+// run tells others who ask where this agent listens, until ctx ends. That it can't
+// is no reason to end the agent. It does not release the lock, since the engine
+// may still have packets then.
 func (l *lock) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = l.listener.SetDeadline(time.Unix(0, 1)) })()
 	for {
@@ -51,7 +56,11 @@ func (l *lock) run(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("answer who has the lock: %w", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptInterval):
+			}
+			continue
 		}
 		_, _ = io.WriteString(conn, l.address+"\n") // it fits the socket's buffer
 		_ = conn.Close()

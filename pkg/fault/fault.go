@@ -35,11 +35,6 @@ type Fault struct {
 	Deadline time.Duration
 }
 
-// Equal reports whether two faults are the same in every respect.
-func (f Fault) Equal(g Fault) bool {
-	return f.ExpiresAt.Equal(g.ExpiresAt) && f.Owner == g.Owner && f.SameEffect(g)
-}
-
 // SameEffect reports whether two faults have the same name and do the same to
 // the same packets, however long they last and whoever set them.
 func (f Fault) SameEffect(g Fault) bool {

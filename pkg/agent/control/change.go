@@ -107,30 +107,37 @@ type Outcome struct {
 // ErrNoFault, ErrNoEngine, a fault.Invalid or fault.Conflict of the edit, or
 // what the engine returned.
 func (c *Control) Change(r Request) (Outcome, error) {
+	outcome, pending, err := c.change(r)
+	c.endSave(pending)
+	return outcome, err
+}
+
+// change is Change but for the end of a write.
+func (c *Control) change(r Request) (Outcome, pendingSave, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.desired
 	if len(r.IfMatch) > 0 && !slices.Contains(r.IfMatch, before.Revision) {
-		return Outcome{}, fmt.Errorf("%w: If-Match is %.80s and the faults are at %s; read them again", ErrStale, strings.Join(r.IfMatch, ", "), before.Revision)
+		return Outcome{}, pendingSave{}, fmt.Errorf("%w: If-Match is %.80s and the faults are at %s; read them again", ErrStale, strings.Join(r.IfMatch, ", "), before.Revision)
 	}
 	faults, err := r.Edit(before.Faults)
 	if err != nil {
-		return Outcome{}, err
+		return Outcome{}, pendingSave{}, err
 	}
 	if err := fault.Check(faults, c.engine.Lacks()); err != nil {
-		return Outcome{}, err
+		return Outcome{}, pendingSave{}, err
 	}
 	after := newSet(keepDeadlines(before.Faults, faults))
-	if !r.DryRun {
-		if err := c.commit(before, after); err != nil {
-			return Outcome{}, err
-		}
-	}
 	outcome := Outcome{Before: before, After: after, Differences: diff(before.Faults, after.Faults)}
-	if !r.DryRun {
-		c.logChanges(outcome.Differences)
+	if r.DryRun {
+		return outcome, pendingSave{}, nil
 	}
-	return outcome, nil
+	pending, err := c.commit(before, after)
+	if err != nil {
+		return Outcome{}, pending, err
+	}
+	c.logChanges(outcome.Differences)
+	return outcome, pending, nil
 }
 
 func (c *Control) logChanges(differences []Difference) {
@@ -157,31 +164,29 @@ func keepDeadlines(before, after []fault.Fault) []fault.Fault {
 // commit makes a set the desired one. A set with new faults is stored and then
 // applied, so that a crash between the two ends in what was asked for; when the
 // engine fails, the set before is stored again. A set in which faults only end is
-// applied first, and needs no disk.
-func (c *Control) commit(before, after Set) error {
+// applied first, and needs no disk. The caller ends the write that is pending.
+func (c *Control) commit(before, after Set) (pendingSave, error) {
 	if onlyEnds(before.Faults, after.Faults) {
 		apply := c.engine.Apply
 		if len(after.Faults) < len(before.Faults) { // nothing of others is in the way of an end
 			apply = c.engine.Reapply
 		}
 		if err := apply(after.Faults); err != nil {
-			return err
+			return pendingSave{}, err
 		}
 		c.desired = after
-		c.saveEnded()
 		c.reschedule()
-		return nil
+		return c.beginSave(), nil
 	}
 	if err := c.save(after); err != nil {
-		return err
+		return pendingSave{}, err
 	}
 	if err := c.engine.Apply(after.Faults); err != nil {
-		c.saveEnded()
-		return err
+		return c.beginSave(), err
 	}
 	c.desired = after
 	c.reschedule()
-	return nil
+	return pendingSave{}, nil
 }
 
 // reschedule has Run look again when the next fault ends.

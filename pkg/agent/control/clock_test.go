@@ -33,7 +33,7 @@ func ends(t *testing.T, c *Control, at *clock) time.Duration {
 	t.Helper()
 	began := at.Moment
 	for range 1000 {
-		wait, err := c.expire()
+		wait, err := tick(c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +139,7 @@ func TestTheClocksAreLookedAtOften(t *testing.T) {
 	if err := apply(c, ending(time.Hour, at)); err != nil {
 		t.Fatal(err)
 	}
-	if wait, err := c.expire(); err != nil || wait > clockInterval {
+	if wait, err := tick(c); err != nil || wait > clockInterval {
 		t.Errorf("the next look is in %s, %v", wait, err)
 	}
 }

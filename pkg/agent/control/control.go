@@ -18,7 +18,8 @@ type Control struct {
 
 	mu      sync.Mutex
 	desired Set
-	saver   *saver
+	saver   saver
+	saves   int   // how many writes were asked of the saver
 	stored  Set   // what the state file has, as far as this process wrote it
 	unsaved error // why the file has not the desired set; nil if it has
 	// warning is what an operator should know of the start; empty if nothing.
@@ -32,7 +33,7 @@ type Control struct {
 func New(e Engine, stateDir string, log *slog.Logger) *Control {
 	return &Control{
 		engine: e, store: store{dir: stateDir}, boot: bootID(), now: now, log: log,
-		desired: newSet(nil), saver: newSaver(), rescheduled: make(chan struct{}, 1),
+		desired: newSet(nil), rescheduled: make(chan struct{}, 1),
 	}
 }
 

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -31,7 +30,8 @@ func (c *Control) Run(ctx context.Context) error {
 		case <-c.rescheduled:
 		case <-timer.C:
 		}
-		wait, err := c.expire()
+		wait, pending, err := c.expire()
+		go c.endSave(pending) // the next fault ends on time, however long the disk takes
 		if err != nil {
 			c.log.Error("end a fault whose time is over", "err", err)
 			wait = retryInterval
@@ -44,28 +44,32 @@ func (c *Control) Run(ctx context.Context) error {
 }
 
 // expire ends the faults whose time is over. It returns how long to wait before
-// it is called again, 0 for ever.
-func (c *Control) expire() (time.Duration, error) {
+// it is called again, 0 for ever, and a write that the caller ends.
+func (c *Control) expire() (time.Duration, pendingSave, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
 	before, live := c.desired, alive(c.desired.Faults, now)
-	if len(live) < len(before.Faults) {
-		if err := c.commit(before, newSet(live)); err != nil {
-			return 0, err
+	wait := untilNext(live, now)
+	var pending pendingSave
+	switch {
+	case len(live) < len(before.Faults):
+		var err error
+		if pending, err = c.commit(before, newSet(live)); err != nil {
+			return 0, pending, err
 		}
 		for _, d := range diff(before.Faults, live) {
 			if d.Fault == nil {
 				c.log.Info("fault ended", "fault", d.Name)
 			}
 		}
+	case c.unsaved != nil:
+		pending = c.beginSave()
 	}
-	wait := untilNext(live, now)
-	if c.unsaved == nil {
-		return wait, nil
+	if c.unsaved != nil && (wait == 0 || wait > retryInterval) {
+		wait = retryInterval
 	}
-	c.saveEnded()
-	return cmp.Or(wait, retryInterval), nil
+	return wait, pending, nil
 }
 
 // alive returns the faults whose time is not over.

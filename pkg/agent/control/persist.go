@@ -29,35 +29,57 @@ func onlyEnds(before, after []fault.Fault) bool {
 // save writes a set that the kernel is about to get. An error means that the
 // change must not be made.
 func (c *Control) save(set Set) error {
-	err := c.write(set)
-	if err != nil {
-		c.noteUnsaved(err) // a write that hangs may still be made
+	c.saves++
+	if err := await(c.saver.ask(func() error { return c.store.save(set, c.boot) })); err != nil {
+		c.noteUnsaved(err) // the file may have it nevertheless, or get it later
 		return fmt.Errorf("%w; a fault is made only if the next agent will know of it, and ending faults still works", err)
 	}
 	c.stored, c.unsaved = set, nil
 	return nil
 }
 
-// saveEnded writes the desired set after faults have ended. When that fails, Run
-// tries again.
-func (c *Control) saveEnded() {
-	set := c.desired
-	err := c.write(set)
-	if err != nil && c.saver.save(func() error { return c.store.saveInPlace(set, c.boot) }) == nil {
-		err = nil
-	}
-	if err != nil {
-		c.noteUnsaved(err)
-		return
-	}
-	if c.unsaved != nil {
-		c.log.Info("the state file has the faults again")
-	}
-	c.stored, c.unsaved = set, nil
+// pendingSave is a write of the desired set that was begun.
+type pendingSave struct {
+	set    Set
+	number int // of Control.saves
+	done   <-chan error
 }
 
-func (c *Control) write(set Set) error {
-	return c.saver.save(func() error { return c.store.save(set, c.boot) })
+// beginSave begins to write the desired set after faults have ended. The caller
+// ends it with endSave, without the lock: a disk that hangs must not keep others
+// from ending faults.
+func (c *Control) beginSave() pendingSave {
+	c.saves++
+	set := c.desired
+	return pendingSave{set, c.saves, c.saver.ask(func() error {
+		err := c.store.save(set, c.boot)
+		if err != nil && c.store.saveInPlace(set, c.boot) == nil {
+			return nil
+		}
+		return err
+	})}
+}
+
+// endSave waits for a write and records its result. If it failed, Run tries again.
+// It does nothing for the zero value, which is no write, or if another one was
+// begun since.
+func (c *Control) endSave(p pendingSave) {
+	if p.done == nil {
+		return
+	}
+	err := await(p.done)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case p.number != c.saves:
+	case err != nil:
+		c.noteUnsaved(err)
+	default:
+		if c.unsaved != nil {
+			c.log.Info("the state file has the faults again")
+		}
+		c.stored, c.unsaved = p.set, nil
+	}
 }
 
 // noteUnsaved logs the first of several failures.

@@ -79,11 +79,11 @@ func TestEndingNeedsNoDisk(t *testing.T) {
 					t.Errorf("%s has ended: %t; the warning names %q", f.Name, ended, snapshot.Unsaved.Ended)
 				}
 			}
-			if wait, err := c1.expire(); err != nil || wait == 0 || wait > clockInterval {
+			if wait, err := tick(c1); err != nil || wait == 0 || wait > retryInterval {
 				t.Errorf("tried again in %s, %v", wait, err)
 			}
 			mend()
-			if _, err := c1.expire(); err != nil {
+			if _, err := tick(c1); err != nil {
 				t.Error(err)
 			}
 			if snapshot, _ := c1.Read(); snapshot.Unsaved != nil {
@@ -108,7 +108,7 @@ func TestAFaultEndsOnTimeWithoutTheDisk(t *testing.T) {
 	}
 	broken(t, dir)
 	c.now = func() fault.Moment { m := now(); m.Boot += time.Hour; return m }
-	if _, err := c.expire(); err != nil || len(e.Faults) != 0 {
+	if _, err := tick(c); err != nil || len(e.Faults) != 0 {
 		t.Errorf("%v, holds %q", err, fault.Names(e.Faults))
 	}
 }
@@ -135,27 +135,84 @@ func TestASmallerSetFitsInPlace(t *testing.T) {
 	}
 }
 
-// A disk that hangs holds up nobody for long, and gets only the last of what was
-// to be written.
-func TestADiskThatHangs(t *testing.T) {
+// Of the writes that are asked for while the disk hangs only the last is made.
+func TestADiskThatHangsGetsOneMoreWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSaver()
+		var s saver
 		var written []string
 		hangs := make(chan struct{})
+		ask := func(name string) <-chan error {
+			return s.ask(func() error { <-hangs; written = append(written, name); return nil })
+		}
+		first := ask("first")
+		synctest.Wait() // it is under way
 		began := time.Now()
-		first := s.save(func() error { <-hangs; written = append(written, "first"); return nil })
-		second := s.save(func() error { written = append(written, "second"); return nil })
-		third := s.save(func() error { written = append(written, "third"); return nil })
-		if took := time.Since(began); took != 3*saveTimeout || !errors.Is(errors.Join(first, second), errSlowDisk) || !errors.Is(third, errSlowDisk) {
-			t.Errorf("took %s: %v, %v, %v", took, first, second, third)
+		if err := await(first); !errors.Is(err, errSlowDisk) || time.Since(began) != saveTimeout {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		second, third := ask("second"), ask("third")
+		if err := await(second); !errors.Is(err, errSuperseded) {
+			t.Errorf("the second: %v", err)
 		}
 		close(hangs)
-		synctest.Wait()
-		if !slices.Equal(written, []string{"first", "third"}) {
-			t.Errorf("written: %q", written)
+		if err := await(third); err != nil || !slices.Equal(written, []string{"first", "third"}) {
+			t.Errorf("the third: %v; written: %q", err, written)
 		}
-		if err := s.save(func() error { return os.ErrClosed }); !errors.Is(err, os.ErrClosed) {
+		if err := await(s.ask(func() error { return os.ErrClosed })); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("a write that fails: %v", err)
 		}
 	})
+}
+
+// While the disk hangs, a request that ends a fault does so at once, and neither
+// it nor what is tried again keeps others waiting.
+func TestEndingDoesNotWaitForADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &enginetest.Engine{}
+		c := testControl(e, t.TempDir())
+		forever := late(time.Second)
+		short := forever
+		short.Name, short.Match.Protocol = "short", fault.ProtocolUDP
+		short.EndAfter(time.Second, now())
+		if err := apply(c, forever, short); err != nil {
+			t.Fatal(err)
+		}
+		hangs := make(chan struct{})
+		c.saver.ask(func() error { <-hangs; return nil })
+		synctest.Wait() // it is under way
+		done := make(chan error)
+		began := time.Now()
+		go func() { done <- apply(c, short) }()
+		synctest.Wait()
+		if has := e.Get().Faults; len(has) != 1 {
+			t.Errorf("at once the kernel has %q", fault.Names(has))
+		}
+		if _, err := c.Read(); err != nil || time.Since(began) > 0 {
+			t.Errorf("a read took %s: %v", time.Since(began), err)
+		}
+		if err := <-done; err != nil || time.Since(began) != saveTimeout {
+			t.Errorf("the request took %s: %v", time.Since(began), err)
+		}
+		if snapshot, _ := c.Read(); snapshot.Unsaved == nil {
+			t.Error("the status does not say that the disk hangs")
+		}
+		if err := apply(c, short, forever); !errors.Is(err, errSlowDisk) || len(e.Get().Faults) != 1 {
+			t.Errorf("a fault is made: %v", err)
+		}
+		close(hangs)
+		synctest.Wait()
+		if _, err := tick(c); err != nil {
+			t.Error(err)
+		}
+		if snapshot, _ := c.Read(); snapshot.Unsaved != nil {
+			t.Errorf("when the disk is back: %+v", snapshot.Unsaved)
+		}
+	})
+}
+
+// tick does what Run does when its timer is over, and waits for the disk.
+func tick(c *Control) (time.Duration, error) {
+	wait, pending, err := c.expire()
+	c.endSave(pending)
+	return wait, err
 }

@@ -15,20 +15,29 @@ import (
 //
 // Without a stored set, the faults that the kernel has are adopted. What the
 // engine can't explain is removed, because nothing would ever end it.
+//
+// When the stored set can't be read, nothing is changed, and the status says why.
 func (c *Control) Restore(maxDuration time.Duration) error {
+	pending, err := c.restore(maxDuration)
+	c.endSave(pending)
+	return err
+}
+
+// restore is Restore but for the end of a write.
+func (c *Control) restore(maxDuration time.Duration) (pendingSave, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stored, err := c.store.load(c.boot)
 	if err != nil && !errors.Is(err, errNoState) {
-		if !errors.Is(err, errDamaged) {
-			return err
-		}
 		c.warning = err.Error()
+		if !errors.Is(err, errDamaged) {
+			return pendingSave{}, err
+		}
 		c.log.Error("read the state of an earlier agent", "err", err)
 	}
 	if err != nil {
 		if stored, err = c.adopt(); err != nil {
-			return fmt.Errorf("adopt what an earlier agent left: %w", err)
+			return pendingSave{}, fmt.Errorf("adopt what an earlier agent left: %w", err)
 		}
 	}
 	limitLives(stored, maxDuration, c.now())
@@ -40,13 +49,12 @@ func (c *Control) Restore(maxDuration time.Duration) error {
 	}
 	c.desired = newSet(live) // also when Apply fails: the status then says that the kernel lacks them
 	if err := c.engine.Reapply(live); err != nil {
-		return fmt.Errorf("restore %d faults: %w", len(live), err)
+		return pendingSave{}, fmt.Errorf("restore %d faults: %w", len(live), err)
 	}
 	if len(live) > 0 {
 		c.log.Info("faults restored", "faults", strings.Join(fault.Names(live), ", "))
 	}
-	c.saveEnded() // without the disk the faults are there too, and can be ended
-	return nil
+	return c.beginSave(), nil // without the disk the faults are there too, and can be ended
 }
 
 // limitLives gives every stored fault a deadline in this boot, and none more time

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// saveTimeout is how long a change waits for the disk. A disk that hangs must not
-// keep the next request from ending a fault.
+// saveTimeout is how long to wait for the disk. Making a fault holds up the next
+// request for as long, because it is stored first.
 const saveTimeout = 2 * time.Second
 
 var (
@@ -17,34 +17,56 @@ var (
 	errSuperseded = errors.New("a later write took its place")
 )
 
-// saver makes one write at a time and never waits longer than saveTimeout. If a
-// write hangs, only the last of those that were asked for meanwhile is made.
+// saver makes one write at a time, in the background. Of those that are asked for
+// while one is under way it makes only the last, so that a disk that hangs holds
+// up two writes at most.
 type saver struct {
-	writing chan struct{} // has a value while a write is under way
-
-	mu    sync.Mutex
-	asked int // how many writes were asked for
+	mu   sync.Mutex
+	busy bool
+	next *write // asked for and not begun
 }
 
-func newSaver() *saver { return &saver{writing: make(chan struct{}, 1)} }
+// write is a write and its result.
+type write struct {
+	do   func() error
+	done chan error // has room for the result
+}
 
-// save makes a write. After an error it may still be made later, unless another
-// one is asked for.
-func (s *saver) save(write func() error) error {
+// ask has a write made after the one that is under way. The result comes from
+// done.
+func (s *saver) ask(do func() error) (done <-chan error) {
 	s.mu.Lock()
-	s.asked++
-	number := s.asked
-	s.mu.Unlock()
-	done := make(chan error, 1)
-	go func() {
-		s.writing <- struct{}{}
-		defer func() { <-s.writing }()
-		if !s.isLast(number) {
-			done <- errSuperseded
-			return
-		}
-		done <- write()
-	}()
+	defer s.mu.Unlock()
+	if s.next != nil {
+		s.next.done <- errSuperseded
+	}
+	s.next = &write{do: do, done: make(chan error, 1)}
+	if !s.busy {
+		s.busy = true
+		go s.work()
+	}
+	return s.next.done
+}
+
+// work makes writes until none is left.
+func (s *saver) work() {
+	for w := s.take(); w != nil; w = s.take() {
+		w.done <- w.do()
+	}
+}
+
+// take returns the next write. Without one, the saver is not busy any more.
+func (s *saver) take() *write {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.next
+	s.next, s.busy = nil, w != nil
+	return w
+}
+
+// await waits for the result of a write, at most saveTimeout. After errSlowDisk
+// the write may still be made.
+func await(done <-chan error) error {
 	timeout := time.NewTimer(saveTimeout)
 	defer timeout.Stop()
 	select {
@@ -53,10 +75,4 @@ func (s *saver) save(write func() error) error {
 	case <-timeout.C:
 		return errSlowDisk
 	}
-}
-
-func (s *saver) isLast(number int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return number == s.asked
 }

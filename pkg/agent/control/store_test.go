@@ -51,6 +51,21 @@ func TestADamagedFileIsSetAsideAndReported(t *testing.T) {
 	}
 }
 
+// A file that can't be read is not overwritten at the start, and the status says
+// that its faults are not there.
+func TestAnUnreadableFileIsReported(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(store{dir: dir}.path(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	e := &enginetest.Engine{}
+	c := testControl(e, dir)
+	err := c.Restore(0)
+	if now, _ := c.Read(); err == nil || now.Warning == "" || !strings.Contains(err.Error(), now.Warning) || e.Applied != 0 {
+		t.Errorf("restore: %v, applied %d times; the status warns of %q", err, e.Applied, now.Warning)
+	}
+}
+
 // A fault waits for an interface that is not there when the agent starts.
 func TestAFaultKeepsItsDevice(t *testing.T) {
 	faults, err := decodeState([]byte(`{"version":1,"faults":[{"name":"a","delay":"1ms","device":"eth9"}]}`), "")

@@ -222,7 +222,6 @@ func (e *Engine) rollBack(k kernel, c checkpoint) error {
 	e.applied.bands = c.bands
 	found, err := e.read(k)
 	if err == nil {
-		// A tree outside the scope that can't be deleted stays. State says so.
 		maps.DeleteFunc(found, func(name string, _ foundDevice) bool { // new since the checkpoint
 			_, known := c.targets[attachPoint{name, fault.Egress}]
 			return !known

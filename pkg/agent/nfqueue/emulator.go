@@ -70,8 +70,8 @@ func (e *emulator) schedule(now time.Duration, size, device uint32) (deadline ti
 	if e.Rate == nil {
 		return now + delay, false
 	}
-	idleAt, busy := e.linkIdleAt[device]
-	if !busy { // interfaces that were replaced have left theirs
+	idleAt, known := e.linkIdleAt[device]
+	if !known { // interfaces that were replaced have left theirs
 		maps.DeleteFunc(e.linkIdleAt, func(_ uint32, at time.Duration) bool { return at <= now })
 	}
 	sent := max(idleAt, now) + e.Rate.TransmissionTime(size+fault.EthernetHeader)

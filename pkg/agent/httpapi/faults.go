@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -51,7 +50,7 @@ func (s *Server) putFaults(c *gin.Context) {
 		return
 	}
 	var body api.FaultSet
-	if err := readBody(c, &body); err != nil {
+	if err := decodeBody(c, &body); err != nil {
 		s.fail(c, err)
 		return
 	}
@@ -103,7 +102,7 @@ func (s *Server) putFault(c *gin.Context) {
 		return
 	}
 	var body api.Fault
-	if err := readBody(c, &body); err != nil {
+	if err := decodeBody(c, &body); err != nil {
 		s.fail(c, err)
 		return
 	}
@@ -181,13 +180,4 @@ type change struct {
 // never nil.
 func (ch change) warnings(o control.Outcome) []string {
 	return append(explain.Overlaps(o.After.Faults, ch.sets...), explain.PutBack(o.Before.Faults, o.After.Faults, ch.owner)...)
-}
-
-// readBody reads a JSON body.
-func readBody(c *gin.Context, into any) error {
-	content, err := io.ReadAll(c.Request.Body)
-	if err != nil {
-		return fmt.Errorf("read the request's body: %w", err)
-	}
-	return fault.Decode(content, into)
 }

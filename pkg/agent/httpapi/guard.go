@@ -10,19 +10,8 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
-	"golang.org/x/time/rate"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-)
-
-// Bounds of what a client may ask for.
-const (
-	// maxBody is in bytes, far above the largest set of faults.
-	maxBody = 256 << 10
-	// requestsPerSecond and requestBurst are for all clients together, without
-	// health checks.
-	requestsPerSecond = 100
-	requestBurst      = 300
 )
 
 var (
@@ -36,11 +25,11 @@ type guard struct {
 	// tokenFile has the bearer token; empty for none.
 	tokenFile string
 	readOnly  bool
-	limiter   *rate.Limiter
+	clients   *clients
 }
 
 func newGuard(tokenFile string, readOnly bool) guard {
-	return guard{tokenFile: tokenFile, readOnly: readOnly, limiter: rate.NewLimiter(requestsPerSecond, requestBurst)}
+	return guard{tokenFile: tokenFile, readOnly: readOnly, clients: newClients()}
 }
 
 // authorize compares a request's token with that of the token file, in constant
@@ -76,20 +65,50 @@ func givenToken(header http.Header) string {
 	return strings.TrimSpace(token)
 }
 
-// admit refuses a request that is not authorized or comes too fast, and bounds
-// the body of every other.
+// admit refuses a request that is not authorized, comes too fast, or finds too
+// many others under way.
 func (s *Server) admit(c *gin.Context) {
-	if err := s.guard.authorize(c.Request.Header); err != nil {
-		c.Header("WWW-Authenticate", `Bearer realm="tidelay"`)
+	limits := s.guard.clients.limits(address(c.Request.RemoteAddr))
+	if err := s.guard.authorizeSlowly(limits, c.Request.Header); err != nil {
+		if errors.Is(err, errUnauthorized) {
+			c.Header("WWW-Authenticate", `Bearer realm="tidelay"`)
+		}
 		s.fail(c, err)
 		return
 	}
-	if !s.guard.limiter.Allow() {
-		c.Header("Retry-After", "1")
-		s.fail(c, fmt.Errorf("%w: want at most %d per second", errTooMany, requestsPerSecond))
+	limiter, places := limits.requests, s.requests
+	if endsFaults(c.Request) {
+		limiter, places = limits.ends, s.ends
+	}
+	if !limiter.Allow() {
+		s.fail(c, fmt.Errorf("%w: want at most %d per second from one address", errTooMany, requestsPerSecond))
 		return
 	}
-	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxBody)
+	s.inPlace(c, places)
+}
+
+// authorizeSlowly is authorize for an address that may be guessing: one that was
+// wrong too often is refused without a look at its token, also at a right one,
+// for else the guesser would learn which is right.
+func (g guard) authorizeSlowly(limits *clientLimits, header http.Header) error {
+	if givenToken(header) == "" {
+		return g.authorize(header)
+	}
+	limits.guessing.Lock()
+	defer limits.guessing.Unlock()
+	if limits.guesses.Tokens() < 1 {
+		return fmt.Errorf("%w: wrong tokens came from this address; want at most %d per second", errTooMany, guessesPerSecond)
+	}
+	err := g.authorize(header)
+	if err != nil {
+		limits.guesses.Allow()
+	}
+	return err
+}
+
+// endsFaults says whether a request can only end faults.
+func endsFaults(r *http.Request) bool {
+	return r.Method == http.MethodDelete || r.Method == http.MethodGet && r.URL.Path == api.PathLatency+"/0"
 }
 
 // mayChange refuses every request if the agent is read-only.

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,5 +124,61 @@ func TestRequestsAreLimited(t *testing.T) {
 	}
 	if response := s.get("/healthz"); response.StatusCode != http.StatusOK {
 		t.Errorf("health: status %d", response.StatusCode)
+	}
+}
+
+// An address that guesses is slowed, even when it guesses right; that costs no
+// one else, and neither health.
+func TestGuessesAreSlowed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newTestServer(t, &enginetest.Engine{}, func(c *httpapi.Config) { c.TokenFile = file })
+	from := func(address, header string) int {
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/faults", nil)
+		request.RemoteAddr = address
+		request.Header.Set("Authorization", header)
+		answer := httptest.NewRecorder()
+		s.handler.ServeHTTP(answer, request)
+		return answer.Code
+	}
+	const guesser, user = "10.0.0.66:1", "10.0.0.1:1"
+	for range 100 {
+		from(guesser, "") // no token is no guess
+	}
+	if got := from(guesser, "Bearer secret"); got != http.StatusOK {
+		t.Errorf("a right token before guesses: status %d", got)
+	}
+	answers := map[int]int{}
+	for range 200 {
+		answers[from(guesser, "Bearer guess")]++
+	}
+	if answers[http.StatusUnauthorized] == 0 || answers[http.StatusTooManyRequests] < 100 || len(answers) != 2 {
+		t.Errorf("200 guesses: answers %v", answers)
+	}
+	if got := from(guesser, "Bearer secret"); got != http.StatusTooManyRequests {
+		t.Errorf("a right guess among many: status %d", got)
+	}
+	if got := from(user, "Bearer secret"); got != http.StatusOK {
+		t.Errorf("another address: status %d", got)
+	}
+	if response := s.get("/healthz"); response.StatusCode != http.StatusOK {
+		t.Errorf("health: status %d", response.StatusCode)
+	}
+}
+
+// Reading too much does not keep anybody from ending faults.
+func TestEndingHasALimitOfItsOwn(t *testing.T) {
+	s := newTestServer(t, &enginetest.Engine{})
+	s.SetRequestBurst(3)
+	for range 10 {
+		s.get("/latency")
+	}
+	if response := s.do("DELETE", "/v1/faults", ""); response.StatusCode != http.StatusOK {
+		t.Errorf("DELETE: status %d", response.StatusCode)
+	}
+	if response := s.get("/latency/0"); response.StatusCode != http.StatusOK {
+		t.Errorf("GET /latency/0: status %d", response.StatusCode)
 	}
 }

@@ -42,7 +42,7 @@ func (s *Server) postMeasure(c *gin.Context) {
 		return
 	}
 	var body api.Measure
-	if err := readBody(c, &body); err != nil {
+	if err := decodeBody(c, &body); err != nil {
 		s.fail(c, err)
 		return
 	}

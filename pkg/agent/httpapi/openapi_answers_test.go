@@ -95,6 +95,10 @@ func circumstances(t *testing.T) map[string]circumstance {
 			a.headers = []string{"If-Match", `"0123456789abcdef"`}
 			return a
 		}},
+		"a slow body": {status: 408, server: func(s testServer) { s.SetBodyTimeout(-time.Second) }, ask: func(a ask) ask {
+			a.body += strings.Repeat(" ", 64<<10) // more than comes with the headers
+			return a
+		}},
 		"a large body": {status: 413, ask: func(a ask) ask {
 			a.body += strings.Repeat(" ", httpapi.MaxBody)
 			return a

@@ -18,6 +18,9 @@ func (s *Server) fail(c *gin.Context, err error) {
 	if reason == reasonFailed {
 		s.Log.Error("request failed", "method", c.Request.Method, "route", c.FullPath(), "err", err)
 	}
+	if reason == reasonTooMany {
+		c.Header("Retry-After", "1")
+	}
 	invalid, _ := errors.AsType[fault.Invalid](err)
 	s.refuse(c, reason, status, err.Error(), invalid...)
 }

@@ -21,6 +21,7 @@ const (
 	reasonForeign      = "foreign"       // somebody else's state is in the way
 	reasonStale        = "stale"         // If-Match names another revision
 	reasonTooLarge     = "too_large"     // the body is beyond the limit
+	reasonSlow         = "slow"          // the body did not arrive in time
 	reasonUnsupported  = "unsupported"   // this kernel or engine can't
 	reasonTooMany      = "too_many"      // requests come too fast
 	reasonNoEngine     = "no_engine"     // nothing works here
@@ -42,6 +43,8 @@ func classify(err error) (reason string, status int) {
 		return reasonConflict, http.StatusConflict
 	case errors.As(err, &tooLarge):
 		return reasonTooLarge, http.StatusRequestEntityTooLarge
+	case errors.Is(err, errSlow):
+		return reasonSlow, http.StatusRequestTimeout
 	case errors.Is(err, errUnauthorized):
 		return reasonUnauthorized, http.StatusUnauthorized
 	case errors.Is(err, errReadOnly):

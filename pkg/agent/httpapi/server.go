@@ -83,6 +83,12 @@ type Server struct {
 	guard    guard
 	measurer measurer
 	metrics  *metrics
+
+	// requests are those under way, and ends those of them that end faults:
+	// nothing else may keep a fault from ending.
+	requests, ends *pool
+	// bodyTimeout is how long a body may take to arrive.
+	bodyTimeout time.Duration
 }
 
 // New returns a server and registers its metrics.
@@ -92,6 +98,10 @@ func New(c Config) *Server {
 		guard:    newGuard(c.TokenFile, c.ReadOnly),
 		measurer: newMeasurer(c.Measure),
 		metrics:  newMetrics(c.Version, c.Engine, c.Control.Read, c.Log),
+
+		requests:    newPool(maxRequests),
+		ends:        newPool(maxEnds),
+		bodyTimeout: readTimeout,
 	}
 	c.Registry.MustRegister(s.metrics)
 	return s
@@ -106,7 +116,7 @@ func (s *Server) Handler() http.Handler {
 	r.RedirectTrailingSlash = false // "/latency/" is an empty delay, not a read
 	r.UseRawPath = true             // "20ms%2F" is a bad delay, not another route
 	r.UnescapePathValues = true
-	r.Use(s.record, gin.CustomRecoveryWithWriter(nil, s.recovered))
+	r.Use(s.record, closeUnlessRead, gin.CustomRecoveryWithWriter(nil, s.recovered))
 
 	get(r, api.PathHealthz, func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	get(r, api.PathReadyz, s.getReadyz)
@@ -118,15 +128,15 @@ func (s *Server) Handler() http.Handler {
 	get(guarded, api.PathLatency, s.getLatency)
 	get(guarded, api.PathFaults, s.getFaults)
 	get(guarded, api.PathFaults+"/:name", s.getFault)
-	guarded.POST(api.PathMeasure, s.postMeasure)
+	guarded.POST(api.PathMeasure, s.readBody, s.postMeasure)
 
 	changing := guarded.Group("", s.mayChange)
 	get(changing, api.PathLatency+"/", s.setLatency)
 	get(changing, api.PathLatency+"/:delay", s.setLatency)
 	changing.DELETE(api.PathLatency, s.clearLatency)
-	changing.PUT(api.PathFaults, s.putFaults)
+	changing.PUT(api.PathFaults, s.readBody, s.putFaults)
 	changing.DELETE(api.PathFaults, s.deleteFaults)
-	changing.PUT(api.PathFaults+"/:name", s.putFault)
+	changing.PUT(api.PathFaults+"/:name", s.readBody, s.putFault)
 	changing.DELETE(api.PathFaults+"/:name", s.deleteFault)
 
 	r.NoRoute(s.admit, func(c *gin.Context) {

@@ -1,0 +1,115 @@
+package httpapi
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync/atomic"
+)
+
+const (
+	// maxConnections is far more than kubelet, Prometheus, the controller and
+	// people need, and with full buffers about 16 MiB.
+	maxConnections = 128
+	// socketBuffer bounds, in bytes, what the kernel keeps of what a client sends
+	// before it is read, and of what it does not read: it counts as the
+	// container's memory. The kernel doubles it.
+	socketBuffer = 32 << 10
+)
+
+// connections is a listener with a bounded number of connections.
+type connections struct {
+	net.Listener
+	pool *pool
+}
+
+// Accept waits for a connection, which replaces another one if there are too
+// many.
+func (l connections) Accept() (net.Conn, error) {
+	for {
+		accepted, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err //nolint:wrapcheck // net/http looks for temporary errors
+		}
+		if tcp, ok := accepted.(*net.TCPConn); ok {
+			_ = tcp.SetReadBuffer(socketBuffer) // fails on closed connections only
+			_ = tcp.SetWriteBuffer(socketBuffer)
+		}
+		c := &connection{Conn: accepted, pool: l.pool}
+		c.member = l.pool.join(address(accepted.RemoteAddr().String()), 0, func() { _ = accepted.Close() })
+		if c.member != nil {
+			return c, nil
+		}
+		_ = accepted.Close()
+	}
+}
+
+// connection knows whether it waits for its client.
+type connection struct {
+	net.Conn
+	pool   *pool
+	member *member
+	// request is the place of the request under way, nil without one.
+	request atomic.Pointer[member]
+}
+
+// Write sends a part of an answer. From the first on, the client is what is
+// waited for.
+func (c *connection) Write(p []byte) (int, error) {
+	c.member.working.Store(false)
+	if request := c.request.Load(); request != nil {
+		request.working.Store(false)
+	}
+	return c.Conn.Write(p) //nolint:wrapcheck // a net.Conn's errors
+}
+
+// Close ends the connection.
+func (c *connection) Close() error {
+	c.pool.leave(c.member)
+	return c.Conn.Close() //nolint:wrapcheck // a net.Conn's errors
+}
+
+// works notes that a request was read and is being worked on, in a place of its
+// own.
+func (c *connection) works(place *member) {
+	place.working.Store(true)
+	if c != nil {
+		c.request.Store(place)
+		c.member.working.Store(true)
+	}
+}
+
+// done notes that a request is over.
+func (c *connection) done() {
+	if c != nil {
+		c.request.Store(nil)
+		c.member.working.Store(false)
+	}
+}
+
+type connectionKey struct{}
+
+func withConnection(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connectionKey{}, c)
+}
+
+// connectionOf returns the connection of a request, nil where Serve did not
+// accept it.
+func connectionOf(ctx context.Context) *connection {
+	c, _ := ctx.Value(connectionKey{}).(*connection)
+	return c
+}
+
+// address returns the address of IP:PORT by which clients are told apart: an
+// IPv6 host can have any address of its /64.
+func address(remote string) netip.Addr {
+	parsed, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := parsed.Addr().Unmap().WithZone("")
+	if addr.Is6() {
+		return netip.PrefixFrom(addr, 64).Masked().Addr()
+	}
+	return addr
+}

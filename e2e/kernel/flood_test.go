@@ -39,7 +39,7 @@ func TestFloodsAreSurvived(t *testing.T) {
 		{"idle connections", 6000, ""},
 		{"slow headers", 1000, "GET / HTTP/1.1\r\nX-Long: " + strings.Repeat("x", 15_000)},
 		{"many headers", 1000, "GET / HTTP/1.1\r\n" + strings.Repeat("A: b\r\n", 2000)},
-		{"huge paths", 1000, "GET /" + strings.Repeat("x", 1<<20) + " HTTP/1.1\r\n\r\n"},
+		{"huge paths", 100, "GET /" + strings.Repeat("x", 1<<20) + " HTTP/1.1\r\n\r\n"},
 		{"slow readers", 650, strings.Repeat("GET "+api.PathOpenAPI+" HTTP/1.1\r\nHost: agent\r\n\r\n", 50)},
 	} {
 		t.Run(flood.what, func(t *testing.T) {

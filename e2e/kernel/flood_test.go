@@ -27,7 +27,14 @@ const mostMemory = 96 << 20
 func TestFloodsAreSurvived(t *testing.T) {
 	netlab.EngineIndependent(t)
 	t.Setenv("GOMEMLIMIT", "96MiB") // as the injector sets it
+	var group *memoryGroup
+	t.Cleanup(func() {
+		if group != nil {
+			_ = os.Remove(group.folder) // the agent has ended
+		}
+	})
 	a := freshAgent(t)
+	group = limitMemory(t, a.cmd.Process.Pid)
 	address := net.JoinHostPort(a.lab.pod.IP, strconv.Itoa(api.Port))
 	stalled := "PUT " + api.PathFaults + " HTTP/1.1\r\nHost: agent\r\nContent-Length: 256000\r\n\r\n" + strings.Repeat(" ", 255_000)
 	for _, flood := range []struct {
@@ -58,6 +65,9 @@ func TestFloodsAreSurvived(t *testing.T) {
 			t.Fatalf("%s: the agent needed %d MiB", flood.what, most>>20)
 		}
 		t.Logf("%s: the agent needed %d MiB so far", flood.what, a.mostResident()>>20)
+	}
+	if group != nil {
+		t.Logf("its control group needed %d of %d MiB", group.most()>>20, memoryLimit>>20)
 	}
 	if log := a.log.after(0); strings.Contains(log, "level=ERROR") || strings.Contains(log, `"level":"ERROR"`) {
 		t.Error("clients' doing is logged as an error")

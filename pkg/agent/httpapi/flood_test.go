@@ -27,7 +27,9 @@ func serveForReal(t *testing.T) string {
 	go func() { stopped <- s.Serve(ctx, listener) }()
 	t.Cleanup(func() {
 		cancel()
-		<-stopped
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
 	})
 	return listener.Addr().String()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 var (
@@ -108,7 +109,12 @@ func (g guard) authorizeSlowly(limits *clientLimits, header http.Header) error {
 
 // endsFaults says whether a request can only end faults.
 func endsFaults(r *http.Request) bool {
-	return r.Method == http.MethodDelete || r.Method == http.MethodGet && r.URL.Path == api.PathLatency+"/0"
+	if r.Method == http.MethodDelete {
+		return true
+	}
+	delay, isLatency := strings.CutPrefix(r.URL.Path, api.PathLatency+"/")
+	parsed, err := fault.ParseDelay(delay)
+	return r.Method == http.MethodGet && isLatency && err == nil && parsed == 0
 }
 
 // mayChange refuses every request if the agent is read-only.

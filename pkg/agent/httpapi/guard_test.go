@@ -178,7 +178,9 @@ func TestEndingHasALimitOfItsOwn(t *testing.T) {
 	if response := s.do("DELETE", "/v1/faults", ""); response.StatusCode != http.StatusOK {
 		t.Errorf("DELETE: status %d", response.StatusCode)
 	}
-	if response := s.get("/latency/0"); response.StatusCode != http.StatusOK {
-		t.Errorf("GET /latency/0: status %d", response.StatusCode)
+	for _, path := range []string{"/latency/0", "/latency/0ms"} {
+		if response := s.get(path); response.StatusCode != http.StatusOK {
+			t.Errorf("GET %s: status %d", path, response.StatusCode)
+		}
 	}
 }

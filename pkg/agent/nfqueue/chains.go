@@ -10,13 +10,17 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Names and priority of our tables and base chains. The base chains come after
-// source NAT (priority 100), so that they see the addresses on the wire.
+// Names and priorities of our tables and base chains. The base chains see the
+// addresses and ports on the wire. Egress comes after source NAT (priority 100).
+// Ingress comes before destination NAT (-100) and connection tracking (-200), as
+// if the packets came later, but after the defragmentation that tracking needs
+// (-400).
 const (
-	tableName     = "tidelay"
-	egressChain   = "postrouting"
-	ingressChain  = "input"
-	chainPriority = nftables.ChainPriority(110)
+	tableName       = "tidelay"
+	egressChain     = "postrouting"
+	egressPriority  = nftables.ChainPriority(110)
+	ingressChain    = "prerouting"
+	ingressPriority = nftables.ChainPriority(-350)
 )
 
 // baseChain is the name of the chain that all packets of a direction meet.
@@ -49,10 +53,10 @@ func ourChain(parent *nftables.Table, name string) *nftables.Chain {
 	if !isBase(name) {
 		return chain
 	}
-	chain.Type, chain.Priority = nftables.ChainTypeFilter, new(chainPriority)
-	chain.Hooknum = nftables.ChainHookPostrouting
+	chain.Type = nftables.ChainTypeFilter
+	chain.Hooknum, chain.Priority = nftables.ChainHookPostrouting, new(egressPriority)
 	if name == ingressChain {
-		chain.Hooknum = nftables.ChainHookInput
+		chain.Hooknum, chain.Priority = nftables.ChainHookPrerouting, new(ingressPriority)
 	}
 	return chain
 }

@@ -6,7 +6,7 @@
 // The kernel keeps the packets in netfilter queues. This process sees only their
 // ids, and answers with verdicts: a packet may leave, or is dropped.
 //
-//	          table tidelay, chain postrouting (egress) or input (ingress)
+//	          table tidelay, chain postrouting (egress) or prerouting (ingress)
 //	packet ──► exempt? ──no──► first rule that matches ──► chain of its fault
 //	              │                                             │
 //	              │                     queue 2340.. or 2360.. of the fault ─────► on
@@ -38,6 +38,10 @@
 // the rest is undone.
 //
 // The rules count packets and bytes. The scheduler counts everything else.
+//
+// The chains see addresses and ports as they are on the wire, after source NAT and
+// before destination NAT. So a port that is redirected inside the pod is the one
+// that its peer knows, and the control port is exempt whatever NAT makes of it.
 //
 // # TCP
 //

@@ -33,20 +33,20 @@ counter queue num 2360 bypass
 chain ingress-1 {
 counter queue num 2333 bypass
 }
-chain input {
-iifname != "eth0" return
-tcp sport 2332 return
-tcp dport 2332 return
-ip saddr 10.99.0.2 tcp dport 20180 return
-ip saddr 10.1.2.3 goto ingress-1
-ip saddr 10.1.0.0/16 tcp sport 2379-2380 tcp dport 4000 goto ingress-0
-}
 chain postrouting {
 oifname != "eth0" return
 tcp sport 2332 return
 tcp dport 2332 return
 ip daddr 10.99.0.2 tcp sport 20180 return
 ip daddr 10.1.0.0/16 tcp dport 2379-2380 tcp sport 4000 goto egress-0
+}
+chain prerouting {
+iifname != "eth0" return
+tcp sport 2332 return
+tcp dport 2332 return
+ip saddr 10.99.0.2 tcp dport 20180 return
+ip saddr 10.1.2.3 goto ingress-1
+ip saddr 10.1.0.0/16 tcp sport 2379-2380 tcp dport 4000 goto ingress-0
 }
 }
 table ip6 tidelay {
@@ -61,14 +61,6 @@ counter queue num 2360 bypass
 chain ingress-1 {
 counter queue num 2333 bypass
 }
-chain input {
-iifname != "eth0" return
-icmpv6 type 133-137 return
-tcp sport 2332 return
-tcp dport 2332 return
-ip6 saddr fd99::2 tcp dport 20180 return
-ip6 saddr fd00:1::/32 tcp sport 2379-2380 tcp dport 4000 goto ingress-0
-}
 chain postrouting {
 oifname != "eth0" return
 icmpv6 type 133-137 return
@@ -76,6 +68,14 @@ tcp sport 2332 return
 tcp dport 2332 return
 ip6 daddr fd99::2 tcp sport 20180 return
 ip6 daddr fd00:1::/32 tcp dport 2379-2380 tcp sport 4000 goto egress-0
+}
+chain prerouting {
+iifname != "eth0" return
+icmpv6 type 133-137 return
+tcp sport 2332 return
+tcp dport 2332 return
+ip6 saddr fd99::2 tcp dport 20180 return
+ip6 saddr fd00:1::/32 tcp sport 2379-2380 tcp dport 4000 goto ingress-0
 }
 }`
 

@@ -116,3 +116,8 @@ func parseMilliseconds(text string) (time.Duration, error) {
 	ms, err := strconv.ParseFloat(text, 64)
 	return time.Duration(ms * float64(time.Millisecond)), err
 }
+
+// StartSlowPing is StartPing where answers take up to wait.
+func (h *Host) StartSlowPing(to string, count int, interval, wait time.Duration) (end func() (Pings, error)) {
+	return h.startPing(to, count, interval, int(wait.Seconds()))
+}

@@ -49,7 +49,8 @@ type Changes struct {
 	// TC has the tc(8) commands that build that set where the engine is netem.
 	TC []string `json:"tc"`
 	// Warnings say which faults take packets away from those that were set, since
-	// they are more precise, and which owners will put back what was removed.
+	// they are more precise, which owners will put back what was removed, and what
+	// faults can't do in this pod.
 	Warnings []string `json:"warnings"`
 	// Verified is there when it was asked for.
 	Verified *Verified `json:"verified,omitempty"`

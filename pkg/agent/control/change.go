@@ -100,6 +100,8 @@ type Outcome struct {
 	Before, After Set
 	// Differences has every fault of both sets, by name.
 	Differences []Difference
+	// Limits says what the set after can't do in this pod.
+	Limits []string
 }
 
 // Change makes a change of the desired set, or with DryRun finds out whether it
@@ -130,6 +132,7 @@ func (c *Control) change(r Request) (Outcome, pendingSave, error) {
 	after := newSet(keepDeadlines(before.Faults, faults))
 	outcome := Outcome{Before: before, After: after, Differences: diff(before.Faults, after.Faults)}
 	if r.DryRun {
+		outcome.Limits = c.limits(faults)
 		return outcome, pendingSave{}, nil
 	}
 	pending, err := c.commit(before, after)
@@ -137,7 +140,17 @@ func (c *Control) change(r Request) (Outcome, pendingSave, error) {
 		return Outcome{}, pending, err
 	}
 	c.logChanges(outcome.Differences)
+	outcome.Limits = c.limits(faults)
 	return outcome, pending, nil
+}
+
+// limits are what faults can't do here, in sentences.
+func (c *Control) limits(faults []fault.Fault) []string {
+	limits, err := c.engine.Warnings(faults)
+	if err != nil {
+		c.log.Warn("look for what faults can't do here", "err", err)
+	}
+	return limits
 }
 
 func (c *Control) logChanges(differences []Difference) {

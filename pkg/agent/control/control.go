@@ -51,6 +51,8 @@ func (c *Control) Desired() Set {
 type Snapshot struct {
 	Desired Set
 	Found   fault.State
+	// Limits says what the desired faults can't do in this pod.
+	Limits []string
 	// Warning is what an operator should know of the agent's start; empty if
 	// nothing.
 	Warning string
@@ -60,10 +62,15 @@ type Snapshot struct {
 }
 
 // Read returns the desired set and reads what the kernel has of it now. With an
-// error, only Found is missing from the snapshot.
+// error, only Found and Limits are missing from the snapshot.
 func (c *Control) Read() (Snapshot, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	found, err := c.engine.State(c.desired.Faults)
-	return Snapshot{Desired: c.desired, Found: found, Warning: c.warning, Unsaved: c.whatIsUnsaved()}, err
+	now := Snapshot{Desired: c.desired, Warning: c.warning, Unsaved: c.whatIsUnsaved()}
+	var err error
+	if now.Found, err = c.engine.State(c.desired.Faults); err != nil {
+		return now, err
+	}
+	now.Limits, err = c.engine.Warnings(c.desired.Faults)
+	return now, err
 }

@@ -33,6 +33,8 @@ type Kernel struct {
 	Scope fault.Scope
 	// Missing are the devices that State reports as such.
 	Missing []string
+	// Warned is what Warnings returns.
+	Warned []string
 	// Counters are those of every fault.
 	Counters api.Counters
 }
@@ -87,6 +89,9 @@ func (e *Engine) Reapply(faults []fault.Fault) error {
 
 // SetScope remembers a scope.
 func (e *Engine) SetScope(scope fault.Scope) { e.Set(func(k *Kernel) { k.Scope = scope }) }
+
+// Warnings returns Kernel.Warned.
+func (e *Engine) Warnings([]fault.Fault) ([]string, error) { return e.Get().Warned, nil }
 
 // Adopt returns the kernel's faults.
 func (e *Engine) Adopt() ([]fault.Fault, error) {

@@ -179,5 +179,6 @@ type change struct {
 // warnings says what whoever asked for a change should know of its outcome. It is
 // never nil.
 func (ch change) warnings(o control.Outcome) []string {
-	return append(explain.Overlaps(o.After.Faults, ch.sets...), explain.PutBack(o.Before.Faults, o.After.Faults, ch.owner)...)
+	all := append(explain.Overlaps(o.After.Faults, ch.sets...), explain.PutBack(o.Before.Faults, o.After.Faults, ch.owner)...)
+	return append(all, o.Limits...)
 }

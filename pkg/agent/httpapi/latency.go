@@ -108,7 +108,7 @@ func (s *Server) getLatency(c *gin.Context) {
 		return
 	}
 	answer := s.latency(f)
-	answer.Warnings = explain.Overlaps(now.Desired.Faults, f.Name)
+	answer.Warnings = append(explain.Overlaps(now.Desired.Faults, f.Name), now.Limits...)
 	c.JSON(http.StatusOK, answer)
 }
 

@@ -55,7 +55,7 @@ func (s *Server) status(now control.Snapshot) api.Status {
 		Devices:      append([]api.Device{}, devices...),
 		Faults:       make([]api.FaultStatus, 0, len(now.Desired.Wire)),
 		Exempt:       explain.Exemptions(s.Exempt()),
-		Warnings:     explain.Warnings(now.Warning, now.Desired.Faults, now.Found),
+		Warnings:     append(explain.Warnings(now.Warning, now.Desired.Faults, now.Found), now.Limits...),
 		Version:      s.Version,
 	}
 	if u := now.Unsaved; u != nil {

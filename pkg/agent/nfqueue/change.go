@@ -28,8 +28,12 @@ func (e *Engine) Apply(desired []fault.Fault) error {
 	if err != nil {
 		return err
 	}
+	var inTheWay obstacles
 	if len(desired) > 0 {
 		if err := e.scheduler.checkOpen(); err != nil {
+			return err
+		}
+		if inTheWay, err = findObstacles(e.families); err != nil {
 			return err
 		}
 	}
@@ -37,7 +41,7 @@ func (e *Engine) Apply(desired []fault.Fault) error {
 	if len(previous.faults) == 0 {
 		current = findSlots(found) // of an earlier process
 	}
-	if err := e.change(found, layout{desired, current.assign(desired)}); err != nil {
+	if err := e.change(found, layout{desired, current.assign(desired), inTheWay}); err != nil {
 		return errors.Join(err, e.rollBack(previous))
 	}
 	return nil
@@ -160,7 +164,7 @@ func (e *Engine) tables(target layout) tables {
 			chains[baseChain(direction)] = e.policy.baseRules(direction, v6, target)
 			for _, f := range target.faults {
 				if slot, ok := target.slots[direction][f.Name]; ok {
-					chains[slot.chain()] = e.policy.faultRules(slot, v6, f)
+					chains[slot.chain()] = e.policy.faultRules(slot, v6, f, len(target.obstacles[family]) == 0)
 				}
 			}
 		}

@@ -43,7 +43,7 @@
 // before destination NAT. So a port that is redirected inside the pod is the one
 // that its peer knows, and the control port is exempt whatever NAT makes of it.
 //
-// # TCP
+// # Copies
 //
 // A TCP socket may have only about a millisecond of data in the layers below it
 // (TCP small queues, tcp_small_queue_check in net/ipv4/tcp_output.c), and packets
@@ -53,16 +53,35 @@
 // socket. Therefore each TCP packet is copied. The original is dropped, and the
 // copy, which has a mark, is delayed:
 //
-//	TCP packet ──► mark, dup, unmark ──► queue 2333, dropped
-//	                      └──► copy ──► output and postrouting again ──► unmark ──► queue 2340
+//	packet ──► mark, dup, unmark ──► queue 2333, dropped
+//	                  └──► copy ──► output and postrouting again ──► unmark ──► queue 2340
+//
+// What the kernel itself sends is copied too: replies and errors of ICMP and
+// ICMPv6, resets and ACKs of closed connections, SYN-ACKs. Its sockets are one for
+// each CPU, shared by all network namespaces (icmp_sk_init in net/ipv4/icmp.c,
+// tcp_sk_init in net/ipv4/tcp_ipv4.c). They have room for some hundreds of
+// packets. If those of one pod waited, no pod of the node would answer a ping.
+// Multicast listener reports and IGMP wait themselves: they belong to a socket of
+// the pod's own, and to none.
+//
+// A copy travels like its original. It goes to the original's next hop, which
+// may depend on rules and on the source (the kernel routes a copy by the address
+// that dup is given, nf_dup_ipv4_route in net/ipv4/netfilter/nf_dup_ipv4.c). And
+// the DF flag that the kernel sets in it is taken away if the original had none.
+//
+// But a copy has no socket and is unknown to connection tracking. A firewall of
+// the pod that looks at these could stop it, and so could a routing table that
+// does not know the gateway; obstacles.go finds them. Then the TCP packets of
+// processes wait themselves, slowly, and what the kernel itself sends passes
+// without a delay, since it must never wait itself. Warnings says so.
 //
 // Queue 2333 is the sink. It is bound without a copy mode. The kernel drops the
 // packets of such a queue and reports success, whereas a drop rule would make TCP
 // believe that it could not send. Without an agent the original passes and the
 // copy is dropped.
 //
-// SYN packets are delayed without a copy, since connection tracking confirms a
-// connection when its first packet leaves. So are arriving packets, since they
+// SYN packets and echo requests are delayed without a copy, since connection
+// tracking confirms a connection when its first packet leaves. So are arriving packets, since they
 // belong to no socket yet.
 //
 // A partition leads to queue 2333 too, so that its sender sees no error.
@@ -74,7 +93,9 @@
 //     full size. Then it blocks.
 //   - TCP packets with a mark of their own (SO_MARK) are delayed without a copy,
 //     at the speed that small queues allow.
-//   - Other tables of the pod see each copy as a second, untracked packet.
+//   - ICMP replies of more than 2048 bytes pass without a delay; see copyRules.
+//   - Copies are not encrypted by IPsec policies of the pod, nor encapsulated by its
+//     routes.
 //   - A rate and a loss work on the packets that the kernel hands over. For TCP
 //     that can be a segment of 64 KiB, which the kernel cuts up later.
 //   - Ports are known in the first fragment of a packet only. The other fragments

@@ -87,16 +87,6 @@ func tcpPort(side uint32, port uint16) []expr.Any {
 	)
 }
 
-// tcpNotSYN matches TCP packets without the SYN flag.
-func tcpNotSYN() []expr.Any {
-	const flagsOffset, syn = 13, 0x02 // RFC 9293, section 3.1
-	return append(protocol(unix.IPPROTO_TCP),
-		loadTransport(flagsOffset, 1),
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{syn}, Xor: []byte{0}},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}},
-	)
-}
-
 // localPort returns where packets of a direction have the pod's own port.
 func localPort(direction fault.Direction) uint32 {
 	if direction == fault.Ingress {
@@ -185,6 +175,9 @@ func matchTerm(direction fault.Direction, t fault.Term) []expr.Any {
 	return match
 }
 
+// hasOwnMark matches packets that somebody else has marked.
+func hasOwnMark() []expr.Any { return compareMeta(expr.MetaKeyMARK, expr.CmpOpNeq, make([]byte, 4)) }
+
 func hasMark(value uint32) []expr.Any {
 	return compareMeta(expr.MetaKeyMARK, expr.CmpOpEq, binary.NativeEndian.AppendUint32(nil, value))
 }
@@ -193,16 +186,6 @@ func setMark(value uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Immediate{Register: 1, Data: binary.NativeEndian.AppendUint32(nil, value)},
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
-	}
-}
-
-// duplicate sends a copy of the packet to the same destination by the same
-// interface.
-func duplicate(v6 bool) []expr.Any {
-	return []expr.Any{
-		loadDestination(v6),
-		&expr.Meta{Key: expr.MetaKeyOIF, Register: 2},
-		&expr.Dup{RegAddr: 1, RegDev: 2, IsRegDevSet: true},
 	}
 }
 

@@ -23,8 +23,12 @@ import (
 // statement has the form of queueText.
 const wantRuleset = `table ip tidelay {
 chain egress-0 {
-meta mark 0x7469646c meta mark set 0x00000000 counter queue num 2340
-meta mark 0x00000000 tcp flags ! syn meta mark set 0x7469646c dup to ip daddr device oif meta mark set 0x00000000 queue num 2333 bypass
+meta mark 0x7429646c meta mark set 0x00000000 counter queue num 2340
+meta mark 0x7469646c ip frag-off set ip frag-off & 49151 meta mark set 0x00000000 counter queue num 2340
+meta mark != 0x00000000 meta l4proto tcp meta skuid >= 0 counter queue num 2340 bypass
+tcp flags != syn / syn,ack meta mark set @nh,32,32 & 0x6c646974 ^ 0x4000 | 0x6c642974 dup to rt ip nexthop device oif meta mark set 0x00000000 queue num 2333 bypass
+icmp type != echo-request icmp type != timestamp-request icmp type != info-request icmp type != address-mask-request icmp type != 42 ip length > 2048 return
+icmp type != echo-request icmp type != timestamp-request icmp type != info-request icmp type != address-mask-request icmp type != 42 meta mark set @nh,32,32 & 0x6c646974 ^ 0x4000 | 0x6c642974 dup to rt ip nexthop device oif meta mark set 0x00000000 queue num 2333 bypass
 counter queue num 2340 bypass
 }
 chain ingress-0 {
@@ -52,7 +56,11 @@ ip saddr 10.1.0.0/16 tcp sport 2379-2380 tcp dport 4000 goto ingress-0
 table ip6 tidelay {
 chain egress-0 {
 meta mark 0x7469646c meta mark set 0x00000000 counter queue num 2340
-meta mark 0x00000000 tcp flags ! syn meta mark set 0x7469646c dup to ip6 daddr device oif meta mark set 0x00000000 queue num 2333 bypass
+meta mark != 0x00000000 meta l4proto tcp meta skuid >= 0 counter queue num 2340 bypass
+tcp flags != syn / syn,ack meta mark set 0x7469646c dup to rt ip6 nexthop device oif meta mark set 0x00000000 queue num 2333 bypass
+icmpv6 type != echo-request icmpv6 type != mld-listener-query icmpv6 type != mld-listener-report icmpv6 type != mld-listener-done icmpv6 type != mld2-listener-report icmpv6 type != 160 ip6 length > 2008 return
+icmpv6 type != echo-request icmpv6 type != mld-listener-query icmpv6 type != mld-listener-report icmpv6 type != mld-listener-done icmpv6 type != mld2-listener-report icmpv6 type != 160 ip6 length > 1240 meta mark set 0x7469646c dup to ip6 daddr device oif meta mark set 0x00000000 queue num 2333 bypass
+icmpv6 type != echo-request icmpv6 type != mld-listener-query icmpv6 type != mld-listener-report icmpv6 type != mld-listener-done icmpv6 type != mld2-listener-report icmpv6 type != 160 meta mark set 0x7469646c dup to rt ip6 nexthop device oif meta mark set 0x00000000 queue num 2333 bypass
 counter queue num 2340 bypass
 }
 chain ingress-0 {

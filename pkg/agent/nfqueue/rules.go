@@ -12,15 +12,13 @@ import (
 	"time"
 
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // owner starts the comment of every rule of ours.
 const owner = "tidelay "
-
-// copyMark is the packet mark of a copy on its way to the queue: "tidl" in ASCII.
-const copyMark = 0x7469646c
 
 // rule is one nftables rule. Its comment explains it in `nft list ruleset`. In
 // the kernel the comment begins with owner, by which we know that the rule is
@@ -82,34 +80,85 @@ func (p policy) baseRules(direction fault.Direction, v6 bool, target layout) []r
 	return rules
 }
 
-// faultRules returns the rules of the chain of one fault. For egress, nft prints:
-//
-//	meta mark 0x7469646c meta mark set 0 counter queue num 2340
-//	meta mark 0 tcp flags ! syn meta mark set 0x7469646c dup to ip daddr device oif meta mark set 0 queue num 2333 bypass
-//	counter queue num 2340 bypass
-//
-// The first two rules keep TCP fast; see the package comment. Ingress needs only
-// the last one, since an arriving packet belongs to no socket yet. A partition
-// has one rule, which leads to the sink queue.
-func (p policy) faultRules(at slot, v6 bool, f fault.Fault) []rule {
+// faultRules returns the rules of the chain of one fault. The last one has all
+// packets wait that met none before. Ingress needs only that one, since an
+// arriving packet belongs to no socket yet. A partition has one rule, which leads
+// to the sink queue. copies says whether copies wait in the place of what must not
+// wait itself; see the package comment.
+func (p policy) faultRules(at slot, v6 bool, f fault.Fault, copies bool) []rule {
 	if f.Impairment.Partition {
 		return []rule{{formatFault(f), join(counter(), p.queueStatement(sinkQueue, true))}}
 	}
-	last := rule{formatFault(f), join(counter(), p.queueStatement(at.queue(), true))}
-	if at.direction == fault.Ingress {
+	wait := join(counter(), p.queueStatement(at.queue(), true))
+	last := rule{formatFault(f), wait}
+	switch {
+	case at.direction == fault.Ingress:
 		return []rule{last}
+	case copies:
+		return append(p.copyRules(at, v6), last)
+	default:
+		return append(originalRules(v6, wait), last)
 	}
+}
+
+// copyRules copies the packets that must not wait themselves. For IPv4, nft
+// prints:
+//
+//	meta mark 0x7429646c meta mark set 0 counter queue num 2340
+//	meta mark 0x7469646c ip frag-off set ip frag-off & 0xbfff meta mark set 0 counter queue num 2340
+//	meta mark != 0 meta l4proto tcp meta skuid >= 0 counter queue num 2340 bypass
+//	tcp flags & (syn|ack) != syn meta mark set ... dup to rt ip nexthop device oif meta mark set 0 queue num 2333 bypass
+//	icmp type != ... ip length > 2048 return
+//	icmp type != ... meta mark set ... dup to rt ip nexthop device oif meta mark set 0 queue num 2333 bypass
+//
+// For IPv6 there is no DF. But there only the sender cuts up a packet, so an ICMP
+// packet that may need that is routed by its destination, for which the kernel
+// knows the MTU of the path.
+func (p policy) copyRules(at slot, v6 bool) []rule {
+	wait := join(setMark(0), counter(), p.queueStatement(at.queue(), false))
+	replace := func(duplicate []expr.Any) []expr.Any {
+		return join(markCopy(v6), duplicate, setMark(0), p.queueStatement(sinkQueue, true))
+	}
+	rules := []rule{{"delay the copy", join(hasMark(copyMark), wait)}}
+	if !v6 {
+		rules = []rule{
+			{"delay the copy", join(hasMark(unfragmentedMark()), wait)},
+			{"delay the copy, which may be fragmented", join(hasMark(copyMark), clearDontFragment(), wait)},
+		}
+	}
+	rules = append(rules,
+		rule{"delay what has a mark of its own", join(hasOwnMark(), protocol(unix.IPPROTO_TCP), ofProcess(),
+			counter(), p.queueStatement(at.queue(), true))},
+		rule{"copy TCP, drop the original", join(tcpNotFirst(), replace(duplicate(v6)))},
+	)
+	// A copy that is cut up into three or more has a size in the kernel's books that
+	// is below zero (pskb_copy in net/core/skbuff.c, ip_do_fragment in
+	// net/ipv4/ip_output.c), and a pod on the same node then drops it.
+	const twoFragments = 2048
+	rules = append(rules, rule{"pass the largest ICMP", join(icmpOfKernel(v6), packetLength(v6, expr.CmpOpGt, twoFragments), returnFromChain())})
+	if v6 {
+		const leastMTU = 1280 // RFC 8200, section 5
+		rules = append(rules, rule{"copy large ICMP, drop the original",
+			join(icmpOfKernel(v6), packetLength(v6, expr.CmpOpGt, leastMTU), replace(duplicateByDestination(v6)))})
+	}
+	return append(rules, rule{"copy ICMP, drop the original", join(icmpOfKernel(v6), replace(duplicate(v6)))})
+}
+
+// originalRules has the packets themselves wait, where copies can't travel like
+// them. What the kernel sends from sockets that all pods of the node share passes.
+// A socket that was closed still sends data, which waits like all the rest.
+func originalRules(v6 bool, wait []expr.Any) []rule {
 	return []rule{
-		{"hold the copy", join(hasMark(copyMark), setMark(0), counter(), p.queueStatement(at.queue(), false))},
-		{"copy, swallow the original", join(hasMark(0), tcpNotSYN(),
-			setMark(copyMark), duplicate(v6), setMark(0), p.queueStatement(sinkQueue, true))},
-		last,
+		{"delay TCP of processes", join(protocol(unix.IPPROTO_TCP), ofProcess(), wait)},
+		{"pass resets of the kernel", join(tcpFlags(expr.CmpOpNeq, tcpRST, 0), returnFromChain())},
+		{"pass bare ACKs of the kernel", join(tcpBareACK(v6), returnFromChain())},
+		{"pass ICMP of the kernel", join(icmpOfKernel(v6), returnFromChain())},
 	}
 }
 
 // equalRules reports whether two lists of rules do the same. It ignores what
-// counters have counted, and dup statements, which the library can write but not
-// read.
+// counters have counted, and the statements dup and rt, which the library can
+// write but not read.
 func equalRules(a, b []rule) bool {
 	return slices.EqualFunc(a, b, func(a, b rule) bool {
 		return a.comment == b.comment && reflect.DeepEqual(a.comparableExprs(), b.comparableExprs())
@@ -119,7 +168,7 @@ func equalRules(a, b []rule) bool {
 func (r rule) comparableExprs() []expr.Any {
 	return slices.DeleteFunc(slices.Clone(r.exprs), func(e expr.Any) bool {
 		switch e.(type) {
-		case *expr.Counter, *expr.Dup:
+		case *expr.Counter, *expr.Dup, *expr.Rt:
 			return true
 		default:
 			return false

@@ -56,7 +56,7 @@ func TestBaseRules(t *testing.T) {
 		api.Fault{Name: "latency", Delay: "2ms"},
 		api.Fault{Name: "net", Direction: "both", Peers: []string{"10.1.0.0/16"}, Delay: "3ms"},
 	)
-	target := layout{faults, make(slots).assign(faults)}
+	target := layout{faults: faults, slots: make(slots).assign(faults)}
 	const probe = "kubelet probes"
 	for name, c := range map[string]struct {
 		direction fault.Direction
@@ -95,7 +95,7 @@ func TestBaseRules(t *testing.T) {
 // rule for the other.
 func TestDevices(t *testing.T) {
 	faults := parsed(t, api.Fault{Name: "all", Delay: "1ms"}, api.Fault{Name: "one", Device: "eth1", Protocol: "tcp", Delay: "2ms"})
-	got := comments(testPolicy("eth0", "eth1").baseRules(fault.Egress, false, layout{faults, make(slots).assign(faults)}))
+	got := comments(testPolicy("eth0", "eth1").baseRules(fault.Egress, false, layout{faults: faults, slots: make(slots).assign(faults)}))
 	want := []string{"fault all", "fault one", "fault all"}
 	if len(got) < 3 || !slices.Equal(got[len(got)-3:], want) {
 		t.Errorf("rules %v, want them to end with %v", got, want)
@@ -147,13 +147,18 @@ func TestRulesFailOpen(t *testing.T) {
 		f    fault.Fault
 		want []expr.Queue
 	}{
-		"egress":            {egress, delay, []expr.Queue{queue(2343, false), queue(2333, true), queue(2343, true)}},
+		"egress": {egress, delay, []expr.Queue{
+			queue(2343, false), queue(2343, false), // copies
+			queue(2343, true),                    // a mark of its own
+			queue(2333, true), queue(2333, true), // originals
+			queue(2343, true),
+		}},
 		"ingress":           {ingress, delay, []expr.Queue{queue(2363, true)}},
 		"egress partition":  {egress, cut, []expr.Queue{queue(2333, true)}},
 		"ingress partition": {ingress, cut, []expr.Queue{queue(2333, true)}},
 	} {
 		var got []expr.Queue
-		for _, r := range testPolicy("eth0").faultRules(c.at, false, c.f) {
+		for _, r := range testPolicy("eth0").faultRules(c.at, false, c.f, true) {
 			if q, ok := r.exprs[len(r.exprs)-1].(*expr.Queue); ok {
 				got = append(got, *q)
 			}

@@ -57,10 +57,12 @@ func directions() []fault.Direction { return []fault.Direction{fault.Egress, fau
 // slots has the slot of each fault by direction and name.
 type slots map[fault.Direction]map[string]slot
 
-// layout is a set of faults and their slots.
+// layout is a set of faults, their slots, and what was in the way of copies when
+// they were applied.
 type layout struct {
-	faults []fault.Fault
-	slots  slots
+	faults    []fault.Fault
+	slots     slots
+	obstacles obstacles
 }
 
 // assign returns slots for the desired faults, s being those in use now. A fault

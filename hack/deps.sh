@@ -13,7 +13,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # programs GROUP: PROGRAM:PACKAGE pairs.
 programs() {
   case $1 in
-    kernel) echo ip:iproute2 tc:iproute2 nstat:iproute2 setpriv:util-linux ping:iputils-ping nft:nftables ;;
+    kernel) echo ip:iproute2 tc:iproute2 nstat:iproute2 setpriv:util-linux ping:iputils-ping nft:nftables iptables-legacy:iptables ;;
     uml) echo modprobe:kmod linux.uml:user-mode-linux taskset:util-linux ;;
     engine) echo dockerd:docker.io docker:docker.io iptables:iptables jq:jq ;;
     node) echo mmdebstrap:mmdebstrap mmdebstrap:debian-archive-keyring jq:jq ;;

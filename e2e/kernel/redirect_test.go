@@ -69,9 +69,15 @@ func TestPortsAreThoseOnTheWire(t *testing.T) {
 }
 
 // installNFT adds nftables rules to a host until the test ends, or undo is
-// called. All of them are in tables named theirs.
+// called. All of them are in tables named theirs. User Mode Linux has no family of
+// tables; the other kernels that netem is tried on do.
 func installNFT(t *testing.T, h *netlab.Host, rules string) (undo func()) {
 	t.Helper()
+	for _, family := range []string{"ip", "ip6", "inet"} {
+		if out, err := h.Output("nft add table " + family + " theirs"); err != nil {
+			t.Skipf("this kernel has no nftables of the family %s: %v: %s", family, err, out)
+		}
+	}
 	h.Shell(t, "nft '"+rules+"'")
 	undo = func() {
 		for _, family := range []string{"ip", "ip6", "inet"} {

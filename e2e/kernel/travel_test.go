@@ -20,7 +20,7 @@ import (
 
 // wantEcho wants a TCP connection to send a lot there and back, late by the delay.
 // The source address is from the host's, or empty for any.
-func wantEcho(t *testing.T, from *netlab.Host, source, address string, delay time.Duration) {
+func wantEcho(t *testing.T, from *netlab.Host, source, address string) {
 	t.Helper()
 	dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
 	var conn net.Conn
@@ -40,8 +40,8 @@ func wantEcho(t *testing.T, from *netlab.Host, source, address string, delay tim
 	if n, err := io.ReadFull(conn, content); err != nil {
 		t.Errorf("%d of %d bytes come back from %s: %v", n, len(content), address, err)
 	}
-	if took := time.Since(start); took < delay {
-		t.Errorf("a round trip to %s takes %s under a delay of %s", address, took, delay)
+	if took := time.Since(start); took < travelDelay {
+		t.Errorf("a round trip to %s takes %s under a delay of %s", address, took, travelDelay)
 	}
 }
 
@@ -55,7 +55,7 @@ func TestPolicyRouting(t *testing.T) {
 			a := startAgent(t)
 			l := a.lab
 			l.bystander.Shell(t, fmt.Sprintf("ip addr add %s/32 dev lo; ip addr add %s/128 dev lo nodad", farV4, farV6))
-			connected := fmt.Sprintf("ip route add 10.99.0.0/24 dev eth0 table 100; ip -6 route add fd99::/64 dev eth0 table 100; ")
+			connected := "ip route add 10.99.0.0/24 dev eth0 table 100; ip -6 route add fd99::/64 dev eth0 table 100; "
 			undo := ""
 			if !direct {
 				// The other tables lead to that gateway by another one.
@@ -77,10 +77,10 @@ func TestPolicyRouting(t *testing.T) {
 				t.Errorf("warnings %q", warnings)
 			}
 			for far, source := range map[string]string{farV4: l.pod.IP, farV6: l.pod.IP6} {
-				wantEcho(t, l.pod, source, net.JoinHostPort(far, "4100"), travelDelay)
+				wantEcho(t, l.pod, source, net.JoinHostPort(far, "4100"))
 			}
 			for _, ip := range []string{l.pod.IP, l.pod.IP6} {
-				wantEcho(t, l.node, "", net.JoinHostPort(ip, "4100"), travelDelay)
+				wantEcho(t, l.node, "", net.JoinHostPort(ip, "4100"))
 			}
 		})
 	}
@@ -99,56 +99,97 @@ func TestDontFragment(t *testing.T) {
 			l.pod.Shell(t, "echo "+value+" > "+sysctl)
 			installNFT(t, l.bystander, fmt.Sprintf(`table ip theirs { chain in { type filter hook prerouting priority -450;
 				ip saddr %s tcp dport 4100 ip frag-off & 0x4000 %s drop; }; }`, l.pod.IP, wrong))
-			wantEcho(t, l.pod, "", net.JoinHostPort(l.bystander.IP, "4100"), travelDelay)
+			wantEcho(t, l.pod, "", net.JoinHostPort(l.bystander.IP, "4100"))
 		})
 	}
 }
 
-// A firewall of the pod treats what waits as without a fault. It may be there
-// before the fault or come later; then the status says what to do.
+// A firewall of the pod treats what waits as without a fault, whether it is there
+// before the fault or comes later. What that costs is told.
 func TestFirewallInThePod(t *testing.T) {
-	const rules = `table inet theirs {
+	const strict = `table inet theirs {
 		chain in { type filter hook input priority 0; policy accept; ct state invalid drop; }
 		chain out { type filter hook output priority 0; policy drop; oifname "lo" accept; ct state established,related accept; icmpv6 type 133-137 accept; }; }`
 	const harmless = `table inet theirs { chain out { type filter hook output priority 0; policy accept; ct state invalid drop; counter; tcp dport 9 accept; }; }`
 	for name, c := range map[string]struct {
-		rules  string
-		warned bool
-	}{"drops what is not established": {rules, true}, "drops what is invalid": {harmless, false}} {
+		install func(t *testing.T, h *netlab.Host) (undo func())
+		chain   string // that is warned of
+	}{
+		"drops what is not established": {nftRules(strict), `"out"`},
+		"drops what is invalid":         {nftRules(harmless), ""},
+		"is of iptables' own tables":    {installIPTables, "OUTPUT"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			a := startAgent(t)
 			l := a.lab
 			l.pod.Listen(t, ":4100", netlab.EchoTCP)
-			warned := c.warned && engineName == "nfqueue"
-			fault := api.Fault{Name: "latency", Delay: travelDelay.String()}
-			a.apply(fault)
-			undo := installNFT(t, l.pod, c.rules)
-			if got := strings.Contains(strings.Join(a.status().Warnings, "\n"), "set them again"); got != warned {
-				t.Errorf("after a firewall was installed, warnings %q", a.status().Warnings)
+			warned := c.chain != "" && engineName == "nfqueue"
+			wantWarnings := func(what string, warnings []string, want bool) error {
+				if got := len(warnings) > 0 && strings.Contains(strings.Join(warnings, "\n"), c.chain); got != want {
+					return fmt.Errorf("%s warns %q", what, warnings)
+				}
+				return nil
 			}
-			a.clearAll()
-			answer := a.apply(fault)
-			if got := strings.Contains(strings.Join(answer.Warnings, "\n"), `"out"`); got != warned {
-				t.Errorf("warnings %q", answer.Warnings)
-			}
-			if got := strings.Join(a.status().Warnings, "\n"); got != strings.Join(answer.Warnings, "\n") {
-				t.Errorf("the status warns %q, the answer %q", got, answer.Warnings)
-			}
-			var latency api.Latency
-			a.into(http.MethodGet, api.PathLatency+"/"+travelDelay.String(), http.StatusOK, &latency)
-			if len(latency.Warnings) > 0 != warned {
-				t.Errorf("the answer of /latency warns %q", latency.Warnings)
-			}
-			for _, ip := range []string{l.pod.IP, l.pod.IP6} {
-				wantEcho(t, l.bystander, "", net.JoinHostPort(ip, "4100"), travelDelay)
-				if p := l.bystander.Ping(t, ip, 20, beside); p.Received != p.Sent || p.Duplicates > 0 {
-					t.Errorf("ping %s: %d of %d answered, %d twice", ip, p.Received, p.Sent, p.Duplicates)
+			wantTravel := func() {
+				t.Helper()
+				for _, ip := range []string{l.pod.IP, l.pod.IP6} {
+					wantEcho(t, l.bystander, "", net.JoinHostPort(ip, "4100"))
+					if p := l.bystander.Ping(t, ip, 20, beside); p.Received != p.Sent || p.Duplicates > 0 {
+						t.Errorf("ping %s: %d of %d answered, %d twice", ip, p.Received, p.Sent, p.Duplicates)
+					}
 				}
 			}
-			undo()
-			if got := strings.Contains(strings.Join(a.status().Warnings, "\n"), "is gone"); got != warned {
-				t.Errorf("after the firewall was removed, warnings %q", a.status().Warnings)
+			fault := api.Fault{Name: "latency", Delay: travelDelay.String()}
+			a.apply(fault)
+			undo := c.install(t, l.pod)
+			netlab.Eventually(t, 5*time.Second, "the firewall is noticed", func() error {
+				return wantWarnings("the status", a.status().Warnings, warned)
+			})
+			wantTravel()
+			a.clearAll()
+			var latency api.Latency
+			a.into(http.MethodGet, api.PathLatency+"/"+travelDelay.String(), http.StatusOK, &latency)
+			if err := wantWarnings("the answer of /latency", latency.Warnings, warned); err != nil {
+				t.Error(err)
 			}
+			if err := wantWarnings("the answer", a.apply(fault).Warnings, warned); err != nil {
+				t.Error(err)
+			}
+			wantTravel()
+			undo()
+			netlab.Eventually(t, 5*time.Second, "the end of the firewall is noticed", func() error {
+				return wantWarnings("the status", a.status().Warnings, false)
+			})
+			wantTravel()
 		})
 	}
+}
+
+func nftRules(rules string) func(*testing.T, *netlab.Host) func() {
+	return func(t *testing.T, h *netlab.Host) func() {
+		t.Helper()
+		return installNFT(t, h, rules)
+	}
+}
+
+// installIPTables adds a firewall to iptables' own tables until the test ends, or
+// undo is called.
+func installIPTables(t *testing.T, h *netlab.Host) (undo func()) {
+	t.Helper()
+	for _, command := range []string{"iptables-legacy", "ip6tables-legacy"} {
+		if out, err := h.Output(command + " -S"); err != nil {
+			t.Skipf("this kernel has no tables of iptables' own: %v: %s", err, out)
+		}
+		h.Shell(t, fmt.Sprintf(`%[1]s -P OUTPUT DROP; %[1]s -A OUTPUT -o lo -j ACCEPT
+			%[1]s -A OUTPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT`, command))
+	}
+	h.Shell(t, "ip6tables-legacy -A OUTPUT -p icmpv6 --icmpv6-type neighbour-solicitation -j ACCEPT; ip6tables-legacy -A OUTPUT -p icmpv6 --icmpv6-type neighbour-advertisement -j ACCEPT")
+	undo = func() {
+		for _, command := range []string{"iptables-legacy", "ip6tables-legacy"} {
+			_, _ = h.Output(command + " -P OUTPUT ACCEPT")
+			_, _ = h.Output(command + " -F OUTPUT")
+		}
+	}
+	t.Cleanup(undo)
+	return undo
 }

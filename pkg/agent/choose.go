@@ -148,6 +148,6 @@ func (n noEngine) Apply([]fault.Fault) error                { return n.err() }
 func (n noEngine) Reapply([]fault.Fault) error              { return n.err() }
 func (noEngine) SetScope(fault.Scope)                       {}
 func (n noEngine) State([]fault.Fault) (fault.State, error) { return fault.State{}, n.err() }
-func (noEngine) Warnings([]fault.Fault) ([]string, error)   { return nil, nil }
+func (noEngine) Warnings([]fault.Fault) []string            { return nil }
 func (n noEngine) Adopt() ([]fault.Fault, error)            { return nil, n.err() }
 func (noEngine) Close() error                               { return nil }

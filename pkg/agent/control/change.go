@@ -132,7 +132,7 @@ func (c *Control) change(r Request) (Outcome, pendingSave, error) {
 	after := newSet(keepDeadlines(before.Faults, faults))
 	outcome := Outcome{Before: before, After: after, Differences: diff(before.Faults, after.Faults)}
 	if r.DryRun {
-		outcome.Limits = c.limits(faults)
+		outcome.Limits = c.engine.Warnings(faults)
 		return outcome, pendingSave{}, nil
 	}
 	pending, err := c.commit(before, after)
@@ -140,17 +140,8 @@ func (c *Control) change(r Request) (Outcome, pendingSave, error) {
 		return Outcome{}, pending, err
 	}
 	c.logChanges(outcome.Differences)
-	outcome.Limits = c.limits(faults)
+	outcome.Limits = c.engine.Warnings(faults)
 	return outcome, pending, nil
-}
-
-// limits are what faults can't do here, in sentences.
-func (c *Control) limits(faults []fault.Fault) []string {
-	limits, err := c.engine.Warnings(faults)
-	if err != nil {
-		c.log.Warn("look for what faults can't do here", "err", err)
-	}
-	return limits
 }
 
 func (c *Control) logChanges(differences []Difference) {

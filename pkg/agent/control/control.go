@@ -62,15 +62,16 @@ type Snapshot struct {
 }
 
 // Read returns the desired set and reads what the kernel has of it now. With an
-// error, only Found and Limits are missing from the snapshot.
+// error, only Found is missing from the snapshot.
 func (c *Control) Read() (Snapshot, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := Snapshot{Desired: c.desired, Warning: c.warning, Unsaved: c.whatIsUnsaved()}
-	var err error
-	if now.Found, err = c.engine.State(c.desired.Faults); err != nil {
-		return now, err
-	}
-	now.Limits, err = c.engine.Warnings(c.desired.Faults)
-	return now, err
+	found, err := c.engine.State(c.desired.Faults)
+	return Snapshot{
+		Desired: c.desired,
+		Found:   found,
+		Limits:  c.engine.Warnings(c.desired.Faults),
+		Warning: c.warning,
+		Unsaved: c.whatIsUnsaved(),
+	}, err
 }

@@ -24,7 +24,7 @@ type Engine interface {
 	State(faults []fault.Fault) (fault.State, error)
 	// Warnings says what these faults can't do in this pod as it is now, and what
 	// that costs. It changes nothing.
-	Warnings(faults []fault.Fault) ([]string, error)
+	Warnings(faults []fault.Fault) []string
 	// Adopt returns the faults that an earlier agent left in the kernel. It is for
 	// a start without stored state. The error wraps fault.ErrLeftover when the
 	// kernel has something that it alone can't explain.

@@ -91,7 +91,7 @@ func (e *Engine) Reapply(faults []fault.Fault) error {
 func (e *Engine) SetScope(scope fault.Scope) { e.Set(func(k *Kernel) { k.Scope = scope }) }
 
 // Warnings returns Kernel.Warned.
-func (e *Engine) Warnings([]fault.Fault) ([]string, error) { return e.Get().Warned, nil }
+func (e *Engine) Warnings([]fault.Fault) []string { return e.Get().Warned }
 
 // Adopt returns the kernel's faults.
 func (e *Engine) Adopt() ([]fault.Fault, error) {

@@ -120,4 +120,4 @@ func (t foundTree) drift(d desiredTree, bands map[string]uint8) []string {
 }
 
 // Warnings returns nothing: what a qdisc delays has left the pod's network stack.
-func (e *Engine) Warnings([]fault.Fault) ([]string, error) { return nil, nil }
+func (e *Engine) Warnings([]fault.Fault) []string { return nil }

@@ -33,9 +33,7 @@ func (e *Engine) Apply(desired []fault.Fault) error {
 		if err := e.scheduler.checkOpen(); err != nil {
 			return err
 		}
-		if inTheWay, err = findObstacles(e.families); err != nil {
-			return err
-		}
+		inTheWay = findObstacles(e.families)
 	}
 	previous, current := e.applied, e.applied.slots
 	if len(previous.faults) == 0 {

@@ -14,18 +14,18 @@ import (
 // the original had DF: the kernel sets DF in every copy.
 const copyMark = 0x7469646c
 
-var (
-	// The identification, the flags and the fragment offset of an IPv4 header, and
-	// DF among them (RFC 791, section 3.1).
-	fragmentOffset uint32 = 4
-	dontFragment          = []byte{0, 0, 0x40, 0}
-)
+// fragmentOffset is where an IPv4 header has the identification, the flags and the
+// fragment offset (RFC 791, section 3.1).
+const fragmentOffset = 4
+
+// dontFragment has the bit DF among those four bytes.
+func dontFragment() []byte { return []byte{0, 0, 0x40, 0} }
 
 // The lengths of IP headers without options, in bytes.
 const v4Header, v6Header = 20, 40
 
 // unfragmentedMark is the mark of a copy whose original had DF.
-func unfragmentedMark() uint32 { return copyMark ^ binary.NativeEndian.Uint32(dontFragment) }
+func unfragmentedMark() uint32 { return copyMark ^ binary.NativeEndian.Uint32(dontFragment()) }
 
 // markCopy gives a packet the mark of its copy.
 func markCopy(v6 bool) []expr.Any {
@@ -36,7 +36,7 @@ func markCopy(v6 bool) []expr.Any {
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: fragmentOffset, Len: 4},
 		&expr.Bitwise{
 			SourceRegister: 1, DestRegister: 1, Len: 4,
-			Mask: dontFragment, Xor: binary.NativeEndian.AppendUint32(nil, copyMark),
+			Mask: dontFragment(), Xor: binary.NativeEndian.AppendUint32(nil, copyMark),
 		},
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
 	}

@@ -104,7 +104,12 @@ func (e *Engine) SetScope(scope fault.Scope) {
 // process finds them. The error is nil unless a system call failed.
 func (e *Engine) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, e.Close()) }()
+	ctx, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer stop()
 	defer context.AfterFunc(ctx, e.poller.wake)()
+	watching.Go(func() { e.watch(ctx) })
 
 	// The thread sleeps in the kernel as long as there is nothing to do.
 	runtime.LockOSThread()

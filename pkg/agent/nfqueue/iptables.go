@@ -30,9 +30,14 @@ type iptablesInfo struct {
 	size       uint32
 }
 
-// iptablesHooks are the built-in chains that see leaving packets, by the number of
-// their hook.
-var iptablesHooks = map[int]string{3: "OUTPUT", 4: "POSTROUTING"}
+// iptablesHooks are the built-in chains that see leaving packets, with the number
+// of their hook (NF_INET_LOCAL_OUT and NF_INET_POST_ROUTING).
+func iptablesHooks() []iptablesHook { return []iptablesHook{{3, "OUTPUT"}, {4, "POSTROUTING"}} }
+
+type iptablesHook struct {
+	number int
+	chain  string
+}
 
 // iptablesChains says which chains of iptables have rules that see leaving
 // packets. NAT sees only packets that connection tracking knows.
@@ -56,9 +61,9 @@ func iptablesChains(f family) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, hook := range []int{3, 4} {
-			if info.validHooks&(1<<hook) != 0 && info.hookEntry[hook] != info.underflow[hook] {
-				found = append(found, fmt.Sprintf("chain %s of iptables' table %q can stop a copy", iptablesHooks[hook], name))
+		for _, hook := range iptablesHooks() {
+			if info.validHooks&(1<<hook.number) != 0 && info.hookEntry[hook.number] != info.underflow[hook.number] {
+				found = append(found, fmt.Sprintf("chain %s of iptables' table %q can stop a copy", hook.chain, name))
 			}
 		}
 	}

@@ -138,8 +138,10 @@ func (p policy) copyRules(at slot, v6 bool) []rule {
 	rules = append(rules, rule{"pass the largest ICMP", join(icmpOfKernel(v6), packetLength(v6, expr.CmpOpGt, twoFragments), returnFromChain())})
 	if v6 {
 		const leastMTU = 1280 // RFC 8200, section 5
-		rules = append(rules, rule{"copy large ICMP, drop the original",
-			join(icmpOfKernel(v6), packetLength(v6, expr.CmpOpGt, leastMTU), replace(duplicateByDestination(v6)))})
+		rules = append(rules, rule{
+			"copy large ICMP, drop the original",
+			join(icmpOfKernel(v6), packetLength(v6, expr.CmpOpGt, leastMTU), replace(duplicateByDestination(v6))),
+		})
 	}
 	return append(rules, rule{"copy ICMP, drop the original", join(icmpOfKernel(v6), replace(duplicate(v6)))})
 }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nextHop is a gateway and the index of the interface that leads to it.
-type nextHop struct {
+// gatewayHop is a gateway and the index of the interface that leads to it.
+type gatewayHop struct {
 	gateway netip.Addr
 	device  int
 }
@@ -22,7 +22,7 @@ type nextHop struct {
 // is where a rule (`ip rule`) picks the table that leads to the gateway, and the
 // other tables don't.
 func HiddenGateways(v6 bool) ([]netip.Addr, error) {
-	hops, err := nextHops(v6)
+	hops, err := gatewayHops(v6)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func HiddenGateways(v6 bool) ([]netip.Addr, error) {
 }
 
 // isDirect reports whether a route leads to the gateway without another one.
-func (h nextHop) isDirect(route netlink.Route) bool {
+func (h gatewayHop) isDirect(route netlink.Route) bool {
 	return len(route.MultiPath) == 0 && (len(route.Gw) == 0 || route.Gw.Equal(net.IP(h.gateway.AsSlice())))
 }
 
@@ -56,8 +56,8 @@ func isNoRoute(err error) bool {
 	return false
 }
 
-// nextHops returns each gateway of all routing tables once.
-func nextHops(v6 bool) ([]nextHop, error) {
+// gatewayHops returns each gateway of all routing tables once.
+func gatewayHops(v6 bool) ([]gatewayHop, error) {
 	family := netlink.FAMILY_V4
 	if v6 {
 		family = netlink.FAMILY_V6
@@ -69,10 +69,10 @@ func nextHops(v6 bool) ([]nextHop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
-	var hops []nextHop
+	var hops []gatewayHop
 	add := func(gateway net.IP, device int) {
 		addr, ok := netip.AddrFromSlice(gateway)
-		if hop := (nextHop{addr.Unmap(), device}); ok && !slices.Contains(hops, hop) {
+		if hop := (gatewayHop{addr.Unmap(), device}); ok && !slices.Contains(hops, hop) {
 			hops = append(hops, hop)
 		}
 	}

@@ -65,7 +65,7 @@ esac
 cd "$repo"
 mkdir -p bin
 export CGO_ENABLED=0 GOFLAGS=-trimpath TIDELAY_AGENT="$repo/bin/agent"
-step "build the agent and its tests" bash -c '
+step "build the agent and its tests" bash -ec '
   hack/go-build.sh bin/agent ./cmd/agent
   go test -c -tags kernel -o bin/kernel.test ./e2e/kernel
   go test -c -tags kernel -o bin/netlab.test ./e2e/netlab

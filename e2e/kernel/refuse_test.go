@@ -4,9 +4,12 @@ package kernel
 
 import (
 	"encoding/json"
+	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,6 +84,74 @@ func TestForeignStateIsRefusedAndLeftAlone(t *testing.T) {
 	}
 	if after := kernelState(t, pod); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// Somebody else's state inside ours is left alone, and faults end nevertheless: by
+// request, one of several, and when their time is over.
+func TestEndingWorksBesideForeignState(t *testing.T) {
+	type state struct{ add, list, remove string }
+	states := map[string]state{
+		"a filter": {
+			"tc filter add dev eth0 parent 7de1: protocol ip prio 99 u32 match u32 0 0 flowid 7de1:1",
+			"tc filter show dev eth0 | grep 'pref 99'", "tc filter del dev eth0 parent 7de1: protocol ip prio 99",
+		},
+		"a qdisc": {
+			"tc qdisc add dev eth0 parent 7de1:9 handle 9: pfifo",
+			"tc qdisc show dev eth0 | grep 'pfifo 9:'", "tc qdisc del dev eth0 parent 7de1:9 handle 9:",
+		},
+	}
+	if engineName == "nfqueue" {
+		states = map[string]state{
+			"a rule": {
+				"nft add rule ip tidelay postrouting counter comment theirs", "nft list table ip tidelay | grep theirs",
+				"nft delete rule ip tidelay postrouting handle $(nft -a list table ip tidelay | sed -n 's/.*theirs.*handle //p')",
+			},
+			"a chain": {"nft add chain ip tidelay theirs", "nft list chain ip tidelay theirs", "nft delete chain ip tidelay theirs"},
+		}
+	}
+	for name, foreign := range states {
+		t.Run(name, func(t *testing.T) {
+			a := startAgent(t)
+			l := a.lab
+			const delay = 300 * time.Millisecond
+			a.apply(
+				api.Fault{Name: "slow", Peers: []string{l.node.IP}, Delay: delay.String(), Rate: &api.Rate{PerSecond: "1mbit"}},
+				api.Fault{Name: "short", Peers: []string{l.node.IP6}, Delay: delay.String(), Duration: "8s"},
+				api.Fault{Name: "cut", Direction: "both", Peers: []string{l.bystander.IP, l.bystander.IP6}, Partition: true})
+			l.pod.Shell(t, foreign.add)
+			undo := sync.OnceFunc(func() { l.pod.Shell(t, foreign.remove) })
+			defer undo()
+			a.wantStatus("a new fault", http.MethodPut, api.PathFaults+"/new", `{"delay":"1ms","peers":["10.0.0.1"]}`, http.StatusConflict)
+
+			wantPing := func(from *netlab.Host, to string, least, most time.Duration) {
+				t.Helper()
+				if p := from.Ping(t, to, 5, 50*time.Millisecond); p.Received != p.Sent || p.Least < least || p.Most > most {
+					t.Errorf("ping %s from %s: %d of %d answered, after %s to %s", to, from.Name, p.Received, p.Sent, p.Least, p.Most)
+				}
+			}
+			wantPing(l.node, l.pod.IP, delay, time.Second)
+			a.wantStatus("the end of one fault", http.MethodDelete, api.PathFaults+"/slow", "", http.StatusOK)
+			wantPing(l.node, l.pod.IP, 0, prompt)
+			if l.bystander.Connects(t, net.JoinHostPort(l.pod.IP, "9999"), 300*time.Millisecond) {
+				t.Error("the partition has ended too")
+			}
+			netlab.Eventually(t, 20*time.Second, "the short fault ends", func() error {
+				if p := l.node.Ping(t, l.pod.IP6, 1, time.Second); p.Received != 1 || p.Most > prompt {
+					return fmt.Errorf("ping: %+v", p)
+				}
+				return nil
+			})
+			a.wantStatus("the end of all faults", http.MethodDelete, api.PathFaults, "", http.StatusOK)
+			for _, ip := range []string{l.pod.IP, l.pod.IP6} {
+				wantPing(l.bystander, ip, 0, prompt)
+				wantPing(l.node, ip, 0, prompt)
+			}
+			l.pod.Shell(t, foreign.list)
+			undo()
+			a.set(delay.String())
+			wantPing(l.node, l.pod.IP, delay, delay+prompt)
+		})
 	}
 }
 

@@ -81,14 +81,17 @@ func (e *Engine) attachPoints() []attachPoint {
 // the way. To remove all faults, only what is inside our own trees is in the
 // way.
 func (e *Engine) Apply(faults []fault.Fault) error {
-	return e.apply(faults, foundDevices.refuseForeign)
+	return e.apply(faults, func(_ kernel, found foundDevices, desired desiredTrees) error { return found.refuseForeign(desired) })
 }
 
 // Reapply is Apply for faults that were accepted before. Where somebody else's
 // qdisc or filter is in the way, it leaves that place as it is, and State says
-// so.
+// so; but what is to end there has no effect any more.
 func (e *Engine) Reapply(faults []fault.Fault) error {
-	return e.apply(faults, foundDevices.yieldToForeign)
+	return e.apply(faults, func(k kernel, found foundDevices, desired desiredTrees) error {
+		found.yieldToForeign(desired)
+		return e.endBeside(k, found, faults)
+	})
 }
 
 // replacements bounds how often a change starts anew because an interface went
@@ -97,7 +100,7 @@ const replacements = 10
 
 // apply is Apply with a way to deal with what is somebody else's, given what is
 // desired.
-func (e *Engine) apply(faults []fault.Fault, onForeign func(foundDevices, desiredTrees) error) error {
+func (e *Engine) apply(faults []fault.Fault, onForeign func(kernel, foundDevices, desiredTrees) error) error {
 	if err := fault.Check(faults, e.lacks); err != nil {
 		return err
 	}
@@ -123,7 +126,7 @@ func (e *Engine) apply(faults []fault.Fault, onForeign func(foundDevices, desire
 			return !slices.Contains(e.scope.Devices, name) && d.hasForeignInside()
 		})
 		desired := everywhere.on(found)
-		if err := onForeign(found, desired); err != nil {
+		if err := onForeign(k, found, desired); err != nil {
 			return err
 		}
 		before := e.checkpoint(found)

@@ -29,7 +29,7 @@ func (d foundDevices) refuseForeign(desired desiredTrees) error {
 
 // yieldToForeign leaves out the trees in whose place somebody else has put
 // something. What is inside a tree of ours stays in the way of a change there.
-func (d foundDevices) yieldToForeign(desired desiredTrees) error {
+func (d foundDevices) yieldToForeign(desired desiredTrees) {
 	for _, name := range d.names() {
 		for _, t := range []foundTree{d[name].egress, d[name].ingressWithHook()} {
 			if t.occupiedBy != "" {
@@ -37,7 +37,6 @@ func (d foundDevices) yieldToForeign(desired desiredTrees) error {
 			}
 		}
 	}
-	return nil
 }
 
 // refuseForeign returns an error that wraps fault.ErrForeign if somebody else's

@@ -45,10 +45,6 @@ func (e *Engine) Apply(desired []fault.Fault) error {
 	return nil
 }
 
-// Reapply is Apply. The rules name interfaces, so they are as good for one that
-// is missing or was replaced.
-func (e *Engine) Reapply(desired []fault.Fault) error { return e.Apply(desired) }
-
 // rollBack undoes a change that failed half way.
 func (e *Engine) rollBack(previous layout) error {
 	found, err := readTables()

@@ -3,9 +3,11 @@
 package nfqueue
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
 	"github.com/tidelay/tidelay/pkg/fault"
 )
@@ -38,6 +40,8 @@ type family = nftables.TableFamily
 const (
 	ipv4 = nftables.TableFamilyIPv4
 	ipv6 = nftables.TableFamilyIPv6
+	// allFamilies is only for dumps.
+	allFamilies = nftables.TableFamilyUnspecified
 )
 
 func ourTable(f family) *nftables.Table {
@@ -69,4 +73,31 @@ func isOurChain(c *nftables.Chain) bool {
 		return c.Hooknum == nil && (strings.HasPrefix(c.Name, "egress-") || strings.HasPrefix(c.Name, "ingress-"))
 	}
 	return c.Type == want.Type && c.Hooknum != nil && *c.Hooknum == *want.Hooknum && c.Priority != nil && *c.Priority == *want.Priority
+}
+
+// listChains lists all chains of the pod.
+func listChains(conn *nftConn) ([]*nftables.Chain, error) {
+	messages, err := conn.dump(unix.NFT_MSG_GETCHAIN, allFamilies, nil)
+	if err != nil {
+		return nil, fmt.Errorf("list chains: %w", err)
+	}
+	all := make([]*nftables.Chain, len(messages))
+	for i, m := range messages {
+		all[i] = parseChainMessage(m)
+	}
+	return all, nil
+}
+
+func parseChainMessage(m nftMessage) *nftables.Chain {
+	c := &nftables.Chain{
+		Name:  stringAttr(m.attrs, unix.NFTA_CHAIN_NAME),
+		Table: &nftables.Table{Name: stringAttr(m.attrs, unix.NFTA_CHAIN_TABLE), Family: m.family},
+		Type:  nftables.ChainType(stringAttr(m.attrs, unix.NFTA_CHAIN_TYPE)),
+	}
+	if hook := findAttr(m.attrs, unix.NFTA_CHAIN_HOOK); hook != nil {
+		c.Hooknum = new(nftables.ChainHook(uint32Attr(hook, unix.NFTA_HOOK_HOOKNUM)))
+		c.Priority = new(nftables.ChainPriority(int32(uint32Attr(hook, unix.NFTA_HOOK_PRIORITY))))
+		c.Policy = new(nftables.ChainPolicy(uint32Attr(m.attrs, unix.NFTA_CHAIN_POLICY)))
+	}
+	return c
 }

@@ -33,7 +33,7 @@ func (e *Engine) Apply(desired []fault.Fault) error {
 		if err := e.scheduler.checkOpen(); err != nil {
 			return err
 		}
-		inTheWay = findObstacles(e.families)
+		inTheWay = e.obstacles()
 	}
 	previous, current := e.applied, e.applied.slots
 	if len(previous.faults) == 0 {
@@ -130,7 +130,10 @@ func (e *Engine) clear(found tables) error {
 // writeRules puts the rules of the target into the kernel, if they are not what
 // was found, and reads them back.
 func (e *Engine) writeRules(found tables, target layout) error {
-	want := e.tables(target)
+	want, err := e.tables(target)
+	if err != nil {
+		return err
+	}
 	if found.equal(want) {
 		return nil
 	}
@@ -149,22 +152,35 @@ func (e *Engine) writeRules(found tables, target layout) error {
 }
 
 // tables returns the rules that put the faults of a layout in force.
-func (e *Engine) tables(target layout) tables {
+func (e *Engine) tables(target layout) (tables, error) {
 	all := make(tables)
 	for _, family := range e.families {
-		v6 := family == ipv6
-		chains := make(table)
+		all[family] = make(table)
 		for _, direction := range directions() {
-			chains[baseChain(direction)] = e.policy.baseRules(direction, v6, target)
-			for _, f := range target.faults {
-				if slot, ok := target.slots[direction][f.Name]; ok {
-					chains[slot.chain()] = e.policy.faultRules(slot, v6, f, len(target.obstacles[family]) == 0)
-				}
+			if err := e.addChains(all[family], family, direction, target); err != nil {
+				return nil, err
 			}
 		}
-		all[family] = chains
 	}
-	return all
+	return all, nil
+}
+
+// addChains adds the base chain of a direction and those of its faults.
+func (e *Engine) addChains(to table, f family, direction fault.Direction, target layout) error {
+	v6 := f == ipv6
+	if err := to.add(f, baseChain(direction), e.policy.baseRules(direction, v6, target)); err != nil {
+		return err
+	}
+	for _, one := range target.faults {
+		slot, ok := target.slots[direction][one.Name]
+		if !ok {
+			continue
+		}
+		if err := to.add(f, slot.chain(), e.policy.faultRules(slot, v6, one, len(target.obstacles[f]) == 0)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // queueTarget is the fault that a queue should be configured for.

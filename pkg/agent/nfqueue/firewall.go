@@ -14,18 +14,18 @@ import (
 // foreignChains names the base chains of others that could stop a copy: those of
 // nftables, and those of iptables' own tables.
 func foreignChains(families []family) (obstacles, error) {
-	conn, err := connect()
+	conn, err := dialNFT()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = conn.CloseLasting() }()
-	chains, err := conn.ListChains()
+	defer func() { _ = conn.close() }()
+	chains, err := listChains(conn)
 	if err != nil {
-		return nil, fmt.Errorf("list nftables chains: %w", err)
+		return nil, err
 	}
 	found := make(obstacles)
 	for _, c := range chains {
-		if !seesCopies(c) || passesCopies(conn, c) {
+		if !seesCopies(c) || passesCopies(c) {
 			continue
 		}
 		for _, f := range families {
@@ -54,7 +54,12 @@ func seesCopies(c *nftables.Chain) bool {
 // passesCopies reports whether every copy passes a chain: none of its rules that
 // a copy can meet does more than count or accept. A policy to drop is for what no
 // rule accepts. Rules that can't be read may do anything.
-func passesCopies(conn *nftables.Conn, c *nftables.Chain) bool {
+func passesCopies(c *nftables.Chain) bool {
+	conn, err := connect()
+	if err != nil {
+		return false
+	}
+	defer func() { _ = conn.CloseLasting() }()
 	rules, err := conn.GetRules(c.Table, c)
 	if err != nil {
 		return false

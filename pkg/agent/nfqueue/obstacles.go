@@ -54,17 +54,14 @@ func hiddenGateways(f family) ([]string, error) {
 }
 
 // Warnings says what the desired faults can't do in this pod, and what that costs.
-// For faults that are applied it is what watch saw last. It changes nothing.
+// It changes nothing.
 func (e *Engine) Warnings(desired []fault.Fault) []string {
 	if !slices.ContainsFunc(desired, waitsOnEgress) {
 		return nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := e.applied.obstacles
-	if !slices.ContainsFunc(e.applied.faults, waitsOnEgress) {
-		now = findObstacles(e.families)
-	}
+	now := e.obstacles()
 	var all []string
 	for _, f := range e.families {
 		if len(now[f]) > 0 {

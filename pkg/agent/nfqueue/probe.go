@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/tidelay/tidelay/pkg/fault"
@@ -131,4 +133,19 @@ func familyName(f family) string {
 		return "IPv6"
 	}
 	return "IPv4"
+}
+
+// answerTimeout is how long a connection of connect lasts. The kernel answers at
+// once, but sometimes the library waits for more answers than there are.
+const answerTimeout = 5 * time.Second
+
+// connect opens a connection of the nftables library. Close it with CloseLasting.
+func connect() (*nftables.Conn, error) {
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+		return c.SetDeadline(time.Now().Add(answerTimeout))
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("connect to nftables: %w", err)
+	}
+	return conn, nil
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -158,23 +157,10 @@ func originalRules(v6 bool, wait []expr.Any) []rule {
 	}
 }
 
-// equalRules reports whether two lists of rules do the same. It ignores what
-// counters have counted, and the statements dup and rt, which the library can
-// write but not read.
-func equalRules(a, b []rule) bool {
-	return slices.EqualFunc(a, b, func(a, b rule) bool {
-		return a.comment == b.comment && reflect.DeepEqual(a.comparableExprs(), b.comparableExprs())
-	})
-}
-
-func (r rule) comparableExprs() []expr.Any {
-	return slices.DeleteFunc(slices.Clone(r.exprs), func(e expr.Any) bool {
-		switch e.(type) {
-		case *expr.Counter, *expr.Dup, *expr.Rt:
-			return true
-		default:
-			return false
-		}
+// equalRules reports whether the rules that were found do what the wanted ones do.
+func equalRules(found, want []encodedRule) bool {
+	return slices.EqualFunc(found, want, func(found, want encodedRule) bool {
+		return found.comment == want.comment && found.content.holds(want.content)
 	})
 }
 

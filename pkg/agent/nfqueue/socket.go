@@ -57,14 +57,8 @@ func openSocket() (*socket, error) {
 }
 
 func (s *socket) prepare() error {
-	// A buffer larger than net.core.rmem_max needs NET_ADMIN in the initial user
-	// namespace. Without that, rmem_max is what we get.
-	err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
-	if errors.Is(err, unix.EPERM) {
-		err = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
-	}
-	if err != nil {
-		return os.NewSyscallError("SO_RCVBUF", err)
+	if err := setBuffer(s.fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, receiveBuffer); err != nil {
+		return err
 	}
 	// Packet ids show which messages were lost. ENOBUFS would tell less, and
 	// would make the kernel drop messages until all is read.
@@ -72,6 +66,17 @@ func (s *socket) prepare() error {
 		return os.NewSyscallError("NETLINK_NO_ENOBUFS", err)
 	}
 	return os.NewSyscallError("bind", unix.Bind(s.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+}
+
+// setBuffer sets the size of a socket's buffer, in bytes. One larger than
+// net.core.rmem_max or wmem_max needs the option force, and for that NET_ADMIN in
+// the initial user namespace. Without, that maximum is what we get.
+func setBuffer(fd, force, plain, size int) error {
+	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, size)
+	if errors.Is(err, unix.EPERM) {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, plain, size)
+	}
+	return os.NewSyscallError("set socket buffer", err)
 }
 
 // send sends requests to the kernel, which has carried them out when send

@@ -39,7 +39,9 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 	}
 	want := make(tables)
 	if len(e.applied.faults) > 0 {
-		want = e.tables(e.applied)
+		if want, err = e.tables(e.applied); err != nil {
+			return fault.State{}, err
+		}
 	}
 	if !found.equal(want) {
 		state.Drift = append(state.Drift, "the rules of nftables table "+tableName+" are not the ones that were written")

@@ -3,22 +3,24 @@
 package nfqueue
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
-	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // table is the rules of one family by the name of their chain.
-type table map[string][]rule
+type table map[string][]encodedRule
+
+// encodedRule is a rule as the kernel has it.
+type encodedRule struct {
+	comment string
+	content content
+}
 
 // tables is our table of each family. A family that has none is not in the map.
 type tables map[family]table
@@ -42,12 +44,8 @@ func (t tables) ruleCount() int {
 func (t tables) counters(chain string) (packets, bytes uint64) {
 	for _, chains := range t {
 		for _, r := range chains[chain] {
-			for _, e := range r.exprs {
-				if c, ok := e.(*expr.Counter); ok {
-					packets += c.Packets
-					bytes += c.Bytes
-				}
-			}
+			p, b := r.content.counted()
+			packets, bytes = packets+p, bytes+b
 		}
 	}
 	return packets, bytes
@@ -56,58 +54,74 @@ func (t tables) counters(chain string) (packets, bytes uint64) {
 // readTables reads the tables of our name from the kernel. The error wraps
 // fault.ErrForeign if a table, chain or rule in there is not ours.
 func readTables() (tables, error) {
-	conn, err := connect()
+	conn, err := dialNFT()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = conn.CloseLasting() }()
-	all, err := conn.ListTables()
-	if err != nil {
-		return nil, fmt.Errorf("list nftables tables: %w", err)
-	}
+	defer func() { _ = conn.close() }()
 	found := make(tables)
-	for _, t := range all {
-		if t.Name != tableName || t.Family != ipv4 && t.Family != ipv6 {
-			continue
-		}
-		if found[t.Family], err = readTable(conn, t); err != nil {
+	if err := found.readChains(conn); err != nil {
+		return nil, fmt.Errorf("read nftables table %q: %w", tableName, err)
+	}
+	for f, chains := range found {
+		if err := chains.readRules(conn, f); err != nil {
 			return nil, fmt.Errorf("read nftables table %q: %w", tableName, err)
 		}
 	}
 	return found, nil
 }
 
-func readTable(conn *nftables.Conn, from *nftables.Table) (table, error) {
-	chains, err := conn.ListChainsOfTableFamily(from.Family)
+// readChains adds the chains of the tables of our name, without rules.
+func (t tables) readChains(conn *nftConn) error {
+	parents, err := conn.dump(unix.NFT_MSG_GETTABLE, allFamilies, nil)
 	if err != nil {
-		return nil, fmt.Errorf("list chains: %w", err)
+		return fmt.Errorf("list tables: %w", err)
 	}
-	found := make(table)
-	for _, chain := range chains {
-		if chain.Table.Name != tableName {
-			continue
+	for _, m := range parents {
+		if stringAttr(m.attrs, unix.NFTA_TABLE_NAME) == tableName && (m.family == ipv4 || m.family == ipv6) {
+			t[m.family] = make(table)
 		}
-		if !isOurChain(chain) {
-			return nil, fmt.Errorf("chain %q %w", chain.Name, fault.ErrForeign)
-		}
-		listed, err := conn.GetRules(from, chain)
-		if err != nil {
-			return nil, fmt.Errorf("list rules: %w", err)
-		}
-		rules := make([]rule, len(listed))
-		for i, r := range listed {
-			comment, ok := parseComment(r.UserData)
-			if !ok {
-				return nil, fmt.Errorf("rule with handle %d of chain %q %w", r.Handle, chain.Name, fault.ErrForeign)
-			}
-			rules[i] = rule{comment: comment, exprs: r.Exprs}
-		}
-		found[chain.Name] = rules
 	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("a table without chains %w", fault.ErrForeign)
+	if len(t) == 0 {
+		return nil
 	}
-	return found, nil
+	chains, err := listChains(conn)
+	if err != nil {
+		return err
+	}
+	for _, c := range chains {
+		found, ours := t[c.Table.Family]
+		switch {
+		case !ours || c.Table.Name != tableName:
+		case !isOurChain(c):
+			return fmt.Errorf("chain %q %w", c.Name, fault.ErrForeign)
+		default:
+			found[c.Name] = nil
+		}
+	}
+	for _, chains := range t {
+		if len(chains) == 0 {
+			return fmt.Errorf("a table without chains %w", fault.ErrForeign)
+		}
+	}
+	return nil
+}
+
+// readRules adds the rules of a family.
+func (t table) readRules(conn *nftConn, f family) error {
+	rules, err := conn.dump(unix.NFT_MSG_GETRULE, f, appendString(nil, unix.NFTA_RULE_TABLE, tableName))
+	if err != nil {
+		return fmt.Errorf("list rules: %w", err)
+	}
+	for _, m := range rules {
+		chain := stringAttr(m.attrs, unix.NFTA_RULE_CHAIN)
+		comment, ok := parseComment(findAttr(m.attrs, unix.NFTA_RULE_USERDATA))
+		if !ok {
+			return fmt.Errorf("rule with handle %d of chain %q %w", uint64Attr(m.attrs, unix.NFTA_RULE_HANDLE), chain, fault.ErrForeign)
+		}
+		t[chain] = append(t[chain], encodedRule{comment, findAttr(m.attrs, unix.NFTA_RULE_EXPRESSIONS)})
+	}
+	return nil
 }
 
 // write replaces the found tables in the kernel by these, in one transaction. A
@@ -115,32 +129,45 @@ func readTable(conn *nftables.Conn, from *nftables.Table) (table, error) {
 // chains stay: without them packets would pass, and the kernel would drop what
 // waits in any queue (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
 func (t tables) write(found tables) error {
-	return transaction("write nftables rules", func(conn *nftables.Conn) {
-		for _, f := range slices.Sorted(maps.Keys(t)) {
-			t[f].write(conn, f, found[f])
-		}
-	})
+	var messages []nftMessage
+	for _, f := range slices.Sorted(maps.Keys(t)) {
+		messages = append(messages, t[f].changes(f, found[f])...)
+	}
+	return commit("write nftables rules", messages)
 }
 
-// write adds to a transaction what makes this table out of the found one.
-func (t table) write(conn *nftables.Conn, f family, found table) {
-	parent := conn.AddTable(ourTable(f))
+// changes returns the messages that make this table out of the found one.
+func (t table) changes(f family, found table) []nftMessage {
+	messages := []nftMessage{newTable(f)}
 	for _, name := range slices.SortedFunc(maps.Keys(t), faultChainsFirst) {
 		if rules, ok := found[name]; ok && equalRules(rules, t[name]) {
 			continue
 		}
-		chain := conn.AddChain(ourChain(parent, name))
-		conn.FlushChain(chain)
+		messages = append(messages, newChain(f, name), flushChain(f, name))
 		for _, r := range t[name] {
-			conn.AddRule(&nftables.Rule{Table: parent, Chain: chain, Exprs: r.exprs, UserData: formatComment(r.comment)})
+			messages = append(messages, newRule(f, name, r))
 		}
 	}
 	for name := range found {
 		if _, ok := t[name]; !ok && !isBase(name) {
-			conn.FlushChain(ourChain(parent, name))
-			conn.DelChain(ourChain(parent, name))
+			messages = append(messages, flushChain(f, name), deleteChain(f, name))
 		}
 	}
+	return messages
+}
+
+// add adds a chain with these rules.
+func (t table) add(f family, chain string, rules []rule) error {
+	encoded := make([]encodedRule, len(rules))
+	for i, r := range rules {
+		content, err := encode(f, r.exprs)
+		if err != nil {
+			return err
+		}
+		encoded[i] = encodedRule{r.comment, content}
+	}
+	t[chain] = encoded
+	return nil
 }
 
 // faultChainsFirst orders the names of chains: those of faults come before the
@@ -173,47 +200,21 @@ func (t tables) withoutRules() tables {
 // remove deletes the tables in one transaction. The kernel drops what is in any
 // queue, so ours must be empty.
 func (t tables) remove() error {
-	return transaction("delete nftables tables", func(conn *nftables.Conn) {
-		for f := range t {
-			conn.DelTable(ourTable(f))
-		}
-	})
+	var messages []nftMessage
+	for f := range t {
+		messages = append(messages, deleteTable(f))
+	}
+	return commit("delete nftables tables", messages)
 }
 
-// transaction sends the requests that fill adds to a connection. The kernel
-// carries out all of them or none.
-func transaction(what string, fill func(conn *nftables.Conn)) error {
-	conn, err := connect()
+func commit(what string, messages []nftMessage) error {
+	conn, err := dialNFT()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.CloseLasting() }()
-	fill(conn)
-	if err := conn.Flush(); err != nil {
+	defer func() { _ = conn.close() }()
+	if err := conn.commit(messages); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
-}
-
-// answerTimeout is how long a connection to nftables lasts. The kernel answers at
-// once, but sometimes the library waits for more answers than there are.
-const answerTimeout = 5 * time.Second
-
-// transactionBuffer is in bytes. It has room for the transaction of the largest
-// set of faults, and for the answers, one for each rule, which come all at once.
-const transactionBuffer = 16 << 20
-
-// connect opens a connection to nftables. Close it with CloseLasting.
-func connect() (*nftables.Conn, error) {
-	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
-		return errors.Join(
-			c.SetDeadline(time.Now().Add(answerTimeout)),
-			c.SetReadBuffer(transactionBuffer),
-			c.SetWriteBuffer(transactionBuffer),
-		)
-	}))
-	if err != nil {
-		return nil, fmt.Errorf("connect to nftables: %w", err)
-	}
-	return conn, nil
 }

@@ -33,6 +33,15 @@ func (e *Engine) watch(ctx context.Context) {
 	}
 }
 
+// obstacles returns what is in the way of copies. While some are made, it is what
+// watch has seen, which corrects it.
+func (e *Engine) obstacles() obstacles {
+	if slices.ContainsFunc(e.applied.faults, waitsOnEgress) {
+		return e.applied.obstacles
+	}
+	return findObstacles(e.families)
+}
+
 // followObstacles applies the faults again if something came in the way of
 // copies, or is gone.
 func (e *Engine) followObstacles() error {

@@ -1,0 +1,53 @@
+//go:build linux
+
+package nfqueue
+
+import "golang.org/x/sys/unix"
+
+// The messages of a transaction.
+
+func newTable(f family) nftMessage {
+	return nftMessage{unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, f, appendString(nil, unix.NFTA_TABLE_NAME, tableName)}
+}
+
+// deleteTable deletes our table with everything in it.
+func deleteTable(f family) nftMessage {
+	return nftMessage{unix.NFT_MSG_DELTABLE, 0, f, appendString(nil, unix.NFTA_TABLE_NAME, tableName)}
+}
+
+// newChain adds a chain, with its hook if it is a base chain. One that is there
+// stays.
+func newChain(f family, name string) nftMessage {
+	attrs := namedChain(unix.NFTA_CHAIN_NAME, name)
+	if c := ourChain(ourTable(f), name); c.Hooknum != nil {
+		hook := appendUint32(nil, unix.NFTA_HOOK_HOOKNUM, uint32(*c.Hooknum))
+		hook = appendUint32(hook, unix.NFTA_HOOK_PRIORITY, uint32(*c.Priority))
+		attrs = appendAttr(attrs, unix.NLA_F_NESTED|unix.NFTA_CHAIN_HOOK, hook)
+		attrs = appendString(attrs, unix.NFTA_CHAIN_TYPE, string(c.Type))
+	}
+	return nftMessage{unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, f, attrs}
+}
+
+func deleteChain(f family, name string) nftMessage {
+	return nftMessage{unix.NFT_MSG_DELCHAIN, 0, f, namedChain(unix.NFTA_CHAIN_NAME, name)}
+}
+
+// flushChain deletes all rules of a chain.
+func flushChain(f family, name string) nftMessage {
+	return nftMessage{unix.NFT_MSG_DELRULE, 0, f, namedChain(unix.NFTA_RULE_CHAIN, name)}
+}
+
+// newRule appends a rule to a chain.
+func newRule(f family, chain string, r encodedRule) nftMessage {
+	attrs := namedChain(unix.NFTA_RULE_CHAIN, chain)
+	attrs = appendAttr(attrs, unix.NLA_F_NESTED|unix.NFTA_RULE_EXPRESSIONS, r.content)
+	attrs = appendAttr(attrs, unix.NFTA_RULE_USERDATA, formatComment(r.comment))
+	return nftMessage{unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_APPEND, f, attrs}
+}
+
+// namedChain has the attributes that name a chain of our table. The table's is the
+// first in messages about chains and about rules (NFTA_CHAIN_TABLE,
+// NFTA_RULE_TABLE).
+func namedChain(chainAttr uint16, name string) []byte {
+	return appendString(appendString(nil, unix.NFTA_CHAIN_TABLE, tableName), chainAttr, name)
+}

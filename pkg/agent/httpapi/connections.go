@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -15,6 +16,8 @@ const (
 	// before it is read, and of what it does not read: it counts as the
 	// container's memory. The kernel doubles it.
 	socketBuffer = 32 << 10
+	// acceptPatience is how long a new connection waits for a place.
+	acceptPatience = 2 * time.Second
 )
 
 // connections is a listener with a bounded number of connections.
@@ -36,8 +39,9 @@ func (l connections) Accept() (net.Conn, error) {
 			_ = tcp.SetWriteBuffer(socketBuffer)
 		}
 		c := &connection{Conn: accepted, pool: l.pool}
-		c.member = l.pool.join(address(accepted.RemoteAddr().String()), 0, func() { _ = accepted.Close() })
+		c.member = l.pool.join(address(accepted.RemoteAddr().String()), acceptPatience, func() { _ = accepted.Close() })
 		if c.member != nil {
+			c.member.waitFirst()
 			return c, nil
 		}
 		_ = accepted.Close()
@@ -56,9 +60,9 @@ type connection struct {
 // Write sends a part of an answer. From the first on, the client is what is
 // waited for.
 func (c *connection) Write(p []byte) (int, error) {
-	c.member.working.Store(false)
+	c.member.wait()
 	if request := c.request.Load(); request != nil {
-		request.working.Store(false)
+		request.wait()
 	}
 	return c.Conn.Write(p) //nolint:wrapcheck // a net.Conn's errors
 }
@@ -72,10 +76,10 @@ func (c *connection) Close() error {
 // works notes that a request was read and is being worked on, in a place of its
 // own.
 func (c *connection) works(place *member) {
-	place.working.Store(true)
+	place.work()
 	if c != nil {
 		c.request.Store(place)
-		c.member.working.Store(true)
+		c.member.work()
 	}
 }
 
@@ -83,7 +87,7 @@ func (c *connection) works(place *member) {
 func (c *connection) done() {
 	if c != nil {
 		c.request.Store(nil)
-		c.member.working.Store(false)
+		c.member.wait()
 	}
 }
 

@@ -3,11 +3,13 @@ package httpapi_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,4 +122,27 @@ func TestABodyThatNobodyReads(t *testing.T) {
 	if took := time.Since(begin); took > 3*time.Second {
 		t.Errorf("it took %s", took)
 	}
+}
+
+// More requests than can be worked on at once are all answered, as a whole.
+func TestManyAtOnceAreAllAnswered(t *testing.T) {
+	address := serveForReal(t)
+	const body = `{"faults":[{"name":"a","delay":"1ms"}]}`
+	var group sync.WaitGroup
+	for range 60 {
+		group.Go(func() {
+			conn := dial(t, address, fmt.Sprintf("PUT /v1/faults HTTP/1.1\r\nHost: agent\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			answer, err := io.ReadAll(response.Body)
+			if err != nil || response.StatusCode != http.StatusOK || !json.Valid(answer) {
+				t.Errorf("status %d, %v: %s", response.StatusCode, err, answer)
+			}
+			_ = response.Body.Close()
+		})
+	}
+	group.Wait()
 }

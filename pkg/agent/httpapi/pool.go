@@ -1,15 +1,21 @@
 package httpapi
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
+// slowAfter is how long a client may take for what others do at once, before it
+// can lose its place: to send the rest of a request, or to read an answer.
+const slowAfter = 200 * time.Millisecond
+
 // pool bounds how many things clients have at once: connections, or requests
-// under way. When it is full, a newcomer replaces one that only waits for its
-// client, so that whoever holds many and does nothing keeps nobody else out.
+// under way. When it is full, a newcomer replaces one whose client is slow, so that
+// whoever holds many and does nothing keeps nobody else out.
 type pool struct {
 	size    int
 	mu      sync.Mutex
@@ -22,10 +28,28 @@ type pool struct {
 type member struct {
 	from  netip.Addr
 	since time.Time
-	// working says that the agent, and not the client, is what it waits for.
-	working atomic.Bool
-	// evict makes the client's wait end. It must not block.
+	// waiting is since when it waits for its client, in nanoseconds of Unix time; 0
+	// while the agent works for it.
+	waiting atomic.Int64
+	// evict ends the wait for the client. It must not block.
 	evict func()
+}
+
+// work notes that the agent works for the member.
+func (m *member) work() { m.waiting.Store(0) }
+
+// wait notes that the member waits for its client from now on, unless it does
+// already.
+func (m *member) wait() { m.waiting.CompareAndSwap(0, time.Now().UnixNano()) }
+
+// waitFirst notes that it waits for its client, which counts as slow already, since
+// it has sent nothing yet.
+func (m *member) waitFirst() { m.waiting.Store(1) }
+
+// isSlow says whether its client is slow.
+func (m *member) isSlow() bool {
+	since := m.waiting.Load()
+	return since != 0 && time.Since(time.Unix(0, since)) >= slowAfter
 }
 
 func newPool(size int) *pool {
@@ -33,10 +57,11 @@ func newPool(size int) *pool {
 }
 
 // join adds a member, which waits for its client. In a full pool it replaces
-// another one. Where all others work it waits for up to patience, and returns
-// nil if none leaves.
+// another one. Where no other client is slow it waits for up to patience, and
+// returns nil if none leaves or becomes slow.
 func (p *pool) join(from netip.Addr, patience time.Duration, evict func()) *member {
 	m := &member{from: from, since: time.Now(), evict: evict}
+	m.wait()
 	var timeout <-chan time.Time
 	for {
 		left, joined := p.tryJoin(m)
@@ -50,6 +75,7 @@ func (p *pool) join(from netip.Addr, patience time.Duration, evict func()) *memb
 		}
 		select {
 		case <-left:
+		case <-time.After(slowAfter):
 		case <-timeout:
 			return nil
 		}
@@ -73,26 +99,23 @@ func (p *pool) tryJoin(m *member) (left <-chan struct{}, joined bool) {
 	return nil, true
 }
 
-// victim returns the member that a newcomer replaces, nil if all work: of the
-// address that has most members, counting those that wait for their client, the
-// one that has been there longest.
+// victim returns the member that a newcomer replaces, nil if no client is slow: of
+// the address that has most slow members, the one that has been there longest.
 func (p *pool) victim() *member {
-	waiting := make(map[netip.Addr]int)
+	var slow []*member
+	count := make(map[netip.Addr]int)
 	for m := range p.members {
-		if !m.working.Load() {
-			waiting[m.from]++
+		if m.isSlow() {
+			slow = append(slow, m)
+			count[m.from]++
 		}
 	}
-	var victim *member
-	for m := range p.members {
-		switch {
-		case m.working.Load() || waiting[m.from] == 0:
-		case victim == nil, waiting[m.from] > waiting[victim.from],
-			waiting[m.from] == waiting[victim.from] && m.since.Before(victim.since):
-			victim = m
-		}
+	if len(slow) == 0 {
+		return nil
 	}
-	return victim
+	return slices.MaxFunc(slow, func(a, b *member) int {
+		return cmp.Or(cmp.Compare(count[a.from], count[b.from]), b.since.Compare(a.since))
+	})
 }
 
 // leave removes a member. It may have been replaced already.

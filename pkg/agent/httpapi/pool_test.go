@@ -14,9 +14,14 @@ func TestAFullPoolReplacesWhoWaitsMost(t *testing.T) {
 		return p.join(from, 0, func() { evicted[name] = true })
 	}
 	join("one of few", few)
-	join("working", many).working.Store(true)
-	join("oldest of many", many)
-	join("newer of many", many)
+	join("working", many).work()
+	oldest, newer := join("oldest of many", many), join("newer of many", many)
+	if join("newcomer", few) != nil {
+		t.Fatal("a newcomer replaced a client that is not slow")
+	}
+	for _, m := range []*member{oldest, newer} {
+		m.waiting.Store(time.Now().Add(-slowAfter).UnixNano())
+	}
 	if join("newcomer", few) == nil || !evicted["oldest of many"] || len(evicted) != 1 {
 		t.Fatalf("evicted %v", evicted)
 	}
@@ -28,7 +33,7 @@ func TestAFullPoolReplacesWhoWaitsMost(t *testing.T) {
 func TestAFullPoolOfWorkersIsWaitedFor(t *testing.T) {
 	p := newPool(1)
 	first := p.join(netip.Addr{}, 0, func() { t.Error("evicted while working") })
-	first.working.Store(true)
+	first.work()
 	if p.join(netip.Addr{}, time.Millisecond, nil) != nil {
 		t.Fatal("joined a full pool")
 	}

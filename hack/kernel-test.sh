@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# kernel-test.sh: the kernel tier, for each engine: the agent from outside (e2e/kernel), then the engine's own tests.
+# kernel-test.sh: the kernel tier, for each engine: the agent from outside (e2e/kernel), the engine's own tests, and etcd
+# under faults (e2e/etcd).
 # netem runs on this kernel where it has it, else under User Mode Linux; nfqueue runs on this kernel.
 #   TEST_ARGS          more arguments for the test binaries, such as -test.run=TestDelay
 #   TIDELAY_JOBS       how many processes test at once (2; 1 with benchmarks and on one CPU). With more than one, what a
@@ -10,9 +11,11 @@
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=hack/offline/programs.sh
+source "$hack/offline/programs.sh"
 PATH=$PATH:/usr/sbin:/sbin
 
-# binaries ENGINE [ARG...]: runs both tests of an engine, here, and fails when one did.
+# binaries ENGINE [ARG...]: runs all tests of an engine, here, and fails when one did.
 binaries() {
   local engine=$1 rc=0
   shift
@@ -24,6 +27,8 @@ binaries() {
   "$repo/bin/kernel.test" -test.v "$@" || rc=$?
   cd "$repo/pkg/agent/$engine"
   "$repo/bin/$engine.test" -test.v "$@" || rc=$?
+  cd "$repo/e2e/etcd"
+  "$repo/bin/etcd.test" -test.v "$@" || rc=$?
   return "$rc"
 }
 
@@ -68,10 +73,13 @@ export CGO_ENABLED=0 GOFLAGS=-trimpath TIDELAY_AGENT="$repo/bin/agent"
 step "build the agent and its tests" bash -ec '
   hack/go-build.sh bin/agent ./cmd/agent
   go test -c -tags kernel -o bin/kernel.test ./e2e/kernel
+  go test -c -tags kernel -o bin/etcd.test ./e2e/etcd
   go test -c -tags kernel -o bin/netlab.test ./e2e/netlab
   go test -c -tags kernel -o bin/rtnl.test ./pkg/agent/rtnl
   go test -c -tags kernel -o bin/netem.test ./pkg/agent/netem
   go test -c -tags kernel -o bin/nfqueue.test ./pkg/agent/nfqueue'
+TIDELAY_ETCD=$(etcd_program)
+export TIDELAY_ETCD
 
 # Whether this kernel has netem, tried in a namespace of its own.
 has_netem() {

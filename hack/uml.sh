@@ -26,7 +26,7 @@ for m in veth bridge ifb dummy sch_prio sch_netem sch_htb sch_tbf sch_ingress cl
   modprobe \$m || echo "hack/uml.sh: no module \$m"
 done
 $(export -p | sed -nE 's/^declare -x ((TIDELAY|REQUIRE)[A-Z_]*=)/export \1/p')
-export TIDELAY_GUEST=1 # its clock is nobody else's
+export TIDELAY_MACHINE=uml
 cd $(printf %q "$PWD")
 mkdir -p /run/tmp && export TMPDIR=/run/tmp
 # All that a fault lets go at once fits in the queue of the next interface, whose default is 1000 packets.

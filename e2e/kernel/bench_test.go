@@ -36,8 +36,8 @@ func milliseconds(d time.Duration) float64 { return float64(d) / 1e6 }
 // set and to show. Where the kernel has no netem, tc sets a tbf.
 func BenchmarkSet(b *testing.B) {
 	rounds := 200
-	if engineName == "netem" {
-		rounds = 50 // exec takes its time under User Mode Linux
+	if machine.SlowStart {
+		rounds = 50
 	}
 	a := freshAgent(b)
 	client := &http.Client{Transport: &http.Transport{DialContext: a.lab.node.Dial}}

@@ -33,11 +33,11 @@ func TestChangesByOthersAreReported(t *testing.T) {
 				t.Errorf("after %s: faults %+v, warnings %q", all, status.Faults, status.Warnings)
 			}
 			if what != "a parameter" {
-				wantRTT(t, l.node, "without it", l.pod.IP, base)
+				wantRTT(t, l.node, "without it", l.pod.IP, base, 0)
 			}
 			a.set("20ms")
 			a.wantHeld(1)
-			wantRTT(t, l.node, "once mended", l.pod.IP, base+20*time.Millisecond)
+			wantRTT(t, l.node, "once mended", l.pod.IP, base, 20*time.Millisecond)
 			a.clear()
 		})
 	}

@@ -3,7 +3,6 @@
 package kernel
 
 import (
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -16,7 +15,7 @@ import (
 // A fault lasts as long as it was asked to, whatever is done to the time of day.
 // Only a kernel of the test's own is a place to try that.
 func TestNoStepOfTheClockLengthensALife(t *testing.T) {
-	if os.Getenv("TIDELAY_GUEST") == "" {
+	if !machine.Guest {
 		t.Skip("sets the time of day: tried where the kernel is a guest, as under User Mode Linux")
 	}
 	a := startAgent(t)

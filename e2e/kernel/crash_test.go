@@ -32,8 +32,8 @@ func TestKilledInTheMiddleOfAnApply(t *testing.T) {
 	}
 	made := 0
 	rounds := 20
-	if engineName == "netem" {
-		rounds = 6 // a process takes seconds to start under User Mode Linux
+	if machine.SlowStart {
+		rounds = 6
 	}
 	for round := range rounds {
 		next := round % 2

@@ -53,7 +53,7 @@ func TestDurationEndsOnTime(t *testing.T) {
 		}
 		return nil
 	})
-	wantRTT(t, l.node, "after the end", l.pod.IP, base)
+	wantRTT(t, l.node, "after the end", l.pod.IP, base, 0)
 	if after := kernelState(t, l.pod); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}

@@ -60,7 +60,7 @@ func TestUnchangedFaultsLoseNothing(t *testing.T) {
 		a.apply(stays)
 		defer a.apply()
 		stop := make(chan struct{})
-		f := flow{From: l.pod, To: l.bystander, Target: x[0], Port: 7000, Count: 100_000, Burst: 1, Pace: steadyPace(), Size: 64, Settle: 300 * time.Millisecond, Until: stop}
+		f := flow{From: l.pod, To: l.bystander, Target: x[0], Port: 7000, Count: 100_000, Burst: 1, Pace: machine.SteadyPace, Size: 64, Settle: 300 * time.Millisecond, Until: stop}
 		back := f
 		back.From, back.To, back.Source, back.Target, back.Port = f.To, f.From, f.Target, "", 7001
 		ends := []func() (netlab.Traffic, error){f.Start(), back.Start()}
@@ -81,7 +81,7 @@ func TestUnchangedFaultsLoseNothing(t *testing.T) {
 			if first := netlab.Quantile(got.Delays(), 0); first < 20*time.Millisecond {
 				err = errors.Join(err, fmt.Errorf("a datagram took %s: its fault was away for a moment", first))
 			}
-			if middle := netlab.Median(got.Delays()); middle >= 30*time.Millisecond {
+			if middle := machine.Typical(got.Delays()); middle >= 30*time.Millisecond {
 				err = errors.Join(err, fmt.Errorf("the median datagram took %s: it met the other fault", middle))
 			}
 		}

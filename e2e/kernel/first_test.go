@@ -19,7 +19,7 @@ func TestFirstAndLast(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
 	stop := make(chan struct{})
-	f := flow{From: l.pod, To: l.bystander, Port: 7000, Count: 100_000, Burst: 1, Pace: steadyPace(), Size: 64, Settle: 2 * late(), Until: stop}
+	f := flow{From: l.pod, To: l.bystander, Port: 7000, Count: 100_000, Burst: 1, Pace: machine.SteadyPace, Size: 64, Settle: 2 * machine.Marking, Until: stop}
 	began := time.Now()
 	end := f.Start()
 	type span struct{ from, to time.Duration }

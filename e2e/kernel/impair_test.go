@@ -79,7 +79,7 @@ func addedDelay(t *testing.T, a *agent) (added time.Duration) {
 	a.apply(only(f, api.Fault{Delay: "20ms"}))
 	defer a.apply()
 	netlab.Retry(t, "the lab's own delay", func() error {
-		if added = netlab.Quantile(f.Run(t).Delays(), 0.5) - 20*time.Millisecond; added > 2*time.Millisecond {
+		if added = machine.Typical(f.Run(t).Delays()) - 20*time.Millisecond; added > machine.Lag+2*time.Millisecond {
 			return fmt.Errorf("%s: the machine is too busy to measure anything", added)
 		}
 		return nil
@@ -125,8 +125,8 @@ func timingEffects(t *testing.T, added time.Duration) []effect {
 			if got.Reordered() > 0 {
 				err = errors.Join(err, fmt.Errorf("%d of %d came late", got.Reordered(), got.Sent))
 			}
-			if off := netlab.Quantile(got.Delays(), 0.5) - 20*time.Millisecond; off.Abs() > time.Millisecond {
-				err = errors.Join(err, fmt.Errorf("median delay is off by %s", off))
+			if off := machine.Typical(got.Delays()) - 20*time.Millisecond; off.Abs() > machine.Lag+time.Millisecond {
+				err = errors.Join(err, fmt.Errorf("the delay is off by %s", off))
 			}
 			if least := slices.Min(got.Delays()); least < 20*time.Millisecond {
 				err = errors.Join(err, fmt.Errorf("a delay of %s", least))
@@ -143,11 +143,11 @@ func timingEffects(t *testing.T, added time.Duration) []effect {
 		// in net/sched/sch_netem.c), and these don't correlate: the kernel holds
 		// the percentage, and packets don't show it.
 		{
-			name: "correlation", flow: scattered, fault: api.Fault{Delay: (9 * jitter() / 2).String(), Jitter: jitter().String(), Correlation: 75},
+			name: "correlation", flow: scattered, fault: api.Fault{Delay: (9 * machine.Jitter / 2).String(), Jitter: machine.Jitter.String(), Correlation: 75},
 			check: func(got netlab.Traffic) error {
 				if engineName == "netem" {
 					shown := strings.Join(strings.Fields(theLab.pod.Exec(t, "tc qdisc show dev eth0")), " ")
-					if !strings.Contains(shown, fmt.Sprintf("delay %s %s 75%%", 9*jitter()/2, jitter())) {
+					if !strings.Contains(shown, fmt.Sprintf("delay %s %s 75%%", 9*machine.Jitter/2, machine.Jitter)) {
 						return fmt.Errorf("tc shows %s", shown)
 					}
 					return spread("uniform", added, -1, uniform).check(got)
@@ -158,36 +158,27 @@ func timingEffects(t *testing.T, added time.Duration) []effect {
 	}
 }
 
-// jitter is one beside which it matters little how late a machine is, where
-// one CPU does everything above all.
-func jitter() time.Duration {
-	if engineName == "netem" {
-		return 100 * time.Millisecond
-	}
-	return 20 * time.Millisecond
-}
-
 // scattered is a sparse flow whose last datagrams take several jitters more.
 func scattered(f *flow) {
 	sparse(f)
-	f.Settle = max(f.Settle, 10*jitter())
+	f.Settle = max(f.Settle, 10*machine.Jitter)
 }
 
 // spread is a jitter around four and a half times as much. Its delays never are
 // below least jitters from the middle, and have their quantiles at the points.
 func spread(distribution string, added time.Duration, least float64, points [5]float64) effect {
-	delay := 9 * jitter() / 2
-	at := func(point float64) time.Duration { return delay + time.Duration(point*float64(jitter())) }
+	delay := 9 * machine.Jitter / 2
+	at := func(point float64) time.Duration { return delay + time.Duration(point*float64(machine.Jitter)) }
 	return effect{
 		name: distribution + " jitter", flow: scattered,
-		fault: api.Fault{Delay: delay.String(), Jitter: jitter().String(), Distribution: distribution},
+		fault: api.Fault{Delay: delay.String(), Jitter: machine.Jitter.String(), Distribution: distribution},
 		check: func(got netlab.Traffic) error {
 			err := got.Intact()
 			if first := slices.Min(got.Delays()); first < at(least)-100*time.Microsecond {
 				err = errors.Join(err, fmt.Errorf("a delay of %s, want at least %s", first, at(least)))
 			}
 			for i, share := range []float64{0.1, 0.16, 0.5, 0.84, 0.9} {
-				err = errors.Join(err, netlab.WantQuantile(got.Delays(), share, at(points[i])+added, jitter()/20))
+				err = errors.Join(err, netlab.WantQuantile(got.Delays(), share, at(points[i])+added, machine.Jitter/20))
 			}
 			if got.Reordered() == 0 {
 				err = errors.Join(err, errors.New("none overtook another"))

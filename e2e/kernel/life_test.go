@@ -22,19 +22,19 @@ func TestKilledAgentFindsItsFault(t *testing.T) {
 
 	// netem is in the kernel and goes on; nfqueue's rule lets packets pass when
 	// nobody reads the queue.
-	without := base
+	var left time.Duration
 	if engineName == "netem" {
-		without += 20 * time.Millisecond
+		left = 20 * time.Millisecond
 	}
-	wantRTT(t, l.node, "while the agent is dead", l.pod.IP, without)
+	wantRTT(t, l.node, "while the agent is dead", l.pod.IP, base, left)
 
 	a.start()
 	if answer := a.latency(api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "20ms" {
 		t.Fatalf("the restarted agent reports fault %+v, want 20ms", answer.Fault)
 	}
-	wantRTT(t, l.node, "after the restart", l.pod.IP, base+20*time.Millisecond)
+	wantRTT(t, l.node, "after the restart", l.pod.IP, base, 20*time.Millisecond)
 	a.clear()
-	wantRTT(t, l.node, "after clear", l.pod.IP, base)
+	wantRTT(t, l.node, "after clear", l.pod.IP, base, 0)
 }
 
 // Without a state directory the kernel alone must be enough.
@@ -48,9 +48,9 @@ func TestKilledAgentFindsItsFaultWithoutState(t *testing.T) {
 	if answer := a.latency(api.PathLatency); answer.Fault == nil || answer.Fault.Delay != "1.5ms" {
 		t.Fatalf("the restarted agent reports fault %+v, want 1.5ms", answer.Fault)
 	}
-	wantRTT(t, l.node, "after the restart", l.pod.IP, base+1500*time.Microsecond)
+	wantRTT(t, l.node, "after the restart", l.pod.IP, base, 1500*time.Microsecond)
 	a.clear()
-	wantRTT(t, l.node, "after clear", l.pod.IP, base)
+	wantRTT(t, l.node, "after clear", l.pod.IP, base, 0)
 }
 
 // The packets of a connection that goes on meanwhile are neither lost nor

@@ -27,12 +27,15 @@ var (
 // theLab is made once, by TestMain.
 var theLab *lab
 
-// tolerance is how far a median may be from baseline plus delay.
+// machine is what the tests run on, and says how exact it is.
+var machine = netlab.ThisMachine()
+
+// tolerance is how far a typical round trip may be from baseline plus delay.
 func tolerance() time.Duration {
 	if engineName == "netem" {
-		return 500 * time.Microsecond
+		return machine.Lag + 500*time.Microsecond
 	}
-	return time.Millisecond
+	return machine.Lag + time.Millisecond
 }
 
 func TestMain(m *testing.M) {

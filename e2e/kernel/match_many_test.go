@@ -27,7 +27,7 @@ func TestProtocols(t *testing.T) {
 		if len(got.Lost()) > 0 {
 			t.Errorf("%d of %d datagrams lost", len(got.Lost()), got.Sent)
 		}
-		return netlab.Quantile(got.Delays(), 0.5)
+		return machine.Typical(got.Delays())
 	}
 	for _, protocol := range []string{"icmp", "tcp", "udp"} {
 		t.Run(protocol, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestProtocols(t *testing.T) {
 					"TCP over IPv6":  {"tcp", l.pod.ConnectTime(t, net.JoinHostPort(l.bystander.IP6, "4000"))},
 					"UDP":            {"udp", datagrams()},
 				} {
-					if hit := measured.took >= slow; hit != (measured.protocol == protocol) || measured.took > slow*4/3 {
+					if hit := measured.took >= slow; hit != (measured.protocol == protocol) || measured.took > slow*4/3+machine.Lag {
 						return fmt.Errorf("%s took %s", what, measured.took)
 					}
 				}
@@ -82,7 +82,7 @@ func TestTwelveFaultsAtOnce(t *testing.T) {
 				trickle(l.pod, l.bystander, 7000, toAddress(l.bystander.More6[i]), overV6))
 		}
 		for i := range flows {
-			flows[i].Pace, flows[i].Settle = 15*steadyPace(), 300*time.Millisecond
+			flows[i].Pace, flows[i].Settle = 15*machine.SteadyPace, 300*time.Millisecond
 			ends = append(ends, flows[i].Start())
 		}
 		beside, err := rest.Start()()
@@ -95,7 +95,7 @@ func TestTwelveFaultsAtOnce(t *testing.T) {
 			// None may be early. Half of them may be late, because one CPU sends and
 			// receives all flows.
 			least, quarter := netlab.Quantile(got.Delays(), 0), netlab.Quantile(got.Delays(), 0.25)
-			if failed == nil && (len(got.Arrivals) != got.Sent || least < want || quarter > want+8*time.Millisecond) {
+			if failed == nil && (len(got.Arrivals) != got.Sent || least < want || quarter > want+machine.Lag+8*time.Millisecond) {
 				failed = fmt.Errorf("%s: %d of %d came, want them after %s: %v", flows[i], len(got.Arrivals), got.Sent, want, got.Delays())
 			}
 			err = errors.Join(err, failed)
@@ -155,21 +155,21 @@ func TestDevices(t *testing.T) {
 		direction, device string
 		first, second     time.Duration
 	}{
-		{"egress", "eth1", 0, late()},
-		{"egress", "eth0", late(), 0},
-		{"ingress", "eth1", 0, late()},
-		{"both", "", 2 * late(), 2 * late()},
+		{"egress", "eth1", 0, machine.Marking},
+		{"egress", "eth0", machine.Marking, 0},
+		{"ingress", "eth1", 0, machine.Marking},
+		{"both", "", 2 * machine.Marking, 2 * machine.Marking},
 	} {
 		t.Run(c.direction+" "+c.device, func(t *testing.T) {
 			a.t = t
-			a.apply(api.Fault{Name: "met", Device: c.device, Direction: c.direction, Delay: late().String()})
+			a.apply(api.Fault{Name: "met", Device: c.device, Direction: c.direction, Delay: machine.Marking.String()})
 			defer a.apply()
 			netlab.Retry(t, "devices", func() error {
 				// From outside: ping takes the time of a reply where it comes in,
 				// which is before nfqueue's delay of what arrives.
 				for to, want := range map[string]time.Duration{l.pod.IP: c.first, podIP: c.second} {
 					p := l.bystander.Ping(t, to, 10, interval)
-					if p.Received != p.Sent || p.Median() < want || p.Median() > want+late()/3 {
+					if p.Received != p.Sent || p.Least < want || machine.Typical(p.RTT) > want+machine.Marking/3 {
 						return fmt.Errorf("ping %s: %d of %d, median %s, want %s", to, p.Received, p.Sent, p.Median(), want)
 					}
 				}

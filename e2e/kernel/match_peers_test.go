@@ -60,7 +60,7 @@ func TestTheLargestSet(t *testing.T) {
 // meets wants the RTT to an address to be a delay, 0 for none.
 func meets(t *testing.T, from *netlab.Host, to string, delay time.Duration) error {
 	t.Helper()
-	if took := rtt(t, from, to); took < delay || took > delay+20*time.Millisecond {
+	if took := rtt(t, from, to); took < delay || took > delay+machine.Lag+20*time.Millisecond {
 		return fmt.Errorf("RTT to %s is %s, want %s", to, took, delay)
 	}
 	return nil

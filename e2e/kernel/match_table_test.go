@@ -104,9 +104,9 @@ func portMatches(l *lab) []match {
 func precedence(l *lab) []match {
 	x, x6 := l.bystander.More, l.bystander.More6
 	to := func(ip string, port, times int) metFlow {
-		return metFlow{trickle(l.pod, l.bystander, port, toAddress(ip), settled(5*late())), time.Duration(times) * late()}
+		return metFlow{trickle(l.pod, l.bystander, port, toAddress(ip), settled(5*machine.Marking)), time.Duration(times) * machine.Marking}
 	}
-	times := func(n int) string { return (time.Duration(n) * late()).String() }
+	times := func(n int) string { return (time.Duration(n) * machine.Marking).String() }
 	one := &api.Ports{Remote: ports(api.PortRange{First: 7000, Last: 7000})}
 	back := trickle(l.bystander, l.pod, 7200)
 	return []match{

@@ -13,24 +13,6 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// late is the delay by which matched packets are told from others: longer than
-// a busy machine keeps one waiting, where one CPU does everything above all.
-func late() time.Duration {
-	if engineName == "netem" {
-		return 400 * time.Millisecond
-	}
-	return 150 * time.Millisecond
-}
-
-// steadyPace is the time between the datagrams of a flow that is to notice any
-// gap. User Mode Linux loses and delays some of what is sent faster.
-func steadyPace() time.Duration {
-	if engineName == "netem" {
-		return 4 * time.Millisecond
-	}
-	return time.Millisecond
-}
-
 // match is a set of faults and which flows they meet.
 type match struct {
 	name   string
@@ -47,7 +29,7 @@ type metFlow struct {
 
 // delayed is the match's fault with the delay that marks it.
 func delayed(w api.Fault) []api.Fault {
-	w.Name, w.Delay = "met", late().String()
+	w.Name, w.Delay = "met", machine.Marking.String()
 	return []api.Fault{w}
 }
 
@@ -55,14 +37,14 @@ func delayed(w api.Fault) []api.Fault {
 func met(flows ...flow) []metFlow {
 	var all []metFlow
 	for _, f := range flows {
-		all = append(all, metFlow{f, late()})
+		all = append(all, metFlow{f, machine.Marking})
 	}
 	return all
 }
 
 // trickle is a flow of a packet every 10 ms, to a port of the target.
 func trickle(from, to *netlab.Host, port int, change ...func(*flow)) flow {
-	f := flow{From: from, To: to, Port: port, Count: 15, Burst: 1, Pace: 10 * time.Millisecond, Size: 64, Settle: 2 * late(), Brief: true}
+	f := flow{From: from, To: to, Port: port, Count: 15, Burst: 1, Pace: 10 * time.Millisecond, Size: 64, Settle: 2 * machine.Marking, Brief: true}
 	for _, c := range change {
 		c(&f)
 	}
@@ -134,9 +116,9 @@ func (f metFlow) want(end func() (netlab.Traffic, error)) error {
 	if lost := len(got.Lost()); lost > 0 {
 		return fmt.Errorf("%s: %d of %d lost", f, lost, got.Sent)
 	}
-	least, most := slices.Min(got.Delays()), netlab.Quantile(got.Delays(), 0.5)
-	if least < f.delay || most > f.delay+late()/3 {
-		return fmt.Errorf("%s: delays from %s, median %s, want %s", f, least, most, f.delay)
+	least, typical := slices.Min(got.Delays()), machine.Typical(got.Delays())
+	if least < f.delay || typical > f.delay+machine.Marking/3 {
+		return fmt.Errorf("%s: delays from %s, typical %s, want %s", f, least, typical, f.delay)
 	}
 	return nil
 }
@@ -150,9 +132,9 @@ func undisturbed(f flow, got netlab.Traffic) error {
 		return fmt.Errorf("%s, which no fault is for: of %d datagrams %d lost, %d twice, %d late, %d corrupt",
 			f, got.Sent, len(got.Lost()), got.Duplicates(), got.Reordered(), got.Corrupt)
 	}
-	middle, most := netlab.Quantile(got.Delays(), 0.5), slices.Max(got.Delays())
-	if middle > 5*time.Millisecond || most >= late() {
-		return fmt.Errorf("%s, which no fault is for: median delay %s, longest %s", f, middle, most)
+	typical, most := machine.Typical(got.Delays()), slices.Max(got.Delays())
+	if typical > machine.Lag+5*time.Millisecond || most >= machine.Marking {
+		return fmt.Errorf("%s, which no fault is for: typical delay %s, longest %s", f, typical, most)
 	}
 	return nil
 }

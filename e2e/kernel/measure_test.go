@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,51 +20,57 @@ const (
 // precise is the RTT from which on ping prints whole milliseconds for a reply.
 const precise = 100 * time.Millisecond
 
-// rtt is the median RTT of a series in which no ping may be lost.
+// rtt is the typical RTT of a series in which no ping may be lost.
 func rtt(t testing.TB, from *netlab.Host, to string) time.Duration {
+	t.Helper()
+	times := roundTrips(t, from, to)
+	if typical := machine.Typical(times); typical < precise {
+		return typical
+	}
+	return machine.Typical(longRoundTrips(t, from, to))
+}
+
+// roundTrips are the times of a series in which no ping may be lost.
+func roundTrips(t testing.TB, from *netlab.Host, to string) []time.Duration {
 	t.Helper()
 	p := from.Ping(t, to, samples, interval)
 	if p.Received != samples {
 		t.Fatalf("ping %s: %d of %d replies", to, p.Received, samples)
 	}
-	if p.Median() < precise {
-		return p.Median()
-	}
-	return longRTT(t, from, to)
+	return p.RTT
 }
 
-// longRTT is rtt for what is precise or longer: the summary of three pings still
-// has microseconds, and the median follows from it.
-func longRTT(t testing.TB, from *netlab.Host, to string) time.Duration {
+// longRoundTrips is roundTrips for what is precise or longer: the summary of
+// three pings still has microseconds, and the one in the middle follows from it.
+func longRoundTrips(t testing.TB, from *netlab.Host, to string) []time.Duration {
 	t.Helper()
-	var medians []time.Duration
+	var times []time.Duration
 	for range 3 {
 		p := from.Ping(t, to, 3, interval)
 		if p.Received != 3 {
 			t.Fatalf("ping %s: %d of 3 replies", to, p.Received)
 		}
-		medians = append(medians, 3*p.Mean-p.Least-p.Most)
+		times = append(times, p.Least, 3*p.Mean-p.Least-p.Most, p.Most)
 	}
-	return netlab.Median(medians)
+	return times
 }
 
-// leastDelayed is below the RTT under any delay of these tests, and above the
-// RTT without.
-const leastDelayed = 450 * time.Microsecond
-
-// wantRTT wants the median RTT to be what it should be.
-func wantRTT(t testing.TB, from *netlab.Host, what, to string, want time.Duration) {
+// wantRTT wants the typical RTT to be the one without a fault and the delay
+// together, and none to be less than the delay.
+func wantRTT(t testing.TB, from *netlab.Host, what, to string, base, delay time.Duration) {
 	t.Helper()
-	measure := rtt
+	measure, want := roundTrips, base+delay
 	if want >= precise {
-		measure = longRTT
+		measure = longRoundTrips
 	}
-	netlab.Retry(t, what+", median RTT", func() error {
-		got := measure(t, from, to)
-		t.Logf("%s: median RTT %s, want %s", what, got, want)
-		off := (got - want).Abs()
-		// A delay that is as small as the tolerance must still be seen.
-		if off > tolerance() || want >= leastDelayed && got <= want/2 {
+	netlab.Retry(t, what+", RTT", func() error {
+		times := measure(t, from, to)
+		got, least := machine.Typical(times), slices.Min(times)
+		t.Logf("%s: RTT %s, the least %s, want %s", what, got, least, want)
+		if least < delay {
+			t.Errorf("%s: a ping takes %s under a delay of %s", what, least, delay)
+		}
+		if off := (got - want).Abs(); off > tolerance() {
 			return fmt.Errorf("%s, want %s: off by %s, tolerance %s", got, want, off, tolerance())
 		}
 		return nil

@@ -73,7 +73,7 @@ func TestTheQueueOfALinkIsHalfASecond(t *testing.T) {
 				}
 				most, frame := slices.Max(got.RTT), time.Duration(1514*8/c.bits*float64(time.Second))
 				t.Logf("%d of %d answered, median %s, most %s", len(got.RTT), got.Sent, got.Median(), most)
-				if limit := 500*time.Millisecond + delay + 2*frame + late()/2; most > limit || most < 150*time.Millisecond+delay {
+				if limit := 500*time.Millisecond + delay + 2*frame + machine.Marking/2; most > limit || most < 150*time.Millisecond+delay {
 					return fmt.Errorf("RTT of %s to %s, median %s; want at most %s, and a queue that is used", slices.Min(got.RTT), most, got.Median(), limit)
 				}
 				return nil

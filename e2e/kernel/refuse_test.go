@@ -50,7 +50,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 	if after := kernelState(t, l.pod); after != before {
 		t.Errorf("bad input changed the kernel, before:\n%s\nafter:\n%s", before, after)
 	}
-	wantRTT(t, l.node, "after bad input", l.pod.IP, base+20*time.Millisecond)
+	wantRTT(t, l.node, "after bad input", l.pod.IP, base, 20*time.Millisecond)
 }
 
 // What somebody else made stays, byte for byte. A root qdisc of theirs is no

@@ -42,7 +42,7 @@ func TestRefusedInTheMiddleRollsBack(t *testing.T) {
 		t.Error("the problem has no detail")
 	}
 	a.wantHeld(len(held))
-	wantRTT(t, l.node, "after the refused set", l.pod.IP, base+20*time.Millisecond)
+	wantRTT(t, l.node, "after the refused set", l.pod.IP, base, 20*time.Millisecond)
 	if p := l.pod.PingNobody(t, l.bystander.More[0], 5, interval); p.Received > 0 {
 		t.Errorf("%d pings passed the partition", p.Received)
 	}

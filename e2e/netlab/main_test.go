@@ -66,3 +66,16 @@ func TestEngineIndependent(t *testing.T) {
 		})
 	}
 }
+
+func TestMachines(t *testing.T) {
+	for _, name := range []string{"", "native", "uml", "qemu"} {
+		t.Setenv(envMachine, name)
+		m := ThisMachine()
+		if name != "" && m.Name != name || m.Guest != (name == "uml" || name == "qemu") {
+			t.Errorf("%q is %+v", name, m)
+		}
+	}
+	if m, err := machine("QEMU"); err == nil || !strings.Contains(err.Error(), "want native, uml or qemu") {
+		t.Errorf("QEMU is %+v, %v", m, err)
+	}
+}

@@ -151,7 +151,7 @@ func TestKernelReaderStalled(t *testing.T) {
 	a.set(20 * time.Millisecond)
 	a.freeze()
 	sent := make(chan struct{})
-	f := udp(here, there, count, 5*time.Second)
+	f := udp(here, there, count, 30*time.Second)
 	f.Sent = sent
 	end := f.Start()
 	<-sent

@@ -10,6 +10,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # operations such as 1000x.
 BENCHTIME ?= 5s
 
+# The suites of Debian whose kernels are tried: those with Linux 6.1, 6.12 and
+# the newest.
+KERNELS ?= bookworm trixie sid
+
 export TIDELAY_VERSION := $(VERSION)
 # The same flags for everything but -race, so that nothing is compiled twice.
 export CGO_ENABLED := 0
@@ -40,6 +44,10 @@ test-unit: ## Unit tests with -race, and the seeds of the fuzz targets; checks t
 .PHONY: test-kernel
 test-kernel: ## Kernel tier: the agent in network namespaces, netem and nfqueue, measured by ping and TCP (root)
 	hack/kernel-test.sh
+
+.PHONY: test-kernels
+test-kernels: ## The same for both engines on Debian's kernels, under QEMU; KERNELS=trixie for one
+	hack/kernel-test.sh $(or $(KERNELS),$(error KERNELS names no suite of Debian, such as trixie))
 
 .PHONY: test-apiserver
 test-apiserver: ## API-server tier: the shipped manifests on a real kube-apiserver and etcd

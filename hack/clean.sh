@@ -19,6 +19,6 @@ fi
 rm -rf "${repo:?}/bin" "${repo:?}/dist"
 # By name, since the cache folder may hold other things too.
 find "$cache" -mindepth 1 -maxdepth 1 \
-  \( -name '*-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]' -o -name '*-[0-9a-f]*.partial' -o -name 'kubeconfig-*' -o -name engine -o -name log -o -name lock \) \
+  \( -name '*-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]' -o -name '*-[0-9a-f]*.partial' -o -name 'kubeconfig-*' -o -name apt -o -name engine -o -name log -o -name lock \) \
   -exec rm -rf {} +
 rmdir "$cache" 2>/dev/null || say "$cache is not empty: what is left in it is not from here"

@@ -3,6 +3,7 @@
 # them and fails. Groups:
 #   kernel   the kernel tier of the tests
 #   uml      netem under User Mode Linux, where this kernel has none
+#   qemu     other kernels, under QEMU
 #   engine   a Docker engine
 #   node     a kind node image made from Debian packages
 #   lint     the linters that are not Go modules
@@ -15,10 +16,11 @@ programs() {
   case $1 in
     kernel) echo ip:iproute2 tc:iproute2 nstat:iproute2 setpriv:util-linux ping:iputils-ping nft:nftables iptables-legacy:iptables ;;
     uml) echo modprobe:kmod linux.uml:user-mode-linux taskset:util-linux ;;
+    qemu) echo qemu-system-x86_64:qemu-system-x86 qemu-system-x86_64:debian-archive-keyring cpio:cpio depmod:kmod ;;
     engine) echo dockerd:docker.io docker:docker.io iptables:iptables jq:jq ;;
     node) echo mmdebstrap:mmdebstrap mmdebstrap:debian-archive-keyring jq:jq ;;
     lint) echo shellcheck:shellcheck ;;
-    *) die "deps.sh: group \"$1\": want kernel, uml, engine, node or lint" ;;
+    *) die "deps.sh: group \"$1\": want kernel, uml, qemu, engine, node or lint" ;;
   esac
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# kernel-test.sh: the kernel tier, for each engine: the agent from outside (e2e/kernel), the engine's own tests, and etcd
-# under faults (e2e/etcd).
-# netem runs on this kernel where it has it, else under User Mode Linux; nfqueue runs on this kernel.
+# kernel-test.sh [SUITE...]: the kernel tier, for each engine: the agent from outside (e2e/kernel), the engine's own tests,
+# and etcd under faults (e2e/etcd). netem runs on this kernel where it has it, else under User Mode Linux; nfqueue runs on
+# this kernel. With suites of Debian, such as trixie, both run on the kernels of these suites instead, under QEMU.
 #   TEST_ARGS          more arguments for the test binaries, such as -test.run=TestDelay
 #   TIDELAY_JOBS       how many processes test at once (2; 1 with benchmarks and on one CPU). With more than one, what a
 #                      process prints comes when it ends, and the tests on this kernel are split in two. Those under
@@ -15,42 +15,61 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$hack/offline/programs.sh"
 PATH=$PATH:/usr/sbin:/sbin
 
+# try FOLDER NAME [ARG...]: runs the tests of one package, here.
+try() {
+  cd "$repo/$1"
+  "$repo/bin/$2.test" -test.v "${@:3}"
+}
+
+# without_engine [ARG...]: runs the tests of the packages that have no engine, here, and fails when one did.
+without_engine() {
+  local rc=0
+  export TIDELAY_ENGINE='' TIDELAY_ENGINES=''
+  say "== the lab, on Linux $(uname -r)"
+  try e2e/netlab netlab "$@" || rc=$?
+  say "== links and routes, on Linux $(uname -r)"
+  try pkg/agent/rtnl rtnl "$@" || rc=$?
+  return "$rc"
+}
+
 # binaries ENGINE [ARG...]: runs all tests of an engine, here, and fails when one did.
 binaries() {
   local engine=$1 rc=0
   shift
+  if [[ $TIDELAY_NETEM == qemu && $TIDELAY_ENGINES == "$engine "* ]]; then
+    (without_engine "$@") || rc=$?
+  fi
   export TIDELAY_ENGINE=$engine
-  if [[ $engine == nfqueue && $TIDELAY_NETEM == here ]]; then
+  if [[ $engine == nfqueue && $TIDELAY_NETEM =~ ^(here|qemu)$ ]]; then
     export TIDELAY_ENGINE_FLAG=nfqueue # auto would choose netem
   fi
-  cd "$repo/e2e/kernel"
-  "$repo/bin/kernel.test" -test.v "$@" || rc=$?
-  cd "$repo/pkg/agent/$engine"
-  "$repo/bin/$engine.test" -test.v "$@" || rc=$?
-  cd "$repo/e2e/etcd"
-  "$repo/bin/etcd.test" -test.v "$@" || rc=$?
+  try e2e/kernel kernel "$@" || rc=$?
+  try "pkg/agent/$engine" "$engine" "$@" || rc=$?
+  try e2e/etcd etcd "$@" || rc=$?
   return "$rc"
 }
 
-# part ENGINE SHARD KERNEL [ARG...]: a part of the tests of an engine, on this kernel ("here") or under "uml".
+# part ENGINE SHARD KERNEL [ARG...]: a part of the tests of an engine, on this kernel ("here"), under "uml", or under
+# QEMU on the kernel that debian.sh put in the folder KERNEL.
 part() {
   local engine=$1 kernel=$3 start=$SECONDS rc=0
-  local title="$engine, part $2, on $kernel"
+  local title="$engine, part $2, on $kernel" run=()
+  [[ $kernel != /* ]] || title="$engine, part $2, on Linux $(<"$kernel/version")"
   export TIDELAY_SHARD=$2
   shift 3
-  if [[ $kernel == uml ]]; then
-    set -- "$hack/uml.sh" "$hack/kernel-test.sh" binaries "$engine" "$@"
-    export UML_TIMEOUT=1800
-  else
-    set -- "$hack/kernel-test.sh" binaries "$engine" "$@"
-  fi
+  case $kernel in
+    here) ;;
+    uml) run=(env UML_TIMEOUT=1800 "$hack/uml.sh") ;;
+    *) run=(env QEMU_TIMEOUT=5400 "$hack/qemu.sh" "$kernel") ;;
+  esac
+  run+=("$hack/kernel-test.sh" binaries "$engine" "$@")
   if ((TIDELAY_JOBS == 1)); then
     say "== $title"
-    "$@" || rc=$?
+    "${run[@]}" || rc=$?
   else
     local log
     log=$(mktemp)
-    "$@" >"$log" 2>&1 || rc=$?
+    "${run[@]}" >"$log" 2>&1 || rc=$?
     printf '== %s\n%s\n' "$title" "$(<"$log")"
     rm -f "$log"
   fi
@@ -65,8 +84,12 @@ case ${1:-} in
     ;;
 esac
 
-((EUID == 0)) || die "the kernel tier makes network namespaces, which takes root; run: sudo env PATH=\"\$PATH\" make test-kernel"
-"$hack/deps.sh" kernel
+if (($# > 0)); then
+  "$hack/deps.sh" qemu
+else
+  ((EUID == 0)) || die "the kernel tier makes network namespaces, which takes root; run: sudo env PATH=\"\$PATH\" make test-kernel"
+  "$hack/deps.sh" kernel
+fi
 cd "$repo"
 mkdir -p bin
 export CGO_ENABLED=0 GOFLAGS=-trimpath TIDELAY_AGENT="$repo/bin/agent"
@@ -78,8 +101,8 @@ step "build the agent and its tests" bash -ec '
   go test -c -tags kernel -o bin/rtnl.test ./pkg/agent/rtnl
   go test -c -tags kernel -o bin/netem.test ./pkg/agent/netem
   go test -c -tags kernel -o bin/nfqueue.test ./pkg/agent/nfqueue'
-TIDELAY_ETCD=$(etcd_program)
-export TIDELAY_ETCD
+cp "$(etcd_program)" bin/etcd
+export TIDELAY_ETCD="$repo/bin/etcd"
 
 # Whether this kernel has netem, tried in a namespace of its own.
 has_netem() {
@@ -102,31 +125,33 @@ if ((jobs > 1)); then shards=(1/2 2/2); else shards=(1/1); fi
 # Tests that don't depend on the engine run with the first of these (EngineIndependent in e2e/netlab).
 export TIDELAY_ENGINES="nfqueue netem" TIDELAY_CACHE=$cache # User Mode Linux gets variables of this name, and no other
 export TIDELAY_NETEM=nowhere
-if has_netem; then
-  TIDELAY_NETEM=here
-elif "$hack/deps.sh" uml; then
-  TIDELAY_NETEM=uml
-elif [[ ${REQUIRE_NETEM:-} == 1 ]]; then
-  die "this kernel has no netem and there is no User Mode Linux to try it in"
+parts=() # the longest first
+if (($# > 0)); then
+  TIDELAY_NETEM=qemu
+  for suite in "$@"; do
+    system=$("$hack/debian.sh" "$suite")
+    say "Debian $suite has Linux $(<"$system/version")"
+    for engine in $TIDELAY_ENGINES; do parts+=("$engine 1/1 $system"); done
+  done
 else
-  say "WARNING: the netem engine is NOT tested: this kernel has no netem, and there is no User Mode Linux to try it in"
-fi
+  if has_netem; then
+    TIDELAY_NETEM=here
+    for shard in "${shards[@]}"; do parts+=("netem $shard here"); done
+  elif "$hack/deps.sh" uml; then
+    TIDELAY_NETEM=uml
+    parts+=("netem 1/1 uml")
+  elif [[ ${REQUIRE_NETEM:-} == 1 ]]; then
+    die "this kernel has no netem and there is no User Mode Linux to try it in"
+  else
+    say "WARNING: the netem engine is NOT tested: this kernel has no netem, and there is no User Mode Linux to try it in"
+  fi
+  for shard in "${shards[@]}"; do parts+=("nfqueue $shard here"); done
 
-say "== the lab, on this kernel ($(uname -r))"
-(cd e2e/netlab && TIDELAY_ENGINES="" "$repo/bin/netlab.test" -test.v "${args[@]}")
-say "== links and routes, on this kernel"
-(cd pkg/agent/rtnl && TIDELAY_ENGINES="" "$repo/bin/rtnl.test" -test.v "${args[@]}")
-if [[ $benchmarks == yes ]]; then
-  say "== netem's requests, on this kernel"
-  bin/netem.test -test.run='^$' -test.bench=KernelRequests
+  (without_engine "${args[@]}")
+  if [[ $benchmarks == yes ]]; then
+    say "== netem's requests, on this kernel"
+    bin/netem.test -test.run='^$' -test.bench=KernelRequests
+  fi
 fi
-
-# The longest first.
-parts=()
-case $TIDELAY_NETEM in
-  uml) parts+=("netem 1/1 uml") ;;
-  here) for shard in "${shards[@]}"; do parts+=("netem $shard here"); done ;;
-esac
-for shard in "${shards[@]}"; do parts+=("nfqueue $shard here"); done
 # shellcheck disable=SC2016 # the inner shell expands it
 printf '%s\n' "${parts[@]}" | xargs -P "$jobs" -I {} bash -c '"$0" part $1 "${@:2}"' "$hack/kernel-test.sh" {} "${args[@]}"

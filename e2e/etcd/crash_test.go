@@ -23,14 +23,14 @@ func TestAKilledAgentBreaksNothing(t *testing.T) {
 	defer cancel()
 	load := w.load(ctx, leader, followers[0])
 	leader.agent.set(t, slow(delay, followers...))
-	w.wantMore(t, 10)
+	w.wantMore(t, 5)
 	want, err := leader.agent.client.Faults(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	leader.agent.kill()
-	w.wantMore(t, 10)
+	w.wantMore(t, 5)
 	netlab.Retry(t, "a round trip while the agent is dead", func() error {
 		if engineName == "netem" {
 			return wantRatio("while the agent is dead", roundTrip(), 2*delay, 1, 1.5)
@@ -52,7 +52,7 @@ func TestAKilledAgentBreaksNothing(t *testing.T) {
 	netlab.Retry(t, "a round trip after the restart", func() error {
 		return wantRatio("after the restart", roundTrip(), 2*delay, 1, 1.5)
 	})
-	w.wantMore(t, 10)
+	w.wantMore(t, 5)
 	cancel()
 	load.Wait()
 	if err := w.failure(); err != nil {

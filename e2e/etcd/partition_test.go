@@ -22,7 +22,7 @@ func TestALeaderThatIsCutOffIsReplaced(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			load := w.load(ctx, c.members...)
-			w.wantMore(t, samples)
+			w.wantMore(t, 10)
 
 			old.agent.set(t, cut(direction, others...))
 			start := time.Now()

@@ -58,7 +58,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 // conflict, because nobody can say what it does.
 func TestForeignStateIsRefusedAndLeftAlone(t *testing.T) {
 	a := startAgent(t)
-	pod, wantRead := a.lab.pod, http.StatusOK
+	pod, wantDelete := a.lab.pod, http.StatusOK
 	switch engineName {
 	case "netem":
 		pod.Exec(t, "tc qdisc add dev eth0 root handle 1: tbf rate 1gbit burst 100k latency 50ms")
@@ -67,7 +67,7 @@ func TestForeignStateIsRefusedAndLeftAlone(t *testing.T) {
 		pod.Exec(t, "nft add table ip tidelay")
 		pod.Exec(t, "nft add chain ip tidelay theirs")
 		defer pod.Exec(t, "nft delete table ip tidelay")
-		wantRead = http.StatusConflict
+		wantDelete = http.StatusConflict
 	}
 	before := kernelState(t, pod)
 	var problem api.Problem
@@ -75,9 +75,9 @@ func TestForeignStateIsRefusedAndLeftAlone(t *testing.T) {
 	if !strings.Contains(problem.Detail, "somebody else") {
 		t.Errorf("the detail does not say why: %s", problem.Detail)
 	}
-	for _, method := range []string{http.MethodGet, http.MethodDelete} {
+	for method, want := range map[string]int{http.MethodGet: http.StatusOK, http.MethodDelete: wantDelete} {
 		var answer api.Latency
-		a.into(method, api.PathLatency, wantRead, &answer)
+		a.into(method, api.PathLatency, want, &answer)
 		if answer.Fault != nil {
 			t.Errorf("%s: a refused fault is reported: %+v", method, answer.Fault)
 		}
@@ -131,6 +131,9 @@ func TestEndingWorksBesideForeignState(t *testing.T) {
 				}
 			}
 			wantPing(l.node, l.pod.IP, delay, time.Second)
+			if status := a.status(); len(status.Faults) != 3 || !strings.Contains(strings.Join(status.Warnings, "\n"), "somebody else") {
+				t.Errorf("faults %+v, warnings %q", status.Faults, status.Warnings)
+			}
 			a.wantStatus("the end of one fault", http.MethodDelete, api.PathFaults+"/slow", "", http.StatusOK)
 			wantPing(l.node, l.pod.IP, 0, prompt)
 			if l.bystander.Connects(t, net.JoinHostPort(l.pod.IP, "9999"), 300*time.Millisecond) {

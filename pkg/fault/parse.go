@@ -158,7 +158,7 @@ func (p *parser) expiresAt(field, text, capped string) time.Time {
 	switch {
 	case err == nil && p.limits.Stored && !t.IsZero():
 	case err != nil || t.Sub(p.limits.Now.Wall) > MaxDuration:
-		p.bad(field, text, `want a time of RFC 3339 within 720h from now ("2030-01-31T12:00:00Z")`)
+		p.bad(field, text, `want a time of RFC 3339 within 720h from now, written as "2030-01-31T12:00:00Z"`)
 	case !t.After(p.limits.Now.Wall):
 		p.bad(field, text, "want a time in the future; here it is "+p.limits.Now.Wall.UTC().Format(time.RFC3339))
 	case limit > 0 && t.Sub(p.limits.Now.Wall) > limit:

@@ -27,7 +27,7 @@ func (c *Control) Restore(maxDuration time.Duration) error {
 func (c *Control) restore(maxDuration time.Duration) (pendingSave, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	stored, err := c.store.load(c.boot)
+	stored, err := c.load()
 	if err != nil && !errors.Is(err, errNoState) {
 		c.warning = err.Error()
 		if !errors.Is(err, errDamaged) {
@@ -55,6 +55,21 @@ func (c *Control) restore(maxDuration time.Duration) (pendingSave, error) {
 		c.log.Info("faults restored", "faults", strings.Join(fault.Names(live), ", "))
 	}
 	return c.beginSave(), nil // without the disk the faults are there too, and can be ended
+}
+
+// load reads the stored set, and gives up on a disk that hangs: the agent must
+// start and answer.
+func (c *Control) load() ([]fault.Fault, error) {
+	loaded, done := make(chan []fault.Fault, 1), make(chan error, 1)
+	go func() {
+		faults, err := c.store.load(c.boot)
+		loaded <- faults
+		done <- err
+	}()
+	if err := await(done); err != nil {
+		return nil, err
+	}
+	return <-loaded, nil
 }
 
 // limitLives gives every stored fault a deadline in this boot, and none more time

@@ -11,7 +11,7 @@ import (
 const saveTimeout = 2 * time.Second
 
 var (
-	// errSlowDisk reports a write that has not come to an end.
+	// errSlowDisk reports a write, or a read, that has not come to an end.
 	errSlowDisk = errors.New("the disk did not answer within " + saveTimeout.String())
 	// errSuperseded reports a write that a later one made needless.
 	errSuperseded = errors.New("a later write took its place")

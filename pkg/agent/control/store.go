@@ -148,6 +148,9 @@ func (s store) load(boot string) ([]fault.Fault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read state: %w", err)
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read state: %s is no regular file", s.path())
+	}
 	if info.Size() > maxStateFile {
 		return nil, s.setAside(fmt.Errorf("%d bytes, want at most %d", info.Size(), maxStateFile))
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,15 +55,22 @@ func TestADamagedFileIsSetAsideAndReported(t *testing.T) {
 // A file that can't be read is not overwritten at the start, and the status says
 // that its faults are not there.
 func TestAnUnreadableFileIsReported(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Mkdir(store{dir: dir}.path(), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	e := &enginetest.Engine{}
-	c := testControl(e, dir)
-	err := c.Restore(0)
-	if now, _ := c.Read(); err == nil || now.Warning == "" || !strings.Contains(err.Error(), now.Warning) || e.Applied != 0 {
-		t.Errorf("restore: %v, applied %d times; the status warns of %q", err, e.Applied, now.Warning)
+	for name, put := range map[string]func(path string) error{
+		"a directory":                  func(path string) error { return os.Mkdir(path, 0o700) },
+		"a pipe that nobody writes to": func(path string) error { return syscall.Mkfifo(path, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := put(store{dir: dir}.path()); err != nil {
+				t.Fatal(err)
+			}
+			e := &enginetest.Engine{}
+			c := testControl(e, dir)
+			err := c.Restore(0)
+			if now, _ := c.Read(); err == nil || now.Warning == "" || !strings.Contains(err.Error(), now.Warning) || e.Applied != 0 {
+				t.Errorf("restore: %v, applied %d times; the status warns of %q", err, e.Applied, now.Warning)
+			}
+		})
 	}
 }
 

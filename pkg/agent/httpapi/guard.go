@@ -56,8 +56,8 @@ func (g guard) authorize(header http.Header) error {
 
 // givenToken returns the token of a request; empty for none.
 func givenToken(header http.Header) string {
-	if token := strings.TrimSpace(header.Get(api.HeaderToken)); token != "" {
-		return token
+	if given, ok := header[http.CanonicalHeaderKey(api.HeaderToken)]; ok {
+		return strings.TrimSpace(given[0])
 	}
 	scheme, token, _ := strings.Cut(header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {

@@ -46,7 +46,7 @@ func Lacks() map[fault.Feature]string {
 // The error wraps fault.ErrUnsupported if the kernel lacks something, and
 // fault.ErrForeign if another process reads one of our queues. Open does not
 // look for a table of our name that somebody else made. As long as there is one,
-// Apply and State return fault.ErrForeign and leave it alone.
+// Apply returns fault.ErrForeign and leaves it alone.
 func Open(scope fault.Scope, queueMemory uint64, log *slog.Logger) (*Engine, error) {
 	features, err := detect()
 	if err != nil {

@@ -3,6 +3,7 @@
 package nfqueue
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -21,12 +22,17 @@ import (
 //     waited or arrived at once.
 //   - Backlog packets wait now.
 //
-// The error wraps fault.ErrForeign if a table of our name is not ours.
+// If somebody else's state is in a table of our name, no fault is found, and Drift
+// says why.
 func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	state := fault.State{Found: make(map[string][]fault.Instance)}
 	found, err := readTables()
+	if errors.Is(err, fault.ErrForeign) {
+		state.Drift = append(state.Drift, err.Error())
+		return state, nil
+	}
 	if err != nil {
 		return fault.State{}, err
 	}

@@ -7,6 +7,8 @@
 #                      process prints comes when it ends, and the tests on this kernel are split in two. Those under
 #                      User Mode Linux are not: two of them at once are each more than twice as slow.
 #   TIDELAY_PARTITION  how long the long partition lasts, such as 10m (9s)
+#   TIDELAY_SEED       repeats the random operations of a run (TestOperations prints it); TIDELAY_OPERATIONS is for how
+#                      long to go on with them, such as 10m (40s, and 60s with netem)
 #   REQUIRE_NETEM=1    to fail, not warn, when netem can be tried nowhere
 set -euo pipefail
 # shellcheck source=hack/lib.sh

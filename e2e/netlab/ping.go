@@ -49,6 +49,16 @@ func (h *Host) PingNobody(t testing.TB, to string, count int, interval time.Dura
 	return p
 }
 
+// PingFrom is PingNobody from one of the host's addresses.
+func (h *Host) PingFrom(t testing.TB, source, to string, count int, interval time.Duration) Pings {
+	t.Helper()
+	p, err := h.startPing(to, count, interval, pingShortWait, "-I", source)()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // Ping sends echo requests, so many and so far apart, and needs no answer to
 // any.
 func (h *Host) Ping(t testing.TB, to string, count int, interval time.Duration) Pings {
@@ -65,8 +75,9 @@ func (h *Host) StartPing(to string, count int, interval time.Duration) (wait fun
 	return h.startPing(to, count, interval, pingWait)
 }
 
-func (h *Host) startPing(to string, count int, interval time.Duration, wait int) func() (Pings, error) {
-	cmd := exec.Command("ping", "-n", "-c", strconv.Itoa(count), "-i", fmt.Sprintf("%.3f", interval.Seconds()), "-W", strconv.Itoa(wait), to)
+func (h *Host) startPing(to string, count int, interval time.Duration, wait int, options ...string) func() (Pings, error) {
+	options = append(options, "-n", "-c", strconv.Itoa(count), "-i", fmt.Sprintf("%.3f", interval.Seconds()), "-W", strconv.Itoa(wait), to)
+	cmd := exec.Command("ping", options...)
 	type result struct {
 		pings Pings
 		err   error

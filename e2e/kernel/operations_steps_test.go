@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -29,7 +28,7 @@ type operation struct {
 }
 
 func always(*walk) bool     { return true }
-func guest(*walk) bool      { return os.Getenv("TIDELAY_GUEST") != "" }
+func guest(*walk) bool      { return machine.Guest }
 func anyFault(w *walk) bool { return len(w.faults) > 0 }
 
 func link(states ...linkState) func(*walk) bool {

@@ -255,7 +255,7 @@ func (w *walk) probe() {
 			return fmt.Errorf("%s passes through a cut", source)
 		case !cut && pings.Received < pings.Sent:
 			return fmt.Errorf("%s gets %d of %d answers", source, pings.Received, pings.Sent)
-		case !cut && (slices.Min(pings.RTT) < delay-time.Millisecond || pings.Median() > delay+late()/5):
+		case !cut && (slices.Min(pings.RTT) < delay-time.Millisecond || pings.Median() > delay+machine.Marking/5):
 			return fmt.Errorf("pings by %s take %s, want %s", source, pings.RTT, delay)
 		}
 		return nil

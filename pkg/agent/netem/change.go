@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -35,14 +36,10 @@ func (c *conn) send(o op) error {
 		return c.onLink(o.link, func(index int) error {
 			return c.request(unix.RTM_DELQDISC, 0, tcMsg(index, o.parent, o.handle, 0))
 		})
-	case addFilter:
-		return c.addFilter(o)
-	case deleteBlock:
-		return c.deleteFilters(o.link, handleRoot, priority(o.block, o.family), o.family)
 	case addRedirect:
 		return c.addRedirect(o)
 	case addHookClaim:
-		return c.newFilter(o.device, handleIngress, firstNode, filterInfo(priority(claimBlock, ipv4), ipv4), encodeFilter(claim()), u32Lacking)
+		return c.newFilter(o.device, handleIngress, firstNode, filterInfo(priority(claimBlock, ipv4), ipv4), encodeFilter(claim(), 0), u32Lacking)
 	case deleteRedirect:
 		return c.deleteFilters(o.device, handleIngress, priority(0, o.family), o.family)
 	case addIFB:
@@ -51,6 +48,24 @@ func (c *conn) send(o op) error {
 		return c.onLink(o.link, func(index int) error { return netlink.LinkSetUp(linkOf(index)) })
 	case deleteLink:
 		return c.onLink(o.link, func(index int) error { return netlink.LinkDel(linkOf(index)) })
+	default:
+		return c.changeBlock(o)
+	}
+}
+
+// changeBlock makes one change of the filters on a root.
+func (c *conn) changeBlock(o op) error {
+	switch o := o.(type) {
+	case addFilter:
+		return c.addFilter(o)
+	case addTable:
+		return c.addTable(o)
+	case addLink:
+		return c.newFilter(o.link, handleRoot, o.node, filterInfo(priority(o.block, o.family), o.family), encodeLink(o), u32Lacking)
+	case deleteTable:
+		return c.deleteTable(o)
+	case deleteBlock:
+		return c.deleteFilters(o.link, handleRoot, priority(o.block, o.family), o.family)
 	default:
 		return fmt.Errorf("unknown change %T", o)
 	}
@@ -81,7 +96,48 @@ func (c *conn) setQdisc(o setQdisc) error {
 }
 
 func (c *conn) addFilter(o addFilter) error {
-	return c.newFilter(o.link, handleRoot, o.node, filterInfo(priority(o.block, o.family), o.family), encodeFilter(o.filter), u32Lacking)
+	bucket := tableHandle(o.table, o.bucket)
+	return c.newFilter(o.link, handleRoot, bucket|o.node, filterInfo(priority(o.block, o.family), o.family), encodeFilter(o.filter, bucket), u32Lacking)
+}
+
+// addTable adds a hash table. An agent that was killed can have left one, which is
+// not reported while its block is not there.
+func (c *conn) addTable(o addTable) error {
+	add := func() error {
+		return c.newFilter(o.link, handleRoot, tableHandle(o.table, 0), filterInfo(priority(o.block, o.family), o.family), encodeTable(), u32Lacking)
+	}
+	err := add()
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL) {
+		if c.deleteTable(deleteTable(o)) == nil {
+			err = add()
+		}
+	}
+	return err
+}
+
+// The kernel frees a filter some time after it was deleted (u32_delete_key_work in
+// net/sched/cls_u32.c). Till then the table to which it led counts as used.
+const (
+	tableFreeTime     = time.Second
+	tableFreeInterval = time.Millisecond
+)
+
+// deleteTable deletes a hash table, and waits until nothing uses it. That there is
+// none is no error: the last filter of the root takes them along.
+func (c *conn) deleteTable(o deleteTable) error {
+	return c.onLink(o.link, func(index int) error {
+		poll := time.NewTicker(tableFreeInterval)
+		defer poll.Stop()
+		for deadline := time.Now().Add(tableFreeTime); ; <-poll.C {
+			err := c.request(unix.RTM_DELTFILTER, 0, tcMsg(index, handleRoot, tableHandle(o.table, 0), filterInfo(priority(o.block, o.family), o.family)), kindAttr(kindU32))
+			switch {
+			case errors.Is(err, unix.ENOENT):
+				return nil
+			case !errors.Is(err, unix.EBUSY) || time.Now().After(deadline):
+				return err
+			}
+		}
+	})
 }
 
 // What a kernel lacks that refuses a filter.

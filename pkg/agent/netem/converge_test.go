@@ -13,7 +13,11 @@ import (
 
 // randomFaults returns a set without conflicts of up to five faults.
 func randomFaults(random *rand.Rand) []fault.Fault {
-	peers := [][]string{nil, nil, {"10.0.0.9/32"}, {"10.0.0.0/24", "fd00::/64"}, {"10.0.0.0/16"}, {"fd00::9/128"}, {"::/0"}}
+	var many []string // which are hashed
+	for i := range 10 {
+		many = append(many, fmt.Sprintf("10.0.0.%d/32", 5+i), fmt.Sprintf("10.%d.1.9/32", i), fmt.Sprintf("fd00::%d/128", 5+i), fmt.Sprintf("fd00:%d::9/128", i))
+	}
+	peers := [][]string{nil, nil, many, {"10.0.0.9/32"}, {"10.0.0.0/24", "fd00::/64"}, {"10.0.0.0/16"}, {"fd00::9/128"}, {"::/0"}}
 	for {
 		var all []fault.Fault
 		for _, name := range []string{"a", "b", "c", "d", "e"}[:random.IntN(6)] {

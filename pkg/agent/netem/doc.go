@@ -29,7 +29,8 @@
 //     more than 64 KiB (BIG TCP) are known by their hop-by-hop header too.
 //
 // The order of the filters decides: first the exempt, then fault.Rules. There is
-// one list for each IP family. A list that packets meet is not edited. A new one
+// one list for each IP family. Filters of many peers are in hash tables, which does
+// not change the order; see hash.go. A list that packets meet is not edited. A new one
 // is built before or behind it, under priorities of its own, and then the old
 // one is deleted in one request. reroute.go proves that every packet meets its
 // old or its new fault in between.

@@ -54,6 +54,7 @@ func (k *fakeKernel) reset(o op) {
 		return
 	}
 	for _, t := range k.trees {
+		k.readBlocks(t)
 		for _, one := range slices.Concat(t.filters(ipv4), t.filters(ipv6)) {
 			if one.band != bandClean {
 				k.onReset(o)
@@ -79,14 +80,8 @@ func (k *fakeKernel) changeTree(t *foundTree, o op) error {
 			return nil
 		}
 		return k.addFilter(t, o)
-	case deleteBlock:
-		if o.link == t.link {
-			before := len(t.blocks[o.family])
-			t.blocks[o.family] = slices.DeleteFunc(t.blocks[o.family], func(b block) bool { return b.index == o.block })
-			if len(t.blocks[o.family]) == before {
-				return unix.ENOENT
-			}
-		}
+	case addTable, addLink, deleteTable, deleteBlock:
+		return k.changeBlocks(t, o)
 	case addIFB:
 		if o.link == t.link {
 			t.hasIFB = true
@@ -98,6 +93,7 @@ func (k *fakeKernel) changeTree(t *foundTree, o op) error {
 	case deleteLink:
 		if o.link == t.link {
 			*t = foundTree{attachPoint: t.attachPoint, link: t.link, mtu: t.mtu, netems: make(map[uint8]netemQdisc)}
+			k.filters[t.attachPoint], k.stale[t.attachPoint] = nil, true
 			for f := range families {
 				k.hook.broken[f], k.hook.redirects[f] = k.hook.broken[f] || k.hook.redirects[f], false
 			}
@@ -118,6 +114,9 @@ func (k *fakeKernel) setQdisc(t *foundTree, o setQdisc) error {
 	case o.kind == kindPrio:
 		if t.direction == fault.Egress && !t.hasRoot {
 			k.reset(o)
+		}
+		if !t.hasRoot {
+			k.filters[t.attachPoint], k.stale[t.attachPoint] = nil, true
 		}
 		t.hasRoot, t.rootIsCurrent = true, true
 	case o.kind == kindFIFO:
@@ -187,11 +186,13 @@ func (k *fakeKernel) deleteQdisc(t *foundTree, o deleteQdisc) error {
 	case o.kind == kindPrio:
 		k.reset(o)
 		*t = foundTree{attachPoint: t.attachPoint, link: t.link, mtu: t.mtu, netems: make(map[uint8]netemQdisc), receives: true}
+		k.filters[t.attachPoint], k.stale[t.attachPoint] = nil, true
 	case o.kind == kindNetem || o.kind == kindTBF:
 		band := uint8(o.parent)
 		if o != t.deleteNetemOp(band) {
 			return unix.ENOENT
 		}
+		k.readBlocks(t)
 		for f := range families {
 			if slices.ContainsFunc(t.filters(f), func(one filter) bool { return one.band == band }) {
 				k.t.Errorf("%s while packets are sent to it", o)
@@ -199,26 +200,5 @@ func (k *fakeKernel) deleteQdisc(t *foundTree, o deleteQdisc) error {
 		}
 		delete(t.netems, band)
 	}
-	return nil
-}
-
-func (k *fakeKernel) addFilter(t *foundTree, o addFilter) error {
-	if o.block == claimBlock {
-		t.claimed = true
-		return nil
-	}
-	if _, there := t.netems[o.filter.band]; !there && o.filter.band != bandClean {
-		k.t.Errorf("%s before its netem is there", o)
-	}
-	list := t.blocks[o.family]
-	i, found := slices.BinarySearchFunc(list, o.block, func(b block, index int) int { return b.index - index })
-	if !found {
-		list = slices.Insert(list, i, block{index: o.block})
-	}
-	if o.node != nodeNumber(len(list[i].filters)) || o.node > 0xfff {
-		k.t.Errorf("%s behind %d others", o, len(list[i].filters))
-	}
-	list[i].filters = append(list[i].filters, o.filter)
-	t.blocks[o.family] = list
 	return nil
 }

@@ -24,7 +24,11 @@ var (
 type fakeKernel struct {
 	t     testing.TB
 	trees map[attachPoint]*foundTree
-	hook  hook
+	// filters are what is on the roots, in order of their numbers. The blocks of the
+	// trees are read from them, as from the real kernel.
+	filters map[attachPoint][]u32
+	stale   map[attachPoint]bool // the blocks are to be read again
+	hook    hook
 	// missing is set while the device is not there; replaced counts how often it
 	// was made anew, which gives it another index.
 	missing  bool
@@ -47,7 +51,8 @@ func newFake(t testing.TB) *fakeKernel {
 
 // plug makes the device, without anything on it.
 func (k *fakeKernel) plug() {
-	k.trees, k.hook = make(map[attachPoint]*foundTree), hook{}
+	k.trees, k.filters, k.hook = make(map[attachPoint]*foundTree), make(map[attachPoint][]u32), hook{}
+	k.stale = make(map[attachPoint]bool)
 	for _, p := range []attachPoint{egress, ingress} {
 		k.trees[p] = &foundTree{attachPoint: p, link: device, mtu: 1500, netems: make(map[uint8]netemQdisc)}
 	}
@@ -81,6 +86,7 @@ func (k *fakeKernel) redirectsAll() bool {
 
 // copy returns what the kernel reports of a tree.
 func (k *fakeKernel) copy(p attachPoint) foundTree {
+	k.readBlocks(k.trees[p])
 	t := *k.trees[p]
 	t.netems = maps.Clone(t.netems)
 	for band, n := range t.netems {

@@ -65,7 +65,6 @@ func TestFiltersOnUnusualPackets(t *testing.T) {
 	later := func(b []byte) []byte { b[7] = 1; return b }
 	first := func(b []byte) []byte { b[6] = 0x20; return b } // more fragments follow
 	withOptions := func(b []byte) []byte { b[0] = 0x46; return b }
-	list := k.trees[egress].filters(ipv4)
 	for name, c := range map[string]struct {
 		b    []byte
 		want uint8
@@ -79,7 +78,7 @@ func TestFiltersOnUnusualPackets(t *testing.T) {
 		"a protocol without ports like TCP":    {[]byte("\x45aaaaaaaa\x84aaaaaaaaaa\x09\x1c\x00\x01"), bands["late"]},
 		"a packet that ends within the header": {control.bytes(fault.Egress)[:20], bands["late"]},
 	} {
-		if got := classify(list, c.b); got != c.want {
+		if got := k.classify(egress, ipv4, c.b); got != c.want {
 			t.Errorf("%s: band %d, want %d", name, got, c.want)
 		}
 	}
@@ -94,9 +93,9 @@ func TestFiltersOnUnusualPackets(t *testing.T) {
 func TestU32SurvivesTheKernelsFormat(t *testing.T) {
 	for _, k := range []keys{nil, {{offset: 16, mask: 0xff000000, value: 0x0a000000}}, {{offset: 0, mask: 1, value: 1}, {offset: 4, mask: 0x1fff}, {offset: 36, mask: 0xffffffff, value: 7}}} {
 		message := append(tcMsg(3, handleRoot, 0x800<<20|7, filterInfo(priority(1, ipv6), ipv6)).Serialize(), kindAttr(kindU32).Serialize()...)
-		message = append(message, encodeFilter(filter{k, 5}).Serialize()...)
+		message = append(message, encodeFilter(filter{k, 5}, 0).Serialize()...)
 		got, err := parseFilter(message)
-		if err != nil || got.table || !got.simple || got.node != 7 || got.protocol != unix.ETH_P_IPV6 || got.classID != class(5) || !got.keys.equal(k) || got.redirect != -1 {
+		if err != nil || got.isTable || !got.simple || got.node != 7 || got.protocol != unix.ETH_P_IPV6 || got.classID != class(5) || !got.keys.equal(k) || got.redirect != -1 {
 			t.Errorf("%v became %+v, %v", k, got, err)
 		}
 		if block, f, known := blockOf(got.priority); block != 1 || f != ipv6 || !known {

@@ -29,6 +29,9 @@ type filter struct {
 type block struct {
 	index   int
 	filters []filter
+	// tables are the numbers of its hash tables. Those that nothing leads to are
+	// unlinked; they are left of an earlier block.
+	tables, unlinked []uint32
 }
 
 // netemQdisc is one netem: of a target, or found in the kernel.

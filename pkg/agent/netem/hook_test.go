@@ -14,7 +14,7 @@ func TestHookOf(t *testing.T) {
 		return u32{kind: kindU32, priority: priority(0, f), protocol: f.protocol(), node: firstNode, redirect: index}
 	}
 	ingress, clsact := qdisc{kind: kindIngress, handle: handleIngress}, qdisc{kind: "clsact", handle: handleIngress}
-	table := u32{kind: kindU32, table: true, redirect: -1}
+	table := u32{kind: kindU32, isTable: true, redirect: -1}
 	other := u32{kind: kindU32, priority: 7, protocol: unix.ETH_P_ALL, redirect: -1}
 	elsewhere := redirect(ipv4, 99)
 	numbered := redirect(ipv4, 5)

@@ -138,10 +138,9 @@ func nodeNumber(place int) uint32 {
 }
 
 // maxFilters is how many filters one family of a tree can have, for all faults and
-// exemptions together: the largest set of faults and a hundred exemptions fit,
-// and so do the numbers. The kernel compares packets with one after the other, so
-// each costs time.
-const maxFilters = 4_090
+// exemptions together: the largest set of faults and its exemptions fit. So do the
+// numbers, with one for each hash table.
+const maxFilters = 0xfff - 1 - tablesPerBlock
 
 // cleanLimit is the clean band's queue in packets. Without it the kernel would
 // use the interface's txqueuelen, which is 0 on many container interfaces and

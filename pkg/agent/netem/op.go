@@ -74,16 +74,68 @@ type addFilter struct {
 	link   string
 	block  int
 	family family
+	// table is the hash table where it is, 0 for none.
+	table  uint32
+	bucket uint8
 	node   uint32
 	filter filter
 }
 
 func (o addFilter) String() string {
-	return fmt.Sprintf("tc filter add dev %s parent %s protocol %s prio %d handle ::%x u32 %s flowid %s",
-		o.link, handleWord(handleRoot), o.family, priority(o.block, o.family), o.node, o.filter.keys, handleWord(class(o.filter.band)))
+	handle := fmt.Sprintf("::%x u32", o.node)
+	if o.table != 0 {
+		handle = fmt.Sprintf("%x:%x:%x u32 ht %x:%x:", o.table, o.bucket, o.node, o.table, o.bucket)
+	}
+	return fmt.Sprintf("tc filter add dev %s parent %s protocol %s prio %d handle %s %s flowid %s",
+		o.link, handleWord(handleRoot), o.family, priority(o.block, o.family), handle, o.filter.keys, handleWord(class(o.filter.band)))
 }
 
-// deleteBlock deletes the filters of one family of a block, all at once.
+// addTable adds an empty hash table for a block.
+type addTable struct {
+	link   string
+	block  int
+	family family
+	table  uint32
+}
+
+func (o addTable) String() string {
+	return fmt.Sprintf("tc filter add dev %s parent %s protocol %s prio %d handle %x: u32 divisor %d",
+		o.link, handleWord(handleRoot), o.family, priority(o.block, o.family), o.table, buckets)
+}
+
+// addLink adds a filter to a block that leads all packets to a hash table, and those
+// that match nothing there to the filter behind it.
+type addLink struct {
+	link   string
+	block  int
+	family family
+	node   uint32
+	table  uint32
+	byteAt int32 // see part
+}
+
+func (o addLink) String() string {
+	offset, mask := hashKey(o.byteAt)
+	return fmt.Sprintf("tc filter add dev %s parent %s protocol %s prio %d handle ::%x u32 match u32 0 0 link %x: hashkey mask 0x%08x at %d",
+		o.link, handleWord(handleRoot), o.family, priority(o.block, o.family), o.node, o.table, mask, offset)
+}
+
+// deleteTable deletes a hash table that nothing leads to any more. The kernel finds
+// it through any block that is there.
+type deleteTable struct {
+	link   string
+	block  int
+	family family
+	table  uint32
+}
+
+func (o deleteTable) String() string {
+	return fmt.Sprintf("tc filter del dev %s parent %s protocol %s prio %d handle %x: u32",
+		o.link, handleWord(handleRoot), o.family, priority(o.block, o.family), o.table)
+}
+
+// deleteBlock deletes the filters of one family of a block, all at once. Its hash
+// tables stay.
 type deleteBlock struct {
 	link   string
 	block  int

@@ -2,7 +2,6 @@ package netem
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -19,7 +18,7 @@ func hookOf(q qdisc, filters []u32, ifb int, claimed bool) hook {
 	var h hook
 	redirects, others := false, ""
 	for _, f := range filters {
-		if f.table {
+		if f.isTable {
 			continue
 		}
 		if f.isClaim() {
@@ -120,57 +119,6 @@ func (q qdisc) isNetemOf(band uint8) bool {
 // isOurMajor reports whether a handle's major number is one that we give.
 func isOurMajor(major uint32) bool {
 	return major == handleRoot>>16 || isSegmenterMajor(major) || major >= netemHandle(bandFirst)>>16 && major <= netemHandle(bandLast)>>16
-}
-
-// addFilter adds a filter on the root to what was found of the tree.
-func (t *foundTree) addFilter(u u32) {
-	switch {
-	case u.table:
-	case u.isClaim():
-		t.claimed = true
-	case u.isOfBlock() && t.hasNodeOf(u):
-		block, family, _ := blockOf(u.priority)
-		t.addToBlock(block, family, filter{keys: u.keys, band: uint8(u.classID)})
-	default:
-		t.foreignInside = fmt.Sprintf("%s on %s", u, handleWord(handleRoot))
-	}
-}
-
-// isClaim reports whether a filter is the claim, on our root or on an ingress
-// qdisc.
-func (u u32) isClaim() bool {
-	return u.priority == priority(claimBlock, ipv4) && u.simple && u.node == firstNode && u.classID == class(bandClean) && u.keys.equal(claim().keys)
-}
-
-// isOfBlock reports whether a filter does just what those of our blocks do:
-// send packets of the family that its priority stands for to a band.
-func (u u32) isOfBlock() bool {
-	_, family, known := blockOf(u.priority)
-	return known && u.simple && u.protocol == family.protocol() && u.classID>>16 == handleRoot>>16
-}
-
-// hasNodeOf reports whether a filter has a number that we gave. From unnumbered on
-// the numbers are ours only if there is none missing before.
-func (t *foundTree) hasNodeOf(u u32) bool {
-	if u.node < unnumbered {
-		return true
-	}
-	index, family, _ := blockOf(u.priority)
-	for _, b := range t.blocks[family] {
-		if b.index == index {
-			return u.node == nodeNumber(len(b.filters))
-		}
-	}
-	return false
-}
-
-// addToBlock adds a filter behind those of its block that were found before.
-func (t *foundTree) addToBlock(index int, f family, one filter) {
-	i, found := slices.BinarySearchFunc(t.blocks[f], index, func(b block, index int) int { return cmp.Compare(b.index, index) })
-	if !found {
-		t.blocks[f] = slices.Insert(t.blocks[f], i, block{index: index})
-	}
-	t.blocks[f][i].filters = append(t.blocks[f][i].filters, one)
 }
 
 // filters returns those on one qdisc, in the order in which the kernel tries

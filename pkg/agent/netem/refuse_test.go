@@ -25,8 +25,8 @@ func TestRefusals(t *testing.T) {
 		f     fault.Fault
 		field string
 	}{
-		"30 filters for each of 136 peers": {ported(136), ""},
-		"of 137 peers":                     {ported(137), "faults"},
+		"30 filters for each of 135 peers": {ported(135), ""},
+		"of 136 peers":                     {ported(136), "faults"},
 		"the longest jitter":               {exact, ""},
 		"a longer one":                     {jitter, "jitter"},
 	} {

@@ -22,15 +22,20 @@ import "slices"
 //     request. What is left of them is always the first part of old. So a packet
 //     follows old if its match there is left and not behind its match in new;
 //     otherwise it follows new.
+//     The hash tables of a block go after it, when no packet comes there.
 //  3. There is no room for a block only if those at both ends are in use, which
 //     agents that were killed on the way can leave. Then the last block is
 //     deleted first. This is the only exception: a packet that matches only in
 //     that block meets no fault until step 1 is done.
+//
+// Without a new list the tables stay. They go with the tree.
 func replaceFilters(link string, f family, found []block, list []filter) []op {
 	same := slices.IndexFunc(found, func(b block) bool { return sameFilters(b.filters, list) })
 	switch {
 	case same >= 0:
-		return deleteBlocks(link, f, slices.Delete(slices.Clone(found), same, same+1)) // 2
+		keep := found[same]
+		others := slices.Delete(slices.Clone(found), same, same+1)
+		return slices.Concat(deleteBlocks(link, f, others), deleteTables(link, f, keep.index, append(tablesOf(others), keep.unlinked...))) // 2
 	case len(list) == 0:
 		return deleteBlocks(link, f, found) // 2
 	}
@@ -38,19 +43,14 @@ func replaceFilters(link string, f family, found []block, list []filter) []op {
 	for !hasRoom(found) {
 		last := len(found) - 1
 		ops = append(ops, deleteBlocks(link, f, found[last:])...) // 3
+		ops = append(ops, deleteTables(link, f, found[0].index, tablesOf(found[last:]))...)
 		found = found[:last]
 	}
-	ops = append(ops, addBlock(link, f, freeBlock(found), list)...) // 1
-	return append(ops, deleteBlocks(link, f, found)...)             // 2
-}
-
-// addBlock adds the filters of a list in their order.
-func addBlock(link string, f family, index int, list []filter) []op {
-	ops := make([]op, 0, len(list))
-	for i, one := range list {
-		ops = append(ops, addFilter{link: link, block: index, family: f, node: nodeNumber(i), filter: one})
-	}
-	return ops
+	index := freeBlock(found)
+	return slices.Concat(ops,
+		addBlock(link, f, index, list), // 1
+		deleteBlocks(link, f, found),   // 2
+		deleteTables(link, f, index, tablesOf(found)))
 }
 
 // deleteBlocks deletes blocks from the last to the first.

@@ -148,8 +148,6 @@ func (s snapshot) readTree(t *foundTree, index int) error {
 		return nil
 	}
 	filters, err := s.conn.filters(index, handleRoot)
-	for _, f := range filters {
-		t.addFilter(f)
-	}
+	t.addFilters(filters)
 	return err
 }

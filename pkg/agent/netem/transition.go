@@ -67,7 +67,7 @@ func (e *Engine) applyPlan(k kernel, found foundDevices, targets targetTrees) er
 	if err := e.do(k, found, all.remove); err != nil {
 		return err
 	}
-	found, err := e.readAgain(k, found)
+	found, err := e.readBack(k, found, targets)
 	if err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
@@ -76,6 +76,31 @@ func (e *Engine) applyPlan(k kernel, found foundDevices, targets targetTrees) er
 	}
 	e.applied.recordSeeds(targets)
 	return nil
+}
+
+// readBack reads what a change has made. It deletes hash tables that an agent left
+// which was killed: the kernel reports them only beside a block of their priority,
+// which a change can have made anew.
+func (e *Engine) readBack(k kernel, before foundDevices, targets targetTrees) (foundDevices, error) {
+	found, err := e.readAgain(k, before)
+	if err != nil {
+		return nil, err
+	}
+	var tables []op
+	for _, name := range found.names() {
+		for _, o := range e.plan(found[name], targets).reroute {
+			if _, is := o.(deleteTable); is {
+				tables = append(tables, o)
+			}
+		}
+	}
+	if len(tables) == 0 {
+		return found, nil
+	}
+	if err := e.do(k, found, tables); err != nil {
+		return nil, err
+	}
+	return e.readAgain(k, found)
 }
 
 // readAgain reads the devices that were found before, as far as they are still

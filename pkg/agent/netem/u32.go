@@ -28,8 +28,8 @@ const (
 	sizeMirred = 28
 )
 
-// encodeSel returns struct tc_u32_sel. Like tc, it writes an empty list of keys
-// as one key that matches everything.
+// encodeSel returns struct tc_u32_sel of a filter that ends the search. Like tc, it
+// writes an empty list of keys as one key that matches everything.
 func encodeSel(k keys) []byte {
 	if len(k) == 0 {
 		k = keys{{}}
@@ -43,9 +43,13 @@ func encodeSel(k keys) []byte {
 	return sel
 }
 
-// encodeFilter returns the TCA_OPTIONS of a filter that sends packets to a band.
-func encodeFilter(f filter) *nl.RtAttr {
+// encodeFilter returns the TCA_OPTIONS of a filter that sends packets to a band. A
+// bucket is the handle of the one where it is; 0 for none.
+func encodeFilter(f filter, bucket uint32) *nl.RtAttr {
 	options := nl.NewRtAttr(nl.TCA_OPTIONS, nil)
+	if bucket != 0 {
+		options.AddRtAttr(nl.TCA_U32_HASH, bytes32(bucket))
+	}
 	options.AddRtAttr(nl.TCA_U32_CLASSID, bytes32(class(f.band)))
 	options.AddRtAttr(nl.TCA_U32_SEL, encodeSel(f.keys))
 	return options
@@ -67,16 +71,25 @@ type u32 struct {
 	kind     string
 	priority uint16
 	protocol uint16 // host byte order
-	node     uint32
-	classID  uint32
-	keys     keys
+	// table is the number of the hash table where it is, from firstRootTable on for
+	// that of a priority; bucket and node are its numbers there.
+	table   uint32
+	bucket  uint8
+	node    uint32
+	classID uint32
+	keys    keys
+	// link is the number of the table that it leads to, 0 for none, and byteAt by
+	// which byte that is hashed, as far as hashKey can say so.
+	link   uint32
+	byteAt int32
 	// redirect is the index of the interface to which the filter's only action
 	// redirects; -1 for any other action or none.
 	redirect int
-	// table is set for a hash table, which holds filters and is none.
-	table bool
-	// simple is set for a filter that does nothing but what these fields say.
-	simple bool
+	// isTable is set for a hash table, which holds filters and is none.
+	isTable bool
+	// simple is set for a filter that does nothing but what its class and keys say.
+	// simpleLink is set for one that does nothing but lead all packets to a table.
+	simple, simpleLink bool
 }
 
 // String names a filter for people: "u32 filter with priority 7".
@@ -100,7 +113,7 @@ func parseFilter(message []byte) (u32, error) {
 	head := nl.DeserializeTcMsg(message)
 	u := u32{
 		priority: uint16(head.Info >> 16), protocol: networkOrder(uint16(head.Info)),
-		node: head.Handle & 0xfff, redirect: -1, table: true, simple: true,
+		table: head.Handle >> 20, bucket: uint8(head.Handle >> 12), node: head.Handle & 0xfff, redirect: -1, isTable: true, simple: true,
 	}
 	attrs, err := nl.ParseRouteAttr(message[head.Len():])
 	if err != nil {
@@ -118,7 +131,7 @@ func parseFilter(message []byte) (u32, error) {
 		}
 	}
 	if u.kind != kindU32 {
-		u.table, u.simple = false, false
+		u.isTable, u.simple = false, false
 		return u, nil
 	}
 	if err := u.parseOptions(options); err != nil {
@@ -132,29 +145,47 @@ func (u *u32) parseOptions(payload []byte) error {
 	if err != nil {
 		return err
 	}
+	terminal := false
 	for _, attr := range attrs {
 		switch value := attr.Value; attr.Attr.Type {
 		case nl.TCA_U32_SEL:
-			u.table = false
-			u.parseSel(value)
+			u.isTable = false
+			terminal = u.parseSel(value)
 		case nl.TCA_U32_CLASSID:
-			if numbers := uint32sOf(value); len(numbers) > 0 {
-				u.classID = numbers[0]
-			}
+			u.classID = firstOf(value)
 		case nl.TCA_U32_ACT:
 			u.parseAction(value)
-		case nl.TCA_U32_LINK, nl.TCA_U32_POLICE, nl.TCA_U32_INDEV, nl.TCA_U32_MARK:
+		case nl.TCA_U32_LINK:
+			u.link = firstOf(value) >> 20
+		case nl.TCA_U32_POLICE, nl.TCA_U32_INDEV, nl.TCA_U32_MARK:
 			u.simple = false
 		}
 	}
+	u.setSimple(terminal)
 	return nil
 }
 
-func (u *u32) parseSel(sel []byte) {
-	if len(sel) < sizeSel || len(sel) < sizeSel+int(sel[2])*sizeKey || sel[0] != nl.TC_U32_TERMINAL {
-		u.simple = false
-		return
+// setSimple decides whether a filter without anything unusual is simple. A terminal
+// one ends the search.
+func (u *u32) setSimple(terminal bool) {
+	u.simpleLink = u.simple && !u.isTable && !terminal && u.link != 0 && len(u.keys) == 0 && u.classID == 0
+	u.simple = u.simple && (u.isTable || terminal && u.link == 0)
+}
+
+// firstOf returns the first number of a payload, 0 if there is none.
+func firstOf(payload []byte) uint32 {
+	if numbers := uint32sOf(payload); len(numbers) > 0 {
+		return numbers[0]
 	}
+	return 0
+}
+
+func (u *u32) parseSel(sel []byte) (terminal bool) {
+	if len(sel) < sizeSel || len(sel) < sizeSel+int(sel[2])*sizeKey || sel[0]&^nl.TC_U32_TERMINAL != 0 {
+		u.simple = false
+		return false
+	}
+	u.byteAt = hashedBy(int32(int16(binary.NativeEndian.Uint16(sel[10:]))), binary.BigEndian.Uint32(sel[12:]))
 	for i := range int(sel[2]) {
 		one := sel[sizeSel+i*sizeKey:]
 		k := key{mask: binary.BigEndian.Uint32(one), value: binary.BigEndian.Uint32(one[4:]), offset: int32(binary.NativeEndian.Uint32(one[8:]))}
@@ -165,6 +196,7 @@ func (u *u32) parseSel(sel []byte) {
 			u.keys = append(u.keys, k)
 		}
 	}
+	return sel[0] == nl.TC_U32_TERMINAL
 }
 
 // parseAction reads the action if it is a single redirection.

@@ -1,24 +1,10 @@
 package netem
 
 import (
-	"encoding/binary"
 	"slices"
 
 	"github.com/tidelay/tidelay/pkg/fault"
 )
-
-// classify does what the kernel does with filters: it returns the band of the
-// first that matches, 0 if none does.
-func classify(list []filter, b []byte) uint8 {
-	for _, f := range list {
-		if !slices.ContainsFunc(f.keys, func(k key) bool {
-			return int(k.offset)+4 > len(b) || binary.BigEndian.Uint32(b[k.offset:])&k.mask != k.value
-		}) {
-			return f.band
-		}
-	}
-	return 0
-}
 
 // verdict is what happens to a packet: what the netem that it meets does, or
 // nothing if it is clean.
@@ -39,12 +25,7 @@ func verdictOf(s setting) verdict {
 // verdict returns what happens to a packet at an attach point.
 func (k *fakeKernel) verdict(p attachPoint, pkt packet) verdict {
 	t := k.trees[p]
-	band := uint8(bandClean)
-	for _, b := range t.blocks[familyOf(pkt.Peer.Is6())] {
-		if band = classify(b.filters, pkt.raw[p.direction]); band != 0 {
-			break
-		}
-	}
+	band := k.classify(p, familyOf(pkt.Peer.Is6()), pkt.raw[p.direction])
 	if band <= bandClean || !t.hasRoot || p == ingress && !k.redirectsAll() {
 		return verdict{}
 	}

@@ -31,6 +31,7 @@ for m in veth bridge ifb dummy sch_prio sch_netem sch_htb sch_tbf sch_fq sch_ing
   modprobe \$m || echo "hack/qemu.sh: no module \$m"
 done
 ip link set lo up
+ulimit -n 65536
 $(export -p | sed -nE 's/^declare -x ((TIDELAY|REQUIRE)[A-Z_]*=)/export \1/p')
 export TIDELAY_MACHINE=qemu
 cd $(printf %q "$PWD")

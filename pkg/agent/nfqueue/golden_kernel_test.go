@@ -187,6 +187,15 @@ func queueOf(e expr.Any) (string, bool) {
 	}
 }
 
+// otherForms are what other versions of nft print for the same: 1.1 has masks
+// in hexadecimal and writes flags with their mask out, and a system without
+// /etc/protocols has no names for protocols.
+var otherForms = strings.NewReplacer(
+	"ip frag-off & 0xbfff ", "ip frag-off & 49151 ",
+	"meta l4proto 6 ", "meta l4proto tcp ",
+	"tcp flags & (syn | ack) != syn ", "tcp flags != syn / syn,ack ",
+)
+
 var (
 	tableLine = regexp.MustCompile(`^table (ip6?) `)
 	ruleLine  = regexp.MustCompile(`^(.*?) ?(queue [^"]*?|xt target "NFQUEUE"|) ?comment "[^"]*" # handle (\d+)$`)
@@ -200,7 +209,7 @@ func normalizeRuleset(t *testing.T, listing string, queues map[ruleHandle]string
 	t.Helper()
 	var lines []string
 	family := ""
-	for line := range strings.Lines(listing) {
+	for line := range strings.Lines(otherForms.Replace(listing)) {
 		line = strings.TrimSpace(line)
 		if table := tableLine.FindStringSubmatch(line); table != nil {
 			family = table[1]

@@ -8,7 +8,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
 	"github.com/tidelay/tidelay/pkg/fault"
 )
@@ -58,33 +58,25 @@ func (e *Engine) endBeside(desired []fault.Fault, why error) error {
 
 // deleteOwnRules deletes our rules of some chains, in one transaction.
 func (e *Engine) deleteOwnRules(chains map[string]bool) error {
-	conn, err := connect()
+	conn, err := dialNFT()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.CloseLasting() }()
-	all, err := conn.ListChains()
-	if err != nil {
-		return fmt.Errorf("list chains: %w", err)
-	}
-	for _, chain := range all {
-		if chain.Table.Name != tableName || !chains[chain.Name] || !slices.Contains(e.families, chain.Table.Family) {
-			continue
-		}
-		rules, err := conn.GetRules(chain.Table, chain)
+	defer func() { _ = conn.close() }()
+	var messages []nftMessage
+	for _, f := range e.families {
+		rules, err := listRules(conn, f)
 		if err != nil {
-			return fmt.Errorf("list rules: %w", err)
+			return err
 		}
-		for _, r := range rules {
-			if _, ours := parseComment(r.UserData); !ours {
-				continue
-			}
-			if err := conn.DelRule(&nftables.Rule{Table: chain.Table, Chain: chain, Handle: r.Handle}); err != nil {
-				return fmt.Errorf("delete rule: %w", err)
+		for _, m := range rules {
+			chain := stringAttr(m.attrs, unix.NFTA_RULE_CHAIN)
+			if _, ours := parseComment(findAttr(m.attrs, unix.NFTA_RULE_USERDATA)); ours && chains[chain] {
+				messages = append(messages, deleteRule(f, chain, findAttr(m.attrs, unix.NFTA_RULE_HANDLE)))
 			}
 		}
 	}
-	if err := conn.Flush(); err != nil {
+	if err := conn.commit(messages); err != nil {
 		return fmt.Errorf("delete rules: %w", err)
 	}
 	return nil

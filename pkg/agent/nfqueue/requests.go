@@ -37,6 +37,11 @@ func flushChain(f family, name string) nftMessage {
 	return nftMessage{unix.NFT_MSG_DELRULE, 0, f, namedChain(unix.NFTA_RULE_CHAIN, name)}
 }
 
+// deleteRule deletes the rule with this handle.
+func deleteRule(f family, chain string, handle []byte) nftMessage {
+	return nftMessage{unix.NFT_MSG_DELRULE, 0, f, appendAttr(namedChain(unix.NFTA_RULE_CHAIN, chain), unix.NFTA_RULE_HANDLE, handle)}
+}
+
 // newRule appends a rule to a chain.
 func newRule(f family, chain string, r encodedRule) nftMessage {
 	attrs := namedChain(unix.NFTA_RULE_CHAIN, chain)

@@ -107,11 +107,20 @@ func (t tables) readChains(conn *nftConn) error {
 	return nil
 }
 
-// readRules adds the rules of a family.
-func (t table) readRules(conn *nftConn, f family) error {
+// listRules lists the rules of our table of a family.
+func listRules(conn *nftConn, f family) ([]nftMessage, error) {
 	rules, err := conn.dump(unix.NFT_MSG_GETRULE, f, appendString(nil, unix.NFTA_RULE_TABLE, tableName))
 	if err != nil {
-		return fmt.Errorf("list rules: %w", err)
+		return nil, fmt.Errorf("list rules: %w", err)
+	}
+	return rules, nil
+}
+
+// readRules adds the rules of a family.
+func (t table) readRules(conn *nftConn, f family) error {
+	rules, err := listRules(conn, f)
+	if err != nil {
+		return err
 	}
 	for _, m := range rules {
 		chain := stringAttr(m.attrs, unix.NFTA_RULE_CHAIN)

@@ -39,7 +39,7 @@ func TestEndingNeedsNoDisk(t *testing.T) {
 			a.apply(cut, short)
 			c.breakIt(t, dir)
 
-			problem := a.refused(http.StatusInternalServerError, cut, short, api.Fault{Name: "new", Peers: []string{l.bystander.More[1]}, Delay: "1ms"})
+			problem := a.refused(http.StatusInternalServerError, cut, short, api.Fault{Name: "new", Peers: manyPeers(largeState), Delay: "1ms"})
 			if !strings.Contains(problem.Detail, "ending faults still works") {
 				t.Errorf("the refusal is %q", problem.Detail)
 			}
@@ -94,6 +94,27 @@ func TestWhatEndedOnAFullDiskStaysEnded(t *testing.T) {
 		t.Errorf("the next agent has %+v", left)
 	}
 }
+
+// A small set needs no room on the disk, as long as it takes the place of a small
+// one.
+func TestAFullDiskHasRoomForASmallSet(t *testing.T) {
+	netlab.EngineIndependent(t)
+	dir := smallDisk(t)
+	a := freshAgent(t, "--state-dir="+dir)
+	a.apply(api.Fault{Name: "first", Delay: "1ms"})
+	fillDisk(t, dir)
+	want := []api.Fault{{Name: "first", Delay: "1ms"}, {Name: "second", Peers: []string{a.lab.bystander.More[0]}, Delay: "2ms"}}
+	a.apply(want...)
+	a.refused(http.StatusInternalServerError, append(want, api.Fault{Name: "large", Peers: manyPeers(largeState), Delay: "1ms"})...)
+	a.stop(syscall.SIGKILL)
+	a.start()
+	if got := a.faults(); len(got) != len(want) || got[0].Name != want[0].Name || got[1].Name != want[1].Name {
+		t.Errorf("the next agent has %+v", got)
+	}
+}
+
+// largeState is how many peers make the state of a fault larger than a page.
+const largeState = 400
 
 // smallSize is the size of a small disk, as tmpfs(5) takes it.
 const smallSize = "size=64k"

@@ -117,7 +117,11 @@ func TestAFaultEndsOnTimeWithoutTheDisk(t *testing.T) {
 // another file.
 func TestASmallerSetFitsInPlace(t *testing.T) {
 	s := store{dir: t.TempDir()}
-	two, one := newSet([]fault.Fault{lasting("a", time.Hour), lasting("b", time.Hour)}), newSet([]fault.Fault{lasting("b", time.Hour)})
+	large, one := lasting("a", time.Hour), newSet([]fault.Fault{lasting("b", time.Hour)})
+	for i := range 400 {
+		large.Match.Peers = append(large.Match.Peers, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32))
+	}
+	two := newSet([]fault.Fault{large, one.Faults[0]})
 	if err := s.saveInPlace(one, "boot"); err == nil {
 		t.Error("there is no file, and no error")
 	}

@@ -49,8 +49,8 @@ var (
 
 func (s store) path() string { return filepath.Join(s.dir, "state.json") }
 
-// save replaces the file as a whole, so that after a crash it has the old state
-// or the new one.
+// save stores a set, so that after a crash of the process the file has the old
+// one or the new.
 func (s store) save(set Set, boot string) error {
 	if s.dir == "" {
 		return nil
@@ -59,10 +59,14 @@ func (s store) save(set Set, boot string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return fmt.Errorf("make state directory: %w", err)
+	err = writeFile(s.path(), content)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(s.dir, 0o755); err != nil {
+			return fmt.Errorf("make state directory: %w", err)
+		}
+		err = writeFile(s.path(), content)
 	}
-	if err := replaceFile(s.path(), content); err != nil {
+	if err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	return nil
@@ -75,7 +79,7 @@ func (s store) saveInPlace(set Set, boot string) error {
 	if err != nil {
 		return err
 	}
-	if err := overwriteFile(s.path(), content); err != nil {
+	if err := shrinkFile(s.path(), content); err != nil {
 		return fmt.Errorf("overwrite state: %w", err)
 	}
 	return nil
@@ -92,45 +96,7 @@ func encodeState(set Set, boot string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode state: %w", err)
 	}
-	return append(content, '\n'), nil
-}
-
-// overwriteFile writes to a file that is at least as long.
-func overwriteFile(path string, content []byte) error {
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	if info, err := file.Stat(); err != nil || info.Size() < int64(len(content)) {
-		return errors.Join(err, errors.New("there is no room for it"), file.Close())
-	}
-	_, err = file.Write(content)
-	if err == nil {
-		err = file.Truncate(int64(len(content)))
-	}
-	return errors.Join(err, file.Close())
-}
-
-// replaceFile writes a new file and renames it to the old one's name, so that a
-// crash of the process leaves the old content or the new.
-//
-// It does not flush to the disk (fsync), which would be slower than all the rest
-// of a change. A crash of the node ends the faults in its kernel too, and the
-// next agent sets aside a file that was only half written.
-func replaceFile(path string, content []byte) error {
-	beside, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = beside.Write(content)
-	err = errors.Join(err, beside.Close())
-	if err == nil {
-		err = os.Rename(beside.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(beside.Name()))
-	}
-	return nil
+	return padded(append(content, '\n')), nil
 }
 
 // load returns the stored set, including faults whose time is over. Deadlines of

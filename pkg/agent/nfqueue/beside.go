@@ -8,8 +8,6 @@ import (
 	"maps"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -45,40 +43,14 @@ func (e *Engine) endBeside(desired []fault.Fault, why error) error {
 	if err := forEach(unused, e.scheduler.release); err != nil {
 		return err
 	}
-	if err := e.deleteOwnRules(ended); err != nil {
-		return err
+	if err := e.rules.deleteRules(func(chain string) bool { return ended[chain] }); err != nil {
+		return fmt.Errorf("delete rules: %w", err)
 	}
 	if err := forEach(unused, e.scheduler.unbind); err != nil {
 		return err
 	}
 	e.applied = left
 	e.log.Warn("faults ended beside somebody else's rules", "left", len(desired), "reason", why)
-	return nil
-}
-
-// deleteOwnRules deletes our rules of some chains, in one transaction.
-func (e *Engine) deleteOwnRules(chains map[string]bool) error {
-	conn, err := dialNFT()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.close() }()
-	var messages []nftMessage
-	for _, f := range e.families {
-		rules, err := listRules(conn, f)
-		if err != nil {
-			return err
-		}
-		for _, m := range rules {
-			chain := stringAttr(m.attrs, unix.NFTA_RULE_CHAIN)
-			if _, ours := parseComment(findAttr(m.attrs, unix.NFTA_RULE_USERDATA)); ours && chains[chain] {
-				messages = append(messages, deleteRule(f, chain, findAttr(m.attrs, unix.NFTA_RULE_HANDLE)))
-			}
-		}
-	}
-	if err := conn.commit(messages); err != nil {
-		return fmt.Errorf("delete rules: %w", err)
-	}
 	return nil
 }
 

@@ -24,7 +24,7 @@ func (e *Engine) Apply(desired []fault.Fault) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	found, err := readTables()
+	found, err := e.rules.current()
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (e *Engine) Apply(desired []fault.Fault) error {
 
 // rollBack undoes a change that failed half way.
 func (e *Engine) rollBack(previous layout) error {
-	found, err := readTables()
+	found, err := e.rules.read()
 	if err == nil {
 		err = e.change(found, previous)
 	}
@@ -103,8 +103,8 @@ func (e *Engine) clear(found tables) error {
 		return err
 	}
 	if found.ruleCount() > 0 {
-		if err := found.withoutRules().write(found); err != nil {
-			return err
+		if err := e.rules.commit(found.withoutRules().changes(found)); err != nil {
+			return fmt.Errorf("empty nftables tables: %w", err)
 		}
 	}
 	if err := forEach(queues, e.scheduler.unbind); err != nil {
@@ -114,10 +114,10 @@ func (e *Engine) clear(found tables) error {
 	if len(found) == 0 {
 		return nil
 	}
-	if err := found.remove(); err != nil {
-		return err
+	if err := e.rules.commit(found.removal()); err != nil {
+		return fmt.Errorf("delete nftables tables: %w", err)
 	}
-	left, err := readTables()
+	left, err := e.rules.read()
 	if err != nil {
 		return err
 	}
@@ -137,10 +137,10 @@ func (e *Engine) writeRules(found tables, target layout) error {
 	if found.equal(want) {
 		return nil
 	}
-	if err := want.write(found); err != nil {
-		return err
+	if err := e.rules.commit(want.changes(found)); err != nil {
+		return fmt.Errorf("write nftables rules: %w", err)
 	}
-	now, err := readTables()
+	now, err := e.rules.read()
 	if err != nil {
 		return err
 	}
@@ -167,16 +167,18 @@ func (e *Engine) tables(target layout) (tables, error) {
 
 // addChains adds the base chain of a direction and those of its faults.
 func (e *Engine) addChains(to table, f family, direction fault.Direction, target layout) error {
-	v6 := f == ipv6
-	if err := to.add(f, baseChain(direction), e.policy.baseRules(direction, v6, target)); err != nil {
+	rules, err := e.chains.base(baseOf{f, direction}, e.policy, target)
+	if err != nil {
 		return err
 	}
+	to[baseChain(direction)] = rules
 	for _, one := range target.faults {
 		slot, ok := target.slots[direction][one.Name]
 		if !ok {
 			continue
 		}
-		if err := to.add(f, slot.chain(), e.policy.faultRules(slot, v6, one, len(target.obstacles[f]) == 0)); err != nil {
+		of := faultChain{f, slot, one.Impairment.Partition, len(target.obstacles[f]) == 0}
+		if to[slot.chain()], err = e.chains.fault(of, e.policy, one); err != nil {
 			return err
 		}
 	}

@@ -29,6 +29,19 @@ func encode(f family, exprs []expr.Any) (content, error) {
 	return c, nil
 }
 
+// encodeRules encodes the rules of a chain.
+func encodeRules(f family, rules []rule) ([]encodedRule, error) {
+	encoded := make([]encodedRule, len(rules))
+	for i, r := range rules {
+		content, err := encode(f, r.exprs)
+		if err != nil {
+			return nil, err
+		}
+		encoded[i] = encodedRule{r.comment, content}
+	}
+	return encoded, nil
+}
+
 // holds reports whether the content, which was found in the kernel, does what the
 // wanted one does: the same expressions in the same order, each with at least the
 // attributes that it was given. The kernel adds some. What counters have counted
@@ -89,5 +102,5 @@ func (c content) counted() (packets, bytes uint64) {
 }
 
 func isCounter(expression []byte) bool {
-	return stringAttr(expression, unix.NFTA_EXPR_NAME) == "counter"
+	return string(findAttr(expression, unix.NFTA_EXPR_NAME)) == "counter\x00"
 }

@@ -24,7 +24,9 @@ type Engine struct {
 	log       *slog.Logger
 
 	mu      sync.Mutex // one change at a time
-	applied layout     // what this process has put into the kernel
+	rules   ruleset    // of the kernel
+	chains  chainCache
+	applied layout // what this process has put into the kernel
 }
 
 // Lacks returns the features that this engine can't do on any kernel, with the
@@ -66,6 +68,8 @@ func Open(scope fault.Scope, queueMemory uint64, log *slog.Logger) (*Engine, err
 	return &Engine{
 		policy:    policy{devices: scope.Devices, exempt: scope.Exempt, queueStatement: features.queueStatement},
 		families:  features.families,
+		rules:     ruleset{families: features.families},
+		chains:    newChainCache(),
 		memory:    queueMemory,
 		poller:    p,
 		scheduler: newScheduler(s, p.wake),
@@ -127,4 +131,8 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 }
 
 // Close ends an engine that Run was never called on, as the end of Run does.
-func (e *Engine) Close() error { return errors.Join(e.scheduler.close(), e.poller.close()) }
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return errors.Join(e.scheduler.close(), e.poller.close(), e.rules.close())
+}

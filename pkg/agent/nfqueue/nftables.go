@@ -20,8 +20,9 @@ import (
 // while it is sent, so that nothing is ever waited for. It is not safe for
 // concurrent use.
 type nftConn struct {
-	fd     int
-	buffer []byte
+	fd      int
+	buffer  []byte // for what is read
+	request []byte // the last transaction, for its memory
 }
 
 // answerRoom is the room for one read in bytes. The kernel makes the parts of a
@@ -101,6 +102,27 @@ func (c *nftConn) dump(kind uint16, f family, attrs []byte) ([]nftMessage, error
 	return nil, errInterrupted
 }
 
+// generation returns a number that every transaction raises
+// (nf_tables_getgen in net/netfilter/nf_tables_api.c).
+func (c *nftConn) generation() (uint32, error) {
+	if err := c.send(nftMessage{kind: unix.NFT_MSG_GETGEN}.appendTo(nil, 1)); err != nil {
+		return 0, err
+	}
+	var id []byte
+	_, err := c.receive(func(a answer) {
+		if a.kind == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN {
+			id = findAttr(a.body[4:], unix.NFTA_GEN_ID)
+		}
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case len(id) != 4:
+		return 0, errNoAnswer
+	}
+	return binary.BigEndian.Uint32(id), nil
+}
+
 // commit sends a transaction, which the kernel carries out as a whole or not at
 // all. The error is that of the first message that it refused.
 func (c *nftConn) commit(messages []nftMessage) error {
@@ -108,13 +130,14 @@ func (c *nftConn) commit(messages []nftMessage) error {
 		return nil
 	}
 	const subsystem = unix.NFNL_SUBSYS_NFTABLES
-	b := appendMessage(nil, unix.NFNL_MSG_BATCH_BEGIN, unix.NLM_F_REQUEST, 0, 0, subsystem, nil)
+	b := appendMessage(c.request[:0], unix.NFNL_MSG_BATCH_BEGIN, unix.NLM_F_REQUEST, 0, 0, subsystem, nil)
 	messages[len(messages)-1].flags |= unix.NLM_F_ACK
 	for i, m := range messages {
 		b = m.appendTo(b, uint32(i+1))
 	}
 	last := uint32(len(messages))
 	b = appendMessage(b, unix.NFNL_MSG_BATCH_END, unix.NLM_F_REQUEST, last+1, 0, subsystem, nil)
+	c.request = b
 	// The kernel takes only what fits in the buffer, and answers each message that
 	// it refuses.
 	if err := c.makeRoom(len(b)); err != nil {
@@ -131,13 +154,13 @@ func (c *nftConn) commit(messages []nftMessage) error {
 			refused = err
 		}
 		switch {
-		case more:
+		case more && !answered:
 		case refused != nil:
 			return refused
 		case !answered:
 			return errNoAnswer
 		default:
-			return nil
+			return nil // the last message is answered last
 		}
 	}
 }

@@ -19,7 +19,7 @@ func (s *scheduler) release(number uint16) error {
 	if s.closed || q == nil {
 		return nil
 	}
-	defer s.wake()
+	defer s.wakeIfBusy()
 	return s.releaseAll(q)
 }
 
@@ -40,7 +40,7 @@ func (s *scheduler) unbind(number uint16) error {
 	if s.closed || q == nil {
 		return nil
 	}
-	defer s.wake()
+	defer s.wakeIfBusy()
 	err := s.empty(q)
 	if err = errors.Join(err, s.request(unbind(number))); err != nil {
 		return fmt.Errorf("give queue %d back: %w", number, err)

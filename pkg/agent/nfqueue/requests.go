@@ -44,7 +44,8 @@ func deleteRule(f family, chain string, handle []byte) nftMessage {
 
 // newRule appends a rule to a chain.
 func newRule(f family, chain string, r encodedRule) nftMessage {
-	attrs := namedChain(unix.NFTA_RULE_CHAIN, chain)
+	const names = 256 // bytes for the rest
+	attrs := append(make([]byte, 0, len(r.content)+names), namedChain(unix.NFTA_RULE_CHAIN, chain)...)
 	attrs = appendAttr(attrs, unix.NLA_F_NESTED|unix.NFTA_RULE_EXPRESSIONS, r.content)
 	attrs = appendAttr(attrs, unix.NFTA_RULE_USERDATA, formatComment(r.comment))
 	return nftMessage{unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_APPEND, f, attrs}

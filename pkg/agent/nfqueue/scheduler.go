@@ -37,8 +37,7 @@ type scheduler struct {
 }
 
 // newScheduler binds no queue yet. It owns the socket. It calls wake whenever
-// process must be called before the time that it last returned: a changed queue
-// has other deadlines, and a change may have read packets.
+// process must be called before the time that it last returned.
 func newScheduler(kernel conn, wake func()) *scheduler {
 	return &scheduler{
 		epoch: time.Now(), wake: wake,
@@ -65,7 +64,7 @@ func (s *scheduler) configure(number uint16, i fault.Impairment, memory uint64) 
 	if s.closed {
 		return errClosed
 	}
-	defer s.wake()
+	defer s.wakeIfBusy()
 	limit := packetLimit(memory)
 	// The kernel counts packets that wait here and those whose message is still
 	// unread. Its own limit is above both, so that ours decides.
@@ -104,7 +103,7 @@ func (s *scheduler) bindSink() error {
 	if s.hasSink {
 		return nil
 	}
-	defer s.wake()
+	defer s.wakeIfBusy()
 	if err := s.request(bindSink(sinkQueue)); err != nil {
 		return fmt.Errorf("bind queue %d: %w", sinkQueue, err)
 	}
@@ -135,6 +134,19 @@ func (s *scheduler) process() (wait time.Duration, err error) {
 		return 0, fmt.Errorf("release packets: %w", err)
 	}
 	return wait, nil
+}
+
+// wakeIfBusy is for the end of a change: a changed queue has other deadlines, and
+// the change may have read packets. It does nothing while nothing waits, since the
+// change goes on and would wait for process.
+func (s *scheduler) wakeIfBusy() {
+	busy := len(s.verdicts.buffer) > 0
+	for _, q := range s.queues {
+		busy = busy || q.waiting() > 0
+	}
+	if busy {
+		s.wake()
+	}
 }
 
 // clock returns the current time on the clock of the deadlines.

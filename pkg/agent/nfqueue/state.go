@@ -28,7 +28,7 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	state := fault.State{Found: make(map[string][]fault.Instance)}
-	found, err := readTables()
+	found, err := e.rules.read()
 	if errors.Is(err, fault.ErrForeign) {
 		state.Drift = append(state.Drift, err.Error())
 		return state, nil
@@ -112,7 +112,7 @@ func (e *Engine) counters(at slot, partition bool, found tables, stats map[uint1
 // error wraps fault.ErrLeftover if other rules of ours are there. What was exempt
 // then does not matter, since Apply writes the exemptions of this process.
 func (e *Engine) Adopt() ([]fault.Fault, error) {
-	found, err := readTables()
+	found, err := e.rules.read()
 	if err != nil || found.ruleCount() == 0 {
 		return nil, err
 	}

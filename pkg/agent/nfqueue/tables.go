@@ -51,21 +51,22 @@ func (t tables) counters(chain string) (packets, bytes uint64) {
 	return packets, bytes
 }
 
-// readTables reads the tables of our name from the kernel. The error wraps
-// fault.ErrForeign if a table, chain or rule in there is not ours.
-func readTables() (tables, error) {
-	conn, err := dialNFT()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = conn.close() }()
+// readTables reads the tables of our name from the kernel, of families that may
+// have one. The error wraps fault.ErrForeign if a table, chain or rule in there is
+// not ours.
+func readTables(conn *nftConn, families []family) (tables, error) {
 	found := make(tables)
 	if err := found.readChains(conn); err != nil {
-		return nil, fmt.Errorf("read nftables table %q: %w", tableName, err)
+		return nil, err
+	}
+	if len(found) < len(families) {
+		if err := found.checkOthers(conn); err != nil {
+			return nil, err
+		}
 	}
 	for f, chains := range found {
 		if err := chains.readRules(conn, f); err != nil {
-			return nil, fmt.Errorf("read nftables table %q: %w", tableName, err)
+			return nil, err
 		}
 	}
 	return found, nil
@@ -73,34 +74,35 @@ func readTables() (tables, error) {
 
 // readChains adds the chains of the tables of our name, without rules.
 func (t tables) readChains(conn *nftConn) error {
-	parents, err := conn.dump(unix.NFT_MSG_GETTABLE, allFamilies, nil)
-	if err != nil {
-		return fmt.Errorf("list tables: %w", err)
-	}
-	for _, m := range parents {
-		if stringAttr(m.attrs, unix.NFTA_TABLE_NAME) == tableName && (m.family == ipv4 || m.family == ipv6) {
-			t[m.family] = make(table)
-		}
-	}
-	if len(t) == 0 {
-		return nil
-	}
 	chains, err := listChains(conn)
 	if err != nil {
 		return err
 	}
 	for _, c := range chains {
-		found, ours := t[c.Table.Family]
-		switch {
-		case !ours || c.Table.Name != tableName:
-		case !isOurChain(c):
-			return fmt.Errorf("chain %q %w", c.Name, fault.ErrForeign)
-		default:
-			found[c.Name] = nil
+		if f := c.Table.Family; c.Table.Name != tableName || f != ipv4 && f != ipv6 {
+			continue
 		}
+		if !isOurChain(c) {
+			return fmt.Errorf("chain %q %w", c.Name, fault.ErrForeign)
+		}
+		if t[c.Table.Family] == nil {
+			t[c.Table.Family] = make(table)
+		}
+		t[c.Table.Family][c.Name] = nil
 	}
-	for _, chains := range t {
-		if len(chains) == 0 {
+	return nil
+}
+
+// checkOthers returns fault.ErrForeign if there are tables of our name beside
+// these. They have no chains.
+func (t tables) checkOthers(conn *nftConn) error {
+	all, err := conn.dump(unix.NFT_MSG_GETTABLE, allFamilies, nil)
+	if err != nil {
+		return fmt.Errorf("list tables: %w", err)
+	}
+	for _, m := range all {
+		known := t[m.family] != nil || m.family != ipv4 && m.family != ipv6
+		if stringAttr(m.attrs, unix.NFTA_TABLE_NAME) == tableName && !known {
 			return fmt.Errorf("a table without chains %w", fault.ErrForeign)
 		}
 	}
@@ -133,16 +135,16 @@ func (t table) readRules(conn *nftConn, f family) error {
 	return nil
 }
 
-// write replaces the found tables in the kernel by these, in one transaction. A
-// chain that is the same in both is not touched, so it goes on counting. The base
-// chains stay: without them packets would pass, and the kernel would drop what
-// waits in any queue (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
-func (t tables) write(found tables) error {
+// changes returns the messages that replace the found tables by these. A chain
+// that is the same in both is not touched, so it goes on counting. The base chains
+// stay: without them packets would pass, and the kernel would drop what waits in
+// any queue (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
+func (t tables) changes(found tables) []nftMessage {
 	var messages []nftMessage
 	for _, f := range slices.Sorted(maps.Keys(t)) {
 		messages = append(messages, t[f].changes(f, found[f])...)
 	}
-	return commit("write nftables rules", messages)
+	return messages
 }
 
 // changes returns the messages that make this table out of the found one.
@@ -163,20 +165,6 @@ func (t table) changes(f family, found table) []nftMessage {
 		}
 	}
 	return messages
-}
-
-// add adds a chain with these rules.
-func (t table) add(f family, chain string, rules []rule) error {
-	encoded := make([]encodedRule, len(rules))
-	for i, r := range rules {
-		content, err := encode(f, r.exprs)
-		if err != nil {
-			return err
-		}
-		encoded[i] = encodedRule{r.comment, content}
-	}
-	t[chain] = encoded
-	return nil
 }
 
 // faultChainsFirst orders the names of chains: those of faults come before the
@@ -206,24 +194,12 @@ func (t tables) withoutRules() tables {
 	return empty
 }
 
-// remove deletes the tables in one transaction. The kernel drops what is in any
-// queue, so ours must be empty.
-func (t tables) remove() error {
+// removal returns the messages that delete the tables. The kernel drops what is in
+// any queue then, so ours must be empty.
+func (t tables) removal() []nftMessage {
 	var messages []nftMessage
 	for f := range t {
 		messages = append(messages, deleteTable(f))
 	}
-	return commit("delete nftables tables", messages)
-}
-
-func commit(what string, messages []nftMessage) error {
-	conn, err := dialNFT()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.close() }()
-	if err := conn.commit(messages); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
+	return messages
 }

@@ -55,7 +55,7 @@ func (e *Engine) followObstacles() error {
 	if now.equal(previous.obstacles) {
 		return nil
 	}
-	found, err := readTables()
+	found, err := e.rules.current()
 	if err != nil {
 		return err
 	}

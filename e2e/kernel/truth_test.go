@@ -53,6 +53,22 @@ func TestCountersCount(t *testing.T) {
 	}
 }
 
+// Another delay starts no counter anew.
+func TestCountersGoOn(t *testing.T) {
+	a := startAgent(t)
+	l := a.lab
+	const count, each = 5, 4
+	for i := range each {
+		a.apply(only(udp(l.pod, l.bystander, count), api.Fault{Delay: fmt.Sprintf("%dms", 1+i)}))
+		if lost := udp(l.pod, l.bystander, count).Run(t).Lost(); len(lost) > 0 {
+			t.Errorf("lost %v", lost)
+		}
+		if c := a.fault("measured").Counters; c.Packets != uint64(count*(i+1)) {
+			t.Errorf("after %d changes and %d datagrams: counters %+v", i, count*(i+1), c)
+		}
+	}
+}
+
 // The agent's own measurement agrees with ping's and TCP's from outside.
 func TestMeasure(t *testing.T) {
 	netlab.EngineIndependent(t)

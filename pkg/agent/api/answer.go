@@ -126,7 +126,8 @@ type FaultStatus struct {
 	Counters Counters `json:"counters"`
 }
 
-// Counters is what was counted of a fault since it was applied.
+// Counters is what was counted of a fault since it was applied. Another impairment
+// of the same kind, such as a longer delay, does not start them anew.
 //
 // With netem they are the qdisc's statistics (struct gnet_stats_basic and struct
 // gnet_stats_queue in include/uapi/linux/gen_stats.h). A large segment, which is

@@ -24,7 +24,7 @@ func newChainCache() chainCache {
 }
 
 // faultChain is all that the rules of a fault's chain depend on, but for the
-// comment of the last one.
+// comment of the first one.
 type faultChain struct {
 	family            family
 	slot              slot
@@ -69,7 +69,7 @@ func (c *chainCache) fault(of faultChain, p policy, f fault.Fault) ([]encodedRul
 		return nil, err
 	}
 	rules = slices.Clone(rules)
-	rules[len(rules)-1].comment = formatFault(f)
+	rules[0].comment = formatFault(f)
 	return rules, nil
 }
 

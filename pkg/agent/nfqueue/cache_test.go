@@ -23,8 +23,13 @@ func TestTheCacheChangesNoRule(t *testing.T) {
 	both.Name, both.Match.Direction = "both", fault.Both
 	inTheWay := obstacles{ipv4: {"a firewall"}}
 	layouts := []layout{
-		{faults: []fault.Fault{plain}}, {faults: []fault.Fault{slower}}, {faults: []fault.Fault{cut}}, {faults: []fault.Fault{narrow}},
-		{faults: []fault.Fault{both, plain}}, {faults: []fault.Fault{plain}, obstacles: inTheWay}, {faults: []fault.Fault{both, cut}, obstacles: inTheWay},
+		{faults: []fault.Fault{plain}},
+		{faults: []fault.Fault{slower}},
+		{faults: []fault.Fault{cut}},
+		{faults: []fault.Fault{narrow}},
+		{faults: []fault.Fault{both, plain}},
+		{faults: []fault.Fault{plain}, obstacles: inTheWay},
+		{faults: []fault.Fault{both, cut}, obstacles: inTheWay},
 	}
 	policies := []policy{testPolicy("eth0"), testPolicy("eth1"), testPolicy("eth0", "eth1")}
 	rulesOf := func(e *Engine, p policy, l layout) tables {

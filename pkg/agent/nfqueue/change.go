@@ -137,12 +137,9 @@ func (e *Engine) writeRules(found tables, target layout) error {
 	if found.equal(want) {
 		return nil
 	}
-	if err := e.rules.commit(want.changes(found)); err != nil {
-		return fmt.Errorf("write nftables rules: %w", err)
-	}
-	now, err := e.rules.read()
+	now, err := e.rules.write(found, want)
 	if err != nil {
-		return err
+		return fmt.Errorf("write nftables rules: %w", err)
 	}
 	if !now.equal(want) {
 		return errors.New("read back: the kernel holds other rules than it was given")

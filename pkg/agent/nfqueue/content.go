@@ -37,7 +37,7 @@ func encodeRules(f family, rules []rule) ([]encodedRule, error) {
 		if err != nil {
 			return nil, err
 		}
-		encoded[i] = encodedRule{r.comment, content}
+		encoded[i] = encodedRule{comment: r.comment, content: content}
 	}
 	return encoded, nil
 }

@@ -30,8 +30,8 @@
 // # Changes
 //
 // A change of the rules is one nftables transaction that never removes a hook.
-// The chain of an unchanged fault is not written, so its rules go on counting,
-// and its queue stays as it is. The waiting packets of a fault that ends leave
+// A rule that stays the same is not written, so it goes on counting, also when its
+// fault gets another delay. The queue of an unchanged fault stays as it is. The waiting packets of a fault that ends leave
 // before its rules go, in order; those that arrived meanwhile leave right after.
 // If a delay gets shorter or a rate higher, packets that wait already leave no
 // later than packets that arrive now. If the kernel refuses a part of a change,

@@ -193,6 +193,9 @@ func counter() []expr.Any {
 	return []expr.Any{&expr.Counter{}}
 }
 
+// goOn has a packet go on with the next rule.
+func goOn() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictContinue}} }
+
 // returnFromChain ends a base chain. The packet passes.
 func returnFromChain() []expr.Any {
 	return []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}

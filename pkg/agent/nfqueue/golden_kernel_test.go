@@ -23,6 +23,7 @@ import (
 // statement has the form of queueText.
 const wantRuleset = `table ip tidelay {
 chain egress-0 {
+continue
 meta mark 0x7429646c meta mark set 0x00000000 counter queue num 2340
 meta mark 0x7469646c ip frag-off set ip frag-off & 49151 meta mark set 0x00000000 counter queue num 2340
 meta mark 0x7469646c meta mark set 0x00000000 counter queue num 2340
@@ -33,9 +34,11 @@ icmp type != echo-request icmp type != timestamp-request icmp type != info-reque
 counter queue num 2340 bypass
 }
 chain ingress-0 {
+continue
 counter queue num 2360 bypass
 }
 chain ingress-1 {
+continue
 counter queue num 2333 bypass
 }
 chain postrouting {
@@ -56,6 +59,7 @@ ip saddr 10.1.0.0/16 tcp sport 2379-2380 tcp dport 4000 goto ingress-0
 }
 table ip6 tidelay {
 chain egress-0 {
+continue
 meta mark 0x7469646c meta mark set 0x00000000 counter queue num 2340
 meta mark != 0x00000000 meta l4proto tcp meta skuid >= 0 counter queue num 2340 bypass
 tcp flags != syn / syn,ack meta mark set 0x7469646c dup to rt ip6 nexthop device oif meta mark set 0x00000000 queue num 2333 bypass
@@ -65,9 +69,11 @@ icmpv6 type != echo-request icmpv6 type != mld-listener-query icmpv6 type != mld
 counter queue num 2340 bypass
 }
 chain ingress-0 {
+continue
 counter queue num 2360 bypass
 }
 chain ingress-1 {
+continue
 counter queue num 2333 bypass
 }
 chain postrouting {

@@ -85,7 +85,7 @@ func (c *nftConn) dump(kind uint16, f family, attrs []byte) ([]nftMessage, error
 				interrupted = interrupted || a.flags&unix.NLM_F_DUMP_INTR != 0
 				done = done || a.kind == unix.NLMSG_DONE
 				if a.kind>>8 == unix.NFNL_SUBSYS_NFTABLES {
-					all = append(all, nftMessage{kind: a.kind & 0xff, family: family(a.body[0]), attrs: bytes.Clone(a.body[4:])})
+					all = append(all, a.message())
 				}
 			})
 			switch {
@@ -124,45 +124,52 @@ func (c *nftConn) generation() (uint32, error) {
 }
 
 // commit sends a transaction, which the kernel carries out as a whole or not at
-// all. The error is that of the first message that it refused.
-func (c *nftConn) commit(messages []nftMessage) error {
-	if len(messages) == 0 {
-		return nil
+// all. It returns the new rules as the kernel has them. The error is that of the
+// first request that it refused.
+func (c *nftConn) commit(requests []nftMessage) (rules []nftMessage, err error) {
+	if len(requests) == 0 {
+		return nil, nil
 	}
 	const subsystem = unix.NFNL_SUBSYS_NFTABLES
 	b := appendMessage(c.request[:0], unix.NFNL_MSG_BATCH_BEGIN, unix.NLM_F_REQUEST, 0, 0, subsystem, nil)
-	messages[len(messages)-1].flags |= unix.NLM_F_ACK
-	for i, m := range messages {
-		b = m.appendTo(b, uint32(i+1))
+	last := uint32(len(requests))
+	for i, m := range requests {
+		number := uint32(i + 1)
+		if m.flags&unix.NLM_F_REPLACE != 0 {
+			m.flags |= unix.NLM_F_ECHO
+		}
+		if number == last {
+			m.flags |= unix.NLM_F_ACK
+		}
+		b = m.appendTo(b, number)
 	}
-	last := uint32(len(messages))
 	b = appendMessage(b, unix.NFNL_MSG_BATCH_END, unix.NLM_F_REQUEST, last+1, 0, subsystem, nil)
 	c.request = b
 	// The kernel takes only what fits in the buffer, and answers each message that
 	// it refuses.
 	if err := c.makeRoom(len(b)); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.send(b); err != nil {
-		return err
+		return nil, err
 	}
-	answered := false
-	var refused error
-	for {
-		more, err := c.receive(func(a answer) { answered = answered || a.sequence == last })
-		if refused == nil {
-			refused = err
-		}
-		switch {
-		case more && !answered:
-		case refused != nil:
-			return refused
-		case !answered:
-			return errNoAnswer
-		default:
-			return nil // the last message is answered last
+	answered := false // the last request, which is answered last
+	for more := true; more && !answered; {
+		var refused error
+		more, refused = c.receive(func(a answer) {
+			answered = answered || a.kind == unix.NLMSG_ERROR && a.sequence == last
+			if a.kind == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWRULE {
+				rules = append(rules, a.message())
+			}
+		})
+		if err == nil {
+			err = refused
 		}
 	}
+	if err == nil && !answered {
+		err = errNoAnswer
+	}
+	return rules, err
 }
 
 // makeRoom makes the buffers of the socket large enough for a request of so many
@@ -188,6 +195,11 @@ type answer struct {
 	kind, flags uint16
 	sequence    uint32
 	body        []byte // after struct nlmsghdr
+}
+
+// message returns a copy of a message of nf_tables.
+func (a answer) message() nftMessage {
+	return nftMessage{kind: a.kind & 0xff, family: family(a.body[0]), attrs: bytes.Clone(a.body[4:])}
 }
 
 // receive reads once and calls each for every message. It returns false if there

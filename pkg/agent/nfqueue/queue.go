@@ -110,14 +110,13 @@ func (q *queue) nextDeadline() (deadline time.Duration, ok bool) {
 	return first.deadline, ok
 }
 
-// setImpairment changes the impairment for packets that arrive from now on, and
-// starts the counters anew. A waiting packet keeps its deadline, but waits no
+// setImpairment changes the impairment for packets that arrive from now on. The
+// counters go on. A waiting packet keeps its deadline, but waits no
 // longer than a packet that arrives now. Therefore a delay of minutes that was
 // set by mistake ends with the change.
 func (q *queue) setImpairment(i fault.Impairment, limit uint32, now time.Duration) {
 	previous := q.emulator
 	q.emulator, q.limit = newEmulator(i), limit
-	q.early, q.dropped = 0, 0
 	latest := now + q.emulator.LongestDelay()
 	q.fifo.clamp(latest)
 	if previous.Rate != nil && i.Rate != nil {

@@ -44,11 +44,22 @@ func deleteRule(f family, chain string, handle []byte) nftMessage {
 
 // newRule appends a rule to a chain.
 func newRule(f family, chain string, r encodedRule) nftMessage {
+	return nftMessage{unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_APPEND, f, ruleAttrs(chain, nil, r)}
+}
+
+// replaceRule puts a rule in the place of the one with this handle.
+func replaceRule(f family, chain string, handle []byte, r encodedRule) nftMessage {
+	return nftMessage{unix.NFT_MSG_NEWRULE, unix.NLM_F_REPLACE, f, ruleAttrs(chain, handle, r)}
+}
+
+func ruleAttrs(chain string, handle []byte, r encodedRule) []byte {
 	const names = 256 // bytes for the rest
 	attrs := append(make([]byte, 0, len(r.content)+names), namedChain(unix.NFTA_RULE_CHAIN, chain)...)
+	if handle != nil {
+		attrs = appendAttr(attrs, unix.NFTA_RULE_HANDLE, handle)
+	}
 	attrs = appendAttr(attrs, unix.NLA_F_NESTED|unix.NFTA_RULE_EXPRESSIONS, r.content)
-	attrs = appendAttr(attrs, unix.NFTA_RULE_USERDATA, formatComment(r.comment))
-	return nftMessage{unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_APPEND, f, attrs}
+	return appendAttr(attrs, unix.NFTA_RULE_USERDATA, formatComment(r.comment))
 }
 
 // namedChain has the attributes that name a chain of our table. The table's is the

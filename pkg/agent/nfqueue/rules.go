@@ -79,24 +79,26 @@ func (p policy) baseRules(direction fault.Direction, v6 bool, target layout) []r
 	return rules
 }
 
-// faultRules returns the rules of the chain of one fault. The last one has all
-// packets wait that met none before. Ingress needs only that one, since an
-// arriving packet belongs to no socket yet. A partition has one rule, which leads
+// faultRules returns the rules of the chain of one fault. The first one only names
+// the fault, so that another delay changes no other rule, and counters go on. The
+// last one has all packets wait that met none before. Ingress needs only these two,
+// since an arriving packet belongs to no socket yet. A partition's last rule leads
 // to the sink queue. copies says whether copies wait in the place of what must not
 // wait itself; see the package comment.
 func (p policy) faultRules(at slot, v6 bool, f fault.Fault, copies bool) []rule {
+	named := []rule{{formatFault(f), goOn()}}
 	if f.Impairment.Partition {
-		return []rule{{formatFault(f), join(counter(), p.queueStatement(sinkQueue, true))}}
+		return append(named, rule{"drop", join(counter(), p.queueStatement(sinkQueue, true))})
 	}
 	wait := join(counter(), p.queueStatement(at.queue(), true))
-	last := rule{formatFault(f), wait}
+	last := rule{"delay", wait}
 	switch {
 	case at.direction == fault.Ingress:
-		return []rule{last}
+		return append(named, last)
 	case copies:
-		return append(p.copyRules(at, v6), last)
+		return append(append(named, p.copyRules(at, v6)...), last)
 	default:
-		return append(originalRules(v6, wait), last)
+		return append(append(named, originalRules(v6, wait)...), last)
 	}
 }
 
@@ -162,14 +164,17 @@ func originalRules(v6 bool, wait []expr.Any) []rule {
 	}
 }
 
-// equalRules reports whether the rules that were found do what the wanted ones do.
-func equalRules(found, want []encodedRule) bool {
-	return slices.EqualFunc(found, want, func(found, want encodedRule) bool {
-		return found.comment == want.comment && found.content.holds(want.content)
-	})
+// does reports whether a rule that was found does what the wanted one does.
+func (r encodedRule) does(want encodedRule) bool {
+	return r.comment == want.comment && r.content.holds(want.content)
 }
 
-// formatFault returns the comment of the last rule of a fault's chain, less
+// equalRules reports whether the rules that were found do what the wanted ones do.
+func equalRules(found, want []encodedRule) bool {
+	return slices.EqualFunc(found, want, encodedRule.does)
+}
+
+// formatFault returns the comment of the first rule of a fault's chain, less
 // owner. For a plain latency it is the whole fault. For any other it is the name
 // and a digest, which shows whether the kernel holds this fault or another one of
 // the name.

@@ -60,9 +60,37 @@ func (r *ruleset) current() (tables, error) {
 	return r.read()
 }
 
+// write makes our tables, which are what was found, the wanted ones in one
+// transaction. It returns what the kernel holds then.
+func (r *ruleset) write(found, want tables) (tables, error) {
+	requests, before := want.changes(found), r.generation
+	var now tables
+	err := r.do(func(conn *nftConn) error {
+		returned, err := conn.commit(requests)
+		if err != nil {
+			return err
+		}
+		after, err := conn.generation()
+		if err != nil || after != before+1 {
+			return err // somebody else made a change too
+		}
+		if known, ok := found.replaced(requests, returned); ok {
+			r.known, r.generation, now = known, after, known
+		}
+		return nil
+	})
+	if err != nil || now != nil {
+		return now, err
+	}
+	return r.read()
+}
+
 // commit carries out a transaction.
-func (r *ruleset) commit(messages []nftMessage) error {
-	return r.do(func(conn *nftConn) error { return conn.commit(messages) })
+func (r *ruleset) commit(requests []nftMessage) error {
+	return r.do(func(conn *nftConn) error {
+		_, err := conn.commit(requests)
+		return err
+	})
 }
 
 // deleteRules deletes our rules of some chains, and nobody else's.
@@ -81,7 +109,8 @@ func (r *ruleset) deleteRules(of func(chain string) bool) error {
 				}
 			}
 		}
-		return conn.commit(messages)
+		_, err := conn.commit(messages)
+		return err
 	})
 }
 

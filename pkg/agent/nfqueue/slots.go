@@ -126,7 +126,7 @@ func findSlots(found tables) slots {
 			if !ok || len(rules) == 0 {
 				continue
 			}
-			if name, _, ok := parseFault(rules[len(rules)-1].comment); ok {
+			if name, _, ok := parseFault(rules[0].comment); ok {
 				all[slot.direction][name] = slot
 			}
 		}

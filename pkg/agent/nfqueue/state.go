@@ -134,7 +134,7 @@ func onlyLatency(found tables) (latency fault.Fault, ok bool) {
 			if len(rules) == 0 {
 				return fault.Fault{}, false
 			}
-			_, one, isFault := parseFault(rules[len(rules)-1].comment)
+			_, one, isFault := parseFault(rules[0].comment)
 			if !isFault || one == nil || ok && !one.SameEffect(latency) {
 				return fault.Fault{}, false
 			}

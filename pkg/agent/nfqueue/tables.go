@@ -3,6 +3,7 @@
 package nfqueue
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,6 +21,7 @@ type table map[string][]encodedRule
 type encodedRule struct {
 	comment string
 	content content
+	handle  []byte // names the rule in the kernel; nil before it is there
 }
 
 // tables is our table of each family. A family that has none is not in the map.
@@ -125,18 +127,49 @@ func (t table) readRules(conn *nftConn, f family) error {
 		return err
 	}
 	for _, m := range rules {
-		chain := stringAttr(m.attrs, unix.NFTA_RULE_CHAIN)
-		comment, ok := parseComment(findAttr(m.attrs, unix.NFTA_RULE_USERDATA))
+		chain, rule, ok := parseRule(m)
 		if !ok {
 			return fmt.Errorf("rule with handle %d of chain %q %w", uint64Attr(m.attrs, unix.NFTA_RULE_HANDLE), chain, fault.ErrForeign)
 		}
-		t[chain] = append(t[chain], encodedRule{comment, findAttr(m.attrs, unix.NFTA_RULE_EXPRESSIONS)})
+		t[chain] = append(t[chain], rule)
 	}
 	return nil
 }
 
-// changes returns the messages that replace the found tables by these. A chain
-// that is the same in both is not touched, so it goes on counting. The base chains
+// parseRule returns a rule and its chain, and whether the rule is ours.
+func parseRule(m nftMessage) (chain string, r encodedRule, ours bool) {
+	r = encodedRule{content: findAttr(m.attrs, unix.NFTA_RULE_EXPRESSIONS), handle: findAttr(m.attrs, unix.NFTA_RULE_HANDLE)}
+	r.comment, ours = parseComment(findAttr(m.attrs, unix.NFTA_RULE_USERDATA))
+	return stringAttr(m.attrs, unix.NFTA_RULE_CHAIN), r, ours
+}
+
+// replaced returns the tables after rules were replaced: each by the rule that the
+// kernel returned for the request. It returns false if these are not all of that
+// kind, or do not fit the tables.
+func (t tables) replaced(requests, returned []nftMessage) (tables, bool) {
+	if len(requests) != len(returned) {
+		return nil, false
+	}
+	after := make(tables)
+	for f, chains := range t {
+		after[f] = maps.Clone(chains)
+	}
+	for i, request := range requests {
+		chain, rule, ours := parseRule(returned[i])
+		rules := slices.Clone(after[request.family][chain])
+		handle := findAttr(request.attrs, unix.NFTA_RULE_HANDLE)
+		place := slices.IndexFunc(rules, func(r encodedRule) bool { return bytes.Equal(r.handle, handle) })
+		if !ours || place < 0 || request.flags&unix.NLM_F_REPLACE == 0 || returned[i].family != request.family {
+			return nil, false
+		}
+		rules[place] = rule
+		after[request.family][chain] = rules
+	}
+	return after, true
+}
+
+// changes returns the messages that replace the found tables by these. A rule that
+// is the same in both is not touched, so it goes on counting. The base chains
 // stay: without them packets would pass, and the kernel would drop what waits in
 // any queue (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
 func (t tables) changes(found tables) []nftMessage {
@@ -149,9 +182,13 @@ func (t tables) changes(found tables) []nftMessage {
 
 // changes returns the messages that make this table out of the found one.
 func (t table) changes(f family, found table) []nftMessage {
-	messages := []nftMessage{newTable(f)}
+	var messages []nftMessage
+	if found == nil {
+		messages = append(messages, newTable(f))
+	}
 	for _, name := range slices.SortedFunc(maps.Keys(t), faultChainsFirst) {
-		if rules, ok := found[name]; ok && equalRules(rules, t[name]) {
+		if rules, ok := found[name]; ok && len(rules) == len(t[name]) {
+			messages = append(messages, replacements(f, name, rules, t[name])...)
 			continue
 		}
 		messages = append(messages, newChain(f, name), flushChain(f, name))
@@ -162,6 +199,18 @@ func (t table) changes(f family, found table) []nftMessage {
 	for name := range found {
 		if _, ok := t[name]; !ok && !isBase(name) {
 			messages = append(messages, flushChain(f, name), deleteChain(f, name))
+		}
+	}
+	return messages
+}
+
+// replacements returns the messages that make a chain's rules out of as many that
+// were found.
+func replacements(f family, chain string, found, want []encodedRule) []nftMessage {
+	var messages []nftMessage
+	for i, r := range want {
+		if !found[i].does(r) {
+			messages = append(messages, replaceRule(f, chain, found[i].handle, r))
 		}
 	}
 	return messages

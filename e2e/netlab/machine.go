@@ -36,6 +36,9 @@ type Machine struct {
 	// bit/s. With one slow CPU for both ends it is less. Where a constant delay
 	// reorders, a stream carries 2 Mbit/s, on a native machine too.
 	Stream float64
+	// Patience is how long the answer to kubelet may take while the agent has much
+	// to do: the second that kubelet waits, and longer where the CPU is slower.
+	Patience time.Duration
 	// SlowStart says that a process takes long to start, so that tests that start
 	// many do it less often.
 	SlowStart bool
@@ -45,18 +48,18 @@ type Machine struct {
 var machines = []Machine{
 	{
 		Name: "native", Share: 0.5, Marking: 150 * time.Millisecond, SteadyPace: time.Millisecond, Jitter: 20 * time.Millisecond,
-		Stream: 200e6,
+		Stream: 200e6, Patience: time.Second,
 	},
 	// User Mode Linux computes as fast, and is slow at every system call.
 	{
 		Name: "uml", Guest: true, Share: 0.5, Marking: 400 * time.Millisecond, SteadyPace: 4 * time.Millisecond, Jitter: 100 * time.Millisecond,
-		Stream: 20e6, SlowStart: true,
+		Stream: 20e6, Patience: time.Second, SlowStart: true,
 	},
 	// An emulated CPU computes at a tenth of the speed, and stands still while the
 	// computer that emulates it does something else.
 	{
 		Name: "qemu", Guest: true, Share: 0.1, Lag: 10 * time.Millisecond, Marking: 400 * time.Millisecond,
-		SteadyPace: 10 * time.Millisecond, Jitter: 200 * time.Millisecond, Stream: 10e6, SlowStart: true,
+		SteadyPace: 10 * time.Millisecond, Jitter: 200 * time.Millisecond, Stream: 10e6, Patience: 10 * time.Second, SlowStart: true,
 	},
 }
 

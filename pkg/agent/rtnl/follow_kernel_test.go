@@ -69,7 +69,8 @@ func TestSelection(t *testing.T) {
 		"eth0,net1, eth0": {
 			{"", "eth0 (missing), net1 (missing)"},
 			{net1, "eth0 (missing), net1"},
-			{eth0 + "ip link set net1 name x", "eth0, net1 (missing)"},
+			// Before Linux 6.2 an interface that is up can't be renamed.
+			{eth0 + "ip link set net1 down; ip link set net1 name x; ip link set x up", "eth0, net1 (missing)"},
 		},
 		"lo":                       {{"", loopback + "(there is none but loopback)"}},
 		"eth0,lo":                  {{eth0, loopback + "eth0b, eth0"}},

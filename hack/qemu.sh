@@ -35,9 +35,6 @@ ulimit -n 65536
 $(export -p | sed -nE 's/^declare -x ((TIDELAY|REQUIRE)[A-Z_]*=)/export \1/p')
 export TIDELAY_MACHINE=qemu
 cd $(printf %q "$PWD")
-# All that a fault lets go at once fits in the queue of the next interface, whose default is 1000 packets. Before Linux
-# 6.5 one CPU reads that queue only when nothing else runs.
-echo 100000 >/proc/sys/net/core/netdev_max_backlog
 $(printf '%q ' "$@")
 echo \$? >/dev/ttyS1
 echo o >/proc/sysrq-trigger

@@ -28,6 +28,8 @@ type fakeKernel struct {
 	refusals map[uint16]error    // of requests, by queue
 	slow     time.Duration       // how long receive takes
 	broken   error               // what receive returns
+	jam      uint32              // packets in the longest backlog
+	reticent bool                // says nothing of its backlog
 	closed   bool
 }
 
@@ -120,6 +122,8 @@ func (k *fakeKernel) receive() (b batch, err error) {
 	}
 	return b, err
 }
+
+func (k *fakeKernel) backlog() (packets uint32, known bool) { return k.jam, !k.reticent }
 
 func (k *fakeKernel) close() error {
 	k.closed = true

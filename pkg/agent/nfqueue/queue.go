@@ -78,17 +78,29 @@ func (q *queue) drop(id uint32, out *verdicts) {
 }
 
 // releaseDue releases the packets that are due, and the oldest ones as long as
-// more wait than may.
-func (q *queue) releaseDue(now time.Duration, out *verdicts) {
-	for first, ok := q.fifo.first(); ok && q.mustLeave(first.deadline, now); first, ok = q.fifo.first() {
-		q.countEarly(first.count, first.deadline, now)
-		q.fifo.pop()
-		out.acceptUpTo(q.number, first.last)
+// more wait than may, but no more than most. It returns how many left.
+func (q *queue) releaseDue(now time.Duration, most uint32, out *verdicts) (released uint32) {
+	for released < most {
+		first, ok := q.fifo.first()
+		if !ok || !q.mustLeave(first.deadline, now) {
+			break
+		}
+		leaving := q.fifo.pop(most - released)
+		q.countEarly(leaving.count, leaving.deadline, now)
+		out.acceptUpTo(q.number, leaving.last)
+		released += leaving.count
 	}
-	for len(q.heap) > 0 && q.mustLeave(q.heap[0].deadline, now) {
+	for ; released < most && len(q.heap) > 0 && q.mustLeave(q.heap[0].deadline, now); released++ {
 		q.countEarly(1, q.heap[0].deadline, now)
 		out.accept(q.number, q.heap.pop().id)
 	}
+	return released
+}
+
+// hasDue reports whether releaseDue would release a packet.
+func (q *queue) hasDue(now time.Duration) bool {
+	next, ok := q.nextDeadline()
+	return ok && q.mustLeave(next, now)
 }
 
 func (q *queue) mustLeave(deadline, now time.Duration) bool {
@@ -148,14 +160,4 @@ func (q *queue) changeRate(previous *emulator, now time.Duration) {
 func transmissionLeft(left time.Duration, from, to *fault.Rate) time.Duration {
 	shorter := min(1, float64(from.BitsPerSecond)/float64(to.BitsPerSecond))
 	return time.Duration(float64(max(0, left)) * shorter)
-}
-
-// releaseAll releases every packet at once, in the order of arrival.
-func (q *queue) releaseAll(out *verdicts) {
-	if q.waiting() == 0 {
-		return
-	}
-	q.fifo.clear()
-	q.heap = nil
-	out.acceptUpTo(q.number, q.newest)
 }

@@ -4,6 +4,7 @@ package nfqueue
 
 import (
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -69,7 +70,7 @@ func (q *queueTest) pass(d time.Duration) []left {
 	q.t.Helper()
 	q.now += d
 	before := len(q.left)
-	q.releaseDue(q.now, q.out)
+	q.releaseDue(q.now, math.MaxUint32, q.out)
 	if err := q.out.flush(); err != nil {
 		q.t.Fatal(err)
 	}
@@ -162,7 +163,7 @@ func TestEveryPacketLeavesOnceWhateverChanges(t *testing.T) {
 			q.arrive(random.IntN(20), 100)
 		}
 	}
-	q.releaseAll(q.out)
+	q.setImpairment(fault.Impairment{}, 100_000, q.now)
 	q.pass(0)
 	seen := make(map[uint32]bool)
 	for _, one := range q.left {
@@ -333,7 +334,7 @@ func BenchmarkQueue(b *testing.B) {
 			for n := range b.N {
 				now += 10 * time.Microsecond
 				q.enqueue(packet{queue: 7, id: uint32(n + 1)}, now, out)
-				q.releaseDue(now, out)
+				q.releaseDue(now, math.MaxUint32, out)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ package nfqueue
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tidelay/tidelay/pkg/fault"
 )
@@ -23,13 +24,53 @@ func (s *scheduler) release(number uint16) error {
 	return s.releaseAll(q)
 }
 
+// releaseAll ends the impairment of a queue and returns when all packets that
+// waited have left.
 func (s *scheduler) releaseAll(q *queue) error {
-	q.emulator = newEmulator(fault.Impairment{})
+	q.setImpairment(fault.Impairment{}, q.limit, s.clock())
 	if err := s.drain(); err != nil {
 		return err
 	}
-	q.releaseAll(s.verdicts)
-	return s.verdicts.flush()
+	for latest := s.clock(); q.hasDue(latest); {
+		pause, err := s.releaseDue()
+		if err != nil {
+			return err
+		}
+		if pause > 0 {
+			time.Sleep(pause)
+		}
+		// What arrives meanwhile finds no room in a socket that nobody reads.
+		if _, err := s.receive(); err != nil {
+			return fmt.Errorf("read queues: %w", err)
+		}
+	}
+	return nil
+}
+
+// releaseDue releases the packets of all queues that are due, but no more than one
+// step. It releases none and returns a pause, after which to try again, as long as
+// the kernel has to pass on those of the step before.
+func (s *scheduler) releaseDue() (pause time.Duration, err error) {
+	now := s.clock()
+	if s.moreDue && !pauseOver(s.kernel, now-s.stepStart) {
+		pause = backlogPause
+	} else {
+		s.releaseStep(now)
+	}
+	if err := s.verdicts.flush(); err != nil {
+		return 0, fmt.Errorf("release packets: %w", err)
+	}
+	return pause, nil
+}
+
+// releaseStep releases what is due, but no more than one step.
+func (s *scheduler) releaseStep(now time.Duration) {
+	s.moreDue, s.stepStart = false, now
+	left := uint32(stepSize)
+	for _, q := range s.queues {
+		left -= q.releaseDue(now, left, s.verdicts)
+		s.moreDue = s.moreDue || q.hasDue(now)
+	}
 }
 
 // unbind empties a queue and gives it back. No rule may lead to it any more.

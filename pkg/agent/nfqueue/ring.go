@@ -68,13 +68,23 @@ func (r *ring) first() (burst, bool) {
 	return r.bursts[r.start], true
 }
 
-// pop removes the oldest burst. There must be one.
-func (r *ring) pop() {
-	r.packets -= r.bursts[r.start].count
+// pop removes the oldest burst and returns it, or as many of its packets as most.
+// There must be one, and most is at least 1.
+func (r *ring) pop(most uint32) burst {
+	oldest := &r.bursts[r.start]
+	popped := *oldest
+	if rest := popped.count - min(popped.count, most); rest > 0 {
+		oldest.count = rest
+		popped.last, popped.count = popped.last-rest, most
+		r.packets -= most
+		return popped
+	}
+	r.packets -= popped.count
 	r.start = (r.start + 1) % len(r.bursts)
 	if r.length--; r.length == 0 && len(r.bursts) > keptCapacity {
 		r.bursts, r.start = nil, 0
 	}
+	return popped
 }
 
 // clamp lowers every deadline that is later than the given one to it.
@@ -85,6 +95,3 @@ func (r *ring) clamp(deadline time.Duration) {
 		b.deadline = min(b.deadline, deadline)
 	}
 }
-
-// clear removes all packets. The next one may have any deadline.
-func (r *ring) clear() { *r = ring{} }

@@ -3,6 +3,7 @@
 package nfqueue
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -13,12 +14,10 @@ import (
 func popAll(r *ring) []burst {
 	var all []burst
 	for {
-		oldest, ok := r.first()
-		if !ok {
+		if _, ok := r.first(); !ok {
 			return all
 		}
-		all = append(all, oldest)
-		r.pop()
+		all = append(all, r.pop(math.MaxUint32))
 	}
 }
 
@@ -71,6 +70,23 @@ func TestRing(t *testing.T) {
 	}
 }
 
+// A burst can be popped in parts.
+func TestRingPopsParts(t *testing.T) {
+	var r ring
+	for id := range uint32(5) {
+		r.push(0xfffffffe+id, ms)
+	}
+	got := []burst{r.pop(2), r.pop(2)}
+	if r.packets != 1 {
+		t.Errorf("%d packets left of 5", r.packets)
+	}
+	got = append(got, popAll(&r)...)
+	want := []burst{{ms, 0xffffffff, 2}, {ms, 1, 2}, {ms, 2, 1}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(burst{})); diff != "" {
+		t.Errorf("bursts (-want +got)\n%s", diff)
+	}
+}
+
 // A ring that grows while it wraps around keeps its packets in order.
 func TestRingGrows(t *testing.T) {
 	var r ring
@@ -85,7 +101,7 @@ func TestRingGrows(t *testing.T) {
 			if got, ok := r.first(); !ok || got.last != want || got.count != 1 {
 				t.Fatalf("%+v leaves instead of %d", got, want)
 			}
-			r.pop()
+			r.pop(1)
 		}
 	}
 	if r.packets != next-want {
@@ -102,16 +118,6 @@ func TestRingClamp(t *testing.T) {
 	r.push(4, 6*ms) // is not raised to the old deadlines
 	want := []burst{{ms, 1, 1}, {5 * ms, 2, 1}, {5 * ms, 3, 1}, {6 * ms, 4, 1}}
 	if diff := cmp.Diff(want, popAll(&r), cmp.AllowUnexported(burst{})); diff != "" {
-		t.Errorf("bursts (-want +got)\n%s", diff)
-	}
-}
-
-func TestRingClearForgetsTheOrder(t *testing.T) {
-	var r ring
-	r.push(1, time.Hour)
-	r.clear()
-	r.push(2, time.Second)
-	if diff := cmp.Diff([]burst{{time.Second, 2, 1}}, popAll(&r), cmp.AllowUnexported(burst{})); diff != "" {
 		t.Errorf("bursts (-want +got)\n%s", diff)
 	}
 }

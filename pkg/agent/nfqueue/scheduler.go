@@ -19,6 +19,7 @@ var errClosed = errors.New("engine has stopped")
 type conn interface {
 	send(m message) error
 	receive() (batch, error)
+	backlog() (packets uint32, known bool)
 	close() error
 }
 
@@ -33,7 +34,11 @@ type scheduler struct {
 	queues   map[uint16]*queue // those that are bound, by number
 	hasSink  bool              // the sink queue is bound
 	verdicts *verdicts
-	closed   bool
+	// moreDue says that more packets were due than could be released in the last
+	// step, which began at stepStart.
+	moreDue   bool
+	stepStart time.Duration
+	closed    bool
 }
 
 // newScheduler binds no queue yet. It owns the socket. It calls wake whenever
@@ -111,8 +116,9 @@ func (s *scheduler) bindSink() error {
 	return nil
 }
 
-// process reads one batch of packets and releases all that are due. It returns
-// how long it is until the next packet is due, forever if none waits.
+// process reads one batch of packets and releases those that are due, or as many
+// as one step has. It returns how long it is until it must be called again,
+// forever if nothing waits.
 func (s *scheduler) process() (wait time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,16 +128,15 @@ func (s *scheduler) process() (wait time.Duration, err error) {
 	if _, err := s.receive(); err != nil {
 		return 0, fmt.Errorf("read queues: %w", err)
 	}
+	if pause, err := s.releaseDue(); pause > 0 || err != nil {
+		return pause, err
+	}
 	now := s.clock()
 	wait = forever
 	for _, q := range s.queues {
-		q.releaseDue(now, s.verdicts)
 		if deadline, ok := q.nextDeadline(); ok {
 			wait = min(wait, deadline-now)
 		}
-	}
-	if err := s.verdicts.flush(); err != nil {
-		return 0, fmt.Errorf("release packets: %w", err)
 	}
 	return wait, nil
 }

@@ -39,7 +39,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	}
 	pod := newPod(o, p, log)
 	chosen := choose(o.Engine, candidates(pod.scope(), p.queueMemory, log))
-	faults := control.New(needsDevices{chosen.engine, pod}, o.StateDir, log)
+	faults := control.New(inPod{chosen.engine, pod}, o.StateDir, log)
 	server := httpapi.New(httpapi.Config{
 		Control:      faults,
 		TC:           tc{pod: pod, queueMemory: p.queueMemory},

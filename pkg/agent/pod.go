@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/control"
+	"github.com/tidelay/tidelay/pkg/agent/explain"
 	"github.com/tidelay/tidelay/pkg/agent/rtnl"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
@@ -113,16 +115,35 @@ func (p *pod) follow(ctx context.Context, faults *control.Control) error {
 	})
 }
 
-// needsDevices is an engine that refuses faults while no device could be chosen.
-type needsDevices struct {
+// inPod is an engine that knows the pod: it refuses faults while no device could
+// be chosen, and warns of what no packet of the pod can match.
+type inPod struct {
 	engine
 	pod *pod
 }
 
 // Apply refuses faults that there is no place for.
-func (n needsDevices) Apply(faults []fault.Fault) error {
+func (n inPod) Apply(faults []fault.Fault) error {
 	if _, err := n.pod.devices(); err != nil && len(faults) > 0 {
 		return fmt.Errorf("%w: %w", control.ErrNoEngine, err)
 	}
 	return n.engine.Apply(faults)
+}
+
+// unmet warns of what no packet can match. The pod's addresses are read only if a
+// fault has peers.
+func (n inPod) unmet(faults []fault.Fault) []string {
+	var own []netip.Addr
+	if slices.ContainsFunc(faults, func(f fault.Fault) bool { return len(f.Match.Peers) > 0 }) {
+		var err error
+		if own, err = rtnl.Addresses(); err != nil {
+			return []string{fmt.Sprintf("peers are not compared with the pod's own addresses: %v", err)}
+		}
+	}
+	return explain.Unmet(faults, own, n.pod.scope().Exempt)
+}
+
+// Warnings warns of what no packet can match, and of what the engine can't do.
+func (n inPod) Warnings(faults []fault.Fault) []string {
+	return append(n.unmet(faults), n.engine.Warnings(faults)...)
 }

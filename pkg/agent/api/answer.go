@@ -49,8 +49,8 @@ type Changes struct {
 	// TC has the tc(8) commands that build that set where the engine is netem.
 	TC []string `json:"tc"`
 	// Warnings say which faults take packets away from those that were set, since
-	// they are more precise, which owners will put back what was removed, and what
-	// faults can't do in this pod.
+	// they are more precise, which owners will put back what was removed, what faults
+	// can't do in this pod, and which of their peers and ports no packet has.
 	Warnings []string `json:"warnings"`
 	// Verified is there when it was asked for.
 	Verified *Verified `json:"verified,omitempty"`
@@ -80,7 +80,7 @@ type Status struct {
 	// Exempt lists the traffic that no fault ever touches.
 	Exempt []string `json:"exempt"`
 	// Warnings lists what an operator should know: a fault that the kernel lacks,
-	// a full queue, a state file that was damaged.
+	// a full queue, a state file that was damaged, a fault that no packet can meet.
 	Warnings []string `json:"warnings"`
 	// Version is the agent's version.
 	Version string `json:"version"`

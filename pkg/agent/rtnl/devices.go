@@ -5,6 +5,7 @@ package rtnl
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -210,4 +211,19 @@ func DeviceTo(addr netip.Addr) (string, error) {
 		return "", fmt.Errorf("find interface to %s: %w", addr, err)
 	}
 	return link.Attrs().Name, nil
+}
+
+// Addresses returns the addresses of all interfaces, loopback's too.
+func Addresses() ([]netip.Addr, error) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	var addrs []netip.Addr
+	for _, one := range all {
+		if prefix, err := netip.ParsePrefix(one.String()); err == nil {
+			addrs = append(addrs, prefix.Addr())
+		}
+	}
+	return addrs, nil
 }

@@ -81,6 +81,9 @@ func (e *Engine) install(found tables, target layout) error {
 	if err := e.configureQueues(changed); err != nil {
 		return err
 	}
+	if err := e.flags.bind(); err != nil {
+		return err
+	}
 	if err := e.scheduler.bindSink(); err != nil {
 		return err
 	}
@@ -106,6 +109,9 @@ func (e *Engine) clear(found tables) error {
 		if err := e.rules.commit(found.withoutRules().changes(found)); err != nil {
 			return fmt.Errorf("empty nftables tables: %w", err)
 		}
+	}
+	if err := e.flags.process(); err != nil {
+		return err
 	}
 	if err := forEach(queues, e.scheduler.unbind); err != nil {
 		return err

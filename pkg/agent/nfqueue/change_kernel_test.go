@@ -25,7 +25,7 @@ func (p pod) squat(t *testing.T, queue uint16) (leave func()) {
 	t.Helper()
 	var s *socket
 	err := p.Do(func() (err error) {
-		if s, err = openSocket(); err == nil {
+		if s, err = openSocket(receiveBuffer); err == nil {
 			err = s.request(bind(queue, queueConfig{}))
 		}
 		return err

@@ -67,8 +67,9 @@
 // A copy travels like its original. It goes to the original's next hop, which
 // may depend on rules and on the source (the kernel routes a copy by the address
 // that dup is given, nf_dup_ipv4_route in net/ipv4/netfilter/nf_dup_ipv4.c). And
-// the DF flag that the kernel sets in it is taken away if the original had none
-// and the kernel lets rules write there, which Linux 7.2 does not.
+// the DF flag that the kernel sets in it is taken away if the original had none: by
+// a rule, or on Linux 7.2, which lets no rule write there, by this process, which
+// gets such copies from queue 2335 and has them meet the rules again.
 //
 // But a copy has no socket and is unknown to connection tracking. A firewall of
 // the pod that looks at these could stop it, and so could a routing table that

@@ -21,6 +21,7 @@ type Engine struct {
 	memory    uint64 // for the waiting packets of one queue, in bytes
 	poller    *poller
 	scheduler *scheduler
+	flags     *flagClearer
 	log       *slog.Logger
 
 	mu      sync.Mutex // one change at a time
@@ -57,13 +58,17 @@ func Open(scope fault.Scope, queueMemory uint64, log *slog.Logger) (*Engine, err
 	if err := checkQueuesFree(); err != nil {
 		return nil, err
 	}
-	s, err := openSocket()
+	s, err := openSocket(receiveBuffer)
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPoller(s.fd)
+	flags, err := openFlagClearer()
 	if err != nil {
 		return nil, errors.Join(err, s.close())
+	}
+	p, err := newPoller(s.fd, flags.socket.fd)
+	if err != nil {
+		return nil, errors.Join(err, s.close(), flags.close())
 	}
 	return &Engine{
 		policy:    policy{devices: scope.Devices, exempt: scope.Exempt, queueStatement: features.queueStatement},
@@ -73,6 +78,7 @@ func Open(scope fault.Scope, queueMemory uint64, log *slog.Logger) (*Engine, err
 		memory:    queueMemory,
 		poller:    p,
 		scheduler: newScheduler(s, p.wake),
+		flags:     flags,
 		log:       log,
 	}, nil
 }
@@ -84,7 +90,7 @@ func checkQueuesFree() error {
 		return err
 	}
 	for number := range stats {
-		if number == sinkQueue || number >= egressQueue && number < ingressQueue+fault.MaxFaults {
+		if number == sinkQueue || number == flagQueue || number >= egressQueue && number < ingressQueue+fault.MaxFaults {
 			return fmt.Errorf("netfilter queue %d has a reader, %w", number, fault.ErrForeign)
 		}
 	}
@@ -120,7 +126,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	defer runtime.UnlockOSThread()
 	for ctx.Err() == nil {
 		wait, err := e.scheduler.process()
-		if err != nil {
+		if err = errors.Join(err, e.flags.process()); err != nil {
 			return err
 		}
 		if err := e.poller.wait(wait); err != nil {
@@ -134,5 +140,5 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return errors.Join(e.scheduler.close(), e.poller.close(), e.rules.close())
+	return errors.Join(e.flags.passAll(), e.scheduler.close(), e.flags.close(), e.poller.close(), e.rules.close())
 }

@@ -17,7 +17,11 @@ func newTestEngine(t *testing.T, packets int) (*Engine, *fakeKernel) {
 	t.Helper()
 	p, _ := newTestPoller(t)
 	k := newFakeKernel()
-	e := &Engine{poller: p, scheduler: newScheduler(k, p.wake)}
+	flags, err := openFlagClearer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Engine{poller: p, scheduler: newScheduler(k, p.wake), flags: flags}
 	if err := e.scheduler.configure(1, fault.Impairment{Delay: time.Hour}, testMemory); err != nil {
 		t.Fatal(err)
 	}

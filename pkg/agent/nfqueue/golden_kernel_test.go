@@ -26,7 +26,7 @@ chain egress-0 {
 continue
 meta mark 0x7429646c meta mark set 0x00000000 counter queue num 2340
 meta mark 0x7469646c ip frag-off set ip frag-off & 49151 meta mark set 0x00000000 counter queue num 2340
-meta mark 0x7469646c meta mark set 0x00000000 counter queue num 2340
+meta mark 0x7469646c queue num 2335
 meta mark != 0x00000000 meta l4proto tcp meta skuid >= 0 counter queue num 2340 bypass
 tcp flags != syn / syn,ack meta mark set @nh,32,32 & 0x6c646974 ^ 0x4000 | 0x6c642974 dup to rt ip nexthop device oif meta mark set 0x00000000 queue num 2333 bypass
 icmp type != echo-request icmp type != timestamp-request icmp type != info-request icmp type != address-mask-request icmp type != 42 ip length > 2048 return

@@ -5,6 +5,7 @@ package nfqueue
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,8 +23,10 @@ const (
 const (
 	attrPacketHeader  = 1  // NFQA_PACKET_HDR: u32 id, u16 ethertype, u8 hook
 	attrVerdictHeader = 2  // NFQA_VERDICT_HDR: u32 verdict, u32 id
+	attrMark          = 3  // NFQA_MARK: u32
 	attrInDevice      = 5  // NFQA_IFINDEX_INDEV: u32
 	attrOutDevice     = 6  // NFQA_IFINDEX_OUTDEV: u32
+	attrPayload       = 10 // NFQA_PAYLOAD: what was copied of the packet, or what replaces it
 	attrLength        = 13 // NFQA_CAP_LEN: u32, the packet's length, if less was copied
 
 	attrConfigCommand = 1 // NFQA_CFG_CMD: u8 command, u8 unused, u16 family
@@ -44,6 +47,7 @@ const (
 	flagGSO       = 4       // NFQA_CFG_F_GSO
 	verdictDrop   = 0       // NF_DROP
 	verdictAccept = 1       // NF_ACCEPT
+	verdictRepeat = 4       // NF_REPEAT
 )
 
 const (
@@ -76,6 +80,20 @@ func (m message) with(kind uint16, words ...uint32) message {
 	return m
 }
 
+// withBytes appends an attribute.
+func (m message) withBytes(kind uint16, value []byte) message {
+	m = appendAttr(m, kind, value)
+	binary.NativeEndian.PutUint32(m, uint32(len(m)))
+	return m
+}
+
+// newVerdict is a verdict on one packet. More attributes can be added to it.
+func newVerdict(queue uint16, verdict, id uint32) message {
+	m := make(message, verdictLen)
+	m.fillVerdict(typeVerdict, queue, verdict, id)
+	return m
+}
+
 // queueConfig is how the kernel keeps a queue.
 type queueConfig struct {
 	// maxLen is how many packets fit. Those beyond pass (fail-open).
@@ -83,6 +101,8 @@ type queueConfig struct {
 	// sizes asks for the length of each packet. The kernel then copies one byte of
 	// it, because only a copied packet comes with its length.
 	sizes bool
+	// whole asks for each packet as a whole.
+	whole bool
 	// segmented asks the kernel to cut large segments into packets of the path's
 	// size before it queues them. Else they are queued whole (GSO).
 	segmented bool
@@ -102,12 +122,15 @@ func reconfigure(queue uint16, c queueConfig) message {
 
 func (m message) withConfig(c queueConfig) message {
 	params := []uint32{0, copyMeta}
-	if c.sizes {
+	switch {
+	case c.whole:
+		params = []uint32{math.MaxUint16, copyPacket}
+	case c.sizes:
 		params = []uint32{1, copyPacket}
 	}
 	flags := uint32(flagFailOpen | flagGSO)
 	if c.segmented {
-		flags = flagFailOpen
+		flags &^= flagGSO
 	}
 	return m.with(attrConfigParams, params...).
 		with(attrConfigMaxLen, c.maxLen).

@@ -42,6 +42,20 @@ func TestRequests(t *testing.T) {
 				5: {0, 0, 0, 1}, // fail-open alone
 			},
 		},
+		"bind a queue with whole packets": {
+			bind(0x0102, queueConfig{maxLen: 0x10000, whole: true, segmented: true}), 0x302, netlink.Request | netlink.Acknowledge,
+			attrs{
+				1: {1, 0, 0, 0},
+				2: {0, 0, 0xff, 0xff, 2, 0, 0, 0}, // up to 65535 bytes of each packet
+				3: {0, 1, 0, 0},
+				4: {0, 0, 0, 5},
+				5: {0, 0, 0, 1},
+			},
+		},
+		"repeat one with another mark and content": {
+			newVerdict(0x0102, verdictRepeat, 0x0a0b0c0d).with(attrMark, 0x01020304).withBytes(attrPayload, []byte{1, 2, 3, 4, 5}), 0x301, netlink.Request,
+			attrs{2: {0, 0, 0, 4, 0x0a, 0x0b, 0x0c, 0x0d}, 3: {1, 2, 3, 4}, 10: {1, 2, 3, 4, 5}},
+		},
 		"change a queue": {
 			reconfigure(0x0102, queueConfig{maxLen: 7}), 0x302, netlink.Request | netlink.Acknowledge,
 			attrs{2: {0, 0, 0, 0, 1, 0, 0, 0}, 3: {0, 0, 0, 7}, 4: {0, 0, 0, 5}, 5: {0, 0, 0, 5}},

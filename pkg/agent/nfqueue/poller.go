@@ -18,22 +18,20 @@ import (
 // because the runtime waits in whole milliseconds. A timerfd is as precise as
 // the kernel.
 type poller struct {
-	fds [3]unix.PollFd
+	fds []unix.PollFd
 
 	mu     sync.Mutex // for wake and close
 	closed bool
 }
 
-// Indices of poller.fds.
+// Indices of poller.fds. The inputs come after.
 const (
-	pollInput = iota
-	pollTimer
+	pollTimer = iota
 	pollWake
 )
 
-// newPoller returns a poller for the descriptor input, which stays the
-// caller's.
-func newPoller(input int) (*poller, error) {
+// newPoller returns a poller for descriptors, which stay the caller's.
+func newPoller(inputs ...int) (*poller, error) {
 	timer, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("create timer: %w", err)
@@ -43,8 +41,8 @@ func newPoller(input int) (*poller, error) {
 		return nil, errors.Join(fmt.Errorf("create event: %w", err), unix.Close(timer))
 	}
 	p := &poller{}
-	for i, fd := range [...]int{pollInput: input, pollTimer: timer, pollWake: event} {
-		p.fds[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	for _, fd := range append([]int{pollTimer: timer, pollWake: event}, inputs...) {
+		p.fds = append(p.fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
 	return p, nil
 }
@@ -74,7 +72,7 @@ func (p *poller) wait(longest time.Duration) error {
 	if err := unix.TimerfdSettime(int(p.fds[pollTimer].Fd), 0, &timer, nil); err != nil {
 		return fmt.Errorf("set timer: %w", err)
 	}
-	if _, err := unix.Ppoll(p.fds[:], nil, nil); err != nil && !errors.Is(err, unix.EINTR) {
+	if _, err := unix.Ppoll(p.fds, nil, nil); err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("poll: %w", err)
 	}
 	if p.fds[pollWake].Revents != 0 {

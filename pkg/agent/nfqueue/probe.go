@@ -30,7 +30,7 @@ func Probe() error {
 	if _, err := detect(); err != nil {
 		return err
 	}
-	s, err := openSocket()
+	s, err := openSocket(receiveBuffer)
 	if err == nil {
 		err = errors.Join(s.request(bind(probeQueue, queueConfig{})), s.close())
 	}

@@ -107,14 +107,14 @@ func (p policy) faultRules(at slot, v6 bool, f fault.Fault, copies bool) []rule 
 //
 //	meta mark 0x7429646c meta mark set 0 counter queue num 2340
 //	meta mark 0x7469646c ip frag-off set ip frag-off & 0xbfff meta mark set 0 counter queue num 2340
-//	meta mark 0x7469646c meta mark set 0 counter queue num 2340
+//	meta mark 0x7469646c queue num 2335
 //	meta mark != 0 meta l4proto tcp meta skuid >= 0 counter queue num 2340 bypass
 //	tcp flags & (syn|ack) != syn meta mark set ... dup to rt ip nexthop device oif meta mark set 0 queue num 2333 bypass
 //	icmp type != ... ip length > 2048 return
 //	icmp type != ... meta mark set ... dup to rt ip nexthop device oif meta mark set 0 queue num 2333 bypass
 //
-// Linux 7.2 lets no rule write to the flags of IPv4: the second rule ends there
-// without an effect, and the third has the copy wait with DF.
+// Linux 7.2 lets no rule write to the flags of IPv4. The second rule ends there
+// without an effect, and the third gives the copy to flagClearer.
 //
 // For IPv6 there is no DF. But there only the sender cuts up a packet, so an ICMP
 // packet that may need that is routed by its destination, for which the kernel
@@ -128,8 +128,8 @@ func (p policy) copyRules(at slot, v6 bool) []rule {
 	if !v6 {
 		rules = []rule{
 			{"delay the copy", join(hasMark(unfragmentedMark()), wait)},
-			{"delay the copy, which may be fragmented", join(hasMark(copyMark), clearDontFragment(), wait)},
-			{"delay the copy, where that can't be", join(hasMark(copyMark), wait)},
+			{"delay the copy, without DF", join(hasMark(copyMark), clearDontFragment(), wait)},
+			{"the same, where rules can't", join(hasMark(copyMark), p.queueStatement(flagQueue, false))},
 		}
 	}
 	rules = append(rules,

@@ -148,7 +148,7 @@ func TestRulesFailOpen(t *testing.T) {
 		want []expr.Queue
 	}{
 		"egress": {egress, delay, []expr.Queue{
-			queue(2343, false), queue(2343, false), queue(2343, false), // copies
+			queue(2343, false), queue(2343, false), queue(2335, false), // copies
 			queue(2343, true),                    // a mark of its own
 			queue(2333, true), queue(2333, true), // originals
 			queue(2343, true),

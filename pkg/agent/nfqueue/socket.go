@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// receiveBuffer is the memory for unread messages in bytes, about 900 for each
-	// packet. The kernel doubles it.
+	// receiveBuffer is the memory for unread messages of delayed packets in bytes,
+	// about 900 for each.
 	receiveBuffer = 16 << 20
 	// batchSize is how many messages one system call reads at most.
 	batchSize = 128
@@ -37,8 +37,9 @@ type mmsghdr struct {
 	length uint32
 }
 
-// openSocket returns a socket that is bound to no queue yet.
-func openSocket() (*socket, error) {
+// openSocket returns a socket that is bound to no queue yet, with so much memory for
+// unread messages in bytes. The kernel doubles it.
+func openSocket(memory int) (*socket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
@@ -50,14 +51,14 @@ func openSocket() (*socket, error) {
 		s.headers[i].header.Iov = &s.vectors[i]
 		s.headers[i].header.SetIovlen(1)
 	}
-	if err := s.prepare(); err != nil {
+	if err := s.prepare(memory); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare netlink socket: %w", err), s.close())
 	}
 	return s, nil
 }
 
-func (s *socket) prepare() error {
-	if err := setBuffer(s.fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, receiveBuffer); err != nil {
+func (s *socket) prepare(memory int) error {
+	if err := setBuffer(s.fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, memory); err != nil {
 		return err
 	}
 	// Packet ids show which messages were lost. ENOBUFS would tell less, and

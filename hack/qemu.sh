@@ -3,6 +3,8 @@
 # under QEMU's emulation of a computer with one CPU. Exits with the command's status. The command finds the system's
 # programs, and bin, hack, manifests and the kernel tier's folders of this clone, as they are here.
 #   QEMU_TIMEOUT   how many seconds it may take (600)
+# When it takes longer, or when the kernel or QEMU ends first, the exit status is 1, and the last lines of the output are
+# what the kernel said.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -50,7 +52,13 @@ rm -r "$work/tree"
 options=(-accel tcg -cpu max -smp 1 -m 2048 -nodefaults -display none -no-reboot -serial stdio -serial "file:$work/status")
 options+=(-kernel "$system/vmlinuz" -initrd "$work/initrd")
 options+=(-append "console=ttyS0 quiet oops=panic panic=-1 rdinit=/init mitigations=off")
-setpriv --pdeathsig TERM timeout --foreground --kill-after=10 "$limit" qemu-system-x86_64 "${options[@]}" </dev/null || true
+ended=0
+: >"$work/status"
+setpriv --pdeathsig TERM timeout --foreground --kill-after=10 "$limit" qemu-system-x86_64 "${options[@]}" </dev/null || ended=$?
 status=$(tr -dc '0-9' <"$work/status")
-[[ -n $status ]] || die "hack/qemu.sh: the command did not finish within $limit s, or the kernel stopped"
-exit "$status"
+[[ -z $status ]] || exit "$status"
+case $ended in
+  0) die "hack/qemu.sh: the kernel stopped before the command ended; what it said last is above" ;;
+  124) die "hack/qemu.sh: the command did not end within $limit s (QEMU_TIMEOUT)" ;;
+  *) die "hack/qemu.sh: the command did not end: QEMU did, with exit status $ended" ;;
+esac

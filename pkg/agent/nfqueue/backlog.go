@@ -28,7 +28,7 @@ const (
 	blindPause = time.Millisecond
 )
 
-// pauseOver reports whether the next step may follow one that began so long ago.
+// pauseOver reports whether the next step may follow one that ended so long ago.
 func pauseOver(k conn, ago time.Duration) bool {
 	packets, known := k.backlog()
 	if !known {

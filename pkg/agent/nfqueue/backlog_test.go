@@ -90,6 +90,28 @@ func TestReleasesInSteps(t *testing.T) {
 	}
 }
 
+// A step also ends when its packets became due one batch after the other.
+func TestStepsGoOnOverBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, k := newTestScheduler(t, map[uint16]fault.Impairment{1: {}})
+		k.jam = stepSize + 1
+		var left []int
+		for range 4 {
+			k.arrive(1, batchSize)
+			process(t, s)
+			left = append(left, len(k.left[1]))
+		}
+		if want := []int{batchSize, stepSize, stepSize, stepSize}; !slices.Equal(left, want) {
+			t.Errorf("%v packets have left after each batch, want %v", left, want)
+		}
+		k.jam = 0
+		process(t, s)
+		if got := len(k.left[1]); got != 4*batchSize {
+			t.Errorf("%d packets have left when the kernel has passed them on, want all", got)
+		}
+	})
+}
+
 // The end of a queue waits for the kernel too, after each step.
 func TestEndsReleaseInSteps(t *testing.T) {
 	const steps = 10

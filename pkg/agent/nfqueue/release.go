@@ -37,7 +37,7 @@ func (s *scheduler) releaseAll(q *queue) error {
 			return err
 		}
 		if pause > 0 {
-			time.Sleep(pause)
+			<-time.After(pause)
 		}
 		// What arrives meanwhile finds no room in a socket that nobody reads.
 		if _, err := s.receive(); err != nil {
@@ -47,15 +47,19 @@ func (s *scheduler) releaseAll(q *queue) error {
 	return nil
 }
 
-// releaseDue releases the packets of all queues that are due, but no more than one
-// step. It releases none and returns a pause, after which to try again, as long as
-// the kernel has to pass on those of the step before.
+// releaseDue releases the packets of all queues that are due, but no more than is
+// left of a step. After a whole step it releases none and returns a pause, after
+// which to try again, as long as the kernel has to pass on what was released.
 func (s *scheduler) releaseDue() (pause time.Duration, err error) {
 	now := s.clock()
-	if s.moreDue && !pauseOver(s.kernel, now-s.stepStart) {
+	switch {
+	case s.stepLeft > 0:
+		s.releaseSome(now)
+	case pauseOver(s.kernel, now-s.stepEnd):
+		s.stepLeft = stepSize
+		s.releaseSome(now)
+	default:
 		pause = backlogPause
-	} else {
-		s.releaseStep(now)
 	}
 	if err := s.verdicts.flush(); err != nil {
 		return 0, fmt.Errorf("release packets: %w", err)
@@ -63,13 +67,13 @@ func (s *scheduler) releaseDue() (pause time.Duration, err error) {
 	return pause, nil
 }
 
-// releaseStep releases what is due, but no more than one step.
-func (s *scheduler) releaseStep(now time.Duration) {
-	s.moreDue, s.stepStart = false, now
-	left := uint32(stepSize)
+// releaseSome releases what is due, but no more than is left of the step.
+func (s *scheduler) releaseSome(now time.Duration) {
 	for _, q := range s.queues {
-		left -= q.releaseDue(now, left, s.verdicts)
-		s.moreDue = s.moreDue || q.hasDue(now)
+		s.stepLeft -= q.releaseDue(now, s.stepLeft, s.verdicts)
+	}
+	if s.stepLeft == 0 {
+		s.stepEnd = now
 	}
 }
 

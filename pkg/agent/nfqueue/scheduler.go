@@ -34,11 +34,11 @@ type scheduler struct {
 	queues   map[uint16]*queue // those that are bound, by number
 	hasSink  bool              // the sink queue is bound
 	verdicts *verdicts
-	// moreDue says that more packets were due than could be released in the last
-	// step, which began at stepStart.
-	moreDue   bool
-	stepStart time.Duration
-	closed    bool
+	// stepLeft is how many packets may be released before the kernel's backlog is
+	// looked at. When it is 0, stepEnd is the time of the last one.
+	stepLeft uint32
+	stepEnd  time.Duration
+	closed   bool
 }
 
 // newScheduler binds no queue yet. It owns the socket. It calls wake whenever
@@ -46,7 +46,7 @@ type scheduler struct {
 func newScheduler(kernel conn, wake func()) *scheduler {
 	return &scheduler{
 		epoch: time.Now(), wake: wake,
-		kernel: kernel, queues: make(map[uint16]*queue), verdicts: newVerdicts(kernel.send),
+		kernel: kernel, queues: make(map[uint16]*queue), verdicts: newVerdicts(kernel.send), stepLeft: stepSize,
 	}
 }
 

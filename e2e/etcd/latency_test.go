@@ -11,8 +11,9 @@ import (
 	"github.com/tidelay/tidelay/e2e/netlab"
 )
 
-// delay is long beside what a busy machine adds.
-const delay = 40 * time.Millisecond
+// delay is long beside what the machine adds to a write, and a round trip of it
+// is short beside an election time-out. An emulated CPU adds about 0.1 s.
+var delay = 2 * netlab.ThisMachine().Jitter
 
 // A write needs the leader and one more member: through the leader it takes one
 // round trip between them longer, through a follower two. A quorum does without

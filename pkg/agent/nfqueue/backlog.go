@@ -7,6 +7,9 @@ import (
 	"os"
 	"strconv"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // What leaves a queue waits once more: in the backlog of the CPU, until the kernel
@@ -37,30 +40,35 @@ func pauseOver(k conn, ago time.Duration) bool {
 	return packets <= stepSize || ago >= longestPause
 }
 
-// backlog returns how many packets wait in the longest backlog of any CPU, and
-// false if the kernel does not say.
+// backlog returns how many packets wait in the backlog of this thread's CPU, where
+// what it releases goes, and false if the kernel does not say. Others' traffic on
+// other CPUs does not matter.
 func (s *socket) backlog() (packets uint32, known bool) {
+	var cpu uint32
+	if _, _, errno := unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&cpu)), 0, 0); errno != 0 {
+		return 0, false
+	}
 	content, err := os.ReadFile("/proc/net/softnet_stat")
 	if err != nil {
 		return 0, false
 	}
-	return longestBacklog(content)
+	return backlogOf(cpu, content)
 }
 
-// longestBacklog reads the format of softnet_seq_show in net/core/net-procfs.c:
-// a line for each CPU, with hexadecimal columns.
-func longestBacklog(softnet []byte) (packets uint32, known bool) {
-	const column = 11
+// backlogOf reads the format of softnet_seq_show in net/core/net-procfs.c: a line
+// for each CPU, with hexadecimal columns.
+func backlogOf(cpu uint32, softnet []byte) (packets uint32, known bool) {
+	const length, number = 11, 12 // columns
 	for line := range bytes.Lines(softnet) {
 		columns := bytes.Fields(line)
-		if len(columns) <= column {
+		if len(columns) <= number {
 			return 0, false
 		}
-		length, err := strconv.ParseUint(string(columns[column]), 16, 32)
-		if err != nil {
-			return 0, false
+		if of, err := strconv.ParseUint(string(columns[number]), 16, 32); err != nil || uint32(of) != cpu {
+			continue
 		}
-		packets, known = max(packets, uint32(length)), true
+		packets, err := strconv.ParseUint(string(columns[length]), 16, 32)
+		return uint32(packets), err == nil
 	}
-	return packets, known
+	return 0, false
 }

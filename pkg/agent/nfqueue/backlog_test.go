@@ -12,20 +12,25 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-func TestLongestBacklog(t *testing.T) {
+func TestBacklogOf(t *testing.T) {
 	zeros := strings.Repeat("00000000 ", 10)
-	for text, want := range map[string]struct {
+	two := "01b7f48a " + zeros + "000003e8 00000000 00000000 00000000\n01ea4e6d " + zeros + "00000010 0000000b\n"
+	for _, c := range []struct {
+		text    string
+		cpu     uint32
 		packets uint32
 		known   bool
 	}{
-		"01b7f48a " + zeros + "00000000 00000000 00000000 00000000\n01ea4e6d " + zeros + "000003e8 00000001\n": {1000, true},
-		"01b7f48a " + zeros + "00000010\n01ea4e6d " + zeros + "00000002\n":                                     {16, true},
-		"01b7f48a " + zeros + "\n":  {}, // before Linux 5.10
-		"01b7f48a " + zeros + "x\n": {},
-		"":                          {},
+		{two, 0, 1000, true},
+		{two, 11, 16, true},
+		{two, 1, 0, false},
+		{"01b7f48a " + zeros + "\n", 0, 0, false}, // before Linux 5.10
+		{"01b7f48a " + zeros + "x 00000000\n", 0, 0, false},
+		{"01b7f48a " + zeros + "00000001 x\n", 0, 0, false},
+		{"", 0, 0, false},
 	} {
-		if packets, known := longestBacklog([]byte(text)); packets != want.packets || known != want.known {
-			t.Errorf("%d packets, %t in\n%s", packets, known, text)
+		if packets, known := backlogOf(c.cpu, []byte(c.text)); packets != c.packets || known != c.known {
+			t.Errorf("CPU %d has %d packets, %t in\n%s", c.cpu, packets, known, c.text)
 		}
 	}
 }

@@ -26,21 +26,21 @@ func (r *ruleset) read() (tables, error) {
 	var found tables
 	err := r.do(func(conn *nftConn) error {
 		before, err := conn.generation()
-		for range dumpAttempts {
-			if err != nil {
-				return err
-			}
-			if found, err = readTables(conn, r.families); err != nil {
-				return fmt.Errorf("read nftables table %q: %w", tableName, err)
-			}
-			var after uint32
-			if after, err = conn.generation(); err == nil && after == before {
-				r.known, r.generation = found, after
-				return nil
-			}
-			before = after
+		if err != nil {
+			return err
 		}
-		return errInterrupted
+		if found, err = readTables(conn, r.families); err != nil {
+			return fmt.Errorf("read nftables table %q: %w", tableName, err)
+		}
+		after, err := conn.generation()
+		if err != nil {
+			return err
+		}
+		r.known = nil
+		if after == before {
+			r.known, r.generation = found, after
+		}
+		return nil
 	})
 	return found, err
 }
@@ -63,7 +63,7 @@ func (r *ruleset) current() (tables, error) {
 // write makes our tables, which are what was found, the wanted ones in one
 // transaction. It returns what the kernel holds then.
 func (r *ruleset) write(found, want tables) (tables, error) {
-	requests, before := want.changes(found), r.generation
+	requests, before, isKnown := want.changes(found), r.generation, r.known != nil
 	var now tables
 	err := r.do(func(conn *nftConn) error {
 		returned, err := conn.commit(requests)
@@ -71,7 +71,7 @@ func (r *ruleset) write(found, want tables) (tables, error) {
 			return err
 		}
 		after, err := conn.generation()
-		if err != nil || after != before+1 {
+		if err != nil || !isKnown || after != before+1 {
 			return err // somebody else made a change too
 		}
 		if known, ok := found.replaced(requests, returned); ok {

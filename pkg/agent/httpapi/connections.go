@@ -57,14 +57,15 @@ type connection struct {
 	request atomic.Pointer[member]
 }
 
-// Write sends a part of an answer. From the first on, the client is what is
-// waited for.
-func (c *connection) Write(p []byte) (int, error) {
-	c.member.wait()
+// Write sends a part of an answer. Meanwhile the client is what is waited for.
+func (c *connection) Write(p []byte) (n int, err error) {
+	send := func() { n, err = c.Conn.Write(p) }
 	if request := c.request.Load(); request != nil {
-		request.wait()
+		c.member.sending(func() { request.sending(send) })
+	} else {
+		c.member.sending(send)
 	}
-	return c.Conn.Write(p) //nolint:wrapcheck // a net.Conn's errors
+	return n, err //nolint:wrapcheck // a net.Conn's errors
 }
 
 // Close ends the connection.

@@ -31,12 +31,31 @@ type member struct {
 	// waiting is since when it waits for its client, in nanoseconds of Unix time; 0
 	// while the agent works for it.
 	waiting atomic.Int64
+	// sent is how long the client took so far to take an answer, in nanoseconds.
+	sent atomic.Int64
 	// evict ends the wait for the client. It must not block.
 	evict func()
 }
 
-// work notes that the agent works for the member.
-func (m *member) work() { m.waiting.Store(0) }
+// work notes that the agent works for the member, to answer a request.
+func (m *member) work() {
+	m.waiting.Store(0)
+	m.sent.Store(0)
+}
+
+// sending sends a part of an answer. It waits for the client as long as that takes,
+// added to what the parts before took. Between them the agent works, however late it
+// gets a CPU.
+func (m *member) sending(send func()) {
+	start := time.Now()
+	since := start.Add(-time.Duration(m.sent.Load())).UnixNano()
+	working := m.waiting.CompareAndSwap(0, since)
+	send()
+	if working {
+		m.sent.Add(int64(time.Since(start)))
+		m.waiting.CompareAndSwap(since, 0)
+	}
+}
 
 // wait notes that the member waits for its client from now on, unless it does
 // already.

@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -71,4 +73,63 @@ func TestAddressesOfOneHost(t *testing.T) {
 	if address("@").IsValid() {
 		t.Error("no address is one")
 	}
+}
+
+// A client is slow for the time that it takes to read an answer, and not for the
+// time that the agent takes to write it.
+func TestOnlyAClientThatDoesNotReadIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		defer here.Close()
+		defer there.Close()
+		requests := newPool(1)
+		place := requests.join(netip.Addr{}, 0, func() {})
+		c := &connection{Conn: here, pool: newPool(1), member: &member{}}
+		c.works(place)
+		write := func() (done chan error) {
+			done = make(chan error, 1)
+			go func() { _, err := c.Write([]byte("x")); done <- err }()
+			synctest.Wait()
+			return done
+		}
+		wantSlow := func(when string, want bool) {
+			t.Helper()
+			if place.isSlow() != want || c.member.isSlow() != want {
+				t.Errorf("%s: the request is slow: %t, the connection: %t, want %t", when, place.isSlow(), c.member.isSlow(), want)
+			}
+		}
+		read := func(done chan error) {
+			t.Helper()
+			if _, err := there.Read(make([]byte, 1)); err != nil {
+				t.Error(err)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		done := write()
+		wantSlow("a part was just sent", false)
+		time.Sleep(slowAfter / 2)
+		wantSlow("it is not read for a while", false)
+		read(done)
+		time.Sleep(slowAfter)
+		wantSlow("it was read, and the agent takes long", false)
+		done = write()
+		time.Sleep(slowAfter / 2)
+		wantSlow("the next part is not read for as long", true)
+		read(done)
+		wantSlow("it was read", false)
+		done = write()
+		wantSlow("which is sent", true)
+		read(done)
+		c.works(place)
+		done = write()
+		wantSlow("the first part of the next answer", false)
+		read(done)
+		c.done()
+		time.Sleep(slowAfter)
+		if !c.member.isSlow() {
+			t.Error("an idle connection is not slow")
+		}
+	})
 }

@@ -146,6 +146,8 @@ func TestEndingWorksBesideForeignState(t *testing.T) {
 				return nil
 			})
 			a.wantStatus("the end of all faults", http.MethodDelete, api.PathFaults, "", http.StatusOK)
+			a.wantStatus("the same again", http.MethodDelete, api.PathFaults, "", http.StatusOK)
+			a.wantStatus("and by the short way", http.MethodGet, api.PathLatency+"/0", "", http.StatusOK)
 			for _, ip := range []string{l.pod.IP, l.pod.IP6} {
 				wantPing(l.bystander, ip, 0, prompt)
 				wantPing(l.node, ip, 0, prompt)

@@ -127,7 +127,9 @@ type FaultStatus struct {
 }
 
 // Counters is what was counted of a fault since it was applied. Another impairment
-// of the same kind, such as a longer delay, does not start them anew.
+// of the same kind, such as a longer delay, does not start them anew. With nfqueue,
+// they start anew when the fault becomes a partition or stops to be one, and when
+// something that can stop copies appears in the pod or goes.
 //
 // With netem they are the qdisc's statistics (struct gnet_stats_basic and struct
 // gnet_stats_queue in include/uapi/linux/gen_stats.h). A large segment, which is

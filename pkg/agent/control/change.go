@@ -172,7 +172,7 @@ func keepDeadlines(before, after []fault.Fault) []fault.Fault {
 func (c *Control) commit(before, after Set) (pendingSave, error) {
 	if onlyEnds(before.Faults, after.Faults) {
 		apply := c.engine.Apply
-		if len(after.Faults) < len(before.Faults) { // nothing of others is in the way of an end
+		if len(after.Faults) < len(before.Faults) || len(after.Faults) == 0 { // nothing of others is in the way of an end
 			apply = c.engine.Reapply
 		}
 		if err := apply(after.Faults); err != nil {

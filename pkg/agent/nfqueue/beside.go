@@ -30,7 +30,7 @@ func (e *Engine) endBeside(desired []fault.Fault, why error) error {
 	defer e.mu.Unlock()
 	left := layout{desired, e.applied.slots.only(desired), e.applied.obstacles}
 	isNew := func(f fault.Fault) bool { return !slices.ContainsFunc(e.applied.faults, f.SameEffect) }
-	if len(desired) >= len(e.applied.faults) || slices.ContainsFunc(desired, isNew) {
+	if len(desired) > 0 && len(desired) >= len(e.applied.faults) || slices.ContainsFunc(desired, isNew) {
 		return why
 	}
 	ended := make(map[string]bool) // chains

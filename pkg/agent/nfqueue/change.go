@@ -110,7 +110,7 @@ func (e *Engine) clear(found tables) error {
 			return fmt.Errorf("empty nftables tables: %w", err)
 		}
 	}
-	if err := e.flags.process(); err != nil {
+	if err := e.flags.empty(); err != nil {
 		return err
 	}
 	if err := forEach(queues, e.scheduler.unbind); err != nil {

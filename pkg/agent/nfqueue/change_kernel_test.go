@@ -108,6 +108,23 @@ func TestKernelRollBack(t *testing.T) {
 	}
 }
 
+// Rules take the place of as many others, however many they are.
+func TestKernelReplacesManyRules(t *testing.T) {
+	here, there := newPods(t)
+	there.Echo(t, there.IP)
+	a := here.start(t, fault.Exemption{})
+	for _, count := range []int{1, maxReturned / 2, maxReturned, maxReturned + 1, 500} {
+		for network := range 3 {
+			peers := []string{there.v4.String()}
+			for i := range count {
+				peers = append(peers, fmt.Sprintf("10.%d.%d.%d", network, i/250, i%250+1))
+			}
+			a.apply(api.Fault{Name: "many", Peers: peers, Delay: "20ms"})
+		}
+		wantRoundTrips(t, here, there, 20*time.Millisecond)
+	}
+}
+
 // About the largest set there can be: two thousand rules in one transaction.
 func TestKernelMostRules(t *testing.T) {
 	here, there := newPods(t)

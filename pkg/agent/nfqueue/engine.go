@@ -126,7 +126,10 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	defer runtime.UnlockOSThread()
 	for ctx.Err() == nil {
 		wait, err := e.scheduler.process()
-		if err = errors.Join(err, e.flags.process()); err != nil {
+		if err != nil {
+			return err
+		}
+		if _, err := e.flags.process(); err != nil {
 			return err
 		}
 		if err := e.poller.wait(wait); err != nil {

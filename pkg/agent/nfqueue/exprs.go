@@ -196,9 +196,9 @@ func counter() []expr.Any {
 // goOn has a packet go on with the next rule.
 func goOn() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictContinue}} }
 
-// returnFromChain ends a base chain. The packet passes.
-func returnFromChain() []expr.Any {
-	return []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}
+// pass has the packet leave the table, whatever the policy of the base chain is.
+func pass() []expr.Any {
+	return []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
 }
 
 // gotoChain continues in another chain and does not come back.

@@ -23,6 +23,8 @@ const (
 	flagMemory = 2 << 20
 	// flagBatch bounds how many packets one call of process takes.
 	flagBatch = 128
+	// mostBatches bounds how many such calls empty the queue.
+	mostBatches = 2 * maxUnread / flagBatch
 )
 
 // flagClearer takes DF from the packets of flagQueue. Each then meets the rules
@@ -59,35 +61,44 @@ func (c *flagClearer) bind() error {
 	return nil
 }
 
-// process takes the packets that are there, up to flagBatch. Call it again when
-// there is input.
-func (c *flagClearer) process() error {
+// process takes the packets that are there, up to flagBatch, and reports whether
+// there can be more. Call it again when there is input.
+func (c *flagClearer) process() (more bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil
+		return false, nil
 	}
 	for range flagBatch {
 		n, _, _, _, err := unix.Recvmsg(c.socket.fd, c.buffer, nil, unix.MSG_DONTWAIT)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
-			return nil
+			return false, nil
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ENOBUFS):
 			continue
 		case err != nil:
-			return os.NewSyscallError("read netlink", err)
+			return false, os.NewSyscallError("read netlink", err)
 		}
 		if m := clearFlag(c.buffer[:n]); m != nil {
 			if err := c.socket.send(m); err != nil {
-				return err
+				return false, err
 			}
+		}
+	}
+	return true, nil
+}
+
+// empty takes all packets.
+func (c *flagClearer) empty() error {
+	for range mostBatches {
+		if more, err := c.process(); err != nil || !more {
+			return err
 		}
 	}
 	return nil
 }
 
-// passAll takes the packets that are there, and has those that come later pass
-// (fail-open).
+// passAll takes all packets, and has those that come later pass (fail-open).
 func (c *flagClearer) passAll() error {
 	c.mu.Lock()
 	ready := c.bound && !c.closed
@@ -95,7 +106,7 @@ func (c *flagClearer) passAll() error {
 	if !ready {
 		return nil
 	}
-	return errors.Join(c.socket.send(setMaxLen(flagQueue, 0)), c.process())
+	return errors.Join(c.socket.send(setMaxLen(flagQueue, 0)), c.empty())
 }
 
 // close gives the queue back. The kernel drops what is in it.

@@ -42,6 +42,47 @@ func TestKernelForeignTable(t *testing.T) {
 	}
 }
 
+// What others changed of our tables and chains is told, the next change puts it
+// right, and the last end leaves nothing of it.
+func TestKernelOthersSettings(t *testing.T) {
+	both := func(command string) string {
+		return fmt.Sprintf("nft '%s; %s'", fmt.Sprintf(command, "ip"), fmt.Sprintf(command, "ip6"))
+	}
+	for name, meddle := range map[string]string{
+		"a dormant table":    both("add table %s tidelay { flags dormant; }"),
+		"a policy, leaving":  both("chain %s tidelay postrouting { policy drop; }"),
+		"a policy, arriving": both("chain %s tidelay prerouting { policy drop; }"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			here, there := newPods(t)
+			there.Echo(t, there.IP)
+			a := here.start(t, fault.Exemption{})
+			late, other := latency(20*time.Millisecond), api.Fault{Name: "other", Peers: []string{"10.99.0.77"}, Delay: "1ms"}
+			a.apply(late)
+			before := here.ruleset(t)
+			here.Shell(t, meddle)
+			if state := a.state(late); len(state.Drift) == 0 || len(state.Found) > 0 {
+				t.Errorf("the state is %+v", state)
+			}
+			a.apply(late, other)
+			if state := a.state(late, other); len(state.Drift) > 0 || len(state.Found) != 2 {
+				t.Errorf("after a change the state is %+v", state)
+			}
+			wantRoundTrips(t, here, there, 20*time.Millisecond)
+			a.apply(late)
+			if diff := cmp.Diff(before, here.ruleset(t)); diff != "" {
+				t.Errorf("rules (-before +after)\n%s", diff)
+			}
+			here.Shell(t, meddle)
+			a.apply()
+			if rules := here.ruleset(t); rules != "" {
+				t.Errorf("the end leaves\n%s", rules)
+			}
+			wantRoundTrips(t, here, there, 0)
+		})
+	}
+}
+
 func TestKernelSecondAgent(t *testing.T) {
 	here, _ := newPods(t)
 	a := here.start(t, fault.Exemption{})

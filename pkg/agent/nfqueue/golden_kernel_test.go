@@ -29,7 +29,7 @@ meta mark 0x7469646c ip frag-off set ip frag-off & 49151 meta mark set 0x0000000
 meta mark 0x7469646c queue num 2335
 meta mark != 0x00000000 meta l4proto tcp meta skuid >= 0 counter queue num 2340 bypass
 tcp flags != syn / syn,ack meta mark set @nh,32,32 & 0x6c646974 ^ 0x4000 | 0x6c642974 dup to rt ip nexthop device oif meta mark set 0x00000000 queue num 2333 bypass
-icmp type != echo-request icmp type != timestamp-request icmp type != info-request icmp type != address-mask-request icmp type != 42 ip length > 2048 return
+icmp type != echo-request icmp type != timestamp-request icmp type != info-request icmp type != address-mask-request icmp type != 42 ip length > 2048 accept
 icmp type != echo-request icmp type != timestamp-request icmp type != info-request icmp type != address-mask-request icmp type != 42 meta mark set @nh,32,32 & 0x6c646974 ^ 0x4000 | 0x6c642974 dup to rt ip nexthop device oif meta mark set 0x00000000 queue num 2333 bypass
 counter queue num 2340 bypass
 }
@@ -42,17 +42,17 @@ continue
 counter queue num 2333 bypass
 }
 chain postrouting {
-oifname != "eth0" return
-tcp sport 2332 return
-tcp dport 2332 return
-ip daddr 10.99.0.2 tcp sport 20180 return
+oifname != "eth0" accept
+tcp sport 2332 accept
+tcp dport 2332 accept
+ip daddr 10.99.0.2 tcp sport 20180 accept
 ip daddr 10.1.0.0/16 tcp dport 2379-2380 tcp sport 4000 goto egress-0
 }
 chain prerouting {
-iifname != "eth0" return
-tcp sport 2332 return
-tcp dport 2332 return
-ip saddr 10.99.0.2 tcp dport 20180 return
+iifname != "eth0" accept
+tcp sport 2332 accept
+tcp dport 2332 accept
+ip saddr 10.99.0.2 tcp dport 20180 accept
 ip saddr 10.1.2.3 goto ingress-1
 ip saddr 10.1.0.0/16 tcp sport 2379-2380 tcp dport 4000 goto ingress-0
 }
@@ -63,7 +63,7 @@ continue
 meta mark 0x7469646c meta mark set 0x00000000 counter queue num 2340
 meta mark != 0x00000000 meta l4proto tcp meta skuid >= 0 counter queue num 2340 bypass
 tcp flags != syn / syn,ack meta mark set 0x7469646c dup to rt ip6 nexthop device oif meta mark set 0x00000000 queue num 2333 bypass
-icmpv6 type != echo-request icmpv6 type != mld-listener-query icmpv6 type != mld-listener-report icmpv6 type != mld-listener-done icmpv6 type != mld2-listener-report icmpv6 type != 160 ip6 length > 2008 return
+icmpv6 type != echo-request icmpv6 type != mld-listener-query icmpv6 type != mld-listener-report icmpv6 type != mld-listener-done icmpv6 type != mld2-listener-report icmpv6 type != 160 ip6 length > 2008 accept
 icmpv6 type != echo-request icmpv6 type != mld-listener-query icmpv6 type != mld-listener-report icmpv6 type != mld-listener-done icmpv6 type != mld2-listener-report icmpv6 type != 160 ip6 length > 1240 meta mark set 0x7469646c dup to ip6 daddr device oif meta mark set 0x00000000 queue num 2333 bypass
 icmpv6 type != echo-request icmpv6 type != mld-listener-query icmpv6 type != mld-listener-report icmpv6 type != mld-listener-done icmpv6 type != mld2-listener-report icmpv6 type != 160 meta mark set 0x7469646c dup to rt ip6 nexthop device oif meta mark set 0x00000000 queue num 2333 bypass
 counter queue num 2340 bypass
@@ -77,19 +77,19 @@ continue
 counter queue num 2333 bypass
 }
 chain postrouting {
-oifname != "eth0" return
-icmpv6 type 133-137 return
-tcp sport 2332 return
-tcp dport 2332 return
-ip6 daddr fd99::2 tcp sport 20180 return
+oifname != "eth0" accept
+icmpv6 type 133-137 accept
+tcp sport 2332 accept
+tcp dport 2332 accept
+ip6 daddr fd99::2 tcp sport 20180 accept
 ip6 daddr fd00:1::/32 tcp dport 2379-2380 tcp sport 4000 goto egress-0
 }
 chain prerouting {
-iifname != "eth0" return
-icmpv6 type 133-137 return
-tcp sport 2332 return
-tcp dport 2332 return
-ip6 saddr fd99::2 tcp dport 20180 return
+iifname != "eth0" accept
+icmpv6 type 133-137 accept
+tcp sport 2332 accept
+tcp dport 2332 accept
+ip6 saddr fd99::2 tcp dport 20180 accept
 ip6 saddr fd00:1::/32 tcp sport 2379-2380 tcp dport 4000 goto ingress-0
 }
 }`

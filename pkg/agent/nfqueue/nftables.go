@@ -123,36 +123,28 @@ func (c *nftConn) generation() (uint32, error) {
 	return binary.BigEndian.Uint32(id), nil
 }
 
+// maxReturned is how many replaced rules the kernel is asked to return. More could
+// find no room in the socket.
+const maxReturned = 64
+
 // commit sends a transaction, which the kernel carries out as a whole or not at
-// all. It returns the new rules as the kernel has them. The error is that of the
+// all. It returns the rules that replaced others, if there are at most maxReturned,
+// as the kernel has them. The error is that of the
 // first request that it refused.
 func (c *nftConn) commit(requests []nftMessage) (rules []nftMessage, err error) {
 	if len(requests) == 0 {
 		return nil, nil
 	}
-	const subsystem = unix.NFNL_SUBSYS_NFTABLES
-	b := appendMessage(c.request[:0], unix.NFNL_MSG_BATCH_BEGIN, unix.NLM_F_REQUEST, 0, 0, subsystem, nil)
-	last := uint32(len(requests))
-	for i, m := range requests {
-		number := uint32(i + 1)
-		if m.flags&unix.NLM_F_REPLACE != 0 {
-			m.flags |= unix.NLM_F_ECHO
-		}
-		if number == last {
-			m.flags |= unix.NLM_F_ACK
-		}
-		b = m.appendTo(b, number)
-	}
-	b = appendMessage(b, unix.NFNL_MSG_BATCH_END, unix.NLM_F_REQUEST, last+1, 0, subsystem, nil)
-	c.request = b
+	c.request = appendTransaction(c.request[:0], requests)
 	// The kernel takes only what fits in the buffer, and answers each message that
 	// it refuses.
-	if err := c.makeRoom(len(b)); err != nil {
+	if err := c.makeRoom(len(c.request)); err != nil {
 		return nil, err
 	}
-	if err := c.send(b); err != nil {
+	if err := c.send(c.request); err != nil {
 		return nil, err
 	}
+	last := uint32(len(requests))
 	answered := false // the last request, which is answered last
 	for more := true; more && !answered; {
 		var refused error
@@ -170,6 +162,24 @@ func (c *nftConn) commit(requests []nftMessage) (rules []nftMessage, err error) 
 		err = errNoAnswer
 	}
 	return rules, err
+}
+
+// appendTransaction appends the messages of a transaction, numbered from 1 on.
+func appendTransaction(b []byte, requests []nftMessage) []byte {
+	const subsystem = unix.NFNL_SUBSYS_NFTABLES
+	b = appendMessage(b, unix.NFNL_MSG_BATCH_BEGIN, unix.NLM_F_REQUEST, 0, 0, subsystem, nil)
+	last := uint32(len(requests))
+	for i, m := range requests {
+		number := uint32(i + 1)
+		if m.flags&unix.NLM_F_REPLACE != 0 && last <= maxReturned {
+			m.flags |= unix.NLM_F_ECHO
+		}
+		if number == last {
+			m.flags |= unix.NLM_F_ACK
+		}
+		b = m.appendTo(b, number)
+	}
+	return appendMessage(b, unix.NFNL_MSG_BATCH_END, unix.NLM_F_REQUEST, last+1, 0, subsystem, nil)
 }
 
 // makeRoom makes the buffers of the socket large enough for a request of so many

@@ -2,12 +2,17 @@
 
 package nfqueue
 
-import "golang.org/x/sys/unix"
+import (
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
 
 // The messages of a transaction.
 
+// newTable adds our table. One that is there stays, without its flags.
 func newTable(f family) nftMessage {
-	return nftMessage{unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, f, appendString(nil, unix.NFTA_TABLE_NAME, tableName)}
+	attrs := appendString(nil, unix.NFTA_TABLE_NAME, tableName)
+	return nftMessage{unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, f, appendUint32(attrs, unix.NFTA_TABLE_FLAGS, 0)}
 }
 
 // deleteTable deletes our table with everything in it.
@@ -15,14 +20,15 @@ func deleteTable(f family) nftMessage {
 	return nftMessage{unix.NFT_MSG_DELTABLE, 0, f, appendString(nil, unix.NFTA_TABLE_NAME, tableName)}
 }
 
-// newChain adds a chain, with its hook if it is a base chain. One that is there
-// stays.
+// newChain adds a chain, with its hook and its policy if it is a base chain. One
+// that is there stays, with that policy.
 func newChain(f family, name string) nftMessage {
 	attrs := namedChain(unix.NFTA_CHAIN_NAME, name)
 	if c := ourChain(ourTable(f), name); c.Hooknum != nil {
 		hook := appendUint32(nil, unix.NFTA_HOOK_HOOKNUM, uint32(*c.Hooknum))
 		hook = appendUint32(hook, unix.NFTA_HOOK_PRIORITY, uint32(*c.Priority))
 		attrs = appendAttr(attrs, unix.NLA_F_NESTED|unix.NFTA_CHAIN_HOOK, hook)
+		attrs = appendUint32(attrs, unix.NFTA_CHAIN_POLICY, uint32(nftables.ChainPolicyAccept))
 		attrs = appendString(attrs, unix.NFTA_CHAIN_TYPE, string(c.Type))
 	}
 	return nftMessage{unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, f, attrs}

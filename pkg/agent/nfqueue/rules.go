@@ -38,20 +38,20 @@ type policy struct {
 // the faults, the most precise first. For egress by eth0, a kubelet probe of port
 // 20180 from node 10.0.0.1, and one fault, nft prints:
 //
-//	oifname != "eth0" return
-//	icmpv6 type 133-137 return
-//	tcp sport 2332 return
-//	tcp dport 2332 return
-//	ip daddr 10.0.0.1 tcp sport 20180 return
+//	oifname != "eth0" accept
+//	icmpv6 type 133-137 accept
+//	tcp sport 2332 accept
+//	tcp dport 2332 accept
+//	ip daddr 10.0.0.1 tcp sport 20180 accept
 //	ip daddr 10.0.7.0/24 tcp dport 2379 goto egress-0
 func (p policy) baseRules(direction fault.Direction, v6 bool, target layout) []rule {
-	rules := []rule{{"other devices", join(notDevices(direction, p.devices), returnFromChain())}}
+	rules := []rule{{"other devices", join(notDevices(direction, p.devices), pass())}}
 	if v6 {
-		rules = append(rules, rule{"neighbour discovery", join(neighbourDiscovery(), returnFromChain())})
+		rules = append(rules, rule{"neighbour discovery", join(neighbourDiscovery(), pass())})
 	}
 	rules = append(rules,
-		rule{"control port", join(tcpPort(sourcePort, p.exempt.ControlPort), returnFromChain())},
-		rule{"control port", join(tcpPort(destinationPort, p.exempt.ControlPort), returnFromChain())},
+		rule{"control port", join(tcpPort(sourcePort, p.exempt.ControlPort), pass())},
+		rule{"control port", join(tcpPort(destinationPort, p.exempt.ControlPort), pass())},
 	)
 	local := localPort(direction)
 	for _, node := range p.exempt.NodeAddrs {
@@ -60,7 +60,7 @@ func (p policy) baseRules(direction fault.Direction, v6 bool, target layout) []r
 			continue
 		}
 		for _, probed := range p.exempt.ProbePorts {
-			rules = append(rules, rule{"kubelet probes", join(peerAddress(direction, node), tcpPort(local, probed), returnFromChain())})
+			rules = append(rules, rule{"kubelet probes", join(peerAddress(direction, node), tcpPort(local, probed), pass())})
 		}
 	}
 	for _, device := range p.devices {
@@ -110,7 +110,7 @@ func (p policy) faultRules(at slot, v6 bool, f fault.Fault, copies bool) []rule 
 //	meta mark 0x7469646c queue num 2335
 //	meta mark != 0 meta l4proto tcp meta skuid >= 0 counter queue num 2340 bypass
 //	tcp flags & (syn|ack) != syn meta mark set ... dup to rt ip nexthop device oif meta mark set 0 queue num 2333 bypass
-//	icmp type != ... ip length > 2048 return
+//	icmp type != ... ip length > 2048 accept
 //	icmp type != ... meta mark set ... dup to rt ip nexthop device oif meta mark set 0 queue num 2333 bypass
 //
 // Linux 7.2 lets no rule write to the flags of IPv4. The second rule ends there
@@ -141,7 +141,7 @@ func (p policy) copyRules(at slot, v6 bool) []rule {
 	// is below zero (pskb_copy in net/core/skbuff.c, ip_do_fragment in
 	// net/ipv4/ip_output.c), and a pod on the same node then drops it.
 	const twoFragments = 2048
-	rules = append(rules, rule{"pass the largest ICMP", join(icmpOfKernel(v6), packetLength(v6, expr.CmpOpGt, twoFragments), returnFromChain())})
+	rules = append(rules, rule{"pass the largest ICMP", join(icmpOfKernel(v6), packetLength(v6, expr.CmpOpGt, twoFragments), pass())})
 	if v6 {
 		const leastMTU = 1280 // RFC 8200, section 5
 		rules = append(rules, rule{
@@ -158,9 +158,9 @@ func (p policy) copyRules(at slot, v6 bool) []rule {
 func originalRules(v6 bool, wait []expr.Any) []rule {
 	return []rule{
 		{"delay TCP of processes", join(protocol(unix.IPPROTO_TCP), ofProcess(), wait)},
-		{"pass resets of the kernel", join(tcpFlags(expr.CmpOpNeq, tcpRST, 0), returnFromChain())},
-		{"pass bare ACKs of the kernel", join(tcpBareACK(v6), returnFromChain())},
-		{"pass ICMP of the kernel", join(icmpOfKernel(v6), returnFromChain())},
+		{"pass resets of the kernel", join(tcpFlags(expr.CmpOpNeq, tcpRST, 0), pass())},
+		{"pass bare ACKs of the kernel", join(tcpBareACK(v6), pass())},
+		{"pass ICMP of the kernel", join(icmpOfKernel(v6), pass())},
 	}
 }
 

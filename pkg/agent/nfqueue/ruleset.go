@@ -29,7 +29,7 @@ func (r *ruleset) read() (tables, error) {
 		if err != nil {
 			return err
 		}
-		if found, err = readTables(conn, r.families); err != nil {
+		if found, err = readTables(conn); err != nil {
 			return fmt.Errorf("read nftables table %q: %w", tableName, err)
 		}
 		after, err := conn.generation()

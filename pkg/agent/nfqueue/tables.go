@@ -4,14 +4,11 @@ package nfqueue
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // table is the rules of one family by the name of their chain.
@@ -51,96 +48,6 @@ func (t tables) counters(chain string) (packets, bytes uint64) {
 		}
 	}
 	return packets, bytes
-}
-
-// readTables reads the tables of our name from the kernel, of families that may
-// have one. The error wraps fault.ErrForeign if a table, chain or rule in there is
-// not ours.
-func readTables(conn *nftConn, families []family) (tables, error) {
-	found := make(tables)
-	if err := found.readChains(conn); err != nil {
-		return nil, err
-	}
-	if len(found) < len(families) {
-		if err := found.checkOthers(conn); err != nil {
-			return nil, err
-		}
-	}
-	for f, chains := range found {
-		if err := chains.readRules(conn, f); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
-}
-
-// readChains adds the chains of the tables of our name, without rules.
-func (t tables) readChains(conn *nftConn) error {
-	chains, err := listChains(conn)
-	if err != nil {
-		return err
-	}
-	for _, c := range chains {
-		if f := c.Table.Family; c.Table.Name != tableName || f != ipv4 && f != ipv6 {
-			continue
-		}
-		if !isOurChain(c) {
-			return fmt.Errorf("chain %q %w", c.Name, fault.ErrForeign)
-		}
-		if t[c.Table.Family] == nil {
-			t[c.Table.Family] = make(table)
-		}
-		t[c.Table.Family][c.Name] = nil
-	}
-	return nil
-}
-
-// checkOthers returns fault.ErrForeign if there are tables of our name beside
-// these. They have no chains.
-func (t tables) checkOthers(conn *nftConn) error {
-	all, err := conn.dump(unix.NFT_MSG_GETTABLE, allFamilies, nil)
-	if err != nil {
-		return fmt.Errorf("list tables: %w", err)
-	}
-	for _, m := range all {
-		known := t[m.family] != nil || m.family != ipv4 && m.family != ipv6
-		if stringAttr(m.attrs, unix.NFTA_TABLE_NAME) == tableName && !known {
-			return fmt.Errorf("a table without chains %w", fault.ErrForeign)
-		}
-	}
-	return nil
-}
-
-// listRules lists the rules of our table of a family.
-func listRules(conn *nftConn, f family) ([]nftMessage, error) {
-	rules, err := conn.dump(unix.NFT_MSG_GETRULE, f, appendString(nil, unix.NFTA_RULE_TABLE, tableName))
-	if err != nil {
-		return nil, fmt.Errorf("list rules: %w", err)
-	}
-	return rules, nil
-}
-
-// readRules adds the rules of a family.
-func (t table) readRules(conn *nftConn, f family) error {
-	rules, err := listRules(conn, f)
-	if err != nil {
-		return err
-	}
-	for _, m := range rules {
-		chain, rule, ok := parseRule(m)
-		if !ok {
-			return fmt.Errorf("rule with handle %d of chain %q %w", uint64Attr(m.attrs, unix.NFTA_RULE_HANDLE), chain, fault.ErrForeign)
-		}
-		t[chain] = append(t[chain], rule)
-	}
-	return nil
-}
-
-// parseRule returns a rule and its chain, and whether the rule is ours.
-func parseRule(m nftMessage) (chain string, r encodedRule, ours bool) {
-	r = encodedRule{content: findAttr(m.attrs, unix.NFTA_RULE_EXPRESSIONS), handle: findAttr(m.attrs, unix.NFTA_RULE_HANDLE)}
-	r.comment, ours = parseComment(findAttr(m.attrs, unix.NFTA_RULE_USERDATA))
-	return stringAttr(m.attrs, unix.NFTA_RULE_CHAIN), r, ours
 }
 
 // replaced returns the tables after rules were replaced: each by the rule that the
@@ -183,23 +90,29 @@ func (t tables) changes(found tables) []nftMessage {
 // changes returns the messages that make this table out of the found one.
 func (t table) changes(f family, found table) []nftMessage {
 	var messages []nftMessage
-	if found == nil {
+	if found == nil || slices.ContainsFunc(slices.Collect(maps.Values(found)), isSpoiled) {
 		messages = append(messages, newTable(f))
 	}
 	for _, name := range slices.SortedFunc(maps.Keys(t), faultChainsFirst) {
-		if rules, ok := found[name]; ok && len(rules) == len(t[name]) {
+		if rules, ok := found[name]; ok && len(rules) == len(t[name]) && !isSpoiled(rules) {
 			messages = append(messages, replacements(f, name, rules, t[name])...)
 			continue
 		}
-		messages = append(messages, newChain(f, name), flushChain(f, name))
-		for _, r := range t[name] {
-			messages = append(messages, newRule(f, name, r))
-		}
+		messages = append(messages, wholeChain(f, name, t[name])...)
 	}
 	for name := range found {
 		if _, ok := t[name]; !ok && !isBase(name) {
 			messages = append(messages, flushChain(f, name), deleteChain(f, name))
 		}
+	}
+	return messages
+}
+
+// wholeChain returns the messages that make a chain of these rules, whatever it was.
+func wholeChain(f family, chain string, rules []encodedRule) []nftMessage {
+	messages := []nftMessage{newChain(f, chain), flushChain(f, chain)}
+	for _, r := range rules {
+		messages = append(messages, newRule(f, chain, r))
 	}
 	return messages
 }

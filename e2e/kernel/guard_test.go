@@ -137,13 +137,18 @@ func TestBodiesAreBoundedAndStrict(t *testing.T) {
 
 // Too many requests are told so, and health is not among them. They are all
 // sent before the first answer is read, for a slow client would not be too many.
+// An emulated CPU answers fewer than 100 per second, and may then refuse none.
 func TestRequestsAreLimited(t *testing.T) {
 	netlab.EngineIndependent(t)
 	a := freshAgent(t)
-	const requests = 1000
-	missing, healthy := a.pipeline("/nowhere", requests), a.pipeline(api.PathHealthz, 3)
-	if refused := missing[http.StatusTooManyRequests]; refused == 0 || refused+missing[http.StatusNotFound] != requests || refused == requests {
-		t.Errorf("%d requests at once: answers %v", requests, missing)
+	const requests, burst, perSecond = 1000, 300, 100
+	start := time.Now()
+	missing := a.pipeline("/nowhere", requests)
+	took := time.Since(start)
+	healthy := a.pipeline(api.PathHealthz, 3)
+	allowed, refused := missing[http.StatusNotFound], missing[http.StatusTooManyRequests]
+	if most := burst + int(perSecond*took.Seconds()) + 1; allowed == 0 || allowed > most || allowed+refused != requests {
+		t.Errorf("%d requests in %s: answers %v, want 1 to %d of status 404", requests, took, missing, most)
 	}
 	if healthy[http.StatusOK] != 3 {
 		t.Errorf("health meanwhile: answers %v", healthy)

@@ -28,10 +28,14 @@ func wantLacking(t *testing.T, a *agent, feature, reason string, w api.Fault) {
 const overhead = 14 + 20 + 8
 
 func damageEffects() []effect {
+	// What is delayed is told from what goes at once, also where a busy machine keeps
+	// the latter waiting.
+	delay := 2 * machine.Marking
+	reordered := settled(delay + 300*time.Millisecond)
 	early := func(got netlab.Traffic) int {
 		count := 0
 		for _, a := range got.Arrivals {
-			if a.Delay < 100*time.Millisecond {
+			if a.Delay < machine.Marking {
 				count++
 			}
 		}
@@ -60,14 +64,14 @@ func damageEffects() []effect {
 				return netlab.WantBinomial("damaged", damaged, got.Sent, 0.1*(1-8./(1000+overhead)))
 			},
 		},
-		{name: "reorder 25 %", flow: settled(500 * time.Millisecond), fault: api.Fault{Delay: "200ms", Reorder: &api.Reorder{Percent: 25}}, check: func(got netlab.Traffic) error {
+		{name: "reorder 25 %", flow: reordered, fault: api.Fault{Delay: delay.String(), Reorder: &api.Reorder{Percent: 25}}, check: func(got netlab.Traffic) error {
 			err := got.Intact()
 			if got.Reordered() == 0 {
 				err = errors.Join(err, errors.New("none overtook another"))
 			}
 			return errors.Join(err, netlab.WantBinomial("went at once", early(got), got.Sent, 0.25))
 		}},
-		{name: "reorder every fifth", flow: settled(500 * time.Millisecond), fault: api.Fault{Delay: "200ms", Reorder: &api.Reorder{Percent: 100, Gap: 5}}, check: func(got netlab.Traffic) error {
+		{name: "reorder every fifth", flow: reordered, fault: api.Fault{Delay: delay.String(), Reorder: &api.Reorder{Percent: 100, Gap: 5}}, check: func(got netlab.Traffic) error {
 			err := got.Intact()
 			return errors.Join(err, fifthsFirst(got))
 		}},
@@ -80,7 +84,7 @@ func fifthsFirst(got netlab.Traffic) error {
 	last := map[bool]int{}
 	for i, a := range got.Arrivals {
 		fifth := a.Number%5 == 4
-		if early := a.Delay < 100*time.Millisecond; early != fifth {
+		if early := a.Delay < machine.Marking; early != fifth {
 			return fmt.Errorf("arrival %d is datagram %d after %s", i, a.Number, a.Delay)
 		}
 		if a.Number < last[fifth] {

@@ -24,13 +24,16 @@ func (e *Engine) Reapply(desired []fault.Fault) error {
 }
 
 // endBeside ends the faults that are applied and not desired. If others are
-// desired than those that are applied, or none ends, the error is why.
+// desired than those that are applied, or none of them ends, the error is why.
 func (e *Engine) endBeside(desired []fault.Fault, why error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if len(desired)+len(e.applied.faults) == 0 {
+		return nil
+	}
 	left := layout{desired, e.applied.slots.only(desired), e.applied.obstacles}
 	isNew := func(f fault.Fault) bool { return !slices.ContainsFunc(e.applied.faults, f.SameEffect) }
-	if len(desired) > 0 && len(desired) >= len(e.applied.faults) || slices.ContainsFunc(desired, isNew) {
+	if len(desired) >= len(e.applied.faults) || slices.ContainsFunc(desired, isNew) {
 		return why
 	}
 	ended := make(map[string]bool) // chains

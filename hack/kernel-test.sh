@@ -152,7 +152,7 @@ else
   (without_engine "${args[@]}")
   if [[ $benchmarks == yes ]]; then
     say "== netem's requests, on this kernel"
-    bin/netem.test -test.run='^$' -test.bench=KernelRequests
+    TIDELAY_ENGINE=netem bin/netem.test -test.run='^$' -test.bench=KernelRequests
   fi
 fi
 # shellcheck disable=SC2016 # the inner shell expands it

@@ -14,9 +14,9 @@ import (
 // the original had DF: the kernel sets DF in every copy.
 const copyMark = 0x7469646c
 
-// fragmentOffset is where an IPv4 header has the identification, the flags and the
-// fragment offset (RFC 791, section 3.1).
-const fragmentOffset = 4
+// Where an IPv4 header has the identification, which begins a word that ends with
+// the fragment offset, the flags in there, and the checksum (RFC 791, section 3.1).
+const identificationOffset, flagsOffset, checksumOffset = 4, 6, 10
 
 // dontFragment has the bit DF among those four bytes.
 func dontFragment() []byte { return []byte{0, 0, 0x40, 0} }
@@ -33,7 +33,7 @@ func markCopy(v6 bool) []expr.Any {
 		return setMark(copyMark)
 	}
 	return []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: fragmentOffset, Len: 4},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: identificationOffset, Len: 4},
 		&expr.Bitwise{
 			SourceRegister: 1, DestRegister: 1, Len: 4,
 			Mask: dontFragment(), Xor: binary.NativeEndian.AppendUint32(nil, copyMark),
@@ -45,13 +45,12 @@ func markCopy(v6 bool) []expr.Any {
 // clearDontFragment takes DF from an IPv4 packet. The kernel corrects the checksum
 // of the header.
 func clearDontFragment() []expr.Any {
-	const flags, checksum = 6, 10 // RFC 791, section 3.1
 	return []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: flags, Len: 2},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: flagsOffset, Len: 2},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 2, Mask: []byte{0xbf, 0xff}, Xor: []byte{0, 0}},
 		&expr.Payload{
 			OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseNetworkHeader,
-			Offset: flags, Len: 2, CsumType: expr.CsumTypeInet, CsumOffset: checksum,
+			Offset: flagsOffset, Len: 2, CsumType: expr.CsumTypeInet, CsumOffset: checksumOffset,
 		},
 	}
 }

@@ -54,11 +54,13 @@ func (c *flagClearer) bind() error {
 	if c.bound {
 		return nil
 	}
-	if err := c.socket.request(bind(flagQueue, queueConfig{maxLen: maxUnread, whole: true, segmented: true})); err != nil {
+	// The answer to a request is read by request, which has no use for packets. So
+	// none is queued before that, although an earlier agent's rules may lead here.
+	if err := c.socket.request(bind(flagQueue, queueConfig{maxLen: 0, whole: true, segmented: true})); err != nil {
 		return fmt.Errorf("bind queue %d: %w", flagQueue, err)
 	}
 	c.bound = true
-	return nil
+	return c.socket.send(setMaxLen(flagQueue, maxUnread))
 }
 
 // process takes the packets that are there, up to flagBatch, and reports whether
@@ -137,7 +139,6 @@ func clearFlag(b []byte) message {
 // withoutFlag takes DF from an IPv4 packet, in place. It returns false if that is
 // none.
 func withoutFlag(packet []byte) bool {
-	const flags, checksum = 6, 10 // RFC 791, section 3.1
 	if len(packet) < v4Header || packet[0]>>4 != 4 {
 		return false
 	}
@@ -145,9 +146,9 @@ func withoutFlag(packet []byte) bool {
 	if len(header) < v4Header {
 		return false
 	}
-	header[flags] &^= dontFragment()[flags-fragmentOffset]
-	binary.BigEndian.PutUint16(header[checksum:], 0)
-	binary.BigEndian.PutUint16(header[checksum:], internetChecksum(header))
+	header[flagsOffset] &^= dontFragment()[flagsOffset-identificationOffset]
+	binary.BigEndian.PutUint16(header[checksumOffset:], 0)
+	binary.BigEndian.PutUint16(header[checksumOffset:], internetChecksum(header))
 	return true
 }
 

@@ -129,8 +129,7 @@ const maxReturned = 64
 
 // commit sends a transaction, which the kernel carries out as a whole or not at
 // all. It returns the rules that replaced others, if there are at most maxReturned,
-// as the kernel has them. The error is that of the
-// first request that it refused.
+// as the kernel has them. The error is that of the first request that it refused.
 func (c *nftConn) commit(requests []nftMessage) (rules []nftMessage, err error) {
 	if len(requests) == 0 {
 		return nil, nil

@@ -123,9 +123,9 @@ func (q *queue) nextDeadline() (deadline time.Duration, ok bool) {
 }
 
 // setImpairment changes the impairment for packets that arrive from now on. The
-// counters go on. A waiting packet keeps its deadline, but waits no
-// longer than a packet that arrives now. Therefore a delay of minutes that was
-// set by mistake ends with the change.
+// counters go on. A waiting packet keeps its deadline, but waits no longer than a
+// packet that arrives now. Therefore a delay of minutes that was set by mistake
+// ends with the change.
 func (q *queue) setImpairment(i fault.Impairment, limit uint32, now time.Duration) {
 	previous := q.emulator
 	q.emulator, q.limit = newEmulator(i), limit

@@ -26,8 +26,8 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 
 // Run runs the controller until signals ends, or until this replica loses the lead.
 // Then it is to be started again, so that a new leader starts afresh.
-func (o *options) Run(signals context.Context) error {
-	mgr, err := newManager(*o)
+func (o *options) Run(signals context.Context, health *daemon.Health) error {
+	mgr, err := newManager(signals, *o, health)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 
@@ -32,8 +31,9 @@ const (
 	checkCallsBurst     = 50
 )
 
-// newManager puts the controller together. Nothing runs until the manager does.
-func newManager(o options) (ctrl.Manager, error) {
+// newManager puts the controller together, which waits for the API server until signals
+// ends. Nothing runs until the manager does.
+func newManager(signals context.Context, o options, health *daemon.Health) (ctrl.Manager, error) {
 	config, err := daemon.RESTConfig(o.Kubeconfig)
 	if err != nil {
 		return nil, err
@@ -46,9 +46,9 @@ func newManager(o options) (ctrl.Manager, error) {
 	// The process ends as soon as the manager has stopped, so that another replica
 	// may lead at once.
 	options.LeaderElectionReleaseOnCancel = true
-	mgr, err := ctrl.NewManager(config, options)
+	mgr, err := daemon.NewManager(signals, config, options, health)
 	if err != nil {
-		return nil, fmt.Errorf("create manager: %w", err)
+		return nil, err
 	}
 	informers := confirm.NewInformers(mgr.GetCache(), kinds)
 	file, err := configfile.Open(o.Config, o.ConfigDefaults(version), metrics.Registry, ctrl.Log.WithName("config"))
@@ -60,10 +60,8 @@ func newManager(o options) (ctrl.Manager, error) {
 			return nil, err
 		}
 	}
-	health := &daemon.Health{Log: mgr.GetLogger(), Checks: []daemon.Check{
-		{Name: "informers", Check: func(*http.Request) error { return informers.Synced() }},
-	}}
-	if err := daemon.Add(mgr, health.Server(o.HealthAddr), informers, file); err != nil {
+	health.Require(daemon.Check{Name: "informers", Check: func(*http.Request) error { return informers.Synced() }})
+	if err := daemon.Add(mgr, informers, file); err != nil {
 		return nil, err
 	}
 	return mgr, nil

@@ -28,9 +28,9 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 // Run runs the injector until signals ends, and then for the time of the drain with
 // its readiness gone. The API server goes on using its open connections meanwhile,
 // and would admit a pod without the agent if they were closed.
-func (o *options) Run(signals context.Context) error {
+func (o *options) Run(signals context.Context, health *daemon.Health) error {
 	var d drain
-	mgr, err := newManager(*o, &d)
+	mgr, err := newManager(signals, *o, &d, health)
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -35,8 +35,9 @@ const (
 	liveReadsBurst     = 400
 )
 
-// newManager puts the injector together. Nothing runs until the manager does.
-func newManager(o options, d *drain) (ctrl.Manager, error) {
+// newManager puts the injector together, which waits for the API server until signals
+// ends. Nothing runs until the manager does.
+func newManager(signals context.Context, o options, d *drain, health *daemon.Health) (ctrl.Manager, error) {
 	config, err := daemon.RESTConfig(o.Kubeconfig)
 	if err != nil {
 		return nil, err
@@ -52,9 +53,9 @@ func newManager(o options, d *drain) (ctrl.Manager, error) {
 		Port:    o.webhookPort,
 		TLSOpts: []func(*tls.Config){source.ConfigureTLS},
 	})
-	mgr, err := ctrl.NewManager(config, options)
+	mgr, err := daemon.NewManager(signals, config, options, health)
 	if err != nil {
-		return nil, fmt.Errorf("create manager: %w", err)
+		return nil, err
 	}
 	trust.Reader, trust.Writer = mgr.GetAPIReader(), mgr.GetClient()
 	if err := trust.SetupWithManager(mgr); err != nil {
@@ -69,14 +70,14 @@ func newManager(o options, d *drain) (ctrl.Manager, error) {
 		return nil, err
 	}
 	// In this order, so that the first failure is the cause of the others.
-	health := &daemon.Health{Log: mgr.GetLogger(), Checks: []daemon.Check{
-		{Name: "drain", Check: d.ready},
-		{Name: "certificate", Check: source.Ready},
-		{Name: "trust", Check: trust.Ready},
-		{Name: "informers", Check: func(*http.Request) error { return informers.Synced() }},
-		{Name: "webhook", Check: mgr.GetWebhookServer().StartedChecker()},
-	}}
-	if err := daemon.Add(mgr, health.Server(o.HealthAddr), source, informers, file); err != nil {
+	health.Require(
+		daemon.Check{Name: "drain", Check: d.ready},
+		daemon.Check{Name: "certificate", Check: source.Ready},
+		daemon.Check{Name: "trust", Check: trust.Ready},
+		daemon.Check{Name: "informers", Check: func(*http.Request) error { return informers.Synced() }},
+		daemon.Check{Name: "webhook", Check: mgr.GetWebhookServer().StartedChecker()},
+	)
+	if err := daemon.Add(mgr, source, informers, file); err != nil {
 		return nil, err
 	}
 	return mgr, nil

@@ -68,7 +68,7 @@ func TestInjectorDrains(t *testing.T) {
 // cached are injected, and the others admitted in good time with a reason: the
 // API server must not be the one to give up.
 func TestAPIServerStalls(t *testing.T) {
-	g := newGate(t)
+	g := newGate(t, injectorName)
 	r := newReplica(t, "--kubeconfig="+g.kubeconfig)
 	lend(t, r)
 

@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -17,15 +18,20 @@ import (
 
 // gate is a way to the API server that can be shut: by holding requests for
 // all requests, by holding watches for what the informers hear, who then fall
-// behind while reads still pass. What is held back waits and is not lost.
+// behind while reads still pass. What is held back waits and is not lost. Or requests
+// are dropped, as when the API server is away.
 type gate struct {
-	kubeconfig        string       // of the injector's account, through the gate
+	kubeconfig        string       // of the program's account, through the gate
 	requests, watches sync.RWMutex // held for reading to pass, for writing while shut
+	away              atomic.Bool  // whether requests are dropped
+	allowed           atomic.Int64 // how many pass before that
+	dropped           atomic.Int64
 	proxy             *httputil.ReverseProxy
 }
 
-// newGate opens a gate, which lasts as long as the test.
-func newGate(t *testing.T) *gate {
+// newGate opens a gate for a program, by the name of its Deployment. It lasts as long
+// as the test.
+func newGate(t *testing.T, program string) *gate {
 	t.Helper()
 	target, err := url.Parse(world.config.Host)
 	must(t, err)
@@ -41,12 +47,16 @@ func newGate(t *testing.T) *gate {
 	}
 	server := httptest.NewTLSServer(g)
 	t.Cleanup(server.CloseClientConnections)
-	g.kubeconfig, err = world.serviceAccountKubeconfig(t.Context(), injectorName, server.URL, certificatePEM(server))
+	g.kubeconfig, err = world.serviceAccountKubeconfig(t.Context(), program, server.URL, certificatePEM(server))
 	must(t, err)
 	return g
 }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.away.Load() && g.allowed.Add(-1) < 0 {
+		g.dropped.Add(1)
+		panic(http.ErrAbortHandler) // closes the connection
+	}
 	wait(&g.requests)
 	g.proxy.ServeHTTP(w, r)
 }
@@ -80,7 +90,7 @@ func wait(mu *sync.RWMutex) {
 // caches, from now on, do not change.
 func behind(t *testing.T) {
 	t.Helper()
-	g := newGate(t)
+	g := newGate(t, injectorName)
 	lend(t, newReplica(t, "--kubeconfig="+g.kubeconfig))
 	g.watches.Lock()
 	t.Cleanup(g.watches.Unlock)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -19,26 +20,48 @@ type Check struct {
 
 // Health answers /healthz with 200 for as long as the process can answer, and
 // /readyz depending on its checks. controller-runtime's own endpoint does not say
-// why it is not ready.
+// why it is not ready, and begins to answer only with the manager, which can't be
+// made before the API server answers.
 type Health struct {
-	// Checks are made in order, and the first that fails is the answer.
-	Checks []Check
-	// Log receives changes of the answer.
-	Log logr.Logger
-
+	log    logr.Logger
+	checks atomic.Pointer[[]Check]
 	// last is the last answer.
 	last atomic.Pointer[string]
 }
 
-// Server returns a server of h at addr, for a manager to run.
-func (h *Health) Server(addr string) *manager.Server {
+// NewHealth returns a Health that is not ready. Changes of its answer are logged.
+func NewHealth(log logr.Logger) *Health {
+	h := &Health{log: log}
+	h.Require(Failed("start", errStarting))
+	return h
+}
+
+// Require replaces the checks. They are made in order, and the first that fails is
+// the answer.
+func (h *Health) Require(checks ...Check) { h.checks.Store(&checks) }
+
+// Failed returns a check that fails with err.
+func Failed(name string, err error) Check {
+	return Check{Name: name, Check: func(*http.Request) error { return err }}
+}
+
+// Serve serves h at addr until ctx ends.
+func (h *Health) Serve(ctx context.Context, addr string) error {
+	server := &manager.Server{
+		Name:   "health",
+		Server: &http.Server{Addr: addr, Handler: h.handler(), ReadHeaderTimeout: 5 * time.Second},
+	}
+	if err := server.Start(ctx); err != nil {
+		return fmt.Errorf("serve health: %w", err)
+	}
+	return nil
+}
+
+func (h *Health) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", h.readyz)
-	return &manager.Server{
-		Name:   "health",
-		Server: &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 5 * time.Second},
-	}
+	return mux
 }
 
 // readyz answers 200, or 503 with the first check that fails.
@@ -51,12 +74,12 @@ func (h *Health) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 	_, _ = fmt.Fprintln(w, answer)
 	if last := h.last.Swap(&answer); last == nil || *last != answer {
-		h.Log.Info("readiness changed", "now", answer)
+		h.log.Info("readiness changed", "now", answer)
 	}
 }
 
 func (h *Health) ready(r *http.Request) error {
-	for _, c := range h.Checks {
+	for _, c := range *h.checks.Load() {
 		if err := c.Check(r); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}

@@ -22,11 +22,15 @@ func request(t *testing.T, handler http.Handler, path string) *httptest.Response
 func TestHealth(t *testing.T) {
 	var log bytes.Buffer
 	problems := map[string]error{"first": errors.New("no certificate"), "second": errors.New("not synced")}
-	h := &Health{Log: logr.FromSlogHandler(slog.NewTextHandler(&log, nil))}
-	for _, name := range []string{"first", "second"} {
-		h.Checks = append(h.Checks, Check{name, func(*http.Request) error { return problems[name] }})
+	h := NewHealth(logr.FromSlogHandler(slog.NewTextHandler(&log, nil)))
+	handler := h.handler()
+	if w := request(t, handler, "/readyz"); w.Code != 503 || w.Body.String() != "not ready: start: not started yet\n" {
+		t.Errorf("readyz at first: %d %q", w.Code, w.Body)
 	}
-	handler := h.Server(":0").Server.Handler
+	check := func(name string) Check {
+		return Check{name, func(*http.Request) error { return problems[name] }}
+	}
+	h.Require(check("first"), check("second"))
 
 	steps := []struct {
 		fixed  string
@@ -47,7 +51,7 @@ func TestHealth(t *testing.T) {
 			t.Errorf("healthz: %d, want 200 whatever readyz says", w.Code)
 		}
 	}
-	if lines := strings.Count(log.String(), "readiness changed"); lines != 3 {
-		t.Errorf("%d log lines, want one for each change, 3:\n%s", lines, log.String())
+	if lines := strings.Count(log.String(), "readiness changed"); lines != 4 {
+		t.Errorf("%d log lines, want one for each change, 4:\n%s", lines, log.String())
 	}
 }

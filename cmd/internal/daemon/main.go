@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 )
 
 // Program is a program with its command line.
@@ -23,8 +24,9 @@ type Program interface {
 	Validate() error
 	// Common returns the options that all programs have.
 	Common() *Options
-	// Run runs the program until signals ends, which a signal does.
-	Run(signals context.Context) error
+	// Run runs the program until signals ends, which a signal does, and tells health
+	// when it is ready.
+	Run(signals context.Context, health *Health) error
 }
 
 // Main runs a program, with its surroundings as arguments. It returns the exit
@@ -51,11 +53,28 @@ func Main(name, version string, p Program, args []string, getenv func(string) st
 	// After the first signal the handler is removed, so that a second signal ends
 	// the process at once.
 	context.AfterFunc(signals, stop)
-	if err := p.Run(signals); err != nil {
+	if err := serve(signals, p, NewHealth(log)); err != nil {
 		log.Error(err, name+" failed")
 		return 1
 	}
 	return 0
+}
+
+// serve runs a program, and its health endpoint for as long as that takes, the drain
+// included.
+func serve(signals context.Context, p Program, health *Health) error {
+	group, ctx := errgroup.WithContext(signals)
+	running, end := context.WithCancel(context.WithoutCancel(signals))
+	group.Go(func() error { return health.Serve(running, p.Common().HealthAddr) })
+	group.Go(func() error {
+		defer end()
+		err := p.Run(ctx, health)
+		if signals.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // the signal came while the program waited for something
+		}
+		return err
+	})
+	return group.Wait()
 }
 
 // Parse reads and checks the command line. The error is pflag.ErrHelp if help was

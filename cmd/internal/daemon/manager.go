@@ -1,16 +1,56 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/tidelay/tidelay/pkg/confirm"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
+
+// errStarting is why a program is not ready before it has a manager.
+var errStarting = errors.New("not started yet")
+
+// cacheSyncTimeout is how long a controller waits for its first lists. The wait tries
+// again by itself, so its end would be of use to nobody.
+const cacheSyncTimeout = 24 * time.Hour
+
+// attemptInterval is the time between two attempts to make a manager.
+const attemptInterval = 2 * time.Second
+
+// NewManager returns a manager. While that fails, it tries again until ctx ends, and
+// health says why. The API server is often away when a program starts, as after a
+// node has booted, and kubelet starts a program that ended for it ever more seldom.
+func NewManager(ctx context.Context, config *rest.Config, options ctrl.Options, health *Health) (ctrl.Manager, error) {
+	var mgr ctrl.Manager
+	logged := ""
+	err := wait.PollUntilContextCancel(ctx, attemptInterval, true, func(context.Context) (bool, error) {
+		var err error
+		if mgr, err = ctrl.NewManager(config, options); err == nil {
+			return true, nil
+		}
+		health.Require(Failed("API server", err))
+		if err.Error() != logged {
+			logged = err.Error()
+			ctrl.Log.Info("waiting for the API server", "error", logged)
+		}
+		return false, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create manager: %w", err)
+	}
+	return mgr, nil
+}
 
 // ManagerOptions returns the options of a manager that keeps kinds in its cache.
 func (o *Options) ManagerOptions(kinds []confirm.Kind) ctrl.Options {
@@ -23,6 +63,7 @@ func (o *Options) ManagerOptions(kinds []confirm.Kind) ctrl.Options {
 			// start to watch all objects of that kind.
 			ReaderFailOnMissingInformer: true,
 		},
+		Controller:             config.Controller{CacheSyncTimeout: cacheSyncTimeout},
 		Metrics:                metricsserver.Options{BindAddress: o.MetricsAddr},
 		HealthProbeBindAddress: "0", // Health serves it
 	}

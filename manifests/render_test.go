@@ -5,6 +5,7 @@ package manifests
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,8 +36,8 @@ func program(name string) (string, error) {
 	return strings.TrimSpace(string(path)), nil
 }
 
-// output runs a program and returns its output. The error has what the program
-// printed on stderr.
+// output runs a program and returns its output. A program that prints anything on
+// stderr has failed: whoever installs Tidelay would have to read it.
 func output(stdin string, program func() (string, error), args ...string) (string, error) {
 	path, err := program()
 	if err != nil {
@@ -46,6 +47,9 @@ func output(stdin string, program func() (string, error), args ...string) (strin
 	var stderr bytes.Buffer
 	command.Stdin, command.Stderr = strings.NewReader(stdin), &stderr
 	printed, err := command.Output()
+	if err == nil && stderr.Len() > 0 {
+		err = errors.New("printed on stderr")
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w: %s", filepath.Base(path), err, stderr.String())
 	}

@@ -26,10 +26,11 @@ var tools = map[string]map[string][]string{
 		"patch":        {"-n=", "--type=", "-p=", "--patch-file="},
 		"port-forward": {"-n="},
 		"replace":      {"--raw=", "-f="},
+		"rollout":      {"-n=", "--timeout="},
 	},
 	"helm": {
 		"install":   {"--namespace=", "--create-namespace", "--set="},
-		"upgrade":   {"--namespace=", "--reset-then-reuse-values", "--set="},
+		"upgrade":   {"--namespace=", "--reset-then-reuse-values", "--set=", "--wait"},
 		"uninstall": {"--namespace="},
 	},
 	"curl": {"": {"-X=", "-d=", "-H="}},

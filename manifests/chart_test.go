@@ -112,8 +112,6 @@ const container = "/spec/template/spec/containers/0"
 // kind, or of the one of a kind and name. Without a patch the objects are removed.
 var chartCases = []struct{ values, object, patch string }{
 	{"images: {injector: registry.example.com/i:v1}", "Deployment tidelay-injector", `{op: replace, path: C/image, value: registry.example.com/i:v1}`},
-	{"images: {agent: registry.example.com/a:v1}", "Deployment", `{op: replace, path: C/env/0/value, value: registry.example.com/a:v1}`},
-	{"imagePullPolicy: Always", "Deployment", `{op: replace, path: C/imagePullPolicy, value: Always}`},
 	{"imagePullSecrets: [one, two]", "Deployment", `{op: add, path: P/imagePullSecrets, value: [{name: one}, {name: two}]}`},
 	{"replicas: 3", "Deployment tidelay-injector", `{op: replace, path: /spec/replicas, value: 3}`},
 	{"resources: {requests: {cpu: 1}, limits: {cpu: 2}}", "Deployment tidelay-injector", `{op: add, path: C/resources/limits/cpu, value: 2}, {op: replace, path: C/resources/requests/cpu, value: 1}`},
@@ -171,6 +169,18 @@ func TestChartValues(t *testing.T) {
 			compare(t, want, chart(t, "tidelay-system", c.values))
 		})
 	}
+	t.Run("the agent's image, which the injector's pod runs first", func(t *testing.T) {
+		want := base.clone(t)
+		want.patch(t, "Deployment", `{op: replace, path: C/env/0/value, value: registry.example.com/a:v1}`)
+		want.patch(t, "Deployment tidelay-injector", `{op: replace, path: P/initContainers/0/image, value: registry.example.com/a:v1}`)
+		compare(t, want, chart(t, "tidelay-system", "images: {agent: registry.example.com/a:v1}"))
+	})
+	t.Run("pull policy", func(t *testing.T) {
+		want := base.clone(t)
+		want.patch(t, "Deployment", `{op: replace, path: C/imagePullPolicy, value: Always}`)
+		want.patch(t, "Deployment tidelay-injector", `{op: replace, path: P/initContainers/0/imagePullPolicy, value: Always}`)
+		compare(t, want, chart(t, "tidelay-system", "imagePullPolicy: Always"))
+	})
 	t.Run("priority class of somebody else", func(t *testing.T) {
 		want := base.clone(t)
 		want.patch(t, "PriorityClass", "")
@@ -189,7 +199,7 @@ func TestChartValues(t *testing.T) {
 
 // TestEveryChartValueIsTried looks for values that the other tests leave out.
 func TestEveryChartValueIsTried(t *testing.T) {
-	tried := map[string]bool{"monitoring": true, "monitoring.podMonitors": true, "monitoring.rules": true, "monitoring.dashboard": true, "priorityClass.name": true, "controller.enabled": true}
+	tried := map[string]bool{"monitoring": true, "monitoring.podMonitors": true, "monitoring.rules": true, "monitoring.dashboard": true, "priorityClass.name": true, "controller.enabled": true, "images.agent": true, "imagePullPolicy": true}
 	for _, c := range chartCases {
 		addLeaves(t, tried, c.values)
 	}

@@ -54,6 +54,22 @@ func TestManifestsFitTheProgram(t *testing.T) {
 	}
 }
 
+// TestManifestsRunTheAgentFirst: the injector's pod runs the image that it injects
+// before the injector, and replaces no replica before it is ready. So a rollout with
+// an image that can't be pulled leaves the replicas that work.
+func TestManifestsRunTheAgentFirst(t *testing.T) {
+	deployment := manifesttest.Read[appsv1.Deployment](t, "injector/deployment.yaml", "Deployment")
+	spec := deployment.Spec.Template.Spec
+	var o options
+	manifesttest.Parse(t, &o, spec.Containers[0])
+	if len(spec.InitContainers) != 1 || spec.InitContainers[0].Image != o.AgentImage || !slices.Equal(spec.InitContainers[0].Args, []string{"--version"}) {
+		t.Errorf("init containers %+v, want %s --version", spec.InitContainers, o.AgentImage)
+	}
+	if rolling := deployment.Spec.Strategy.RollingUpdate; rolling.MaxUnavailable.IntValue() != 0 || rolling.MaxSurge.IntValue() < 1 {
+		t.Errorf("a rollout takes %s replicas away at once and adds %s, want none and one", rolling.MaxUnavailable, rolling.MaxSurge)
+	}
+}
+
 // TestManifestsGrantWhatIsUsed compares the roles with the informers and live reads
 // that the program declares, and with what it writes.
 func TestManifestsGrantWhatIsUsed(t *testing.T) {

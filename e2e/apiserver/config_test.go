@@ -39,7 +39,7 @@ func TestConfigurationIsFollowed(t *testing.T) {
 		return r.scrape(t, "tidelay_config_last_reload_success_timestamp_seconds")[0].GetGauge().GetValue()
 	}
 	started := loaded()
-	write(`{"agent": {"image": "example.com/agent:new", "maxDuration": "1h", "imagePullSecrets": ["registry"], "tokenSecret": "token"}}`)
+	write(`{"agent": {"imagePullPolicy": "Always", "maxDuration": "1h", "imagePullSecrets": ["registry"], "tokenSecret": "token"}}`)
 	eventually(t, 20*time.Second, func() error {
 		if now := loaded(); now == started {
 			return errors.New("the new file is not seen")
@@ -48,8 +48,8 @@ func TestConfigurationIsFollowed(t *testing.T) {
 	})
 	got := inject(optedIn())
 	agent := got.agent(t)
-	if agent.Image != "example.com/agent:new" || !slices.Contains(agent.Args, "--max-duration=1h0m0s") || !slices.Contains(agent.Args, "--token-file=/etc/tidelay/token") {
-		t.Errorf("image %s, arguments %q", agent.Image, agent.Args)
+	if agent.ImagePullPolicy != corev1.PullAlways || !slices.Contains(agent.Args, "--max-duration=1h0m0s") || !slices.Contains(agent.Args, "--token-file=/etc/tidelay/token") {
+		t.Errorf("pull policy %s, arguments %q", agent.ImagePullPolicy, agent.Args)
 	}
 	if secret := (corev1.LocalObjectReference{Name: "registry"}); !slices.Contains(got.pod.Spec.ImagePullSecrets, secret) {
 		t.Errorf("pull secrets are %v", got.pod.Spec.ImagePullSecrets)
@@ -65,15 +65,16 @@ func TestConfigurationIsFollowed(t *testing.T) {
 		t.Errorf("with an annotation the arguments are %q", agent.Args)
 	}
 
-	write("agent: {imgae: example.com/agent:newer}")
+	// The image is not changed without a rollout, which tries it first.
+	write("agent: {imagePullPolicy: Never, image: example.com/agent:new}")
 	eventually(t, 20*time.Second, func() error {
 		if good := r.scrape(t, "tidelay_config_last_reload_successful")[0].GetGauge().GetValue(); good != 0 {
 			return errors.New("a bad file is not seen")
 		}
 		return nil
 	})
-	if agent := inject(optedIn()).agent(t); agent.Image != "example.com/agent:new" {
-		t.Errorf("with a bad file the image is %s", agent.Image)
+	if agent := inject(optedIn()).agent(t); agent.Image != world.agentImage(t) || agent.ImagePullPolicy != corev1.PullAlways {
+		t.Errorf("with a bad file the image is %s, pulled %s", agent.Image, agent.ImagePullPolicy)
 	}
 }
 

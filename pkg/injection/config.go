@@ -19,7 +19,8 @@ import (
 // injector; the author of a pod can change none of them. A Config is not changed
 // once it is in use.
 type Config struct {
-	// Image is the agent's image, with a registry, tag or digest as needed.
+	// Image is the agent's image, with a registry, tag or digest as needed. IsImage
+	// accepts it, and it stays the same while the program runs.
 	Image string
 	// PullPolicy is Always, IfNotPresent or Never.
 	PullPolicy corev1.PullPolicy
@@ -59,8 +60,9 @@ var imagePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
 // IsImage reports whether s can be a Config's Image.
 func IsImage(s string) bool { return imagePattern.MatchString(s) }
 
-// Validate returns an error with every problem of c. Each problem names the setting
-// as in the configuration file, its value and what is accepted.
+// Validate returns an error with every problem of what the configuration file sets
+// in c. Each problem names the setting as in the file, its value and what is
+// accepted.
 func (c Config) Validate() error {
 	var problems []error
 	check := func(ok bool, setting, value, want string) {
@@ -68,7 +70,6 @@ func (c Config) Validate() error {
 			problems = append(problems, fmt.Errorf("agent.%s %.100q: want %s", setting, value, want))
 		}
 	}
-	check(IsImage(c.Image), "image", c.Image, "an image reference such as tidelay/agent:v1")
 	policies := []corev1.PullPolicy{corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever}
 	check(slices.Contains(policies, c.PullPolicy), "imagePullPolicy", string(c.PullPolicy), "Always, IfNotPresent or Never")
 	for i, name := range c.PullSecrets {

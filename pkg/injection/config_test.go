@@ -11,6 +11,17 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
+func TestIsImage(t *testing.T) {
+	for image, want := range map[string]bool{
+		"tidelay/agent:v1": true, "localhost:5000/a/b": true, "registry.example.com/a@sha256:0123456789abcdef": true,
+		"": false, "$(AGENT_IMAGE)": false, "a`id`": false, "-a": false,
+	} {
+		if got := IsImage(image); got != want {
+			t.Errorf("IsImage(%q) is %t", image, got)
+		}
+	}
+}
+
 func TestConfigValidate(t *testing.T) {
 	quantities := func(cpu, memory string) corev1.ResourceList {
 		return corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory)}
@@ -20,12 +31,6 @@ func TestConfigValidate(t *testing.T) {
 		want   []string // what the error must say; nothing for none
 	}{
 		"the default":             {change: func(*Config) {}},
-		"a registry's port":       {change: func(c *Config) { c.Image = "localhost:5000/a/b" }},
-		"a digest":                {change: func(c *Config) { c.Image = "registry.example.com/a@sha256:0123456789abcdef" }},
-		"no image":                {change: func(c *Config) { c.Image = "" }, want: []string{`agent.image "": want an image`}},
-		"an image not expanded":   {change: func(c *Config) { c.Image = "$(AGENT_IMAGE)" }, want: []string{`agent.image "$(AGENT_IMAGE)"`}},
-		"an image with a command": {change: func(c *Config) { c.Image = "a`id`" }, want: []string{"agent.image"}},
-		"an image that is a flag": {change: func(c *Config) { c.Image = "-a" }, want: []string{"agent.image"}},
 		"a pull policy":           {change: func(c *Config) { c.PullPolicy = "never" }, want: []string{`agent.imagePullPolicy "never": want Always, IfNotPresent or Never`}},
 		"pull secrets":            {change: func(c *Config) { c.PullSecrets = []string{"a", "b.c"} }},
 		"bad pull secrets":        {change: func(c *Config) { c.PullSecrets = []string{"a", "A b", "a"} }, want: []string{`agent.imagePullSecrets[1] "A b"`, `agent.imagePullSecrets[2] "a"`}},

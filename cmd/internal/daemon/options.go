@@ -35,7 +35,7 @@ func (o *Options) NewFlags(name string, getenv func(string) string) *pflag.FlagS
 	f := pflag.NewFlagSet(name, pflag.ContinueOnError)
 	f.SortFlags = false
 	f.Usage = func() {}
-	f.StringVar(&o.AgentImage, "agent-image", "", "image of the agent where --config names none; required")
+	f.StringVar(&o.AgentImage, "agent-image", "", "image of the agent; required")
 	f.StringVar(&o.Config, "config", "", "file that says how to inject, followed while it changes; empty for the defaults")
 	f.StringVar(&o.HealthAddr, "health-addr", ":8081", "address of /healthz and /readyz")
 	f.StringVar(&o.MetricsAddr, "metrics-addr", ":8080", "address of /metrics")

@@ -37,7 +37,6 @@ func TestParse(t *testing.T) {
 	}{
 		"nothing":        {content: "", want: defaults()},
 		"an empty agent": {content: "agent: {}", want: defaults()},
-		"an image":       {content: "agent: {image: a/b:c}", want: with(func(c *injection.Config) { c.Image = "a/b:c" })},
 		"a part of resources": {
 			content: "agent: {resources: {limits: {memory: 256Mi}}}",
 			want:    with(func(c *injection.Config) { c.Resources.Limits[corev1.ResourceMemory] = resource.MustParse("256Mi") }),
@@ -50,16 +49,19 @@ func TestParse(t *testing.T) {
 		},
 		"an unknown setting":          {content: "agent: {imagePolicy: Always}", problem: `unknown field "agent.imagePolicy"`},
 		"the wrong case":              {content: "agent: {Image: a}", problem: `unknown field "agent.Image"`},
-		"a setting twice":             {content: "agent:\n  image: a\n  image: b", problem: `"image" already set`},
-		"a list for an image":         {content: "agent: {image: [a]}", problem: "image"},
+		"a setting twice":             {content: "agent:\n  tokenSecret: a\n  tokenSecret: b", problem: `"tokenSecret" already set`},
+		"an image":                    {content: "agent: {image: a/b:c}", problem: `agent.image "a/b:c": want it in --agent-image`},
+		"no image":                    {content: `agent: {image: ""}`, problem: `agent.image "": want it in --agent-image`},
+		"a list for an image":         {content: "agent: {image: [a]}", problem: `agent.image "[a]": want it in --agent-image`},
+		"a list for a name":           {content: "agent: {tokenSecret: [a]}", problem: "tokenSecret"},
 		"no YAML":                     {content: "agent: {", problem: "parse configuration"},
 		"no map":                      {content: "agent", problem: "parse configuration"},
 		"a duration of no unit":       {content: `agent: {maxDuration: "60"}`, problem: `agent.maxDuration "60": want a time with its unit`},
 		"no duration":                 {content: "agent: {maxDuration: 0s}", problem: `agent.maxDuration "0s"`},
 		"a short duration":            {content: "agent: {maxDuration: 1ms}", problem: `agent.maxDuration "1ms": want from 1s`},
 		"a quantity":                  {content: "agent: {resources: {limits: {memory: much}}}", problem: "quantities must match"},
-		"a mistake beside a duration": {content: "agent: {image: -a, maxDuration: soon}", problem: "want a time with its unit, such as \"1h\"\nagent.image"},
-		"two mistakes":                {content: "agent: {image: -a, tokenSecret: A}", problem: `agent.tokenSecret "A"`},
+		"a mistake beside a duration": {content: "agent: {tokenSecret: A, maxDuration: soon}", problem: "want a time with its unit, such as \"1h\"\nagent.tokenSecret"},
+		"two mistakes":                {content: "agent: {imagePullPolicy: never, tokenSecret: A}", problem: `agent.tokenSecret "A"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -87,35 +89,35 @@ func TestFileKeepsTheLastGoodOne(t *testing.T) {
 		}
 	}
 	var log bytes.Buffer
-	write("agent: {image: first}")
+	write("agent: {tokenSecret: first}")
 	f, err := Open(path, defaults(), prometheus.NewRegistry(), funcr.New(func(_, args string) { log.WriteString(args + "\n") }, funcr.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	is := func(image string, good float64, lines int) {
+	is := func(token string, good float64, lines int) {
 		t.Helper()
 		f.reload()
 		f.reload()
-		if got := f.Current().Image; got != image || testutil.ToFloat64(f.valid) != good || strings.Count(log.String(), "\n") != lines {
-			t.Errorf("image %s, good %v, log %q; want %s, %v and %d lines", got, testutil.ToFloat64(f.valid), log.String(), image, good, lines)
+		if got := f.Current().TokenSecret; got != token || testutil.ToFloat64(f.valid) != good || strings.Count(log.String(), "\n") != lines {
+			t.Errorf("token %s, good %v, log %q; want %s, %v and %d lines", got, testutil.ToFloat64(f.valid), log.String(), token, good, lines)
 		}
 	}
 	is("first", 1, 0)
-	write("agent: {image: second}")
+	write("agent: {tokenSecret: second}")
 	is("second", 1, 1)
-	write("agent: {imgae: third}")
+	write("agent: {image: third}")
 	is("second", 0, 2)
-	if !strings.Contains(log.String(), "imgae") || !strings.Contains(log.String(), path) {
+	if !strings.Contains(log.String(), "agent.image") || !strings.Contains(log.String(), path) {
 		t.Errorf("the log does not say what is wrong: %s", log.String())
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	is("second", 0, 3)
-	write("agent: {image: second}")
+	write("agent: {tokenSecret: second}")
 	is("second", 1, 4)
 	write("")
-	is("tidelay/agent:v1", 1, 5)
+	is("", 1, 5)
 }
 
 func TestOpenRefuses(t *testing.T) {
@@ -123,10 +125,10 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := Open(path, defaults(), prometheus.NewRegistry(), logr.Discard()); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("without the file: error %v", err)
 	}
-	if err := os.WriteFile(path, []byte("agent: {image: -}"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("agent: {tokenSecret: -}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path, defaults(), prometheus.NewRegistry(), logr.Discard()); err == nil || !strings.Contains(err.Error(), path+": agent.image") {
+	if _, err := Open(path, defaults(), prometheus.NewRegistry(), logr.Discard()); err == nil || !strings.Contains(err.Error(), path+": agent.tokenSecret") {
 		t.Errorf("with a bad one: error %v", err)
 	}
 	if f, err := Open("", defaults(), prometheus.NewRegistry(), logr.Discard()); err != nil || f.Current().Image != defaults().Image {
@@ -135,7 +137,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"", "agent: {}", "agent: {image: a, maxDuration: 1h}", "agent: {resources: {limits: {cpu: 1}}}"} {
+	for _, seed := range []string{"", "agent: {}", "agent: {image: a}", "agent: {tokenSecret: a, maxDuration: 1h}", "agent: {resources: {limits: {cpu: 1}}}"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {

@@ -2,7 +2,6 @@
 // ConfigMap, and follows its changes:
 //
 //	agent:
-//	  image: registry.example.com/tidelay/agent:v1   # default: --agent-image
 //	  imagePullPolicy: IfNotPresent                   # Always, IfNotPresent or Never
 //	  imagePullSecrets: [registry]                    # Secrets in the pod's namespace
 //	  resources:
@@ -12,7 +11,8 @@
 //	  tokenSecret: tidelay-token                      # a Secret whose key "token" is the agent's token
 //
 // Every setting may be left out. A setting that is unknown or given twice is an
-// error.
+// error. The agent's image is not set here, but by --agent-image: a change of this
+// file is in force everywhere at once, and a rollout tries the image first.
 package configfile
 
 import (
@@ -31,7 +31,7 @@ import (
 // document is the content of the file.
 type document struct {
 	Agent struct {
-		Image            string                      `json:"image"`
+		Image            any                         `json:"image"` // refused
 		ImagePullPolicy  corev1.PullPolicy           `json:"imagePullPolicy"`
 		ImagePullSecrets []string                    `json:"imagePullSecrets"`
 		Resources        corev1.ResourceRequirements `json:"resources"`
@@ -53,9 +53,6 @@ func Parse(content []byte, defaults injection.Config) (injection.Config, error) 
 		return injection.Config{}, fmt.Errorf("parse configuration: %w", err)
 	}
 	c := defaults
-	if d.Agent.Image != "" {
-		c.Image = d.Agent.Image
-	}
 	if d.Agent.ImagePullPolicy != "" {
 		c.PullPolicy = d.Agent.ImagePullPolicy
 	}
@@ -65,13 +62,16 @@ func Parse(content []byte, defaults injection.Config) (injection.Config, error) 
 		Limits:   merge(defaults.Resources.Limits, d.Agent.Resources.Limits),
 		Claims:   d.Agent.Resources.Claims,
 	}
-	var unparsed error
+	var misplaced, unparsed error
+	if image := d.Agent.Image; image != nil {
+		misplaced = fmt.Errorf("agent.image %.100q: want it in --agent-image (images in kustomization.yaml, images.agent in the chart), so that a rollout tries the image first", fmt.Sprint(image))
+	}
 	if text := d.Agent.MaxDuration; text != "" {
 		if c.MaxDuration, err = time.ParseDuration(text); err != nil || c.MaxDuration == 0 {
 			unparsed = fmt.Errorf(`agent.maxDuration %.100q: want a time with its unit, such as "1h"`, text)
 		}
 	}
-	if err := errors.Join(unparsed, c.Validate()); err != nil {
+	if err := errors.Join(misplaced, unparsed, c.Validate()); err != nil {
 		return injection.Config{}, err
 	}
 	return c, nil

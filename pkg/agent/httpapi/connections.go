@@ -5,7 +5,10 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -61,11 +64,31 @@ type connection struct {
 func (c *connection) Write(p []byte) (n int, err error) {
 	send := func() { n, err = c.Conn.Write(p) }
 	if request := c.request.Load(); request != nil {
+		unread := c.unread
+		request.unread.Store(&unread)
+		c.member.unread.Store(&unread)
 		c.member.sending(func() { request.sending(send) })
 	} else {
 		c.member.sending(send)
 	}
 	return n, err //nolint:wrapcheck // a net.Conn's errors
+}
+
+// unread says whether the client's kernel has yet to take a part of what was
+// written (SIOCOUTQ in tcp(7)).
+func (c *connection) unread() bool {
+	tcp, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return true
+	}
+	queued := 0
+	var asked error
+	err = raw.Control(func(fd uintptr) { queued, asked = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return err != nil || asked != nil || queued > 0
 }
 
 // Close ends the connection.
@@ -88,6 +111,7 @@ func (c *connection) works(place *member) {
 func (c *connection) done() {
 	if c != nil {
 		c.request.Store(nil)
+		c.member.unread.Store(nil)
 		c.member.wait()
 	}
 }

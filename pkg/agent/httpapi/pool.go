@@ -28,19 +28,22 @@ type pool struct {
 type member struct {
 	from  netip.Addr
 	since time.Time
-	// waiting is since when it waits for its client, in nanoseconds of Unix time; 0
-	// while the agent works for it.
-	waiting atomic.Int64
+	// waiting is since when it waits for its client; nil while the agent works for it.
+	waiting atomic.Pointer[time.Time]
 	// sent is how long the client took so far to take an answer, in nanoseconds.
 	sent atomic.Int64
+	// unread says whether the client has yet to take a part of what was sent to it.
+	// It is nil where the client itself has to send.
+	unread atomic.Pointer[func() bool]
 	// evict ends the wait for the client. It must not block.
 	evict func()
 }
 
 // work notes that the agent works for the member, to answer a request.
 func (m *member) work() {
-	m.waiting.Store(0)
+	m.waiting.Store(nil)
 	m.sent.Store(0)
+	m.unread.Store(nil)
 }
 
 // sending sends a part of an answer. It waits for the client as long as that takes,
@@ -48,27 +51,35 @@ func (m *member) work() {
 // gets a CPU.
 func (m *member) sending(send func()) {
 	start := time.Now()
-	since := start.Add(-time.Duration(m.sent.Load())).UnixNano()
-	working := m.waiting.CompareAndSwap(0, since)
+	since := start.Add(-time.Duration(m.sent.Load()))
+	working := m.waiting.CompareAndSwap(nil, &since)
 	send()
 	if working {
 		m.sent.Add(int64(time.Since(start)))
-		m.waiting.CompareAndSwap(since, 0)
+		m.waiting.CompareAndSwap(&since, nil)
 	}
 }
 
 // wait notes that the member waits for its client from now on, unless it does
 // already.
-func (m *member) wait() { m.waiting.CompareAndSwap(0, time.Now().UnixNano()) }
+func (m *member) wait() {
+	now := time.Now()
+	m.waiting.CompareAndSwap(nil, &now)
+}
 
 // waitFirst notes that it waits for its client, which counts as slow already, since
 // it has sent nothing yet.
-func (m *member) waitFirst() { m.waiting.Store(1) }
+func (m *member) waitFirst() { m.waiting.Store(&time.Time{}) }
 
-// isSlow says whether its client is slow.
+// isSlow says whether its client is slow. A client that took all that was sent so
+// far is not: on a busy machine it is the agent that takes long.
 func (m *member) isSlow() bool {
 	since := m.waiting.Load()
-	return since != 0 && time.Since(time.Unix(0, since)) >= slowAfter
+	if since == nil || time.Since(*since) < slowAfter {
+		return false
+	}
+	unread := m.unread.Load()
+	return unread == nil || (*unread)()
 }
 
 func newPool(size int) *pool {

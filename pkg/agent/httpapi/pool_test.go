@@ -22,7 +22,7 @@ func TestAFullPoolReplacesWhoWaitsMost(t *testing.T) {
 		t.Fatal("a newcomer replaced a client that is not slow")
 	}
 	for _, m := range []*member{oldest, newer} {
-		m.waiting.Store(time.Now().Add(-slowAfter).UnixNano())
+		m.waiting.Store(new(time.Now().Add(-slowAfter)))
 	}
 	if join("newcomer", few) == nil || !evicted["oldest of many"] || len(evicted) != 1 {
 		t.Fatalf("evicted %v", evicted)

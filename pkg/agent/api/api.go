@@ -43,6 +43,11 @@ const (
 	PathMetrics = "/metrics"
 )
 
+// ServerName is the value of the header Server (RFC 9110, 10.2.4) of every answer of
+// the agent, whatever its status. By it a client tells the agent from another process
+// that has the port.
+const ServerName = "tidelay-agent"
+
 // HeaderToken is a request header with the agent's token. It says the same as
 // "Authorization: Bearer TOKEN", which the API server's pod proxy removes.
 const HeaderToken = "X-Tidelay-Token"

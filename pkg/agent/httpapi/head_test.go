@@ -18,6 +18,9 @@ func TestHead(t *testing.T) {
 		"/latency/20ms": 200, "/latency/0": 200, "/latency/abc": 400, "/latency/": 400, "/nowhere": 404,
 	} {
 		head := s.do(http.MethodHead, path, "")
+		if server := head.Header.Get("Server"); server != api.ServerName {
+			t.Errorf("HEAD %s: an answer of %q, want %q", path, server, api.ServerName)
+		}
 		if head.StatusCode != want || text(t, head) != "" {
 			t.Errorf("HEAD %s: status %d, want %d without a body", path, head.StatusCode, want)
 		}

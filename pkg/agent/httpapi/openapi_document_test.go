@@ -13,6 +13,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/enginetest"
 )
 
@@ -113,8 +114,8 @@ func (d openAPIDocument) operations() map[string]string {
 	return all
 }
 
-// check holds an answer against the operation at a pointer: its status, its
-// media type, its headers and its body.
+// check holds an answer against the operation at a pointer: who it is from, its
+// status, its media type, its headers and its body.
 func (d openAPIDocument) check(t *testing.T, operation string, response *http.Response) {
 	t.Helper()
 	found, _ := d.follow(operation)
@@ -125,6 +126,9 @@ func (d openAPIDocument) check(t *testing.T, operation string, response *http.Re
 		return
 	}
 	answer, pointer := d.follow(at(operation, "responses", status))
+	if server := response.Header.Get("Server"); server != api.ServerName {
+		t.Errorf("the answer with status %s is from %q, want %q", status, server, api.ServerName)
+	}
 	headers, _ := answer["headers"].(object)
 	for name := range headers {
 		header, headerPointer := d.follow(at(pointer, "headers", name))

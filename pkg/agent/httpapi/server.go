@@ -116,7 +116,7 @@ func (s *Server) Handler() http.Handler {
 	r.RedirectTrailingSlash = false // "/latency/" is an empty delay, not a read
 	r.UseRawPath = true             // "20ms%2F" is a bad delay, not another route
 	r.UnescapePathValues = true
-	r.Use(s.record, closeUnlessRead, gin.CustomRecoveryWithWriter(nil, s.recovered))
+	r.Use(name, s.record, closeUnlessRead, gin.CustomRecoveryWithWriter(nil, s.recovered))
 
 	get(r, api.PathHealthz, func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	get(r, api.PathReadyz, s.getReadyz)
@@ -148,6 +148,9 @@ func (s *Server) Handler() http.Handler {
 	})
 	return r
 }
+
+// name says in every answer that it is the agent's.
+func name(c *gin.Context) { c.Header("Server", api.ServerName) }
 
 // get serves GET and HEAD. The server leaves out the body of an answer to HEAD.
 func get(routes gin.IRoutes, path string, handler gin.HandlerFunc) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,7 +99,7 @@ func TestCommands(t *testing.T) {
 
 // isName reports a span that names a kind of command and shows none.
 func isName(span string) bool {
-	return span == "kubectl logs" || span == "kubectl exec" || span == "helm upgrade"
+	return slices.Contains([]string{"kubectl logs", "kubectl exec", "kubectl rollout status", "helm upgrade"}, span)
 }
 
 var call = regexp.MustCompile(`(?m)^(\$ )?(kubectl|helm|curl) `)

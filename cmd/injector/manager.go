@@ -62,11 +62,15 @@ func newManager(signals context.Context, o options, d *drain, health *daemon.Hea
 		return nil, err
 	}
 	informers := confirm.NewInformers(mgr.GetCache(), kinds)
+	forwarding, err := addForwarding(mgr, o, trust)
+	if err != nil {
+		return nil, err
+	}
 	file, err := configfile.Open(o.Config, o.ConfigDefaults(version), metrics.Registry, ctrl.Log.WithName("config"))
 	if err != nil {
 		return nil, err
 	}
-	if err := addWebhook(mgr, file, d); err != nil {
+	if err := addWebhook(mgr, file, forwarding, d); err != nil {
 		return nil, err
 	}
 	// In this order, so that the first failure is the cause of the others.
@@ -75,6 +79,7 @@ func newManager(signals context.Context, o options, d *drain, health *daemon.Hea
 		daemon.Check{Name: "certificate", Check: source.Ready},
 		daemon.Check{Name: "trust", Check: trust.Ready},
 		daemon.Check{Name: "informers", Check: func(*http.Request) error { return informers.Synced() }},
+		daemon.Check{Name: "replicas", Check: func(*http.Request) error { return forwarding.synced() }},
 		daemon.Check{Name: "webhook", Check: mgr.GetWebhookServer().StartedChecker()},
 	)
 	if err := daemon.Add(mgr, source, informers, file); err != nil {
@@ -84,7 +89,7 @@ func newManager(signals context.Context, o options, d *drain, health *daemon.Hea
 }
 
 // addWebhook has mgr serve the webhook.
-func addWebhook(mgr ctrl.Manager, file *configfile.File, d *drain) error {
+func addWebhook(mgr ctrl.Manager, file *configfile.File, forwarding forwarding, d *drain) error {
 	// The rate limit is the Reader's: client-go's would hold reads back for longer
 	// than an admission may take.
 	live, err := daemon.NewClient(mgr, flowcontrol.NewFakeAlwaysRateLimiter())
@@ -107,6 +112,6 @@ func addWebhook(mgr ctrl.Manager, file *configfile.File, d *drain) error {
 	if err != nil {
 		return err
 	}
-	mgr.GetWebhookServer().Register(webhook.Path, d.wrap(injector.Handler()))
+	mgr.GetWebhookServer().Register(webhook.Path, d.wrap(injector.Handler(forwarding.wrap)))
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 	"github.com/tidelay/tidelay/pkg/webhook"
 	"github.com/tidelay/tidelay/pkg/webhook/certificate"
+	"github.com/tidelay/tidelay/pkg/webhook/forward"
 )
 
 // TestManifestsFitTheProgram compares the ports, paths and names in the manifests
@@ -49,6 +50,12 @@ func TestManifestsFitTheProgram(t *testing.T) {
 	if diff := cmp.Diff(deployment.Spec.Template.Labels, service.Spec.Selector); diff != "" {
 		t.Errorf("selector of Service (-pods +selector):\n%s", diff)
 	}
+	if o.podName == "" {
+		t.Error("the Deployment does not tell the injector the name of its pod")
+	}
+	if diff := cmp.Diff(deployment.Spec.Template.Labels, map[string]string(forward.Labels())); diff != "" {
+		t.Errorf("labels of the injector's pods (-manifest +program):\n%s", diff)
+	}
 	if class := manifesttest.Read[schedulingv1.PriorityClass](t, "priorityclass.yaml", "PriorityClass"); spec.PriorityClassName != class.Name {
 		t.Errorf("the pods are of priority class %q, not %q", spec.PriorityClassName, class.Name)
 	}
@@ -79,7 +86,7 @@ func TestManifestsGrantWhatIsUsed(t *testing.T) {
 	used.Add("", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "tidelay-injector", "patch")
 	used.Add(manifesttest.Namespace, "", "secrets", "", "create")
 	used.Add(manifesttest.Namespace, "", "secrets", "tidelay-injector-ca", "update")
-	for _, k := range slices.Concat(resolve.Kinds(), gather.Kinds(), trust.Kinds()) {
+	for _, k := range slices.Concat(resolve.Kinds(), gather.Kinds(), trust.Kinds(), forward.Kinds(manifesttest.Namespace)) {
 		used.AddReads(t, k)
 	}
 	if diff := cmp.Diff(used, manifesttest.Granted(t, "injector")); diff != "" {

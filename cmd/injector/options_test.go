@@ -46,6 +46,7 @@ func TestParseRefuses(t *testing.T) {
 		"if an address has no port":   {args: []string{"--health-addr=localhost"}, want: []string{`health-addr "localhost": want an address`}},
 		"if an address has port 0":    {args: []string{"--metrics-addr=:0"}, want: []string{`metrics-addr ":0": want an address`}},
 		"if names are bad":            {args: []string{"--webhook-name=A", "--service-name=a.b"}, want: []string{`webhook-name "A"`, `service-name "a.b"`}},
+		"if the pod's name is bad":    {args: []string{"--pod-name=A"}, want: []string{`pod-name "A": want the name of a pod, or nothing`}},
 		"if the drain is too long":    {args: []string{"--drain=1h"}, want: []string{`drain "1h0m0s": want 0s to 1m`}},
 		"if the log flags are bad":    {args: []string{"--log-level=all", "--log-format=xml"}, want: []string{`log-level "all": want info or debug`, `log-format "xml"`}},
 		"if a flag is unknown":        {args: []string{"--nope"}, want: []string{"--nope"}},

@@ -69,7 +69,7 @@ func (o *Options) Check(p *Problems) {
 	p.Check(isAddress(o.HealthAddr), "health-addr", o.HealthAddr, "an address such as :8081 or 127.0.0.1:8081")
 	p.Check(isAddress(o.MetricsAddr), "metrics-addr", o.MetricsAddr, "an address such as :8080 or 127.0.0.1:8080")
 	p.Check(IsLabel(o.Namespace), "namespace", o.Namespace, "the name of a namespace, or $POD_NAMESPACE set")
-	p.Check(isSubdomain(o.WebhookName), "webhook-name", o.WebhookName, "the name of a MutatingWebhookConfiguration")
+	p.Check(IsSubdomain(o.WebhookName), "webhook-name", o.WebhookName, "the name of a MutatingWebhookConfiguration")
 	p.Check(o.LogLevel == "info" || o.LogLevel == "debug", "log-level", o.LogLevel, "info or debug")
 	p.Check(o.LogFormat == "text" || o.LogFormat == "json", "log-format", o.LogFormat, "text or json")
 }
@@ -96,4 +96,5 @@ func isAddress(s string) bool {
 // IsLabel reports whether s is a DNS label, as names of namespaces and Services are.
 func IsLabel(s string) bool { return len(validation.IsDNS1123Label(s)) == 0 }
 
-func isSubdomain(s string) bool { return len(validation.IsDNS1123Subdomain(s)) == 0 }
+// IsSubdomain reports whether s is a DNS subdomain, as names of most objects are.
+func IsSubdomain(s string) bool { return len(validation.IsDNS1123Subdomain(s)) == 0 }

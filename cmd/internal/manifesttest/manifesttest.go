@@ -64,10 +64,12 @@ func Read[T any](t *testing.T, file, kind string) T {
 // Parse parses the arguments of a container in the way that kubelet starts it.
 func Parse(t *testing.T, p daemon.Program, container corev1.Container) {
 	t.Helper()
-	env := map[string]string{"POD_NAMESPACE": Namespace}
+	fields := map[string]string{"metadata.namespace": Namespace, "metadata.name": "a-pod"}
+	env := map[string]string{}
 	for _, e := range container.Env {
-		if e.ValueFrom == nil {
-			env[e.Name] = e.Value
+		env[e.Name] = e.Value
+		if e.ValueFrom != nil {
+			env[e.Name] = fields[e.ValueFrom.FieldRef.FieldPath]
 		}
 	}
 	getenv := func(key string) string { return env[key] }

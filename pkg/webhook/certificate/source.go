@@ -41,6 +41,10 @@ type Source struct {
 // SecretName returns the name of the CA's Secret for a MutatingWebhookConfiguration.
 func SecretName(webhook string) string { return webhook + "-ca" }
 
+// ServerName returns the DNS name in the certificates for the Service called service, by
+// which API servers call it.
+func ServerName(service, namespace string) string { return service + "." + namespace + ".svc" }
+
 // NewSource returns a Source of certificates for the Service called service. They are
 // signed by the CA in trust's Secret, which is in the Service's namespace.
 func NewSource(config *rest.Config, trust *Trust, service string, log logr.Logger) *Source {
@@ -49,7 +53,7 @@ func NewSource(config *rest.Config, trust *Trust, service string, log logr.Logge
 		handover: handover{trust: trust},
 		source: &cmtls.DynamicSource{
 			DNSNames: []string{
-				service + "." + secret.Namespace + ".svc",
+				ServerName(service, secret.Namespace),
 				service + "." + secret.Namespace,
 			},
 			RetryInterval: retryInterval,

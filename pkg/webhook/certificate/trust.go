@@ -162,6 +162,17 @@ func (t *Trust) Since(leaf *x509.Certificate) (since time.Time, trusted bool) {
 	return time.Time{}, false
 }
 
+// CAs returns the CAs in the caBundle, for a client of the webhook.
+func (t *Trust) CAs() *x509.CertPool {
+	pool := x509.NewCertPool()
+	if trusted := t.trusted.Load(); trusted != nil {
+		for _, ca := range *trusted {
+			pool.AddCert(ca.certificate)
+		}
+	}
+	return pool
+}
+
 // write sets the caBundle of every webhook in config, and changes no other field.
 func (t *Trust) write(ctx context.Context, config *admissionregistrationv1.MutatingWebhookConfiguration, ca []byte) error {
 	before := config.DeepCopy()

@@ -36,6 +36,10 @@ var reasonCases = map[injection.Reason]func(n namespace) admission{
 	injection.HostNetwork: func(n namespace) admission {
 		return n.admit(n.tikv(optedIn(), func(pod *corev1.Pod) { pod.Spec.HostNetwork = true }))
 	},
+	// The API server refuses NET_ADMIN in such a pod.
+	injection.Windows: func(n namespace) admission {
+		return n.admit(n.tikv(optedIn(), func(pod *corev1.Pod) { pod.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }))
+	},
 	injection.PortConflict: func(n namespace) admission {
 		return n.admit(n.tikv(optedIn(), func(pod *corev1.Pod) {
 			pod.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: agentPort}}

@@ -35,8 +35,10 @@ func nameConflict(pod *corev1.Pod) string {
 	return ""
 }
 
-// portConflict says which container of pod uses the agent's TCP port. It returns ""
-// if none does. A container may use the same number for UDP.
+// portConflict says which container of pod declares the agent's TCP port, or is probed
+// there. It returns "" if none is. A container may use the same number for UDP. What it
+// listens on without declaring it cannot be known before it runs; the agent says then
+// that its port is taken.
 func portConflict(pod *corev1.Pod) string {
 	for _, c := range allContainers(pod) {
 		for _, p := range c.Ports {

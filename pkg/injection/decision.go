@@ -64,6 +64,9 @@ func reasonFor(pod *corev1.Pod, member tidbcluster.Membership, level string) (Re
 	if pod.Spec.HostNetwork {
 		return HostNetwork, "hostNetwork is true: a fault would hit the node and every pod on it that shares its network"
 	}
+	if windows := windowsNode(pod); windows != "" {
+		return Windows, windows + ": the agent needs Linux"
+	}
 	if conflict := nameConflict(pod); conflict != "" {
 		return NameConflict, conflict
 	}

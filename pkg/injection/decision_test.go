@@ -109,6 +109,7 @@ func decisionTests() map[string]decisionTest {
 			}),
 			member: optedIn(), want: AlreadyInjected,
 		},
+		"if the pod is for Windows, skip":           {pod: tikv(func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }), member: optedIn(), want: Windows},
 		"if the pod is on the node's network, skip": {pod: tikv(func(p *corev1.Pod) { p.Spec.HostNetwork = true }), member: optedIn(), want: HostNetwork},
 		"if a container has the agent's name, skip": {
 			pod: tikv(func(p *corev1.Pod) {

@@ -34,9 +34,12 @@ const (
 	AlreadyInjected Reason = "already_injected"
 	// HostNetwork: the pod shares the node's network, which a fault would hit.
 	HostNetwork Reason = "host_network"
+	// Windows: the pod can only run on a Windows node, and the agent needs Linux.
+	Windows Reason = "windows"
 	// NameConflict: a container or volume that is not ours has our name.
 	NameConflict Reason = "name_conflict"
-	// PortConflict: another container uses the agent's port.
+	// PortConflict: another container declares the agent's port, or is probed there. One
+	// that listens there without saying so is not seen.
 	PortConflict Reason = "port_conflict"
 	// PodSecurity: the namespace enforces a Pod Security level that forbids
 	// NET_ADMIN, so the API server would reject the injected pod.
@@ -47,7 +50,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		Injected, LookupFailed, InternalError, NotMember, StaleOwner, ClusterDeleting, NotOptedIn,
-		ComponentExcluded, OptedOut, AlreadyInjected, HostNetwork, NameConflict, PortConflict, PodSecurity,
+		ComponentExcluded, OptedOut, AlreadyInjected, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity,
 	}
 }
 
@@ -55,7 +58,7 @@ func Reasons() []Reason {
 // without it, which somebody should hear of.
 func (r Reason) Unwanted() bool {
 	switch r {
-	case LookupFailed, InternalError, HostNetwork, NameConflict, PortConflict, PodSecurity:
+	case LookupFailed, InternalError, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity:
 		return true
 	default:
 		return false

@@ -80,13 +80,17 @@ func addMissedCheck(mgr ctrl.Manager, o options, file *configfile.File, informer
 		return err
 	}
 	namespaces := gather.NewNamespaces(reader)
+	images, err := daemon.WatchImage(mgr, file.Current, o.ImageCheck)
+	if err != nil {
+		return err
+	}
 	checker, err := missed.New(missed.Options{
 		Interval:   o.missedCheck,
 		Ready:      informers.Synced,
 		Webhook:    o.WebhookName,
 		Clusters:   mgr.GetCache(),
 		Live:       live,
-		Gatherer:   &gather.Gatherer{Config: file.Current, Resolver: resolve.NewResolver(reader), Namespaces: namespaces},
+		Gatherer:   &gather.Gatherer{Config: file.Current, Resolver: resolve.NewResolver(reader), Namespaces: namespaces, Images: images},
 		Namespaces: namespaces,
 		Events:     mgr.GetEventRecorder(name),
 		Metrics:    metrics.Registry,

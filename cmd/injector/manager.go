@@ -70,7 +70,7 @@ func newManager(signals context.Context, o options, d *drain, health *daemon.Hea
 	if err != nil {
 		return nil, err
 	}
-	if err := addWebhook(mgr, file, forwarding, d); err != nil {
+	if err := addWebhook(mgr, file, o.ImageCheck, forwarding, d); err != nil {
 		return nil, err
 	}
 	// In this order, so that the first failure is the cause of the others.
@@ -89,7 +89,7 @@ func newManager(signals context.Context, o options, d *drain, health *daemon.Hea
 }
 
 // addWebhook has mgr serve the webhook.
-func addWebhook(mgr ctrl.Manager, file *configfile.File, forwarding forwarding, d *drain) error {
+func addWebhook(mgr ctrl.Manager, file *configfile.File, imageCheck time.Duration, forwarding forwarding, d *drain) error {
 	// The rate limit is the Reader's: client-go's would hold reads back for longer
 	// than an admission may take.
 	live, err := daemon.NewClient(mgr, flowcontrol.NewFakeAlwaysRateLimiter())
@@ -101,10 +101,14 @@ func addWebhook(mgr ctrl.Manager, file *configfile.File, forwarding forwarding, 
 	if err != nil {
 		return err
 	}
+	images, err := daemon.WatchImage(mgr, file.Current, imageCheck)
+	if err != nil {
+		return err
+	}
 	injector, err := webhook.New(webhook.Options{
 		Decoder: admission.NewDecoder(mgr.GetScheme()),
 		Gatherer: &gather.Gatherer{
-			Config: file.Current, Resolver: resolve.NewResolver(reader), Namespaces: gather.NewNamespaces(reader),
+			Config: file.Current, Resolver: resolve.NewResolver(reader), Namespaces: gather.NewNamespaces(reader), Images: images,
 		},
 		Events:  mgr.GetEventRecorder("tidelay-injector"),
 		Metrics: metrics.Registry,

@@ -26,7 +26,7 @@ func TestParse(t *testing.T) {
 	want := options{
 		Options: daemon.Options{
 			AgentImage: "tidelay/agent:dev", HealthAddr: ":8081", MetricsAddr: ":8080", Namespace: "tidelay-system",
-			WebhookName: "tidelay-injector", LogLevel: "info", LogFormat: "text",
+			WebhookName: "tidelay-injector", ImageCheck: 15 * time.Second, LogLevel: "info", LogFormat: "text",
 		},
 		webhookPort: 9443, serviceName: "tidelay-injector", drain: 10 * time.Second,
 	}
@@ -40,20 +40,21 @@ func TestParseRefuses(t *testing.T) {
 		args []string
 		want []string // what the message must say
 	}{
-		"if nothing is given":         {want: []string{`agent-image "": want an image`, `namespace "": want`}},
-		"if a value is bad":           {args: []string{"--webhook-port=0"}, want: []string{`webhook-port "0": want 1 to 65535`}},
-		"if the port is too large":    {args: []string{"--webhook-port=65536"}, want: []string{`webhook-port "65536": want 1 to 65535`}},
-		"if an address has no port":   {args: []string{"--health-addr=localhost"}, want: []string{`health-addr "localhost": want an address`}},
-		"if an address has port 0":    {args: []string{"--metrics-addr=:0"}, want: []string{`metrics-addr ":0": want an address`}},
-		"if names are bad":            {args: []string{"--webhook-name=A", "--service-name=a.b"}, want: []string{`webhook-name "A"`, `service-name "a.b"`}},
-		"if the pod's name is bad":    {args: []string{"--pod-name=A"}, want: []string{`pod-name "A": want the name of a pod, or nothing`}},
-		"if the drain is too long":    {args: []string{"--drain=1h"}, want: []string{`drain "1h0m0s": want 0s to 1m`}},
-		"if the log flags are bad":    {args: []string{"--log-level=all", "--log-format=xml"}, want: []string{`log-level "all": want info or debug`, `log-format "xml"`}},
-		"if a flag is unknown":        {args: []string{"--nope"}, want: []string{"--nope"}},
-		"if a value is no number":     {args: []string{"--webhook-port=https"}, want: []string{`"https"`, "--webhook-port"}},
-		"if there is an argument":     {args: []string{"serve"}, want: []string{`"serve"`}},
-		"if several values are bad":   {args: []string{"--drain=-1s", "--log-level="}, want: []string{`drain "-1s"`, `log-level ""`, `agent-image ""`}},
-		"if the image is not literal": {args: []string{"--agent-image=$(AGENT_IMAGE)"}, want: []string{`agent-image "$(AGENT_IMAGE)": want`}},
+		"if nothing is given":           {want: []string{`agent-image "": want an image`, `namespace "": want`}},
+		"if a value is bad":             {args: []string{"--webhook-port=0"}, want: []string{`webhook-port "0": want 1 to 65535`}},
+		"if the port is too large":      {args: []string{"--webhook-port=65536"}, want: []string{`webhook-port "65536": want 1 to 65535`}},
+		"if an address has no port":     {args: []string{"--health-addr=localhost"}, want: []string{`health-addr "localhost": want an address`}},
+		"if an address has port 0":      {args: []string{"--metrics-addr=:0"}, want: []string{`metrics-addr ":0": want an address`}},
+		"if names are bad":              {args: []string{"--webhook-name=A", "--service-name=a.b"}, want: []string{`webhook-name "A"`, `service-name "a.b"`}},
+		"if the pod's name is bad":      {args: []string{"--pod-name=A"}, want: []string{`pod-name "A": want the name of a pod, or nothing`}},
+		"if the drain is too long":      {args: []string{"--drain=1h"}, want: []string{`drain "1h0m0s": want 0s to 1m`}},
+		"if images are never looked at": {args: []string{"--image-check=0s"}, want: []string{`image-check "0s": want 1s to 5m`}},
+		"if the log flags are bad":      {args: []string{"--log-level=all", "--log-format=xml"}, want: []string{`log-level "all": want info or debug`, `log-format "xml"`}},
+		"if a flag is unknown":          {args: []string{"--nope"}, want: []string{"--nope"}},
+		"if a value is no number":       {args: []string{"--webhook-port=https"}, want: []string{`"https"`, "--webhook-port"}},
+		"if there is an argument":       {args: []string{"serve"}, want: []string{`"serve"`}},
+		"if several values are bad":     {args: []string{"--drain=-1s", "--log-level="}, want: []string{`drain "-1s"`, `log-level ""`, `agent-image ""`}},
+		"if the image is not literal":   {args: []string{"--agent-image=$(AGENT_IMAGE)"}, want: []string{`agent-image "$(AGENT_IMAGE)": want`}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

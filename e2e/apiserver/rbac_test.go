@@ -84,8 +84,6 @@ func TestPrivilegesAreApart(t *testing.T) {
 		only   string
 		access access
 	}{
-		"list pods":                   {controllerName, access{Verb: "list", Resource: "pods"}},
-		"list pods of a namespace":    {controllerName, access{Verb: "list", Resource: "pods", Namespace: "any"}},
 		"patch TidbClusters":          {controllerName, access{Verb: "patch", Group: "pingcap.com", Resource: "tidbclusters", Namespace: "any", Name: "any"}},
 		"create leases":               {controllerName, access{Verb: "create", Group: "coordination.k8s.io", Resource: "leases", Namespace: systemNamespace}},
 		"take the lead":               {controllerName, access{Verb: "update", Group: "coordination.k8s.io", Resource: "leases", Namespace: systemNamespace, Name: controllerName}},
@@ -102,6 +100,7 @@ func TestPrivilegesAreApart(t *testing.T) {
 	}
 	for program := range programs { // what both need
 		must(t, wantAllowed(t.Context(), program, true, readStatefulSets()))
+		must(t, wantAllowed(t.Context(), program, true, access{Verb: "list", Resource: "pods", Namespace: "any"}))
 	}
 }
 

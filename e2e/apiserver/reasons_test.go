@@ -83,9 +83,9 @@ var reasonCases = map[injection.Reason]func(n namespace) admission{
 	},
 }
 
-// offline are the reasons no request of an API server can bring about; see
-// TestUndecodablePod.
-var offline = map[injection.Reason]bool{injection.InternalError: true}
+// offline are the reasons that no request of an API server brings about alone; see
+// TestUndecodablePod and TestImageIsNotPulled.
+var offline = map[injection.Reason]bool{injection.InternalError: true, injection.ImageUnavailable: true}
 
 // Before a pod's membership is known, so is its component.
 var withoutComponent = map[injection.Reason]bool{

@@ -58,6 +58,11 @@ func (f *Fleet) Handler() http.Handler {
 			mux.HandleFunc("GET "+path+"/"+k.resource+"/{name}", k.read)
 		}
 	}
+	// Pods are listed, and there are none.
+	lists["/api/v1"].APIResources = append(lists["/api/v1"].APIResources, metav1.APIResource{
+		Name: "pods", Kind: "Pod", Namespaced: true, Verbs: metav1.Verbs{"list"},
+	})
+	answer("/api/v1/pods", metav1.List{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}})
 	answer("/api", metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{"v1"}})
 	answer("/apis", f.groups())
 	mux.HandleFunc("/apis/events.k8s.io/", func(w http.ResponseWriter, r *http.Request) {

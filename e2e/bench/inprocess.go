@@ -29,6 +29,11 @@ type deaf struct{}
 
 func (deaf) Eventf(runtime.Object, runtime.Object, string, string, string, string, ...any) {}
 
+// pulled knows nothing against the agent's image.
+type pulled struct{}
+
+func (pulled) Problem(injection.Config) string { return "" }
+
 // Injector returns the injector's handler without a process and a network
 // around it: its caches are filled from the API server at url, which must be a
 // Fleet's, and its live reads have no rate limit. It lasts until ctx ends.
@@ -70,7 +75,7 @@ func Injector(ctx context.Context, url string) (http.Handler, error) {
 	injector, err := webhook.New(webhook.Options{
 		Decoder: admission.NewDecoder(scheme),
 		Gatherer: &gather.Gatherer{
-			Config: func() injection.Config { return settings }, Resolver: resolve.NewResolver(reader), Namespaces: gather.NewNamespaces(reader),
+			Config: func() injection.Config { return settings }, Resolver: resolve.NewResolver(reader), Namespaces: gather.NewNamespaces(reader), Images: pulled{},
 		},
 		Events: deaf{}, Metrics: registry,
 	})

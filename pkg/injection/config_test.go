@@ -30,15 +30,15 @@ func TestConfigValidate(t *testing.T) {
 		change func(*Config)
 		want   []string // what the error must say; nothing for none
 	}{
-		"the default":             {change: func(*Config) {}},
-		"a pull policy":           {change: func(c *Config) { c.PullPolicy = "never" }, want: []string{`agent.imagePullPolicy "never": want Always, IfNotPresent or Never`}},
-		"pull secrets":            {change: func(c *Config) { c.PullSecrets = []string{"a", "b.c"} }},
-		"bad pull secrets":        {change: func(c *Config) { c.PullSecrets = []string{"a", "A b", "a"} }, want: []string{`agent.imagePullSecrets[1] "A b"`, `agent.imagePullSecrets[2] "a"`}},
-		"a token":                 {change: func(c *Config) { c.TokenSecret = "tidelay-token" }},
-		"a token's path":          {change: func(c *Config) { c.TokenSecret = "a/b" }, want: []string{`agent.tokenSecret "a/b"`}},
-		"an hour":                 {change: func(c *Config) { c.MaxDuration = time.Hour }},
-		"a short duration":        {change: func(c *Config) { c.MaxDuration = time.Millisecond }, want: []string{`agent.maxDuration "1ms": want from 1s to 720h0m0s`}},
-		"a negative duration":     {change: func(c *Config) { c.MaxDuration = -time.Hour }, want: []string{`agent.maxDuration "-1h0m0s"`}},
+		"the default":         {change: func(*Config) {}},
+		"a pull policy":       {change: func(c *Config) { c.PullPolicy = "never" }, want: []string{`agent.imagePullPolicy "never": want Always, IfNotPresent or Never`}},
+		"pull secrets":        {change: func(c *Config) { c.PullSecrets = []string{"a", "b.c"} }},
+		"bad pull secrets":    {change: func(c *Config) { c.PullSecrets = []string{"a", "A b", "a"} }, want: []string{`agent.imagePullSecrets[1] "A b"`, `agent.imagePullSecrets[2] "a"`}},
+		"a token":             {change: func(c *Config) { c.TokenSecret = "tidelay-token" }},
+		"a token's path":      {change: func(c *Config) { c.TokenSecret = "a/b" }, want: []string{`agent.tokenSecret "a/b"`}},
+		"an hour":             {change: func(c *Config) { c.MaxDuration = time.Hour }},
+		"a short duration":    {change: func(c *Config) { c.MaxDuration = time.Millisecond }, want: []string{`agent.maxDuration "1ms": want from 1s to 720h0m0s`}},
+		"a negative duration": {change: func(c *Config) { c.MaxDuration = -time.Hour }, want: []string{`agent.maxDuration "-1h0m0s"`}},
 		"little memory": {change: func(c *Config) {
 			c.Resources.Requests, c.Resources.Limits = quantities("1m", "1Mi"), quantities("1m", "2Mi")
 		}, want: []string{`agent.resources.limits.memory "2Mi": want at least 32Mi`}},

@@ -28,7 +28,7 @@ type Decision struct {
 // arguments and on c only, and changes none of them.
 func (c Config) Decide(pod *corev1.Pod, member tidbcluster.Membership, facts Facts) Decision {
 	decision := Decision{Problems: member.OptIn.Problems}
-	decision.Reason, decision.Detail = reasonFor(pod, member, facts.PodSecurity)
+	decision.Reason, decision.Detail = reasonFor(pod, member, facts)
 	if value := pod.Annotations[tidbcluster.InjectAnnotation]; decision.Reason == OptedOut && value != "false" {
 		problem := fmt.Sprintf(`the pod's annotation %s is %.64q; accepted: "true", "false"`, tidbcluster.InjectAnnotation, value)
 		decision.Problems = slices.Concat(decision.Problems, []string{problem})
@@ -43,9 +43,8 @@ func (c Config) Decide(pod *corev1.Pod, member tidbcluster.Membership, facts Fac
 	return decision
 }
 
-// reasonFor returns the first reason that applies, and what led to it. level is
-// the Pod Security level that the namespace enforces.
-func reasonFor(pod *corev1.Pod, member tidbcluster.Membership, level string) (Reason, string) {
+// reasonFor returns the first reason that applies, and what led to it.
+func reasonFor(pod *corev1.Pod, member tidbcluster.Membership, facts Facts) (Reason, string) {
 	if member.Deleting {
 		return ClusterDeleting, "the TidbCluster is being deleted"
 	}
@@ -73,13 +72,16 @@ func reasonFor(pod *corev1.Pod, member tidbcluster.Membership, level string) (Re
 	if conflict := portConflict(pod); conflict != "" {
 		return PortConflict, conflict
 	}
-	if ForbidsNetAdmin(level) {
+	if level := facts.PodSecurity; ForbidsNetAdmin(level) {
 		return PodSecurity, fmt.Sprintf("the namespace enforces Pod Security level %.64q, which forbids NET_ADMIN; want privileged", level)
 	}
 	if len(pod.Spec.Containers) == 0 {
 		// The patch could not be applied, and the API server would say that instead
 		// of naming the missing containers.
 		return InternalError, "the pod has no containers"
+	}
+	if facts.ImageProblem != "" {
+		return ImageUnavailable, facts.ImageProblem
 	}
 	return Injected, fmt.Sprintf("the agent listens on port %d", api.Port)
 }

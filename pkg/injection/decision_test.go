@@ -54,6 +54,7 @@ type decisionTest struct {
 	pod      *corev1.Pod
 	member   tidbcluster.Membership
 	level    string
+	image    string // what is known against the image
 	want     Reason
 	problems int
 }
@@ -152,6 +153,8 @@ func decisionTests() map[string]decisionTest {
 		"if the namespace enforces baseline, skip":         {pod: tikv(nil), member: optedIn(), level: "baseline", want: PodSecurity},
 		"if the namespace enforces restricted, skip":       {pod: tikv(nil), member: optedIn(), level: "restricted", want: PodSecurity},
 		"if the namespace enforces an unknown level, skip": {pod: tikv(nil), member: optedIn(), level: "Privileged", want: PodSecurity},
+		"if the image can't be pulled, skip":               {pod: tikv(nil), member: optedIn(), image: "it can't be pulled", want: ImageUnavailable},
+		"if it can't be pulled, what lasts longer is told": {pod: tikv(nil), member: optedIn(), image: "it can't be pulled", level: "baseline", want: PodSecurity},
 	}
 }
 
@@ -159,7 +162,7 @@ func TestDecide(t *testing.T) {
 	for name, test := range decisionTests() {
 		t.Run(name, func(t *testing.T) {
 			before := test.pod.DeepCopy()
-			got := testConfig.Decide(test.pod, test.member, Facts{PodSecurity: test.level})
+			got := testConfig.Decide(test.pod, test.member, Facts{PodSecurity: test.level, ImageProblem: test.image})
 			if got.Reason != test.want {
 				t.Errorf("reason %s (%s), want %s", got.Reason, got.Detail, test.want)
 			}

@@ -6,6 +6,9 @@ type Facts struct {
 	// PodSecurity is the Pod Security level that the pod's namespace enforces
 	// (label pod-security.kubernetes.io/enforce), or "" if it enforces none.
 	PodSecurity string
+	// ImageProblem says in a sentence on which pod the agent's image can't be pulled,
+	// or is "" if that is not known of any.
+	ImageProblem string
 	// Operator is the image tag of TiDB Operator, usually a version such as
 	// "v1.6.0", or "" if it has none. It matters only for a TidbCluster that asks
 	// for a native sidecar.

@@ -44,13 +44,16 @@ const (
 	// PodSecurity: the namespace enforces a Pod Security level that forbids
 	// NET_ADMIN, so the API server would reject the injected pod.
 	PodSecurity Reason = "pod_security"
+	// ImageUnavailable: the agent's image can't be pulled on some pod, so this one
+	// would not become ready either.
+	ImageUnavailable Reason = "image_unavailable"
 )
 
 // Reasons lists every Reason once.
 func Reasons() []Reason {
 	return []Reason{
 		Injected, LookupFailed, InternalError, NotMember, StaleOwner, ClusterDeleting, NotOptedIn,
-		ComponentExcluded, OptedOut, AlreadyInjected, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity,
+		ComponentExcluded, OptedOut, AlreadyInjected, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity, ImageUnavailable,
 	}
 }
 
@@ -58,7 +61,7 @@ func Reasons() []Reason {
 // without it, which somebody should hear of.
 func (r Reason) Unwanted() bool {
 	switch r {
-	case LookupFailed, InternalError, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity:
+	case LookupFailed, InternalError, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity, ImageUnavailable:
 		return true
 	default:
 		return false

@@ -40,6 +40,8 @@ type world struct {
 	patches int
 	// listErr fails every list of pods.
 	listErr error
+	// image is what is known against the agent's image.
+	image string
 	// excluded has the webhook leave the namespace out.
 	excluded bool
 }
@@ -73,7 +75,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		Ready:    func() error { return nil },
 		Webhook:  "tidelay-injector",
 		Clusters: w.client, Live: w.client, Namespaces: w, Events: w,
-		Gatherer: &gather.Gatherer{Config: config, Resolver: w, Namespaces: w},
+		Gatherer: &gather.Gatherer{Config: config, Resolver: w, Namespaces: w, Images: w},
 		Metrics:  prometheus.NewPedanticRegistry(),
 		Log:      funcr.New(func(prefix, args string) { fmt.Fprintln(&w.log, prefix, args) }, funcr.Options{}),
 	})
@@ -113,6 +115,8 @@ func (w *world) Resolve(ctx context.Context, namespace string, pod *corev1.Pod) 
 func (w *world) Labels(context.Context, string) (map[string]string, error) {
 	return map[string]string{"leave-out": strconv.FormatBool(w.excluded)}, nil
 }
+
+func (w *world) Problem(injection.Config) string { return w.image }
 
 func (w *world) EnforcedLevel(context.Context, string) (string, error) { return "", nil }
 
@@ -246,6 +250,16 @@ func TestCheckOfAnExcludedNamespace(t *testing.T) {
 	w.excluded = true
 	w.checker.check(t.Context())
 	w.wantConditions("basic", ready, "TidelayInjected False namespace_excluded")
+	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 0\n")
+}
+
+// A pod that would be made without the agent, because its image can't be pulled, was
+// not missed.
+func TestCheckOfAnImageThatIsNotPulled(t *testing.T) {
+	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"))
+	w.image = "it can't be pulled"
+	w.checker.check(t.Context())
+	w.wantConditions("basic", ready, "TidelayInjected False image_unavailable")
 	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 0\n")
 }
 

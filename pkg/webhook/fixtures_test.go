@@ -22,8 +22,13 @@ var testConfig = injection.Config{
 
 // gathererOf returns a Gatherer for testConfig.
 func gathererOf(r resolver, l level) *gather.Gatherer {
-	return &gather.Gatherer{Config: func() injection.Config { return testConfig }, Resolver: r, Namespaces: l}
+	return &gather.Gatherer{Config: func() injection.Config { return testConfig }, Resolver: r, Namespaces: l, Images: pulled{}}
 }
+
+// pulled knows nothing against the agent's image.
+type pulled struct{}
+
+func (pulled) Problem(injection.Config) string { return "" }
 
 // memberOf returns the membership of a TiKV pod whose TidbCluster has the given
 // annotations, key and value in turn.

@@ -94,7 +94,7 @@ func fuzzHandler(t testing.TB, config injection.Config, annotations ...string) h
 	injector, err := New(Options{
 		Decoder: admission.NewDecoder(clientgoscheme.Scheme),
 		Gatherer: &gather.Gatherer{
-			Config: func() injection.Config { return config }, Resolver: resolve.NewResolver(reader), Namespaces: level{},
+			Config: func() injection.Config { return config }, Resolver: resolve.NewResolver(reader), Namespaces: level{}, Images: pulled{},
 		},
 		Events: silent{}, Metrics: prometheus.NewRegistry(),
 	})

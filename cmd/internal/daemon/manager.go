@@ -12,9 +12,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/tidelay/tidelay/pkg/confirm"
+	"github.com/tidelay/tidelay/pkg/injection"
+	"github.com/tidelay/tidelay/pkg/injection/imagewatch"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
 
@@ -67,6 +70,18 @@ func (o *Options) ManagerOptions(kinds []confirm.Kind) ctrl.Options {
 		Metrics:                metricsserver.Options{BindAddress: o.MetricsAddr},
 		HealthProbeBindAddress: "0", // Health serves it
 	}
+}
+
+// WatchImage has mgr see whether the agent's image can be pulled as config says. It
+// looks at each interval.
+func WatchImage(mgr ctrl.Manager, config func() injection.Config, interval time.Duration) (*imagewatch.Watcher, error) {
+	watcher, err := imagewatch.New(imagewatch.Options{
+		Config: config, Pods: mgr.GetAPIReader(), Interval: interval, Metrics: metrics.Registry, Log: mgr.GetLogger().WithName("image"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return watcher, Add(mgr, watcher)
 }
 
 // Add adds runnables to mgr.

@@ -27,6 +27,12 @@ type namespaces interface {
 	EnforcedLevel(ctx context.Context, namespace string) (string, error)
 }
 
+// images knows whether the agent's image can be pulled. It is an
+// imagewatch.Watcher.
+type images interface {
+	Problem(config injection.Config) string
+}
+
 // Gatherer gathers facts about pods. All fields are required. It is safe for
 // concurrent use if its fields are.
 type Gatherer struct {
@@ -35,6 +41,7 @@ type Gatherer struct {
 	Config     func() injection.Config
 	Resolver   resolver
 	Namespaces namespaces
+	Images     images
 }
 
 // Decide returns what happens to a pod if it is created now. The namespace is an
@@ -50,7 +57,7 @@ func (g *Gatherer) Decide(ctx context.Context, namespace string, pod *corev1.Pod
 	if member.OptIn.Native && member.OptIn.Covers(member.Component) {
 		facts.Operator, facts.OperatorErr = g.Resolver.OperatorVersion(ctx, member.Cluster)
 	}
-	return member, g.Config().Decide(pod, member, facts), nil
+	return member, g.decide(pod, member, facts), nil
 }
 
 // Reason returns the reason of the decision that Decide would return, and the same
@@ -61,7 +68,14 @@ func (g *Gatherer) Reason(ctx context.Context, namespace string, pod *corev1.Pod
 	if skipped != nil {
 		return member, skipped.Reason, err
 	}
-	return member, g.Config().Decide(pod, member, facts).Reason, nil
+	return member, g.decide(pod, member, facts).Reason, nil
+}
+
+// decide decides by the configuration of this moment.
+func (g *Gatherer) decide(pod *corev1.Pod, member tidbcluster.Membership, facts injection.Facts) injection.Decision {
+	config := g.Config()
+	facts.ImageProblem = g.Images.Problem(config)
+	return config.Decide(pod, member, facts)
 }
 
 // gather reads the membership of a pod, and the facts on which the reason of its

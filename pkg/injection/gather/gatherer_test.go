@@ -21,6 +21,7 @@ type world struct {
 	level   string
 	nsErr   error // of reading the namespace
 	version string
+	image   string // what is known against the agent's image
 	reads   []string
 }
 
@@ -41,7 +42,15 @@ func (w *world) EnforcedLevel(_ context.Context, namespace string) (string, erro
 
 func (w *world) gatherer() *Gatherer {
 	config := injection.Config{Image: "a", PullPolicy: corev1.PullNever, Resources: injection.DefaultResources()}
-	return &Gatherer{Config: func() injection.Config { return config }, Resolver: w, Namespaces: w}
+	return &Gatherer{Config: func() injection.Config { return config }, Resolver: w, Namespaces: w, Images: w}
+}
+
+// Problem is told the configuration that the decision is made by.
+func (w *world) Problem(config injection.Config) string {
+	if config.Image != "a" {
+		return "asked about image " + config.Image
+	}
+	return w.image
 }
 
 func member(annotations ...string) tidbcluster.Membership {
@@ -71,6 +80,7 @@ func TestDecideAndReason(t *testing.T) {
 		"if it asks for a native sidecar, inject":       {world: world{member: native, version: "v1.6.0"}, want: injection.Injected, reads: []string{owners, namespace}, operator: true},
 		"if the operator is too old for it, inject too": {world: world{member: native, version: "v1.5.0"}, want: injection.Injected, reads: []string{owners, namespace}, operator: true, problems: 1},
 		"if the namespace forbids it, skip":             {world: world{member: asked, level: "baseline"}, want: injection.PodSecurity, reads: []string{owners, namespace}},
+		"if the image can't be pulled, skip":            {world: world{member: asked, image: "it can't be pulled"}, want: injection.ImageUnavailable, reads: []string{owners, namespace}},
 		"if the TidbCluster does not ask, skip without more reads": {
 			world: world{member: member("tidelay.io/sidecar", "native"), nsErr: errDown}, want: injection.NotOptedIn, reads: []string{owners},
 		},

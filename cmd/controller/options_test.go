@@ -26,7 +26,7 @@ func TestParse(t *testing.T) {
 	want := options{
 		Options: daemon.Options{
 			AgentImage: "tidelay/agent:dev", HealthAddr: ":8081", MetricsAddr: ":8080", Namespace: "tidelay-system",
-			WebhookName: "tidelay-injector", ImageCheck: 15 * time.Second, LogLevel: "info", LogFormat: "text",
+			WebhookName: "tidelay-injector", ServiceName: "tidelay-injector", ImageCheck: 15 * time.Second, LogLevel: "info", LogFormat: "text",
 		},
 		missedCheck: 30 * time.Second,
 	}

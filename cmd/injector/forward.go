@@ -39,7 +39,7 @@ func addForwarding(mgr ctrl.Manager, o options, trust *certificate.Trust) (forwa
 	forwarder, err := forward.New(forward.Options{
 		Replicas:   &forward.Replicas{Cache: own, Namespace: o.Namespace, Self: o.podName},
 		CAs:        trust.CAs,
-		ServerName: certificate.ServerName(o.serviceName, o.Namespace),
+		ServerName: certificate.ServerName(o.ServiceName, o.Namespace),
 		Metrics:    metrics.Registry,
 	})
 	if err != nil {

@@ -35,6 +35,9 @@ const (
 	liveReadsBurst     = 400
 )
 
+// eventSource is the injector's name in Events.
+const eventSource = "tidelay-injector"
+
 // newManager puts the injector together, which waits for the API server until signals
 // ends. Nothing runs until the manager does.
 func newManager(signals context.Context, o options, d *drain, health *daemon.Health) (ctrl.Manager, error) {
@@ -43,8 +46,11 @@ func newManager(signals context.Context, o options, d *drain, health *daemon.Hea
 		return nil, err
 	}
 	secret := types.NamespacedName{Namespace: o.Namespace, Name: certificate.SecretName(o.WebhookName)}
-	trust := &certificate.Trust{Webhook: o.WebhookName, Secret: secret}
-	source := certificate.NewSource(config, trust, o.serviceName, ctrl.Log.WithName("certificate"))
+	trust, err := certificate.NewTrust(o.WebhookName, secret, metrics.Registry)
+	if err != nil {
+		return nil, err
+	}
+	source := certificate.NewSource(config, trust, o.ServiceName, ctrl.Log.WithName("certificate"))
 	kinds := slices.Concat(resolve.Kinds(), gather.Kinds())
 
 	options := o.ManagerOptions(slices.Concat(kinds, trust.Kinds()))
@@ -57,7 +63,7 @@ func newManager(signals context.Context, o options, d *drain, health *daemon.Hea
 	if err != nil {
 		return nil, err
 	}
-	trust.Reader, trust.Writer = mgr.GetAPIReader(), mgr.GetClient()
+	trust.Reader, trust.Writer, trust.Events = mgr.GetAPIReader(), mgr.GetClient(), mgr.GetEventRecorder(eventSource)
 	if err := trust.SetupWithManager(mgr); err != nil {
 		return nil, err
 	}
@@ -77,7 +83,7 @@ func newManager(signals context.Context, o options, d *drain, health *daemon.Hea
 	health.Require(
 		daemon.Check{Name: "drain", Check: d.ready},
 		daemon.Check{Name: "certificate", Check: source.Ready},
-		daemon.Check{Name: "trust", Check: trust.Ready},
+		daemon.Check{Name: "trust", Check: source.Trusted},
 		daemon.Check{Name: "informers", Check: func(*http.Request) error { return informers.Synced() }},
 		daemon.Check{Name: "replicas", Check: func(*http.Request) error { return forwarding.synced() }},
 		daemon.Check{Name: "webhook", Check: mgr.GetWebhookServer().StartedChecker()},
@@ -110,7 +116,7 @@ func addWebhook(mgr ctrl.Manager, file *configfile.File, imageCheck time.Duratio
 		Gatherer: &gather.Gatherer{
 			Config: file.Current, Resolver: resolve.NewResolver(reader), Namespaces: gather.NewNamespaces(reader), Images: images,
 		},
-		Events:  mgr.GetEventRecorder("tidelay-injector"),
+		Events:  mgr.GetEventRecorder(eventSource),
 		Metrics: metrics.Registry,
 	})
 	if err != nil {

@@ -38,7 +38,7 @@ func TestManifestsFitTheProgram(t *testing.T) {
 	service := manifesttest.Read[corev1.Service](t, "injector/service.yaml", "Service")
 	config := manifesttest.Read[admissionregistrationv1.MutatingWebhookConfiguration](t, "injector/webhook.yaml", "MutatingWebhookConfiguration")
 	reference := config.Webhooks[0].ClientConfig.Service
-	if service.Name != o.serviceName || service.Namespace != o.Namespace || service.Spec.Ports[0].TargetPort.StrVal != "webhook" {
+	if service.Name != o.ServiceName || service.Namespace != o.Namespace || service.Spec.Ports[0].TargetPort.StrVal != "webhook" {
 		t.Errorf("Service %s/%s to port %v is not where the certificate says", service.Namespace, service.Name, service.Spec.Ports[0].TargetPort)
 	}
 	if reference.Name != service.Name || reference.Namespace != service.Namespace || *reference.Path != webhook.Path || *reference.Port != service.Spec.Ports[0].Port {

@@ -26,9 +26,9 @@ func TestParse(t *testing.T) {
 	want := options{
 		Options: daemon.Options{
 			AgentImage: "tidelay/agent:dev", HealthAddr: ":8081", MetricsAddr: ":8080", Namespace: "tidelay-system",
-			WebhookName: "tidelay-injector", ImageCheck: 15 * time.Second, LogLevel: "info", LogFormat: "text",
+			WebhookName: "tidelay-injector", ServiceName: "tidelay-injector", ImageCheck: 15 * time.Second, LogLevel: "info", LogFormat: "text",
 		},
-		webhookPort: 9443, serviceName: "tidelay-injector", drain: 10 * time.Second,
+		webhookPort: 9443, drain: 10 * time.Second,
 	}
 	if got != want {
 		t.Errorf("got %+v\nwant %+v", got, want)

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -201,4 +202,82 @@ func TestRotationMissesNoPod(t *testing.T) {
 	if bytes.Count(bundle, []byte("BEGIN")) < 2 {
 		t.Error("the caBundle has no CA but the new one")
 	}
+}
+
+// A Secret with something else than a CA, which nobody can change, leaves the CA in
+// force: both replicas go on injecting. One that starts meanwhile says what is wrong.
+// When the Secret is deleted, all is as before.
+func TestGarbageInsteadOfACA(t *testing.T) {
+	second := newReplica(t)
+	must(t, second.waitReady(t.Context()))
+	eventuallyInjects(t)
+	before, err := world.caBundle(t.Context())
+	must(t, err)
+	secret := caSecret()
+	must(t, world.client.Get(t.Context(), client.ObjectKeyFromObject(secret), secret))
+	secret.Data[corev1.ServiceAccountRootCAKey], secret.Immutable = []byte("garbage"), new(true)
+	must(t, world.client.Update(t.Context(), secret))
+	t.Cleanup(func() { must(t, client.IgnoreNotFound(world.client.Delete(context.Background(), caSecret()))) })
+
+	first := world.injector
+	replicas := []*replica{first, second}
+	for _, r := range replicas {
+		eventually(t, 10*time.Second, func() error {
+			if metrics := r.scrape(t, "tidelay_ca_usable"); len(metrics) != 1 || metrics[0].GetGauge().GetValue() != 0 {
+				return fmt.Errorf("tidelay_ca_usable is %v, want 0", metrics)
+			}
+			return nil
+		})
+	}
+	n := newNamespace(t)
+	pod := n.pod("basic-pd-0", "pd", n.statefulSet("basic-pd", n.cluster("basic", optedIn())))
+	for _, r := range replicas {
+		must(t, world.serveFrom(t.Context(), r))
+		for range 20 {
+			if stored, _ := n.post(pod, dryRun); agents(stored) != 1 {
+				t.Fatal("a pod was not injected")
+			}
+		}
+		_, err := get(t.Context(), "http://"+r.health+"/readyz")
+		must(t, err)
+	}
+	must(t, world.serveFrom(t.Context(), first))
+	if after, err := world.caBundle(t.Context()); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the caBundle changed to %q (%v)", after, err)
+	}
+	system := namespace{t: t, name: systemNamespace}
+	if event := system.eventOn("ca.crt: no certificate in it can be read"); event.Type != corev1.EventTypeWarning || event.Regarding.Name != caSecretName {
+		t.Errorf("Event %s about %s", event.Type, event.Regarding.Name)
+	}
+
+	third := newReplica(t)
+	want := "no serving certificate can be made: secret " + systemNamespace + "/" + caSecretName + ": ca.crt: no certificate in it can be read"
+	must(t, third.until(t.Context(), func() error {
+		if _, err := get(t.Context(), "http://"+third.health+"/readyz"); err == nil || !strings.Contains(err.Error(), want) {
+			return fmt.Errorf("readyz: %w, want %q", err, want)
+		}
+		return nil
+	}))
+	must(t, world.client.Delete(t.Context(), caSecret()))
+	must(t, third.waitReady(t.Context()))
+	eventuallyInjects(t)
+}
+
+// A replica whose CA is not in the caBundle is not ready, and is again when it is.
+func TestReadinessFollowsTheTrust(t *testing.T) {
+	config := &admissionregistrationv1.MutatingWebhookConfiguration{}
+	config.Name = configurationName
+	must(t, world.client.Delete(t.Context(), config))
+	defer func() {
+		must(t, world.kubectl.run(t.Context(), "apply", "-f", manifests+"/injector/webhook.yaml"))
+		eventuallyInjects(t)
+	}()
+	eventually(t, 10*time.Second, func() error {
+		if _, err := get(t.Context(), "http://"+world.injector.health+"/readyz"); err == nil || !strings.Contains(err.Error(), "there is no MutatingWebhookConfiguration "+configurationName) {
+			return fmt.Errorf("readyz: %w, want that there is no configuration", err)
+		}
+		return nil
+	})
+	must(t, world.kubectl.run(t.Context(), "apply", "-f", manifests+"/injector/webhook.yaml"))
+	must(t, world.injector.waitReady(t.Context()))
 }

@@ -22,6 +22,7 @@ type Options struct {
 	MetricsAddr string
 	Namespace   string
 	WebhookName string
+	ServiceName string
 	ImageCheck  time.Duration
 	Kubeconfig  string
 	LogLevel    string
@@ -43,6 +44,7 @@ func (o *Options) NewFlags(name string, getenv func(string) string) *pflag.FlagS
 	f.StringVar(&o.MetricsAddr, "metrics-addr", ":8080", "address of /metrics")
 	f.StringVar(&o.Namespace, "namespace", getenv("POD_NAMESPACE"), "namespace that the "+name+" runs in; $POD_NAMESPACE unless given")
 	f.StringVar(&o.WebhookName, "webhook-name", "tidelay-injector", "name of the MutatingWebhookConfiguration")
+	f.StringVar(&o.ServiceName, "service-name", "tidelay-injector", "name of the Service in front of the webhook")
 	f.DurationVar(&o.ImageCheck, "image-check", 15*time.Second, "how often to look for pods whose agent's image can't be pulled, 1s to 5m")
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "path of a kubeconfig; empty for the pod's ServiceAccount")
 	f.StringVar(&o.LogLevel, "log-level", "info", "info or debug")
@@ -73,6 +75,7 @@ func (o *Options) Check(p *Problems) {
 	p.Check(isAddress(o.MetricsAddr), "metrics-addr", o.MetricsAddr, "an address such as :8080 or 127.0.0.1:8080")
 	p.Check(IsLabel(o.Namespace), "namespace", o.Namespace, "the name of a namespace, or $POD_NAMESPACE set")
 	p.Check(IsSubdomain(o.WebhookName), "webhook-name", o.WebhookName, "the name of a MutatingWebhookConfiguration")
+	p.Check(IsLabel(o.ServiceName), "service-name", o.ServiceName, "the name of a Service")
 	p.Check(o.ImageCheck >= time.Second && o.ImageCheck <= 5*time.Minute, "image-check", o.ImageCheck.String(), "1s to 5m")
 	p.Check(o.LogLevel == "info" || o.LogLevel == "debug", "log-level", o.LogLevel, "info or debug")
 	p.Check(o.LogFormat == "text" || o.LogFormat == "json", "log-format", o.LogFormat, "text or json")

@@ -10,7 +10,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
-	"slices"
 	"testing"
 	"time"
 )
@@ -77,27 +76,26 @@ func TestBundle(t *testing.T) {
 	a, b, c, d := newIssuer(t, "ours", 24), newIssuer(t, "ours", 24), newIssuer(t, "ours", 24), newIssuer(t, "ours", 24)
 	expired, other := newIssuer(t, "ours", 0), newIssuer(t, "another's", 24)
 	tests := map[string]struct {
-		ca, now, want []byte
+		ca        issuer
+		now, want []byte
 	}{
-		"if there is nothing yet, the CA":              {ca: pems(a), want: pems(a)},
-		"if it is there already, the CA":               {ca: pems(a), now: pems(a), want: pems(a)},
-		"if there is another, both, the new one first": {ca: pems(b), now: pems(a), want: pems(b, a)},
-		"if both are there, both":                      {ca: pems(b), now: pems(b, a), want: pems(b, a)},
-		"if an old one is in use again, it is first":   {ca: pems(a), now: pems(b, a), want: pems(a, b)},
-		"if there are many, the latest":                {ca: pems(d), now: pems(c, b, a), want: pems(d, c, b)},
-		"if an old one has expired, not that":          {ca: pems(b), now: pems(expired, a), want: pems(b, a)},
-		"if one is not ours, not that":                 {ca: pems(b), now: pems(other, a), want: pems(b, a)},
-		"if there is something else, not that":         {ca: pems(a), now: []byte("another"), want: pems(a)},
-		"if the CA has no last newline, one":           {ca: slices.Clip(pems(a))[:len(pems(a))-1], want: pems(a)},
-		"if the CA is no certificate, what it is":      {ca: []byte("CA"), now: pems(a), want: []byte("CA")},
+		"if there is nothing yet, the CA":              {ca: a, want: pems(a)},
+		"if it is there already, the CA":               {ca: a, now: pems(a), want: pems(a)},
+		"if there is another, both, the new one first": {ca: b, now: pems(a), want: pems(b, a)},
+		"if both are there, both":                      {ca: b, now: pems(b, a), want: pems(b, a)},
+		"if an old one is in use again, it is first":   {ca: a, now: pems(b, a), want: pems(a, b)},
+		"if there are many, the latest":                {ca: d, now: pems(c, b, a), want: pems(d, c, b)},
+		"if an old one has expired, not that":          {ca: b, now: pems(expired, a), want: pems(b, a)},
+		"if one is not ours, not that":                 {ca: b, now: pems(other, a), want: pems(b, a)},
+		"if there is something else, not that":         {ca: a, now: []byte("another"), want: pems(a)},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := bundle(test.ca, test.now, noon().Add(time.Minute))
+			got := bundle(test.ca.certificate, test.now, noon().Add(time.Minute))
 			if string(got) != string(test.want) {
 				t.Errorf("bundle is\n%s\nwant\n%s", got, test.want)
 			}
-			if again := bundle(test.ca, got, noon().Add(time.Minute)); string(again) != string(got) {
+			if again := bundle(test.ca.certificate, got, noon().Add(time.Minute)); string(again) != string(got) {
 				t.Errorf("the next replica makes another of it:\n%s", again)
 			}
 		})

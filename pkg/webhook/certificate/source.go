@@ -8,6 +8,12 @@
 // cert-manager's library. This package copies the CA into the
 // MutatingWebhookConfiguration.
 //
+// A Secret whose CA can't be used, because it can't be read, is no CA, has expired or
+// lacks the key, changes nothing: the caBundle keeps the CA before, and replicas go on
+// with their leaves. A Secret that may be written gets a new CA at once. One that is
+// immutable is told until somebody deletes it. A replica that starts meanwhile can't
+// sign a leaf: it says so, and does not become ready.
+//
 // After the CA has changed, the caBundle has the old and the new one, and every
 // replica serves its old leaf until the new CA has been there for a while. So no
 // admission fails in between.
@@ -98,8 +104,22 @@ func (s *Source) ConfigureTLS(config *tls.Config) {
 // Ready returns nil once there is a certificate to serve. It is a
 // healthz.Checker.
 func (s *Source) Ready(*http.Request) error {
-	if !s.source.Healthy() {
-		return errors.New("no serving certificate yet")
+	if s.source.Healthy() {
+		return nil
 	}
-	return nil
+	if problem := s.handover.trust.Problem(); problem != nil {
+		return fmt.Errorf("no serving certificate can be made: %w", problem)
+	}
+	return errors.New("no serving certificate yet")
+}
+
+// Trusted returns nil while the API server trusts the certificate that is served. It is
+// a healthz.Checker. A replica that is not trusted answers no admission, so it does no
+// harm to leave it out of the Service, and shows what is wrong.
+func (s *Source) Trusted(*http.Request) error {
+	latest, err := s.source.GetCertificate(nil)
+	if err != nil {
+		return fmt.Errorf("read serving certificate: %w", err)
+	}
+	return s.handover.trust.Trusts(s.handover.choose(latest, time.Now()).Leaf)
 }

@@ -4,18 +4,20 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,11 +26,10 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/tidelay/tidelay/pkg/cabundle"
 	"github.com/tidelay/tidelay/pkg/confirm"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
-
-// caKey is the key of the CA's certificate in its Secret.
-const caKey = "ca.crt"
 
 // fieldOwner is the owner of the caBundle, and of no other field, in server-side apply.
 const fieldOwner = client.FieldOwner("tidelay-injector")
@@ -36,6 +37,9 @@ const fieldOwner = client.FieldOwner("tidelay-injector")
 // Trust writes the CA into the caBundle of a MutatingWebhookConfiguration, and keeps
 // it there whoever changes the CA's Secret or the caBundle. Old CAs follow it in the
 // caBundle for as long as they are valid (see bundle).
+//
+// A Secret without a usable CA is told, and never written: the caBundle keeps the CA
+// that signed what the replicas serve.
 type Trust struct {
 	// Webhook is the name of the MutatingWebhookConfiguration.
 	Webhook string
@@ -45,9 +49,34 @@ type Trust struct {
 	Reader client.Reader
 	// Writer patches the MutatingWebhookConfiguration.
 	Writer client.Writer
+	// Events receives an Event on the Secret when its CA is not usable.
+	Events events.EventRecorder
 
-	// trusted are the CAs in the caBundle. It is nil until the first is there.
+	// usable is 0 while the Secret has a CA that is not usable.
+	usable prometheus.Gauge
+	// problem is why the CA in the Secret is not usable, nil if it is or if there is no
+	// Secret.
+	problem atomic.Pointer[string]
+	// last is the last usable CA, nil before the first. Only Reconcile uses it.
+	last *x509.Certificate
+	// missing is why there is no caBundle, nil if there is one.
+	missing atomic.Pointer[string]
+	// trusted are the CAs in the caBundle.
 	trusted atomic.Pointer[[]trustedCA]
+}
+
+// NewTrust returns a Trust without its clients, which the caller sets. It fails if the
+// metric can't be registered.
+func NewTrust(webhook string, secret types.NamespacedName, registry prometheus.Registerer) (*Trust, error) {
+	t := &Trust{Webhook: webhook, Secret: secret, usable: prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tidelay_ca_usable",
+		Help: "1, or 0 while the CA in the Secret can't sign or can't be trusted, so that the one before stays in use.",
+	})}
+	t.usable.Set(1)
+	if err := registry.Register(t.usable); err != nil {
+		return nil, fmt.Errorf("register tidelay_ca_usable: %w", err)
+	}
+	return t, nil
 }
 
 // trustedCA is a CA in the caBundle.
@@ -91,32 +120,98 @@ func (t *Trust) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
+// checkInterval is the time after which the caBundle and the Secret are looked at again
+// though nobody has changed them: a CA expires by itself, and a watch can be lost.
+const checkInterval = time.Minute
+
 // Reconcile writes the CA to the caBundle if it is not there. If the Secret or the
-// configuration does not exist yet, Reconcile does nothing: it is called again when
+// configuration does not exist yet, Reconcile writes nothing: it is called again when
 // the object is created.
 func (t *Trust) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
-	secret := &corev1.Secret{}
-	if err := t.Reader.Get(ctx, t.Secret, secret); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("read Secret %s: %w", t.Secret, err))
-	}
-	ca := secret.Data[caKey]
-	if len(ca) == 0 {
-		return reconcile.Result{}, nil
+	again := reconcile.Result{RequeueAfter: checkInterval}
+	if err := t.readCA(ctx); err != nil {
+		return reconcile.Result{}, err
 	}
 	config := &admissionregistrationv1.MutatingWebhookConfiguration{}
-	if err := t.Reader.Get(ctx, types.NamespacedName{Name: t.Webhook}, config); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("read MutatingWebhookConfiguration %s: %w", t.Webhook, err))
+	err := t.Reader.Get(ctx, types.NamespacedName{Name: t.Webhook}, config)
+	switch {
+	case apierrors.IsNotFound(err):
+		t.remember(nil, time.Now())
+		t.missing.Store(new("there is no MutatingWebhookConfiguration " + t.Webhook))
+		return again, nil
+	case err != nil:
+		return reconcile.Result{}, fmt.Errorf("read MutatingWebhookConfiguration %s: %w", t.Webhook, err)
+	case len(config.Webhooks) == 0:
+		t.remember(nil, time.Now())
+		t.missing.Store(new("MutatingWebhookConfiguration " + t.Webhook + " has no webhooks"))
+		return again, nil
 	}
-	bundle := bundle(ca, present(config), time.Now())
+	t.missing.Store(nil)
+	t.remember(present(config), time.Now())
+	if t.last == nil {
+		return again, nil
+	}
+	bundle := bundle(t.last, present(config), time.Now())
 	switch err := t.write(ctx, config, bundle); {
 	case apierrors.IsConflict(err):
 		// Another replica was faster. Its change is an event, which calls this again.
-		return reconcile.Result{}, nil
+		return again, nil
 	case err != nil:
 		return reconcile.Result{}, err
 	}
 	t.remember(bundle, time.Now())
-	return reconcile.Result{}, nil
+	return again, nil
+}
+
+// readCA reads the CA from the Secret, and remembers it if it is usable. Otherwise the
+// last one that was stays.
+func (t *Trust) readCA(ctx context.Context) error {
+	secret := &corev1.Secret{}
+	err := t.Reader.Get(ctx, t.Secret, secret)
+	if apierrors.IsNotFound(err) {
+		t.tell(ctx, nil)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read Secret %s: %w", t.Secret, err)
+	}
+	ca, err := usableCA(secret, time.Now())
+	if err == nil {
+		t.last = ca
+	}
+	t.tell(ctx, err)
+	return nil
+}
+
+// tell tells why the CA in the Secret is not usable, nil if it is: in the metric, by
+// Problem, and once in the log and in an Event.
+func (t *Trust) tell(ctx context.Context, problem error) {
+	before := t.problem.Load()
+	if problem == nil {
+		t.usable.Set(1)
+		if t.problem.Store(nil); before != nil {
+			logf.FromContext(ctx).Info("the CA in the Secret is usable again", "secret", t.Secret)
+		}
+		return
+	}
+	text := problem.Error()
+	t.usable.Set(0)
+	t.problem.Store(&text)
+	if before != nil && *before == text {
+		return
+	}
+	logf.FromContext(ctx).Error(problem, "the CA in the Secret is not usable, so the caBundle stays as it is", "secret", t.Secret)
+	regarding := &corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: t.Secret.Namespace, Name: t.Secret.Name}
+	t.Events.Eventf(regarding, nil, corev1.EventTypeWarning, "ca_unusable", "Trust", "%s",
+		tidbcluster.EventNote(text+"; the caBundle stays as it is. Delete the Secret, and the injector makes a new CA"))
+}
+
+// Problem returns why the CA in the Secret is not usable, or nil.
+func (t *Trust) Problem() error {
+	if problem := t.problem.Load(); problem != nil {
+		return fmt.Errorf("secret %s: %s", t.Secret, *problem)
+	}
+	return nil
 }
 
 // present returns the first caBundle in config, or nothing if it has none.
@@ -137,7 +232,7 @@ func (t *Trust) remember(bundle []byte, now time.Time) {
 		before = *trusted
 	}
 	all := []trustedCA{}
-	for _, certificate := range parse(bundle) {
+	for _, certificate := range cabundle.Parse(bundle) {
 		since := now
 		if i := slices.IndexFunc(before, func(b trustedCA) bool { return b.certificate.Equal(certificate) }); i >= 0 {
 			since = before[i].since
@@ -194,10 +289,14 @@ func (t *Trust) write(ctx context.Context, config *admissionregistrationv1.Mutat
 	return nil
 }
 
-// Ready returns nil as soon as the CA is in the caBundle. It is a healthz.Checker.
-func (t *Trust) Ready(*http.Request) error {
-	if t.trusted.Load() == nil {
-		return fmt.Errorf("the CA is not in MutatingWebhookConfiguration %s yet", t.Webhook)
+// Trusts returns nil if the API server trusts a leaf, as far as this process knows. It
+// goes on with what it knows while the API server does not answer.
+func (t *Trust) Trusts(leaf *x509.Certificate) error {
+	if missing := t.missing.Load(); missing != nil {
+		return errors.New(*missing)
+	}
+	if _, trusted := t.Since(leaf); !trusted {
+		return fmt.Errorf("the CA of the serving certificate is not in the caBundle of MutatingWebhookConfiguration %s", t.Webhook)
 	}
 	return nil
 }

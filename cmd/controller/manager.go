@@ -8,6 +8,7 @@ import (
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -56,7 +57,7 @@ func newManager(signals context.Context, o options, health *daemon.Health) (ctrl
 		return nil, err
 	}
 	if o.missedCheck > 0 {
-		if err := addMissedCheck(mgr, o, file, informers); err != nil {
+		if err := addMissedCheck(mgr, o, file, informers, kinds); err != nil {
 			return nil, err
 		}
 	}
@@ -68,7 +69,7 @@ func newManager(signals context.Context, o options, health *daemon.Health) (ctrl
 }
 
 // addMissedCheck has the replica that leads look for missed pods.
-func addMissedCheck(mgr ctrl.Manager, o options, file *configfile.File, informers *confirm.Informers) error {
+func addMissedCheck(mgr ctrl.Manager, o options, file *configfile.File, informers *confirm.Informers, kinds []confirm.Kind) error {
 	live, err := daemon.NewClient(mgr, flowcontrol.NewTokenBucketRateLimiter(checkCallsPerSecond, checkCallsBurst))
 	if err != nil {
 		return err
@@ -87,7 +88,9 @@ func addMissedCheck(mgr ctrl.Manager, o options, file *configfile.File, informer
 	checker, err := missed.New(missed.Options{
 		Interval:   o.missedCheck,
 		Ready:      informers.Synced,
+		Readable:   func(ctx context.Context) error { return confirm.Readable(ctx, live, kinds) },
 		Webhook:    o.WebhookName,
+		Service:    types.NamespacedName{Namespace: o.Namespace, Name: o.ServiceName},
 		Clusters:   mgr.GetCache(),
 		Live:       live,
 		Gatherer:   &gather.Gatherer{Config: file.Current, Resolver: resolve.NewResolver(reader), Namespaces: namespaces, Images: images},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidelay/tidelay/cmd/internal/manifesttest"
 	"github.com/tidelay/tidelay/pkg/injection/gather"
+	"github.com/tidelay/tidelay/pkg/missed"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
 
@@ -30,6 +31,21 @@ func TestManifestsFitTheProgram(t *testing.T) {
 	config := manifesttest.Read[admissionregistrationv1.MutatingWebhookConfiguration](t, "injector/webhook.yaml", "MutatingWebhookConfiguration")
 	if config.Name != o.WebhookName {
 		t.Errorf("the controller looks at webhook %s, not %s", o.WebhookName, config.Name)
+	}
+	service := manifesttest.Read[corev1.Service](t, "injector/service.yaml", "Service")
+	if service.Namespace != o.Namespace || service.Name != o.ServiceName {
+		t.Errorf("the controller looks at Service %s/%s, not %s/%s", o.Namespace, o.ServiceName, service.Namespace, service.Name)
+	}
+	hook := config.Webhooks[0]
+	if path, port := *hook.ClientConfig.Service.Path, *hook.ClientConfig.Service.Port; path != missed.WebhookPath || port != missed.WebhookPort {
+		t.Errorf("the webhook calls port %d for %s, want %d for %s", port, path, missed.WebhookPort, missed.WebhookPath)
+	}
+	var expressions []string
+	for _, c := range hook.MatchConditions {
+		expressions = append(expressions, c.Expression)
+	}
+	if diff := cmp.Diff(missed.MatchConditions(), expressions); diff != "" {
+		t.Errorf("matchConditions (-check +manifest):\n%s", diff)
 	}
 	if class := manifesttest.Read[schedulingv1.PriorityClass](t, "priorityclass.yaml", "PriorityClass"); spec.PriorityClassName != class.Name {
 		t.Errorf("the pods are of priority class %q, not %q", spec.PriorityClassName, class.Name)
@@ -66,6 +82,7 @@ func TestManifestsGrantWhatIsUsed(t *testing.T) {
 	used.Add("", "events.k8s.io", "events", "", "create", "patch")
 	used.Add("", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "tidelay-injector", "get")
 	used.Add("", "", "pods", "", "list")
+	used.Add(manifesttest.Namespace, "discovery.k8s.io", "endpointslices", "", "list")
 	used.Add("", "pingcap.com", "tidbclusters", "", "patch")
 	// The manager's leader election, which reports new leaders on its Lease.
 	used.Add(manifesttest.Namespace, "coordination.k8s.io", "leases", "", "create")

@@ -16,8 +16,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
@@ -154,6 +156,27 @@ func (s *suite) routeTo(ctx context.Context, replicas ...*replica) error {
 	}
 	port := strconv.Itoa(int(service.Spec.Ports[0].Port))
 	s.network.route(net.JoinHostPort(service.Spec.ClusterIP, port), replicas...)
+	return s.setEndpoints(ctx, len(replicas))
+}
+
+// setEndpoints writes the EndpointSlice of the shipped Service with a number of ready
+// endpoints, as Kubernetes does. Their addresses mean nothing here.
+func (s *suite) setEndpoints(ctx context.Context, ready int) error {
+	slice := &discoveryv1.EndpointSlice{}
+	slice.Namespace, slice.Name = systemNamespace, injectorName
+	_, err := controllerutil.CreateOrUpdate(ctx, s.client, slice, func() error {
+		slice.Labels = map[string]string{discoveryv1.LabelServiceName: injectorName}
+		slice.AddressType, slice.Endpoints = discoveryv1.AddressTypeIPv4, nil
+		for i := range ready {
+			slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
+				Addresses: []string{fmt.Sprintf("10.0.0.%d", i+1)}, Conditions: discoveryv1.EndpointConditions{Ready: new(true)},
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write EndpointSlice: %w", err)
+	}
 	return nil
 }
 

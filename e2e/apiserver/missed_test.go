@@ -98,18 +98,24 @@ func TestMissedPods(t *testing.T) {
 	}
 }
 
-// missed is the gauge summed over a namespace.
+// missed is tidelay_missed_pods summed over a namespace.
 func (p *process) missed(t *testing.T, namespace string) float64 {
 	t.Helper()
-	sum := 0.0
-	for _, metric := range p.scrape(t, "tidelay_missed_pods") {
+	sum, _ := p.gauge(t, "tidelay_missed_pods", namespace)
+	return sum
+}
+
+// gauge is a gauge summed over a namespace, and whether it is there.
+func (p *process) gauge(t *testing.T, name, namespace string) (sum float64, found bool) {
+	t.Helper()
+	for _, metric := range p.scrape(t, name) {
 		for _, label := range metric.GetLabel() {
 			if label.GetName() == "namespace" && label.GetValue() == namespace {
-				sum += metric.GetGauge().GetValue()
+				sum, found = sum+metric.GetGauge().GetValue(), true
 			}
 		}
 	}
-	return sum
+	return sum, found
 }
 
 // One replica leads at a time, and another goes on when it has gone: after a while

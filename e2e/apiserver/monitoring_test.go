@@ -24,12 +24,16 @@ func TestMonitoringNamesRealMetrics(t *testing.T) {
 	n.admit(n.tikv(nil)) // a TidbCluster that is not opted in is read live
 	n.cluster("other", optedIn())
 	n.hasCondition("other", "Unknown no_pods")
+	// One is there only while something is in the way.
+	must(t, world.setEndpoints(t.Context(), 0))
+	n.hasCondition("other", "False injector_not_ready")
 	has := ""
 	for _, p := range []*process{world.injector.process, controller} {
 		metrics, err := get(t.Context(), "http://"+p.metrics+"/metrics")
 		must(t, err)
 		has += metrics
 	}
+	must(t, world.setEndpoints(t.Context(), 1))
 	var named []string
 	for _, file := range []string{"rules.yaml", "controller-rules.yaml", "dashboard.json"} {
 		content, err := os.ReadFile(filepath.Join(manifests, "monitoring", file))

@@ -3,7 +3,6 @@ package missed
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -37,19 +36,23 @@ type Options struct {
 	Interval time.Duration
 	// Ready returns an error until there is something to check.
 	Ready func() error
-	// Webhook is the name of the MutatingWebhookConfiguration. Its
-	// namespaceSelector says in which namespaces pods are injected.
+	// Readable returns an error if a kind that Clusters, Gatherer or Namespaces keep
+	// in a cache can't be read now. A cache goes on with what it last knew then.
+	Readable func(context.Context) error
+	// Webhook is the name of the MutatingWebhookConfiguration.
 	Webhook string
+	// Service is the Service of the injector, which the webhook has to lead to.
+	Service types.NamespacedName
 	// Clusters lists the TidbClusters, in the form that resolve.Trim leaves them.
 	Clusters client.Reader
-	// Live lists pods, and reads and patches TidbClusters. Its rate limit bounds
-	// what a check costs the API server.
+	// Live lists pods and the injector's endpoints, reads the webhook, and reads and
+	// patches TidbClusters. Its rate limit bounds what a check costs the API server.
 	Live       client.Client
 	Gatherer   reasoner
 	Namespaces namespaces
 	// Events receives the Events for TidbClusters.
 	Events events.EventRecorder
-	// Metrics is where the gauge is registered.
+	// Metrics is where the gauges are registered.
 	Metrics prometheus.Registerer
 	// Log receives what could not be checked.
 	Log logr.Logger
@@ -58,36 +61,44 @@ type Options struct {
 // Checker compares the running pods with what their TidbClusters ask for.
 type Checker struct {
 	options Options
-	missed  *prometheus.GaugeVec
-	// reported is what was last reported about each TidbCluster, by its UID.
-	reported map[types.UID]reported
+	metrics *metrics
+	// states has what is remembered about each TidbCluster that asks to be injected,
+	// by its UID.
+	states map[types.UID]*state
 }
 
-// reported is what was last reported about a TidbCluster.
-type reported struct {
+// state is what is remembered about a TidbCluster from one check to the next.
+type state struct {
 	cluster types.NamespacedName
-	missed  int
+	// missed and notRunning count the pods of the last report.
+	missed, notRunning int
+	// checked is the time of the last check that worked, zero for none.
+	checked time.Time
+	// failures is the number of checks that have failed since.
+	failures int
 }
 
-// New returns a Checker. It fails if its metric can't be registered.
+// patience is how many checks in a row may fail before the condition says so. The API
+// server may be away for a moment.
+const patience = 3
+
+// New returns a Checker. It fails if its metrics can't be registered.
 func New(o Options) (*Checker, error) {
-	c := &Checker{options: o, reported: map[types.UID]reported{}, missed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "tidelay_missed_pods",
-		Help: "Running pods that would carry the agent if they were made now, and do not.",
-	}, []string{"namespace", "tidbcluster"})}
-	if err := o.Metrics.Register(c.missed); err != nil {
-		return nil, fmt.Errorf("register tidelay_missed_pods: %w", err)
+	m, err := newMetrics(o.Metrics)
+	if err != nil {
+		return nil, err
 	}
-	return c, nil
+	return &Checker{options: o, metrics: m, states: map[types.UID]*state{}}, nil
 }
 
 // NeedLeaderElection is true: only one replica checks, so that everything is
 // reported once.
 func (c *Checker) NeedLeaderElection() bool { return true }
 
-// Start checks all TidbClusters until ctx ends. When it returns, the gauge is empty.
+// Start checks all TidbClusters until ctx ends. When it returns, the gauges are empty.
 func (c *Checker) Start(ctx context.Context) error {
-	defer c.missed.Reset()
+	c.metrics.begin(c.options.Interval)
+	defer c.metrics.reset()
 	ready := func(context.Context) (bool, error) { return c.options.Ready() == nil, nil }
 	// The error is ctx's, and then the loop below ends at once.
 	_ = wait.PollUntilContextCancel(ctx, time.Second, true, ready)
@@ -102,29 +113,41 @@ func (c *Checker) check(ctx context.Context) {
 		c.logError(ctx, err, "TidbClusters not listed")
 		return
 	}
-	selected, err := c.namespaceSelector(ctx)
-	if err != nil {
-		c.logError(ctx, err, "webhook not read")
-		return
-	}
 	asking, formerly := divide(clusters.Items)
 	c.forget(asking)
+	complete := true
+	failed := func(err error, message string, values ...any) {
+		complete = false
+		c.logError(ctx, err, message, values...)
+	}
 	for _, cluster := range formerly {
 		if err := c.write(ctx, cluster, nil); err != nil {
-			c.logError(ctx, err, "condition not taken away")
+			failed(err, "condition not taken away")
 		}
 	}
+	hook, err := c.readCommon(ctx)
+	if err != nil {
+		failed(err, "TidbClusters not checked")
+	}
 	for namespace, clusters := range asking {
-		reports, err := c.survey(ctx, namespace, clusters, selected)
-		if err != nil {
-			c.logError(ctx, err, "pods not checked", "namespace", namespace)
-			continue
+		reports := undecided(clusters, err)
+		if err == nil {
+			surveyed, err := c.survey(ctx, namespace, clusters, hook)
+			if err != nil {
+				failed(err, "pods not checked", "namespace", namespace)
+				surveyed = undecided(clusters, err)
+			}
+			reports = surveyed
 		}
 		for i, cluster := range clusters {
-			if err := c.publish(ctx, cluster, reports[i]); err != nil {
-				c.logError(ctx, err, "condition not written")
+			complete = complete && len(reports[i].undecided) == 0
+			if err := c.tell(ctx, cluster, reports[i]); err != nil {
+				failed(err, "condition not written")
 			}
 		}
+	}
+	if complete && ctx.Err() == nil {
+		c.metrics.last.WithLabelValues().SetToCurrentTime()
 	}
 }
 
@@ -145,29 +168,65 @@ func divide(clusters []v1alpha1.TidbCluster) (asking map[string][]*v1alpha1.Tidb
 	return asking, formerly
 }
 
-// publish puts a report in the metric, in an Event and in the condition.
-func (c *Checker) publish(ctx context.Context, cluster *v1alpha1.TidbCluster, report *Report) error {
-	name, missed := client.ObjectKeyFromObject(cluster), report.Missed()
-	c.missed.WithLabelValues(name.Namespace, name.Name).Set(float64(missed))
-	// Only the first Event is sent: the recorder would merge later ones with it.
-	if missed > 0 && c.reported[cluster.UID].missed == 0 {
-		c.options.Events.Eventf(tidbcluster.Reference(name, cluster.UID), nil, corev1.EventTypeWarning, string(Missed), "Check", "%s", tidbcluster.EventNote(report.message()))
+// readCommon reads what a check needs for all TidbClusters.
+func (c *Checker) readCommon(ctx context.Context) (*webhook, error) {
+	if err := c.options.Readable(ctx); err != nil {
+		return nil, err
 	}
-	c.reported[cluster.UID] = reported{name, missed}
+	return c.readWebhook(ctx)
+}
+
+// tell puts a report in the metrics, in Events and in the condition. A report that says
+// nothing changes nothing, until there were too many of them.
+func (c *Checker) tell(ctx context.Context, cluster *v1alpha1.TidbCluster, report *Report) error {
+	name := client.ObjectKeyFromObject(cluster)
+	s := c.states[cluster.UID]
+	if s == nil {
+		s = &state{cluster: name}
+		c.states[cluster.UID] = s
+	}
+	own := ownCondition(cluster)
+	if cause := report.err(); cause != nil {
+		s.failures++
+		// The first cause is told, and not the latest: a text that changes with each
+		// check would be written with each check.
+		if s.failures < patience || own != nil && own.Reason == string(CheckFailed) {
+			return nil
+		}
+		c.metrics.forget(name)
+		want := uncheckedCondition(s.checked, cause)
+		return c.write(ctx, cluster, &want)
+	}
+	c.metrics.set(name, report)
+	// Only the first Event of a kind is sent: the recorder would merge later ones with
+	// it.
+	if report.Missed() > 0 && s.missed == 0 {
+		c.sendEvent(cluster, Missed, report)
+	}
+	if len(report.NotRunning) > 0 && s.notRunning == 0 {
+		c.sendEvent(cluster, AgentNotRunning, report)
+	}
+	s.missed, s.notRunning, s.checked, s.failures = report.Missed(), len(report.NotRunning), time.Now(), 0
 	want := report.condition()
-	if sameCondition(ownCondition(cluster), &want) {
+	if sameCondition(own, &want) {
 		return nil
 	}
 	return c.write(ctx, cluster, &want)
 }
 
-// forget drops what was reported about TidbClusters that no longer ask to be
+// sendEvent puts an Event on a TidbCluster.
+func (c *Checker) sendEvent(cluster *v1alpha1.TidbCluster, reason injection.Reason, report *Report) {
+	regarding := tidbcluster.Reference(client.ObjectKeyFromObject(cluster), cluster.UID)
+	c.options.Events.Eventf(regarding, nil, corev1.EventTypeWarning, string(reason), "Check", "%s", tidbcluster.EventNote(report.message()))
+}
+
+// forget drops what was remembered about TidbClusters that no longer ask to be
 // injected, or are gone.
 func (c *Checker) forget(asking map[string][]*v1alpha1.TidbCluster) {
-	for uid, old := range c.reported {
-		if !slices.ContainsFunc(asking[old.cluster.Namespace], func(c *v1alpha1.TidbCluster) bool { return c.UID == uid }) {
-			delete(c.reported, uid)
-			c.missed.DeleteLabelValues(old.cluster.Namespace, old.cluster.Name)
+	for uid, s := range c.states {
+		if !slices.ContainsFunc(asking[s.cluster.Namespace], func(c *v1alpha1.TidbCluster) bool { return c.UID == uid }) {
+			delete(c.states, uid)
+			c.metrics.forget(s.cluster)
 		}
 	}
 }

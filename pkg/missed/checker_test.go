@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -42,6 +43,10 @@ type world struct {
 	listErr error
 	// image is what is known against the agent's image.
 	image string
+	// readErr says that what is kept in caches can't be read.
+	readErr error
+	// writeErr fails every patch.
+	writeErr error
 	// excluded has the webhook leave the namespace out.
 	excluded bool
 }
@@ -53,14 +58,21 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t}
-	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"leave-out": "false"}}
+	webhook := installed(certificateOf(t, true, time.Now()))
+	webhook.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"leave-out": "false"}}
 	hook := &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "tidelay-injector"},
-		Webhooks:   []admissionregistrationv1.MutatingWebhook{{NamespaceSelector: selector}},
+		Webhooks:   []admissionregistrationv1.MutatingWebhook{webhook},
 	}
-	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithObjects(hook).WithInterceptorFuncs(interceptor.Funcs{
+	endpoints := &discoveryv1.EndpointSlice{Endpoints: []discoveryv1.Endpoint{{}}}
+	endpoints.Namespace, endpoints.Name = injector.Namespace, "tidelay-injector-x"
+	endpoints.Labels = map[string]string{discoveryv1.LabelServiceName: injector.Name}
+	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithObjects(hook, endpoints).WithInterceptorFuncs(interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
 			w.patches++
+			if w.writeErr != nil {
+				return w.writeErr
+			}
 			return c.Patch(ctx, o, p, opts...)
 		},
 		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
@@ -73,7 +85,9 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	checker, err := New(Options{
 		Interval: time.Minute,
 		Ready:    func() error { return nil },
+		Readable: func(context.Context) error { return w.readErr },
 		Webhook:  "tidelay-injector",
+		Service:  injector,
 		Clusters: w.client, Live: w.client, Namespaces: w, Events: w,
 		Gatherer: &gather.Gatherer{Config: config, Resolver: w, Namespaces: w, Images: w},
 		Metrics:  prometheus.NewPedanticRegistry(),
@@ -139,6 +153,23 @@ func (w *world) conditions(name string) []string {
 	return all
 }
 
+// message is that of our condition of a TidbCluster.
+func (w *world) message(name string) string {
+	w.t.Helper()
+	cluster := &v1alpha1.TidbCluster{}
+	if err := w.client.Get(w.t.Context(), types.NamespacedName{Namespace: "db", Name: name}, cluster); err != nil {
+		w.t.Fatal(err)
+	}
+	if own := ownCondition(cluster); own != nil {
+		return own.Message
+	}
+	return ""
+}
+
+func (w *world) lastSuccess() float64 {
+	return testutil.ToFloat64(w.checker.metrics.last.WithLabelValues())
+}
+
 func (w *world) wantConditions(name string, want ...string) {
 	w.t.Helper()
 	if diff := cmp.Diff(want, w.conditions(name)); diff != "" {
@@ -151,7 +182,7 @@ func (w *world) wantGauge(want string) {
 	if want != "" {
 		want = "# HELP tidelay_missed_pods Running pods that would carry the agent if they were made now, and do not.\n# TYPE tidelay_missed_pods gauge\n" + want
 	}
-	if err := testutil.CollectAndCompare(w.checker.missed, strings.NewReader(want)); err != nil {
+	if err := testutil.CollectAndCompare(w.checker.metrics.missed, strings.NewReader(want)); err != nil {
 		w.t.Error(err)
 	}
 }
@@ -273,16 +304,145 @@ func TestCheckOfAnImpossiblePod(t *testing.T) {
 	}
 }
 
-// What cannot be read changes nothing that was said.
+// What can't be read for a moment changes nothing that was said. After a while the
+// condition says that it is no longer known, and when it last was; and again what is,
+// as soon as that can be read.
 func TestCheckFails(t *testing.T) {
+	down := errors.New("the API server does not answer")
+	for name, fail := range map[string]func(*world, error){
+		"pods":                 func(w *world, err error) { w.listErr = err },
+		"what is in the cache": func(w *world, err error) { w.readErr = err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"))
+			w.checker.check(t.Context())
+			last := w.lastSuccess()
+			if since := time.Since(time.Unix(int64(last), 0)); since > time.Minute {
+				t.Errorf("the last success was %s ago", since)
+			}
+			w.checker.metrics.last.WithLabelValues().Set(7)
+			fail(w, down)
+			for range patience - 1 {
+				w.checker.check(t.Context())
+			}
+			w.wantConditions("basic", ready, "TidelayInjected False missed")
+			w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 1\n")
+
+			patches := w.patches
+			for range 3 {
+				w.checker.check(t.Context())
+			}
+			w.wantConditions("basic", ready, "TidelayInjected Unknown check_failed")
+			w.wantGauge("")
+			if w.patches != patches+1 {
+				t.Errorf("%d patches, want 1", w.patches-patches)
+			}
+			checked := w.checker.states["uid-of-basic"].checked.UTC().Format(time.RFC3339)
+			if message := w.message("basic"); !strings.Contains(message, "since "+checked) || !strings.Contains(message, down.Error()) {
+				t.Errorf("message %q, want since %s and %q", message, checked, down)
+			}
+			if got := w.lastSuccess(); got != 7 {
+				t.Errorf("last success %v, want that of before", got)
+			}
+			if !strings.Contains(w.log.String(), down.Error()) {
+				t.Errorf("the log does not say why:\n%s", w.log.String())
+			}
+
+			fail(w, nil)
+			w.checker.check(t.Context())
+			w.wantConditions("basic", ready, "TidelayInjected False missed")
+			w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 1\n")
+			if w.lastSuccess() == 7 {
+				t.Error("the check works again, and the metric does not say so")
+			}
+		})
+	}
+}
+
+// A condition that can't be written is no success.
+func TestConditionCannotBeWritten(t *testing.T) {
 	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"))
+	w.checker.metrics.begin(time.Minute)
+	w.writeErr = errors.New("forbidden")
 	w.checker.check(t.Context())
-	w.listErr = errors.New("the API server does not answer")
+	if got := w.lastSuccess(); got != 0 {
+		t.Errorf("last success at %v, want never", got)
+	}
+	w.writeErr = nil
 	w.checker.check(t.Context())
-	w.wantConditions("basic", ready, "TidelayInjected False missed")
-	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 1\n")
-	if !strings.Contains(w.log.String(), "the API server does not answer") {
-		t.Errorf("the log does not say why:\n%s", w.log.String())
+	if w.lastSuccess() == 0 {
+		t.Error("no success though the condition was written")
+	}
+}
+
+// A pod that may belong to a TidbCluster and whose owners can't be read leaves it open
+// whether all is well.
+func TestCheckOfAPodWithoutKnownOwners(t *testing.T) {
+	of := func(name string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Labels[tidbcluster.InstanceLabel] = name }
+	}
+	w := newWorld(t, cluster("basic", "true"), cluster("other", "true"),
+		pod("basic-tikv-0", "basic", injected), pod("basic-tikv-1", "panic", of("basic")), pod("other-tikv-0", "other", injected))
+	for range patience {
+		w.checker.check(t.Context())
+	}
+	w.wantConditions("basic", ready, "TidelayInjected Unknown check_failed")
+	w.wantConditions("other", ready, "TidelayInjected True injected")
+	if message := w.message("basic"); !strings.Contains(message, "basic-tikv-1: panic: impossible") {
+		t.Errorf("message %q does not name the pod", message)
+	}
+}
+
+// What would not be injected now is not called missed, and injected pods are not
+// promised a future.
+func TestCheckWithoutAWebhook(t *testing.T) {
+	w := newWorld(t, cluster("basic", "true"), cluster("whole", "true"), cluster("new", "true"),
+		pod("basic-tikv-0", "basic"), pod("whole-tikv-0", "whole", injected))
+	hook := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "tidelay-injector"}}
+	if err := w.client.Delete(t.Context(), hook); err != nil {
+		t.Fatal(err)
+	}
+	w.checker.check(t.Context())
+	for _, name := range []string{"basic", "whole", "new"} {
+		w.wantConditions(name, ready, "TidelayInjected False webhook_missing")
+		if got := testutil.ToFloat64(w.checker.metrics.blocked.WithLabelValues("db", name, "webhook_missing")); got != 1 {
+			t.Errorf("tidelay_injection_blocked of %s is %v, want 1", name, got)
+		}
+	}
+	if len(w.events) > 0 {
+		t.Errorf("events %q, want none about missed pods", w.events)
+	}
+	if message := w.message("whole"); !strings.HasPrefix(message, "1 of 1 pods carry the agent; a pod that is created now goes without it: there is no MutatingWebhookConfiguration tidelay-injector") {
+		t.Errorf("message %q", message)
+	}
+}
+
+// An agent that does not run is told once.
+func TestCheckOfAnAgentThatDoesNotRun(t *testing.T) {
+	bad := pod("basic-tikv-0", "basic", injected, func(p *corev1.Pod) {
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: injection.ContainerName, State: waiting("ImagePullBackOff", "no such image")}}
+	})
+	w := newWorld(t, cluster("basic", "true"), bad)
+	for range 3 {
+		w.checker.check(t.Context())
+	}
+	w.wantConditions("basic", ready, "TidelayInjected False agent_not_running")
+	want := "Warning agent_not_running basic Check: the agent does not run in 1 of 1 pods: basic-tikv-0 (ImagePullBackOff: no such image)"
+	if len(w.events) != 1 || !strings.HasPrefix(w.events[0], want) {
+		t.Errorf("events %q, want %q once", w.events, want)
+	}
+	gauge := w.checker.metrics.notRunning.WithLabelValues("db", "basic")
+	if got := testutil.ToFloat64(gauge); got != 1 {
+		t.Errorf("tidelay_agents_not_running is %v, want 1", got)
+	}
+	bad.Status.ContainerStatuses[0].State = runningSince(time.Now())
+	if err := w.client.Status().Update(t.Context(), bad); err != nil {
+		t.Fatal(err)
+	}
+	w.checker.check(t.Context())
+	w.wantConditions("basic", ready, "TidelayInjected True injected")
+	if got := testutil.ToFloat64(gauge); got != 0 {
+		t.Errorf("tidelay_agents_not_running is %v, want 0", got)
 	}
 }
 
@@ -299,7 +459,7 @@ func TestStartEnds(t *testing.T) {
 		close(ended)
 	}()
 	deadline := time.Now().Add(time.Minute)
-	for testutil.CollectAndCount(w.checker.missed) == 0 {
+	for testutil.CollectAndCount(w.checker.metrics.missed) == 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("no check was made")
 		}

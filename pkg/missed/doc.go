@@ -1,14 +1,18 @@
-// Package missed finds running pods without the agent that a TidbCluster asks to
-// inject: pods that were created before the annotation, or while the injector was
-// away. Whether a pod would be injected now is decided by the same function as at
-// its admission (package gather).
+// Package missed checks whether the pods of TidbClusters that ask for the agent have
+// it, whether it runs, and whether a pod that is created now would get it. Whether a pod
+// would be injected is decided by the same function as at its admission (package
+// gather), and whether the API server would ask the injector at all by webhook.obstacle.
 //
 // It reports what it finds in three ways, and restarts nothing:
 //
 //   - the condition TidelayInjected of the TidbCluster: True if every pod that is
-//     asked for has the agent; False with the reason "missed" if a pod would get
-//     the agent when created again, or else with the reason that keeps a pod out,
-//     such as "host_network"; Unknown while there is no pod;
-//   - an Event on the TidbCluster when the first of its pods is found missed;
-//   - the metric tidelay_missed_pods{namespace,tidbcluster}.
+//     asked for has an agent that runs, and a pod that is created now would get one;
+//     False with the reason that a person should see to first; Unknown while there is
+//     no pod, or when nothing could be checked several times in a row;
+//   - an Event on the TidbCluster when the first of its pods is found missed, and when
+//     the first agent is found that does not run;
+//   - metrics for each TidbCluster, and the time of the last check that worked.
+//
+// A pod is called missed only if it would get the agent when created again. It may have
+// been created before the annotation, or while the injector was away.
 package missed

@@ -1,9 +1,11 @@
 package missed
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -12,15 +14,18 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// Reasons of the condition, beside those of an admission.
+// Reasons of the condition, beside those of an admission and those of an obstacle.
 const (
 	// Missed: the pod would get the agent if it were created now.
 	Missed injection.Reason = "missed"
-	// NamespaceExcluded: the webhook's namespaceSelector leaves the pod's
-	// namespace out.
-	NamespaceExcluded injection.Reason = "namespace_excluded"
 	// NoPods: the TidbCluster has no pod yet that is to be injected.
 	NoPods injection.Reason = "no_pods"
+	// AgentNotRunning: the pod carries the agent, and kubelet can't keep the agent's
+	// container running. The pod is not ready then, and its Service leaves it out.
+	AgentNotRunning injection.Reason = "agent_not_running"
+	// CheckFailed: the pods, or what decides about them, could not be read several
+	// times in a row.
+	CheckFailed injection.Reason = "check_failed"
 )
 
 // Report is the state of those pods of one TidbCluster that it asks to inject.
@@ -29,27 +34,70 @@ type Report struct {
 	Injected int
 	// Without has the pods without the agent.
 	Without []Pod
+	// NotRunning has the pods with an agent that does not run, and why.
+	NotRunning []Pod
+
+	// blocked is what keeps a pod of the TidbCluster from being injected if it is
+	// created now; nil for nothing.
+	blocked *obstacle
+	// undecided has a cause for each pod about which nothing can be said.
+	undecided []error
 }
 
-// Pod is a pod without the agent, and why: Missed, or what keeps it from being
-// injected.
+// Pod is a pod and what is told of it.
 type Pod struct {
-	Name   string
+	Name string
+	// Reason is Missed or what keeps the pod from being injected, or AgentNotRunning.
 	Reason injection.Reason
+	// Detail is kubelet's reason and message, or empty.
+	Detail string
 }
 
-// add adds a pod, given the reason of the decision about it if it were created now.
-// A pod that is not asked for is left out.
-func (r *Report) add(name string, reason injection.Reason) {
+// String returns the pod for a message.
+func (p Pod) String() string {
+	if p.Detail == "" {
+		return fmt.Sprintf("%s (%s)", p.Name, p.Reason)
+	}
+	return fmt.Sprintf("%s (%s)", p.Name, p.Detail)
+}
+
+// undecided returns a report for each TidbCluster, in their order, that says nothing
+// because of an error.
+func undecided(clusters []*v1alpha1.TidbCluster, err error) []*Report {
+	reports := make([]*Report, len(clusters))
+	for i := range reports {
+		reports[i] = &Report{undecided: []error{err}}
+	}
+	return reports
+}
+
+// add adds a pod, given the reason of the decision about it if it were created now,
+// and what keeps the API server from asking for that decision, or nil. A pod that is
+// not asked for is left out.
+func (r *Report) add(pod *corev1.Pod, reason injection.Reason, blocked *obstacle, now time.Time) {
 	switch {
 	case reason == injection.AlreadyInjected:
 		r.Injected++
+		if why := notRunning(pod, now); why != "" {
+			r.NotRunning = append(r.NotRunning, Pod{pod.Name, AgentNotRunning, why})
+		}
+	case reason == injection.Injected && blocked != nil:
+		r.Without = append(r.Without, Pod{Name: pod.Name, Reason: blocked.reason})
 	case reason == injection.Injected:
-		r.Without = append(r.Without, Pod{name, Missed})
-	case reason == NamespaceExcluded || reason.Unwanted():
-		r.Without = append(r.Without, Pod{name, reason})
+		r.Without = append(r.Without, Pod{Name: pod.Name, Reason: Missed})
+	case reason.Unwanted():
+		r.Without = append(r.Without, Pod{Name: pod.Name, Reason: reason})
+		return
+	default:
+		return
+	}
+	if r.blocked == nil {
+		r.blocked = blocked
 	}
 }
+
+// total returns the number of pods that are asked for.
+func (r *Report) total() int { return r.Injected + len(r.Without) }
 
 // Missed returns the number of pods that would get the agent if they were created
 // now.
@@ -63,43 +111,86 @@ func (r *Report) Missed() int {
 	return count
 }
 
-// reason returns the reason of the condition: Missed if any pod was missed, or else
-// the reason that keeps a pod out.
+// err returns why nothing can be said about the TidbCluster: about one of its pods
+// nothing can, and what is known of the others is not that something is wrong.
+func (r *Report) err() error {
+	if len(r.Without)+len(r.NotRunning) > 0 {
+		return nil
+	}
+	return errors.Join(r.undecided...)
+}
+
+// reason returns the reason of the condition. Of several, it is the one that a person
+// should see to first: an agent that keeps its pod out of the Service, a pod that was
+// missed, a pod that can't be injected, and what would happen to a pod made now.
 func (r *Report) reason() injection.Reason {
 	switch {
-	case r.Injected+len(r.Without) == 0:
-		return NoPods
-	case len(r.Without) == 0:
-		return injection.Injected
+	case len(r.NotRunning) > 0:
+		return AgentNotRunning
 	case r.Missed() > 0:
 		return Missed
-	default: // of several, always the same: the first in alphabetical order
+	case len(r.Without) > 0: // always the same: the first in alphabetical order
 		return slices.MinFunc(r.Without, func(a, b Pod) int { return strings.Compare(string(a.Reason), string(b.Reason)) }).Reason
+	case r.blocked != nil:
+		return r.blocked.reason
+	case r.total() == 0:
+		return NoPods
+	default:
+		return injection.Injected
 	}
 }
 
-// maxListed is the largest number of pods that a message names.
-const maxListed = 10
+// maxListed is the largest number of pods that a message names, of each kind. Kubelet
+// may have much to say of each pod, so fewer of those are named.
+const (
+	maxListed        = 10
+	maxNotRunning    = 3
+	maxUndecidedText = 200
+)
 
-// message returns the report as a sentence.
+// message returns the report as sentences, which are parted by semicolons.
 func (r *Report) message() string {
-	total := r.Injected + len(r.Without)
+	var parts []string
+	if len(r.NotRunning) > 0 {
+		parts = append(parts, fmt.Sprintf("the agent does not run in %d of %d pods: %s", len(r.NotRunning), r.total(), list(r.NotRunning, maxNotRunning)))
+	}
 	switch {
-	case total == 0:
-		return "no pod is asked for yet"
+	case r.total() == 0:
+		parts = append(parts, "no pod is asked for yet")
 	case len(r.Without) == 0:
-		return fmt.Sprintf("%d of %d pods carry the agent", total, total)
+		parts = append(parts, fmt.Sprintf("%d of %d pods carry the agent", r.Injected, r.total()))
+	default:
+		parts = append(parts, fmt.Sprintf("%d of %d pods go without the agent: %s", len(r.Without), r.total(), list(r.Without, maxListed)))
 	}
-	var names []string
-	for _, pod := range slices.SortedFunc(slices.Values(r.Without), func(a, b Pod) int { return strings.Compare(a.Name, b.Name) }) {
-		names = append(names, fmt.Sprintf("%s (%s)", pod.Name, pod.Reason))
-	}
-	if more := len(names) - maxListed; more > 0 {
-		names = append(names[:maxListed], fmt.Sprintf("%d more", more))
-	}
-	text := fmt.Sprintf("%d of %d pods go without the agent: %s", len(r.Without), total, strings.Join(names, ", "))
 	if r.Missed() > 0 {
-		text += "; those missed get it when they are next created, and Tidelay restarts none"
+		parts = append(parts, "those missed get it when they are next created, and Tidelay restarts none")
+	}
+	if r.blocked != nil {
+		parts = append(parts, "a pod that is created now goes without it: "+r.blocked.detail)
+	}
+	if len(r.undecided) > 0 {
+		parts = append(parts, fmt.Sprintf("%d more could not be checked: %s", len(r.undecided), cut(r.undecided[0].Error(), maxUndecidedText)))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// list returns the first pods by name, and the number of the others.
+func list(pods []Pod, most int) string {
+	var names []string
+	for _, pod := range slices.SortedFunc(slices.Values(pods), func(a, b Pod) int { return strings.Compare(a.Name, b.Name) }) {
+		names = append(names, pod.String())
+	}
+	if more := len(names) - most; more > 0 {
+		names = append(names[:most], fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, ", ")
+}
+
+// cut returns text in one line of at most a number of bytes, and marks the cut.
+func cut(text string, most int) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
 	}
 	return text
 }
@@ -115,5 +206,21 @@ func (r *Report) condition() v1alpha1.TidbClusterCondition {
 	}
 	return v1alpha1.TidbClusterCondition{
 		Type: tidbcluster.InjectedCondition, Status: status, Reason: string(reason), Message: r.message(),
+	}
+}
+
+// maxCause is the largest number of bytes of an error that a condition repeats.
+const maxCause = 500
+
+// uncheckedCondition returns the condition of a TidbCluster that can't be checked. last
+// is the time of the last check that worked, zero if there was none.
+func uncheckedCondition(last time.Time, cause error) v1alpha1.TidbClusterCondition {
+	since := "since this replica of the controller leads"
+	if !last.IsZero() {
+		since = "since " + last.UTC().Format(time.RFC3339)
+	}
+	return v1alpha1.TidbClusterCondition{
+		Type: tidbcluster.InjectedCondition, Status: corev1.ConditionUnknown, Reason: string(CheckFailed),
+		Message: fmt.Sprintf("the pods could not be checked %s: %s", since, cut(cause.Error(), maxCause)),
 	}
 }

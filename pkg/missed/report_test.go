@@ -1,10 +1,12 @@
 package missed
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -12,12 +14,16 @@ import (
 )
 
 func TestReport(t *testing.T) {
+	now := time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
 	tests := map[string]struct {
-		reasons []injection.Reason // of pod-0, pod-1, ...
-		status  corev1.ConditionStatus
-		reason  injection.Reason
-		message string
-		missed  int
+		reasons    []injection.Reason // of pod-0, pod-1, ...
+		notRunning bool               // the agents of those that have one
+		blocked    *obstacle
+		undecided  []error
+		status     corev1.ConditionStatus
+		reason     injection.Reason
+		message    string
+		missed     int
 	}{
 		"of no pods": {status: corev1.ConditionUnknown, reason: NoPods, message: "no pod is asked for yet"},
 		"of pods nobody asked for": {
@@ -37,6 +43,24 @@ func TestReport(t *testing.T) {
 			reasons: []injection.Reason{injection.AlreadyInjected, injection.HostNetwork},
 			status:  corev1.ConditionFalse, reason: injection.HostNetwork, message: "1 of 2 pods go without the agent: pod-1 (host_network)",
 		},
+		"of pods that were made while nobody could inject them": {
+			reasons: []injection.Reason{injection.Injected, injection.AlreadyInjected}, blocked: &obstacle{WebhookMissing, "there is none"},
+			status: corev1.ConditionFalse, reason: WebhookMissing, message: "1 of 2 pods go without the agent: pod-0 (webhook_missing); a pod that is created now goes without it: there is none",
+		},
+		"of injected pods that would not be injected now": {
+			reasons: []injection.Reason{injection.AlreadyInjected}, blocked: &obstacle{WebhookMissing, "there is none"},
+			status: corev1.ConditionFalse, reason: WebhookMissing, message: "1 of 1 pods carry the agent; a pod that is created now goes without it: there is none",
+		},
+		"of agents that do not run": {
+			reasons: []injection.Reason{injection.AlreadyInjected, injection.AlreadyInjected, injection.Injected}, notRunning: true,
+			status: corev1.ConditionFalse, reason: AgentNotRunning, missed: 1,
+			message: "the agent does not run in 2 of 3 pods: pod-0 (ErrImagePull: no), pod-1 (ErrImagePull: no); 1 of 3 pods go without the agent: pod-2 (missed); those missed",
+		},
+		"of a missed pod and one that could not be checked": {
+			reasons: []injection.Reason{injection.Injected}, undecided: []error{errors.New("pod pod-7: forbidden")},
+			status: corev1.ConditionFalse, reason: Missed, missed: 1,
+			message: "1 of 1 pods go without the agent: pod-0 (missed); those missed get it when they are next created, and Tidelay restarts none; 1 more could not be checked: pod pod-7: forbidden",
+		},
 		"of both": {
 			reasons: []injection.Reason{injection.HostNetwork, injection.Injected},
 			status:  corev1.ConditionFalse, reason: Missed, missed: 1,
@@ -45,10 +69,15 @@ func TestReport(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			var r Report
+			r := Report{undecided: test.undecided}
 			// In another order than the names'.
 			for i, reason := range slices.Backward(test.reasons) {
-				r.add(fmt.Sprintf("pod-%d", i), reason)
+				pod := &corev1.Pod{}
+				pod.Name = fmt.Sprintf("pod-%d", i)
+				if test.notRunning {
+					pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: injection.ContainerName, State: waiting("ErrImagePull", "no")}}
+				}
+				r.add(pod, reason, test.blocked, now)
 			}
 			got := r.condition()
 			if got.Status != test.status || got.Reason != string(test.reason) || !strings.HasPrefix(got.Message, test.message) {
@@ -64,7 +93,9 @@ func TestReport(t *testing.T) {
 func TestReportOfManyPods(t *testing.T) {
 	var r Report
 	for i := range 1000 {
-		r.add(fmt.Sprintf("pod-%03d", i), injection.Injected)
+		pod := &corev1.Pod{}
+		pod.Name = fmt.Sprintf("pod-%03d", i)
+		r.add(pod, injection.Injected, nil, time.Now())
 	}
 	if got := r.message(); len(got) > 1024 || !strings.Contains(got, "pod-009 (missed), 990 more;") {
 		t.Errorf("message of %d bytes: %s", len(got), got)

@@ -3,10 +3,13 @@ package missed
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,17 +20,16 @@ import (
 )
 
 // survey returns a report on each of a namespace's TidbClusters, in their order.
-// selected selects the namespaces in which pods are injected.
-func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1alpha1.TidbCluster, selected labels.Selector) ([]*Report, error) {
+func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1alpha1.TidbCluster, hook *webhook) ([]*Report, error) {
 	pods, err := c.runningPods(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
-	namespaceLabels, err := c.options.Namespaces.Labels(ctx, namespace)
+	found, err := c.options.Namespaces.Labels(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
-	excluded := !selected.Matches(labels.Set(namespaceLabels))
+	namespaceLabels, now := labels.Set(found), time.Now()
 	reports, byUID := make([]*Report, len(clusters)), map[types.UID]*Report{}
 	for i, cluster := range clusters {
 		reports[i] = &Report{}
@@ -37,26 +39,37 @@ func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1al
 		member, reason, err := c.reason(ctx, pod)
 		if err != nil {
 			c.logError(ctx, err, "pod not checked", "namespace", namespace, "pod", pod.Name)
+			for i, cluster := range clusters {
+				if mayBelong(pod, cluster) {
+					reports[i].undecided = append(reports[i].undecided, fmt.Errorf("pod %s: %w", pod.Name, err))
+				}
+			}
 			continue
 		}
-		if excluded && reason == injection.Injected {
-			reason = NamespaceExcluded
-		}
 		if report := byUID[member.UID]; report != nil {
-			report.add(pod.Name, reason)
+			report.add(pod, reason, hook.obstacle(namespaceLabels, pod.Labels, now), now)
+		}
+	}
+	for _, report := range reports {
+		if report.total() == 0 {
+			report.blocked = hook.obstacle(namespaceLabels, tidbcluster.OperatorLabels(), now)
 		}
 	}
 	return reports, nil
+}
+
+// mayBelong reports whether a pod whose owners can't be read may be one of a
+// TidbCluster's. TiDB Operator labels pods with the name of their TidbCluster.
+func mayBelong(pod *corev1.Pod, cluster *v1alpha1.TidbCluster) bool {
+	name, ok := pod.Labels[tidbcluster.InstanceLabel]
+	return !ok || name == cluster.Name
 }
 
 // runningPods returns the pods of a namespace that TiDB Operator has made and that
 // have not ended.
 func (c *Checker) runningPods(ctx context.Context, namespace string) ([]*corev1.Pod, error) {
 	var list corev1.PodList
-	// Resource version 0 has the API server answer from its own cache. That may be
-	// a moment old, which is good enough here, and costs etcd nothing.
-	cached := &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: "0"}}
-	if err := c.options.Live.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(tidbcluster.OperatorLabels()), cached); err != nil {
+	if err := c.options.Live.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(tidbcluster.OperatorLabels()), fromServerCache()); err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
 	var pods []*corev1.Pod
@@ -67,6 +80,12 @@ func (c *Checker) runningPods(ctx context.Context, namespace string) ([]*corev1.
 		}
 	}
 	return pods, nil
+}
+
+// fromServerCache has the API server answer a list from its own cache. That may be a
+// moment old, which is good enough here, and costs etcd nothing.
+func fromServerCache() client.ListOption {
+	return &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: "0"}}
 }
 
 // reason returns the reason of the decision about a pod if it were created now. A
@@ -80,19 +99,28 @@ func (c *Checker) reason(ctx context.Context, pod *corev1.Pod) (member tidbclust
 	return c.options.Gatherer.Reason(ctx, pod.Namespace, pod)
 }
 
-// namespaceSelector returns the selector of the namespaces for whose pods the API
-// server calls the webhook.
-func (c *Checker) namespaceSelector(ctx context.Context) (labels.Selector, error) {
+// readWebhook reads the API server's way to the injector.
+func (c *Checker) readWebhook(ctx context.Context) (*webhook, error) {
+	w := &webhook{name: c.options.Webhook, service: c.options.Service}
 	config := &admissionregistrationv1.MutatingWebhookConfiguration{}
-	if err := c.options.Live.Get(ctx, client.ObjectKey{Name: c.options.Webhook}, config); err != nil {
-		return nil, fmt.Errorf("read MutatingWebhookConfiguration %s: %w", c.options.Webhook, err)
+	err := c.options.Live.Get(ctx, client.ObjectKey{Name: w.name}, config)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read MutatingWebhookConfiguration %s: %w", w.name, err)
 	}
-	if len(config.Webhooks) == 0 {
-		return labels.Nothing(), nil
+	if err == nil {
+		w.configuration = config
 	}
-	selector, err := metav1.LabelSelectorAsSelector(config.Webhooks[0].NamespaceSelector)
-	if err != nil {
-		return nil, fmt.Errorf("parse namespaceSelector of %s: %w", c.options.Webhook, err)
+	var endpoints discoveryv1.EndpointSliceList
+	ofService := client.MatchingLabels{discoveryv1.LabelServiceName: w.service.Name}
+	if err := c.options.Live.List(ctx, &endpoints, client.InNamespace(w.service.Namespace), ofService, fromServerCache()); err != nil {
+		return nil, fmt.Errorf("list EndpointSlices of Service %s: %w", w.service, err)
 	}
-	return selector, nil
+	w.ready = slices.ContainsFunc(endpoints.Items, hasReady)
+	return w, nil
+}
+
+// hasReady reports whether one of the endpoints is ready. Whoever makes an EndpointSlice
+// may leave that out, and it means yes then.
+func hasReady(slice discoveryv1.EndpointSlice) bool {
+	return slices.ContainsFunc(slice.Endpoints, func(e discoveryv1.Endpoint) bool { return e.Conditions.Ready == nil || *e.Conditions.Ready })
 }

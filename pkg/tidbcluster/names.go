@@ -29,6 +29,10 @@ const InjectedCondition = "TidelayInjected"
 // Operator makes for a component (pkg/apis/label/label.go).
 const ComponentLabel = "app.kubernetes.io/component"
 
+// InstanceLabel is the label with the name of the TidbCluster on every pod that TiDB
+// Operator makes for it (pkg/apis/label/label.go). Anyone can write it.
+const InstanceLabel = "app.kubernetes.io/instance"
+
 // OperatorLabels are the labels of every object that TiDB Operator makes. Anyone
 // can write them, so they narrow a search and prove nothing.
 func OperatorLabels() map[string]string {

@@ -1,0 +1,104 @@
+package missed
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tidelay/tidelay/pkg/injection"
+)
+
+// How long the agent's container may be in a state through which it goes when all is
+// well. The check comes every half minute, so that a person hears of it within a
+// minute.
+const (
+	// restartTime is for a container that has ended and that kubelet starts again.
+	restartTime = 20 * time.Second
+	// pullTime is for a container that kubelet is making while the database runs,
+	// mostly because it pulls the agent's image.
+	pullTime = time.Minute
+	// stableTime is for a container that runs again after manyRestarts.
+	stableTime   = time.Minute
+	manyRestarts = 3
+)
+
+// maxKubeletMessage is the largest number of bytes of kubelet's message that is
+// repeated. A registry's answer can be long.
+const maxKubeletMessage = 200
+
+// notRunning returns why the agent's container in a pod does not run, in kubelet's
+// words, or "" if it runs, is just starting, or if kubelet has not spoken of it yet.
+func notRunning(pod *corev1.Pod, now time.Time) string {
+	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
+	i := slices.IndexFunc(all, func(s corev1.ContainerStatus) bool { return s.Name == injection.ContainerName })
+	if i < 0 {
+		return ""
+	}
+	status := all[i]
+	switch state := status.State; {
+	case state.Waiting != nil && isStarting(state.Waiting.Reason):
+		if since := databaseRunsSince(pod); !since.IsZero() && now.Sub(since) > pullTime {
+			return kubeletSays(state.Waiting.Reason, "for more than "+pullTime.String()+" while the other containers run")
+		}
+	case state.Waiting != nil && state.Waiting.Reason == crashLoop:
+		return endsOverAndOver(status.LastTerminationState.Terminated)
+	case state.Waiting != nil:
+		return kubeletSays(state.Waiting.Reason, state.Waiting.Message)
+	case state.Terminated != nil && status.RestartCount >= manyRestarts,
+		state.Running != nil && status.RestartCount >= manyRestarts && now.Sub(state.Running.StartedAt.Time) < stableTime:
+		last := state.Terminated
+		if last == nil {
+			last = status.LastTerminationState.Terminated
+		}
+		return endsOverAndOver(last)
+	case state.Terminated != nil && now.Sub(state.Terminated.FinishedAt.Time) > restartTime:
+		return kubeletSays(state.Terminated.Reason, state.Terminated.Message)
+	}
+	return ""
+}
+
+// crashLoop is kubelet's reason while it waits before the next restart.
+const crashLoop = "CrashLoopBackOff"
+
+// endsOverAndOver returns the same text while kubelet waits before a restart and after
+// it, so that the condition does not change with each.
+func endsOverAndOver(last *corev1.ContainerStateTerminated) string {
+	if last == nil {
+		return crashLoop
+	}
+	return kubeletSays(crashLoop, fmt.Sprintf("exit code %d %s", last.ExitCode, last.Message))
+}
+
+// isStarting reports whether kubelet gives a waiting container this reason while all
+// is well (pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses).
+func isStarting(reason string) bool {
+	return reason == "" || reason == "ContainerCreating" || reason == "PodInitializing"
+}
+
+// databaseRunsSince returns the time since when all containers of a pod run but the
+// agent, or zero if one does not.
+func databaseRunsSince(pod *corev1.Pod) time.Time {
+	var since time.Time
+	for _, status := range pod.Status.ContainerStatuses {
+		if status.Name == injection.ContainerName {
+			continue
+		}
+		if status.State.Running == nil {
+			return time.Time{}
+		}
+		if started := status.State.Running.StartedAt.Time; started.After(since) {
+			since = started
+		}
+	}
+	return since
+}
+
+// kubeletSays returns a reason and a message in one line, cut.
+func kubeletSays(reason, message string) string {
+	if message = cut(message, maxKubeletMessage); message != "" {
+		return reason + ": " + message
+	}
+	return reason
+}

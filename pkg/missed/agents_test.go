@@ -1,0 +1,84 @@
+package missed
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tidelay/tidelay/pkg/injection"
+)
+
+func waiting(reason, message string) corev1.ContainerState {
+	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
+}
+
+func runningSince(at time.Time) corev1.ContainerState {
+	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(at)}}
+}
+
+func terminated(at time.Time, message string) corev1.ContainerState {
+	return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error", Message: message, FinishedAt: metav1.NewTime(at)}}
+}
+
+func TestNotRunning(t *testing.T) {
+	now := time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	tests := map[string]struct {
+		agent    corev1.ContainerState
+		last     corev1.ContainerState
+		restarts int32
+		database corev1.ContainerState // running for an hour unless set
+		want     string
+	}{
+		"if it runs, nothing":                            {agent: runningSince(ago(0))},
+		"if it runs again, nothing":                      {agent: runningSince(ago(0)), restarts: 1, last: terminated(ago(time.Second), "")},
+		"if nobody has spoken of it, nothing":            {},
+		"if it is being made, nothing":                   {agent: waiting("ContainerCreating", ""), database: runningSince(ago(50 * time.Second))},
+		"if the pod is being made, nothing":              {agent: waiting("ContainerCreating", ""), database: waiting("ContainerCreating", "")},
+		"if init containers run, nothing":                {agent: waiting("PodInitializing", ""), database: waiting("PodInitializing", "")},
+		"if it just ended, nothing":                      {agent: terminated(ago(19*time.Second), "")},
+		"if it has run for long after restarts, nothing": {agent: runningSince(ago(time.Minute)), restarts: 9, last: terminated(ago(time.Minute), "")},
+
+		"if it is made for long while the database runs, that": {agent: waiting("ContainerCreating", ""), want: "ContainerCreating: for more than 1m0s while the other containers run"},
+		"if its image can't be pulled, kubelet's words": {
+			agent: waiting("ImagePullBackOff", "Back-off pulling image\n \"a\""), database: waiting("PodInitializing", ""), want: `ImagePullBackOff: Back-off pulling image "a"`,
+		},
+		"if its image was just refused, kubelet's words": {agent: waiting("ErrImagePull", ""), want: "ErrImagePull"},
+		"if it can't be made, kubelet's words":           {agent: waiting("CreateContainerConfigError", "secret not found"), want: "CreateContainerConfigError: secret not found"},
+		"if it crashes, its last words": {
+			agent: waiting("CrashLoopBackOff", "back-off 40s"), restarts: 4, last: terminated(ago(time.Second), "listen: in use"), want: "CrashLoopBackOff: exit code 1 listen: in use",
+		},
+		"if it crashes and runs for a moment, the same": {
+			agent: runningSince(ago(time.Second)), restarts: 4, last: terminated(ago(time.Minute), "listen: in use"), want: "CrashLoopBackOff: exit code 1 listen: in use",
+		},
+		"if it has just crashed again, the same": {
+			agent: terminated(ago(0), "listen: in use"), restarts: 4, last: terminated(ago(time.Minute), "old"), want: "CrashLoopBackOff: exit code 1 listen: in use",
+		},
+		"if it crashes and nothing is known, that": {agent: waiting("CrashLoopBackOff", ""), want: "CrashLoopBackOff"},
+		"if it ended and is not started, that":     {agent: terminated(ago(21*time.Second), "killed"), want: "Error: killed"},
+		"if a registry says much, some of it":      {agent: waiting("ErrImagePull", strings.Repeat("é", 1000)), want: "ErrImagePull: " + strings.Repeat("é", 100) + "..."},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if test.database == (corev1.ContainerState{}) {
+				test.database = runningSince(ago(time.Hour))
+			}
+			agent := corev1.ContainerStatus{Name: injection.ContainerName, State: test.agent, LastTerminationState: test.last, RestartCount: test.restarts}
+			database := corev1.ContainerStatus{Name: "tikv", State: test.database}
+			beside := &corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{database, agent}}}
+			if got := notRunning(beside, now); got != test.want {
+				t.Errorf("as a container: %q, want %q", got, test.want)
+			}
+			before := &corev1.Pod{Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{agent}, ContainerStatuses: []corev1.ContainerStatus{database}}}
+			if got := notRunning(before, now); got != test.want {
+				t.Errorf("as a native sidecar: %q, want %q", got, test.want)
+			}
+		})
+	}
+	if got := notRunning(&corev1.Pod{}, now); got != "" {
+		t.Errorf("of a pod without statuses: %q", got)
+	}
+}

@@ -1,0 +1,86 @@
+package missed
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tidelay/tidelay/pkg/injection"
+)
+
+// metrics are the gauges of a Checker. They are empty while the replica does not lead.
+type metrics struct {
+	missed, notRunning *prometheus.GaugeVec // by namespace and tidbcluster
+	blocked            *prometheus.GaugeVec // by reason as well
+	interval, last     *prometheus.GaugeVec // without labels
+}
+
+func newMetrics(registry prometheus.Registerer) (*metrics, error) {
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		missed: gauge("tidelay_missed_pods",
+			"Running pods that would carry the agent if they were made now, and do not.", "namespace", "tidbcluster"),
+		notRunning: gauge("tidelay_agents_not_running",
+			"Pods with an agent whose container does not run.", "namespace", "tidbcluster"),
+		blocked: gauge("tidelay_injection_blocked",
+			"1 for what keeps a pod that is made now from being injected.", "namespace", "tidbcluster", "reason"),
+		interval: gauge("tidelay_missed_check_interval_seconds",
+			"Time between two checks of all TidbClusters."),
+		last: gauge("tidelay_missed_check_last_success_timestamp_seconds",
+			"When all TidbClusters were last checked and told, as Unix time; 0 for not since this replica leads."),
+	}
+	for _, g := range m.all() {
+		if err := registry.Register(g); err != nil {
+			return nil, fmt.Errorf("register metrics of the check: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) all() []*prometheus.GaugeVec {
+	return []*prometheus.GaugeVec{m.missed, m.notRunning, m.blocked, m.interval, m.last}
+}
+
+// begin sets what is known before the first check.
+func (m *metrics) begin(interval time.Duration) {
+	m.interval.WithLabelValues().Set(interval.Seconds())
+	m.last.WithLabelValues().Set(0)
+}
+
+// set sets what a report says of a TidbCluster.
+func (m *metrics) set(cluster types.NamespacedName, r *Report) {
+	m.missed.WithLabelValues(cluster.Namespace, cluster.Name).Set(float64(r.Missed()))
+	m.notRunning.WithLabelValues(cluster.Namespace, cluster.Name).Set(float64(len(r.NotRunning)))
+	m.setBlocked(cluster, r.blocked)
+}
+
+func (m *metrics) setBlocked(cluster types.NamespacedName, by *obstacle) {
+	var reason injection.Reason
+	if by != nil {
+		reason = by.reason
+		m.blocked.WithLabelValues(cluster.Namespace, cluster.Name, string(reason)).Set(1)
+	}
+	for _, other := range obstacleReasons() {
+		if other != reason {
+			m.blocked.DeleteLabelValues(cluster.Namespace, cluster.Name, string(other))
+		}
+	}
+}
+
+// forget removes what was said of a TidbCluster.
+func (m *metrics) forget(cluster types.NamespacedName) {
+	m.missed.DeleteLabelValues(cluster.Namespace, cluster.Name)
+	m.notRunning.DeleteLabelValues(cluster.Namespace, cluster.Name)
+	m.setBlocked(cluster, nil)
+}
+
+// reset removes everything.
+func (m *metrics) reset() {
+	for _, g := range m.all() {
+		g.Reset()
+	}
+}

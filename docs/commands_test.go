@@ -22,7 +22,7 @@ var tools = map[string]map[string][]string{
 		"create":       {"-n=", "--from-literal="},
 		"delete":       {"-n=", "-k=", "--raw="},
 		"get":          {"-n=", "-o=", "--raw=", "--field-selector=", "--all-namespaces"},
-		"logs":         {"-n="},
+		"logs":         {"-n=", "-c="},
 		"exec":         {},
 		"patch":        {"-n=", "--type=", "-p=", "--patch-file="},
 		"port-forward": {"-n="},

@@ -33,6 +33,7 @@ func run() int {
 	case err != nil:
 		return 2
 	}
+	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more is no reason to end
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
@@ -44,14 +45,14 @@ func run() int {
 }
 
 func parse(args []string) (agent.Options, error) {
-	o := agent.Options{Version: version}
+	o := agent.Options{Version: version, EnvNodeIP: os.Getenv("NODE_IP"), EnvProbePorts: os.Getenv("PROBE_PORTS")}
 	flags := flag.NewFlagSet("agent", flag.ContinueOnError)
 	flags.StringVar(&o.Listen, "listen", ":2332", "address of the HTTP API; no fault touches its port")
 	flags.StringVar(&o.Device, "device", "", `interfaces whose packets meet faults, comma-separated, or "all" (default those of the default route, else the only one that is not loopback)`)
 	flags.StringVar(&o.Engine, "engine", api.EngineAuto, "auto, netem or nfqueue; auto takes the first that works")
 	flags.StringVar(&o.StateDir, "state-dir", "/run/tidelay", "directory that keeps the faults for the next agent; empty to rely on the kernel alone")
-	flags.StringVar(&o.NodeIP, "node-ip", os.Getenv("NODE_IP"), "the node's IP addresses, comma-separated, whose probes no fault touches (default $NODE_IP)")
-	flags.StringVar(&o.ProbePorts, "probe-ports", os.Getenv("PROBE_PORTS"), "TCP ports that kubelet probes, comma-separated (default $PROBE_PORTS)")
+	flags.StringVar(&o.NodeIP, "node-ip", "", "the node's IP addresses, comma-separated, whose probes no fault touches (default $NODE_IP)")
+	flags.StringVar(&o.ProbePorts, "probe-ports", "", "TCP ports that kubelet probes, comma-separated (default $PROBE_PORTS)")
 	flags.DurationVar(&o.MaxDuration, "max-duration", 0, "longest duration of a fault, and that of a fault without one; 0 for no cap")
 	flags.StringVar(&o.QueueMemory, "queue-memory", "256Mi", "memory for the packets that wait in one fault's queue, from 1Mi to 64Gi")
 	flags.StringVar(&o.TokenFile, "token-file", "", "file with the bearer token that every route but health asks for; read at every request; empty for none")

@@ -3,6 +3,8 @@
 package kernel
 
 import (
+	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/client"
 )
 
 // agent is the process under test and the way to talk to it.
@@ -21,6 +24,8 @@ type agent struct {
 	t    testing.TB
 	lab  *lab
 	args []string
+	// env is beside the test's own environment.
+	env []string
 	// state is its --state-dir.
 	state string
 	// token is sent with every request, if there is one.
@@ -154,18 +159,50 @@ func kernelState(t testing.TB, h *netlab.Host) string {
 	return strings.TrimSpace(state)
 }
 
+// start starts the process and waits until it answers.
 func (a *agent) start() {
+	a.t.Helper()
+	a.launch()
+	a.waitForAnswer(20 * time.Second)
+}
+
+// launch starts the process, and does not wait for anything.
+func (a *agent) launch() {
 	a.t.Helper()
 	a.cmd = exec.Command(agentBinary, a.args...)
 	a.cmd.Stderr, a.cmd.Stdout = a.log, a.log
-	a.cmd.Env = append(os.Environ(), "NODE_IP=", "PROBE_PORTS=")
+	a.cmd.Env = append(append(os.Environ(), "NODE_IP=", "PROBE_PORTS="), a.env...)
 	if err := a.lab.pod.Start(a.cmd); err != nil {
 		a.t.Fatalf("start agent: %v", err)
 	}
-	netlab.Eventually(a.t, 20*time.Second, "the agent answers", func() error {
-		_, _, err := a.request(api.PathHealthz)
+}
+
+func (a *agent) waitForAnswer(within time.Duration) {
+	a.t.Helper()
+	netlab.Eventually(a.t, within, "the agent answers", func() error { return a.answersAt(a.lab.pod.IP) })
+}
+
+// answersAt has an error unless the agent answers at an address of the pod, and not
+// another process.
+func (a *agent) answersAt(ip string) error {
+	response, err := (&http.Client{Transport: a.transport()}).Get(client.URL(ip) + api.PathHealthz)
+	if err != nil {
 		return err
-	})
+	}
+	defer response.Body.Close()
+	if server := response.Header.Get("Server"); server != api.ServerName {
+		return fmt.Errorf("%q answers", server)
+	}
+	return nil
+}
+
+// says has an error unless the agent's log has a text, so often.
+func (a *agent) says(text string, times int) error {
+	log := a.log.after(0)
+	if count := strings.Count(log, text); count != times {
+		return fmt.Errorf("the log has %q %d times, want %d:\n%s", text, count, times, log)
+	}
+	return nil
 }
 
 // stop ends the process with a signal and waits for it; having none is fine.

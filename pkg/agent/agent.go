@@ -2,15 +2,12 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/control"
 	"github.com/tidelay/tidelay/pkg/agent/httpapi"
 	"github.com/tidelay/tidelay/pkg/agent/measure"
@@ -19,64 +16,70 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Run validates the options, makes sure that no other agent runs in the pod's
-// network namespace, restores the stored faults and serves until ctx
-// ends. The faults stay in the kernel when the agent ends, and the next agent
-// finds them. A pod in which no engine works still gets an agent that says why.
+// Run validates the options, waits until no other agent runs in the pod's network
+// namespace, restores the stored faults and serves until ctx ends. The faults stay
+// in the kernel when the agent ends, and the next agent finds them.
+//
+// Only bad options and the end of ctx end it. Whatever else fails is logged, named
+// in the status, and tried again: the port that another process has, an engine that
+// does not work or stops, a socket that breaks. See tasks.
 func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	p, err := o.parse()
 	if err != nil {
 		return err
 	}
-	lock, err := acquireLock(ctx, lockName, o.Listen)
-	if err != nil {
-		return err
+	for _, warning := range p.warnings {
+		log.Warn(warning)
+	}
+	tasks := newTasks(log)
+	lock := waitForLock(ctx, tasks, lockName, o.Listen)
+	if lock == nil {
+		return nil
 	}
 	defer lock.release()
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
 	pod := newPod(o, p, log)
-	chosen := choose(o.Engine, candidates(pod.scope(), p.queueMemory, log))
-	faults := control.New(inPod{chosen.engine, pod}, o.StateDir, log)
+	engine := newRunning(pod.scope(), tasks, func(scope fault.Scope) choice {
+		return choose(o.Engine, candidates(scope, p.queueMemory, log))
+	})
+	faults := control.New(inPod{engine, pod}, o.StateDir, log)
 	server := httpapi.New(httpapi.Config{
-		Control:      faults,
-		TC:           tc{pod: pod, queueMemory: p.queueMemory},
-		Measure:      measure.Run,
-		DeviceTo:     rtnl.DeviceTo,
-		Engine:       chosen.name,
-		EngineReason: chosen.reason,
-		Capabilities: chosen.capabilities,
-		Devices:      pod.devices,
-		Exempt:       func() fault.Exemption { return pod.scope().Exempt },
-		Version:      o.Version,
-		MaxDuration:  o.MaxDuration,
-		TokenFile:    o.TokenFile,
-		ReadOnly:     o.ReadOnly,
-		Registry:     prometheus.NewRegistry(),
-		Log:          log,
+		Control:     faults,
+		TC:          tc{pod: pod, queueMemory: p.queueMemory},
+		Measure:     measure.Run,
+		DeviceTo:    rtnl.DeviceTo,
+		Engine:      engine.describe,
+		Devices:     pod.devices,
+		Exempt:      func() fault.Exemption { return pod.scope().Exempt },
+		Warnings:    func() []string { return append(tasks.failures(), p.warnings...) },
+		Version:     o.Version,
+		MaxDuration: o.MaxDuration,
+		TokenFile:   o.TokenFile,
+		ReadOnly:    o.ReadOnly,
+		Registry:    prometheus.NewRegistry(),
+		Log:         log,
 	})
-	if err := faults.Restore(o.MaxDuration); err != nil && !errors.Is(err, control.ErrNoEngine) {
-		log.Error("restore the state of an earlier agent", "err", err)
-	}
-	log.Info("agent started", "version", o.Version, "listen", listener.Addr().String(), "device", o.Device,
-		"engine", chosen.name, "reason", chosen.reason)
+	log.Info("agent started", "version", o.Version, "listen", o.Listen, "device", o.Device)
 
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		if err := chosen.engine.Run(ctx); err != nil {
-			return fmt.Errorf("run engine %s: %w", chosen.name, err)
-		}
-		return nil
-	})
-	if chosen.name != api.EngineNone { // it would fail to end faults, again and again
-		group.Go(func() error { return faults.Run(ctx) })
-		group.Go(func() error { return pod.follow(ctx, faults) })
+	var all sync.WaitGroup
+	keep := func(name string, longest time.Duration, run func(ctx context.Context, works func()) error) {
+		all.Go(func() { tasks.keep(ctx, name, longest, run) })
 	}
-	group.Go(func() error { return lock.run(ctx) })
-	group.Go(func() error { return server.Serve(ctx, listener) })
-	return group.Wait()
+	all.Go(func() { lock.run(ctx) })
+	keep("run an engine", longestEngineWait, func(ctx context.Context, works func()) error {
+		return engine.run(ctx, func() error { return faults.Restore(o.MaxDuration) }, works)
+	})
+	<-engine.tried // so that the first request finds an engine, and the faults of an earlier agent
+	keep("end faults", longestWait, func(ctx context.Context, _ func()) error { return faults.Run(ctx) })
+	keep("follow the pod's interfaces", longestWait, func(ctx context.Context, works func()) error {
+		return pod.follow(ctx, faults, works)
+	})
+	for _, a := range listenAddresses(o.Listen) {
+		keep("serve on "+a.String(), longestWait, func(ctx context.Context, works func()) error {
+			return serve(ctx, a, server, works)
+		})
+	}
+	all.Wait()
+	return nil
 }
 
 // tc writes faults as tc(8) commands. Its answers are the same for both engines:

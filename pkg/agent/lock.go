@@ -25,13 +25,27 @@ type lock struct {
 	address string
 }
 
+// waitForLock takes the lock of a name as soon as no other agent has it. It returns
+// nil if ctx ends before that.
+func waitForLock(ctx context.Context, t *tasks, name, address string) *lock {
+	var taken *lock
+	t.keep(ctx, "lock the pod", longestWait, func(ctx context.Context, works func()) error {
+		var err error
+		if taken, err = acquireLock(ctx, name, address); err == nil {
+			works()
+		}
+		return err
+	})
+	return taken
+}
+
 // acquireLock takes the lock of a name. The error names the agent that has it, by its
 // address and, where the two share a PID namespace, by its process.
 func acquireLock(ctx context.Context, name, address string) (*lock, error) {
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: name})
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return nil, fmt.Errorf("another agent runs in this pod: %s; end it first", describeHolder(ctx, name))
+		return nil, fmt.Errorf("another agent runs in this pod: %s; this one changes nothing until that has ended", describeHolder(ctx, name))
 	case err != nil:
 		return nil, fmt.Errorf("lock the pod: %w", err)
 	}
@@ -48,12 +62,12 @@ const acceptInterval = time.Second
 // run tells others who ask where this agent listens, until ctx ends. That it can't
 // is no reason to end the agent. It does not release the lock, since the engine
 // may still have packets then.
-func (l *lock) run(ctx context.Context) error {
+func (l *lock) run(ctx context.Context) {
 	defer context.AfterFunc(ctx, func() { _ = l.listener.SetDeadline(time.Unix(0, 1)) })()
 	for {
 		conn, err := l.listener.Accept()
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		if err != nil {
 			select {

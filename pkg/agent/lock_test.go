@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -15,8 +16,8 @@ func TestLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- first.run(ctx) }()
+	var running sync.WaitGroup
+	running.Go(func() { first.run(ctx) })
 	for range 2 {
 		_, err = acquireLock(ctx, name, ":2333")
 		if err == nil || !strings.Contains(err.Error(), `":2332"`) || !strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
@@ -24,9 +25,7 @@ func TestLock(t *testing.T) {
 		}
 	}
 	cancel()
-	if err := <-done; err != nil {
-		t.Errorf("run: %v", err)
-	}
+	running.Wait()
 	if _, err := acquireLock(t.Context(), name, ":2333"); err == nil {
 		t.Error("the lock is free while its agent still ends")
 	}

@@ -34,6 +34,10 @@ type Options struct {
 	// kubelet probes, both comma-separated. If either is empty, probes are not
 	// exempt.
 	NodeIP, ProbePorts string
+	// EnvNodeIP and EnvProbePorts are $NODE_IP and $PROBE_PORTS, which count where
+	// NodeIP and ProbePorts are empty. No person types them in a pod, so what is not
+	// valid in them is left out with a warning.
+	EnvNodeIP, EnvProbePorts string
 	// MaxDuration caps the duration of every fault, and is that of a fault that
 	// names none; 0 for no cap, else from fault.MinDuration to fault.MaxDuration.
 	MaxDuration time.Duration
@@ -55,6 +59,8 @@ type parsed struct {
 	nodeAddrs   []netip.Addr
 	probePorts  []uint16
 	queueMemory uint64
+	// warnings name what was left out.
+	warnings []string
 }
 
 // parse reports every bad option at once, each with its flag, its value and
@@ -72,22 +78,11 @@ func (o Options) parse() (parsed, error) {
 	if engines := []string{api.EngineAuto, api.EngineNetem, api.EngineNFQueue}; !slices.Contains(engines, o.Engine) {
 		errs = append(errs, fmt.Errorf("--engine=%q: want one of %s", o.Engine, strings.Join(engines, ", ")))
 	}
-	for _, item := range list(o.NodeIP) {
-		addr, err := netip.ParseAddr(item)
-		if err != nil || addr.Zone() != "" {
-			errs = append(errs, fmt.Errorf("--node-ip=%q: %q is no IP address; want comma-separated addresses, or nothing", o.NodeIP, item))
-			continue
-		}
-		p.nodeAddrs = append(p.nodeAddrs, addr.Unmap())
-	}
-	for _, item := range list(o.ProbePorts) {
-		port, err := parsePort(item)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("--probe-ports=%q: %w; want comma-separated ports from 1 to 65535, or nothing", o.ProbePorts, err))
-			continue
-		}
-		p.probePorts = append(p.probePorts, port)
-	}
+	var bad []error
+	p.nodeAddrs, bad = parseList("--node-ip", o.NodeIP, "NODE_IP", o.EnvNodeIP, "addresses", parseAddr, &p.warnings)
+	errs = append(errs, bad...)
+	p.probePorts, bad = parseList("--probe-ports", o.ProbePorts, "PROBE_PORTS", o.EnvProbePorts, "ports from 1 to 65535", parsePort, &p.warnings)
+	errs = append(errs, bad...)
 	slices.Sort(p.probePorts)
 	p.probePorts = slices.Compact(p.probePorts)
 	if o.MaxDuration != 0 && (o.MaxDuration < fault.MinDuration || o.MaxDuration > fault.MaxDuration) {
@@ -97,6 +92,38 @@ func (o Options) parse() (parsed, error) {
 		errs = append(errs, fmt.Errorf("--queue-memory=%q: %w", o.QueueMemory, err))
 	}
 	return p, errors.Join(errs...)
+}
+
+// parseList reads a comma-separated list from a flag, or if that is empty from an
+// environment variable. What is bad in the flag is an error for each item. What is
+// bad in the variable is left out, with a warning.
+func parseList[T any](flag, value, variable, fromEnv, accepted string, parse func(string) (T, error), warnings *[]string) ([]T, []error) {
+	name, ofEnv := flag, strings.TrimSpace(value) == ""
+	if ofEnv {
+		name, value = variable, fromEnv
+	}
+	var items []T
+	var errs []error
+	for _, text := range list(value) {
+		item, err := parse(text)
+		switch {
+		case err == nil:
+			items = append(items, item)
+		case ofEnv:
+			*warnings = append(*warnings, fmt.Sprintf("$%s=%q: %v, and is left out; want comma-separated %s, or nothing", name, value, err, accepted))
+		default:
+			errs = append(errs, fmt.Errorf("%s=%q: %w; want comma-separated %s, or nothing", name, value, err, accepted))
+		}
+	}
+	return items, errs
+}
+
+func parseAddr(s string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(s)
+	if err != nil || addr.Zone() != "" {
+		return netip.Addr{}, fmt.Errorf("%q is no IP address", s)
+	}
+	return addr.Unmap(), nil
 }
 
 func parsePort(s string) (uint16, error) {

@@ -42,3 +42,31 @@ func TestOptionsNameFlagValueAndWhatIsAccepted(t *testing.T) {
 		t.Errorf("four bad options at once: %v", err)
 	}
 }
+
+// What a machine set in the environment ends no agent. Flags go first.
+func TestTheEnvironmentIsNoReasonToEnd(t *testing.T) {
+	good := Options{Listen: ":2332", Engine: api.EngineAuto, QueueMemory: "2Mi"}
+	for name, c := range map[string]struct {
+		set                    func(o *Options)
+		addrs, ports, warnings int
+	}{
+		"nothing":       {func(*Options) {}, 0, 0, 0},
+		"good values":   {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts = "10.0.0.1,fd00::1", "4000" }, 2, 1, 0},
+		"spaces":        {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts = " ", " " }, 0, 0, 0},
+		"bad ones":      {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts = "$(HOST_IP)", "http" }, 0, 0, 2},
+		"some bad ones": {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts = "10.0.0.1,fe80::1%eth0", "4000,,0" }, 1, 1, 3},
+		"flags":         {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts, o.NodeIP, o.ProbePorts = "x", "y", "10.0.0.1", "1,2" }, 1, 2, 0},
+	} {
+		o := good
+		c.set(&o)
+		p, err := o.parse()
+		if err != nil || len(p.nodeAddrs) != c.addrs || len(p.probePorts) != c.ports || len(p.warnings) != c.warnings {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+		for _, warning := range p.warnings {
+			if !strings.Contains(warning, "$NODE_IP=") && !strings.Contains(warning, "$PROBE_PORTS=") || !strings.Contains(warning, "want") {
+				t.Errorf("%s: the warning %q does not name the variable and what is accepted", name, warning)
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -96,17 +97,19 @@ func (p *pod) scopeIn(n rtnl.Network) fault.Scope {
 	return fault.Scope{Devices: api.DeviceNames(n.Devices), Exempt: exemption(p.parsed, n.Gateways)}
 }
 
-// follow makes faults act on interfaces that come back, until ctx ends. What
-// fails is logged, and tried again at the next change. A network is published
-// when faults act there, so that the status does not promise an exemption early.
-func (p *pod) follow(ctx context.Context, faults *control.Control) error {
+// follow makes faults act on interfaces that come back, until ctx ends or the
+// kernel's reports do. It calls works when these come. What fails is logged, and
+// tried again at the next change. A network is published when faults act there, so
+// that the status does not promise an exemption early.
+func (p *pod) follow(ctx context.Context, faults *control.Control, works func()) error {
 	return p.follower.Run(ctx, func(links bool) {
+		works()
 		network, readErr := p.read()
 		known := p.isKnown(network, readErr)
 		if known && !links {
 			return
 		}
-		if err := faults.Follow(p.scopeIn(network)); err != nil {
+		if err := faults.Follow(p.scopeIn(network)); err != nil && !errors.Is(err, control.ErrNoEngine) {
 			p.log.Error("follow the pod's interfaces", "err", err)
 		}
 		if !known {
@@ -118,7 +121,7 @@ func (p *pod) follow(ctx context.Context, faults *control.Control) error {
 // inPod is an engine that knows the pod: it refuses faults while no device could
 // be chosen, and warns of what no packet of the pod can match.
 type inPod struct {
-	engine
+	control.Engine
 	pod *pod
 }
 
@@ -127,7 +130,7 @@ func (n inPod) Apply(faults []fault.Fault) error {
 	if _, err := n.pod.devices(); err != nil && len(faults) > 0 {
 		return fmt.Errorf("%w: %w", control.ErrNoEngine, err)
 	}
-	return n.engine.Apply(faults)
+	return n.Engine.Apply(faults)
 }
 
 // unmet warns of what no packet can match. The pod's addresses are read only if a
@@ -145,5 +148,5 @@ func (n inPod) unmet(faults []fault.Fault) []string {
 
 // Warnings warns of what no packet can match, and of what the engine can't do.
 func (n inPod) Warnings(faults []fault.Fault) []string {
-	return append(n.unmet(faults), n.engine.Warnings(faults)...)
+	return append(n.unmet(faults), n.Engine.Warnings(faults)...)
 }

@@ -53,7 +53,9 @@ func (c Config) container(pod *corev1.Pod, maxDuration time.Duration) corev1.Con
 		},
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		// No probes: TiDB Operator's rolling upgrades wait until the pod is ready, and
-		// a broken agent must never delay the database.
+		// a broken agent must never delay the database. A container that does not run
+		// would do that too, so the agent never ends for what it meets in the pod
+		// (agent.Run).
 	}
 	if maxDuration > 0 {
 		container.Args = append(container.Args, "--max-duration="+maxDuration.String())

@@ -178,7 +178,7 @@ func (c *Control) commit(before, after Set) (pendingSave, error) {
 		if err := apply(after.Faults); err != nil {
 			return pendingSave{}, err
 		}
-		c.desired = after
+		c.desired, c.known = after, true
 		c.reschedule()
 		return c.beginSave(), nil
 	}
@@ -188,7 +188,7 @@ func (c *Control) commit(before, after Set) (pendingSave, error) {
 	if err := c.engine.Apply(after.Faults); err != nil {
 		return c.beginSave(), err
 	}
-	c.desired = after
+	c.desired, c.known = after, true
 	c.reschedule()
 	return pendingSave{}, nil
 }

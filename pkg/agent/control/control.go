@@ -18,6 +18,10 @@ type Control struct {
 
 	mu      sync.Mutex
 	desired Set
+	// known is set once the desired set was stored, adopted or asked for.
+	known bool
+	// loading gets what is being read from the state file; nil if nothing is.
+	loading chan loaded
 	saver   saver
 	saves   int   // how many writes were asked of the saver
 	stored  Set   // what the state file has, as far as this process wrote it

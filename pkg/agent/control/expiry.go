@@ -18,11 +18,12 @@ const retryInterval = 2 * time.Second
 const clockInterval = 5 * time.Second
 
 // Run ends each fault when its time is over, and writes the state file when that
-// failed before. It blocks until ctx ends. A fault that can't be ended is logged
-// and tried again.
+// failed before. It blocks until ctx ends. A fault that can't be ended is tried
+// again; each cause is logged once.
 func (c *Control) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var failure string // of the try before
 	for {
 		select {
 		case <-ctx.Done():
@@ -32,10 +33,14 @@ func (c *Control) Run(ctx context.Context) error {
 		}
 		wait, pending, err := c.expire()
 		go c.endSave(pending) // the next fault ends on time, however long the disk takes
+		cause := ""
 		if err != nil {
-			c.log.Error("end a fault whose time is over", "err", err)
-			wait = retryInterval
+			cause, wait = err.Error(), retryInterval
 		}
+		if err != nil && cause != failure {
+			c.log.Error("end a fault whose time is over; trying again", "err", err)
+		}
+		failure = cause
 		timer.Stop() // since Go 1.23 nothing stale is left in its channel
 		if wait > 0 {
 			timer.Reset(wait)
@@ -63,7 +68,7 @@ func (c *Control) expire() (time.Duration, pendingSave, error) {
 				c.log.Info("fault ended", "fault", d.Name)
 			}
 		}
-	case c.unsaved != nil:
+	case c.unsaved != nil && c.known:
 		pending = c.beginSave()
 	}
 	if c.unsaved != nil && (wait == 0 || wait > retryInterval) {

@@ -9,14 +9,16 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Restore makes the stored set the desired one and applies it, without the
-// faults whose time is over. None lasts longer than maxDuration from now, 0 for no
-// cap. It is called once, before anything else.
+// Restore makes the stored set the desired one and applies it, without the faults
+// whose time is over. None lasts longer than maxDuration from now, 0 for no cap. It is
+// called at the start, and again whenever another engine runs: then it applies the
+// desired set.
 //
 // Without a stored set, the faults that the kernel has are adopted. What the
 // engine can't explain is removed, because nothing would ever end it.
 //
-// When the stored set can't be read, nothing is changed, and the status says why.
+// When the stored set can't be read, nothing is changed, and the status says why. The
+// next call tries again, unless a change was made meanwhile.
 func (c *Control) Restore(maxDuration time.Duration) error {
 	pending, err := c.restore(maxDuration)
 	c.endSave(pending)
@@ -27,49 +29,80 @@ func (c *Control) Restore(maxDuration time.Duration) error {
 func (c *Control) restore(maxDuration time.Duration) (pendingSave, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	stored, err := c.load()
-	if err != nil && !errors.Is(err, errNoState) {
-		c.warning = err.Error()
-		if !errors.Is(err, errDamaged) {
+	if !c.known {
+		stored, err := c.loadOrAdopt()
+		if err != nil {
 			return pendingSave{}, err
 		}
-		c.log.Error("read the state of an earlier agent", "err", err)
+		limitLives(stored, maxDuration, c.now())
+		c.desired, c.known = newSet(stored), true // also when Reapply fails: the status then says that the kernel lacks them
 	}
-	if err != nil {
-		if stored, err = c.adopt(); err != nil {
-			return pendingSave{}, fmt.Errorf("adopt what an earlier agent left: %w", err)
-		}
-	}
-	limitLives(stored, maxDuration, c.now())
-	live := alive(stored, c.now())
-	for _, f := range stored {
+	live := alive(c.desired.Faults, c.now())
+	for _, f := range c.desired.Faults {
 		if fault.Find(live, f.Name) == nil {
-			c.log.Info("fault ended while no agent ran", "fault", f.Name, "expiresAt", f.ExpiresAt)
+			c.log.Info("fault ended before it could be restored", "fault", f.Name, "expiresAt", f.ExpiresAt)
 		}
 	}
-	c.desired = newSet(live) // also when Apply fails: the status then says that the kernel lacks them
+	c.desired = newSet(live)
 	if err := c.engine.Reapply(live); err != nil {
 		return pendingSave{}, fmt.Errorf("restore %d faults: %w", len(live), err)
 	}
+	c.reschedule()
 	if len(live) > 0 {
 		c.log.Info("faults restored", "faults", strings.Join(fault.Names(live), ", "))
 	}
 	return c.beginSave(), nil // without the disk the faults are there too, and can be ended
 }
 
-// load reads the stored set, and gives up on a disk that hangs: the agent must
-// start and answer.
-func (c *Control) load() ([]fault.Fault, error) {
-	loaded, done := make(chan []fault.Fault, 1), make(chan error, 1)
-	go func() {
-		faults, err := c.store.load(c.boot)
-		loaded <- faults
-		done <- err
-	}()
-	if err := await(done); err != nil {
+// loadOrAdopt returns the stored set, or without one what the kernel has.
+func (c *Control) loadOrAdopt() ([]fault.Fault, error) {
+	stored, err := c.load()
+	switch {
+	case err == nil:
+		c.warning = ""
+		return stored, nil
+	case errors.Is(err, errNoState):
+	case errors.Is(err, errDamaged):
+		c.warning = err.Error()
+		c.log.Error("read the state of an earlier agent", "err", err)
+	default:
+		c.warning = err.Error()
 		return nil, err
 	}
-	return <-loaded, nil
+	adopted, err := c.adopt()
+	if err != nil {
+		return nil, fmt.Errorf("adopt what an earlier agent left: %w", err)
+	}
+	return adopted, nil
+}
+
+// load reads the stored set, and gives up on a disk that hangs: the agent must
+// start and answer. The next call then asks whether that read has come to an end.
+func (c *Control) load() ([]fault.Fault, error) {
+	patience := time.Duration(0)
+	if c.loading == nil {
+		loading := make(chan loaded, 1)
+		go func() {
+			faults, err := c.store.load(c.boot)
+			loading <- loaded{faults, err}
+		}()
+		c.loading, patience = loading, saveTimeout
+	}
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case l := <-c.loading:
+		c.loading = nil
+		return l.faults, l.err
+	case <-timeout.C:
+		return nil, errSlowDisk
+	}
+}
+
+// loaded is what was read from the state file.
+type loaded struct {
+	faults []fault.Fault
+	err    error
 }
 
 // limitLives gives every stored fault a deadline in this boot, and none more time

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,6 +72,65 @@ func TestAnUnreadableFileIsReported(t *testing.T) {
 				t.Errorf("restore: %v, applied %d times; the status warns of %q", err, e.Applied, now.Warning)
 			}
 		})
+	}
+}
+
+// A file that can be read later gives its faults then, unless somebody has asked for
+// others. Until then nothing is changed.
+func TestAFileIsReadLater(t *testing.T) {
+	stored, left, other := late(time.Millisecond), late(2*time.Millisecond), late(3*time.Millisecond)
+	for name, c := range map[string]struct {
+		change []fault.Fault
+		want   fault.Fault
+	}{"nobody asked": {nil, stored}, "somebody asked": {[]fault.Fault{other}, other}} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "state")
+			if err := (store{dir: dir}).save(newSet([]fault.Fault{stored}), ""); err != nil {
+				t.Fatal(err)
+			}
+			aside := dir + ".aside"
+			if err := errors.Join(os.Rename(dir, aside), os.WriteFile(dir, nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			e := enginetest.New(enginetest.Kernel{Faults: []fault.Fault{left}})
+			c1 := testControl(e, dir)
+			if err := c1.Follow(fault.Scope{}); err != nil || e.Applied != 0 {
+				t.Errorf("follow: %v, applied %d times", err, e.Applied)
+			}
+			if err := c1.Restore(0); err == nil || e.Applied != 0 {
+				t.Errorf("restore: %v, applied %d times", err, e.Applied)
+			}
+			if err := errors.Join(os.Remove(dir), os.Rename(aside, dir)); err != nil {
+				t.Fatal(err)
+			}
+			if c.change != nil {
+				if _, err := c1.Change(Request{Edit: ReplaceAll(c.change)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := c1.Restore(0); err != nil || !sameFaults(c1.Desired().Faults, c.want) || !sameFaults(e.Faults, c.want) {
+				t.Errorf("restore: %v, desired %+v, the kernel has %+v", err, c1.Desired().Faults, e.Faults)
+			}
+			if now, err := c1.Read(); err != nil || (now.Warning == "") != (c.change == nil) {
+				t.Errorf("warning %q, %v", now.Warning, err)
+			}
+		})
+	}
+}
+
+// To restore faults again does not lengthen them.
+func TestRestoringAgainLengthensNothing(t *testing.T) {
+	c := testControl(enginetest.New(enginetest.Kernel{Faults: []fault.Fault{late(1)}}), t.TempDir())
+	clock := fault.Moment{Wall: time.Now(), Boot: time.Hour}
+	c.now = func() fault.Moment { return clock }
+	for range 2 {
+		if err := c.Restore(time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Desired().Faults; len(got) != 1 || got[0].Deadline != time.Hour+time.Minute {
+			t.Errorf("desired: %+v", got)
+		}
+		clock.Wall, clock.Boot = clock.Wall.Add(30*time.Second), clock.Boot+30*time.Second
 	}
 }
 

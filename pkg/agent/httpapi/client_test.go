@@ -104,7 +104,7 @@ func TestTheClientReadsTexts(t *testing.T) {
 			t.Errorf("%.100q, %v; want %s", got, err, want)
 		}
 	}
-	none := newClient(t, &enginetest.Engine{}, func(c *httpapi.Config) { c.Engine, c.EngineReason = api.EngineNone, "no netem" })
+	none := newClient(t, &enginetest.Engine{}, func(c *httpapi.Config) { c.Engine = engine(api.EngineNone, "no netem") })
 	if _, err := none.Ready(ctx); refusal(err).Status != 503 || refusal(err).Detail != "not ready: no netem" {
 		t.Errorf("no engine: %v", err)
 	}

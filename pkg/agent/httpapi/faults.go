@@ -151,7 +151,7 @@ func (s *Server) changeFaults(c *gin.Context, ch change, o changeOptions) {
 	}
 	answer := api.Changes{
 		Applied:  !o.dryRun,
-		Engine:   s.Engine,
+		Engine:   s.Engine().Name,
 		Devices:  s.deviceNames(),
 		Changes:  make([]api.Change, 0, len(outcome.Differences)),
 		Faults:   outcome.After.Wire,

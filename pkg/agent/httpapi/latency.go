@@ -115,7 +115,7 @@ func (s *Server) getLatency(c *gin.Context) {
 // latency is the answer of the /latency routes for a fault, nil for none.
 func (s *Server) latency(f *fault.Fault) api.Latency {
 	answer := api.Latency{
-		Engine:   s.Engine,
+		Engine:   s.Engine().Name,
 		Devices:  s.deviceNames(),
 		Warnings: []string{},
 		Meaning:  "no fault named latency: packets pass as if there had not been one",
@@ -137,7 +137,7 @@ func (s *Server) latency(f *fault.Fault) api.Latency {
 // meaning says what a fault does, and which interface it waits for.
 func (s *Server) meaning(f fault.Fault) string {
 	devices, _ := s.Devices()
-	return explain.Meaning(f, s.Engine, api.DeviceNames(devices)) + explain.Waiting(f, devices)
+	return explain.Meaning(f, s.Engine().Name, api.DeviceNames(devices)) + explain.Waiting(f, devices)
 }
 
 // deviceOf returns the device of a fault, or the first one if the fault is for

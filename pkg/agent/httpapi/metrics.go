@@ -12,35 +12,34 @@ import (
 // metrics counts requests and, at every scrape, reads the faults' state from
 // the kernel.
 type metrics struct {
+	engine   func() Engine
 	read     func() (control.Snapshot, error)
 	log      *slog.Logger
 	requests *prometheus.CounterVec
-	info     prometheus.Gauge
 
+	info                                         *prometheus.Desc
 	held, delay, expires                         *prometheus.Desc
 	packets, bytes, dropped, overlimits, backlog *prometheus.Desc
 	readable, stored                             *prometheus.Desc
 }
 
-func newMetrics(version, engine string, read func() (control.Snapshot, error), log *slog.Logger) *metrics {
+func newMetrics(version string, engine func() Engine, read func() (control.Snapshot, error), log *slog.Logger) *metrics {
 	perFault := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc("tidelay_fault_"+name, help, []string{"fault"}, nil)
 	}
 	perInstance := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc("tidelay_fault_"+name, help, []string{"fault", "direction", "device"}, nil)
 	}
-	m := &metrics{
-		read: read,
-		log:  log,
+	return &metrics{
+		engine: engine,
+		read:   read,
+		log:    log,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidelay_agent_requests_total",
 			Help: "HTTP requests, by method, route and the reason of their outcome.",
 		}, []string{"method", "route", "reason"}),
-		info: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name:        "tidelay_agent_info",
-			Help:        "Always 1; the labels say which agent and engine run.",
-			ConstLabels: prometheus.Labels{"version": version, "engine": engine},
-		}),
+		info: prometheus.NewDesc("tidelay_agent_info", "Always 1; the labels say which agent and engine run.",
+			[]string{"engine"}, prometheus.Labels{"version": version}),
 		readable:   prometheus.NewDesc("tidelay_agent_kernel_readable", "1 when the kernel's state could be read for this scrape, else 0.", nil, nil),
 		stored:     prometheus.NewDesc("tidelay_agent_state_stored", "1 when the state file has the faults as they are, or none is kept; 0 while it can't be written.", nil, nil),
 		held:       perFault("held", "1 when the kernel holds all of the fault, 0 when it is wanted and not held."),
@@ -52,8 +51,6 @@ func newMetrics(version, engine string, read func() (control.Snapshot, error), l
 		overlimits: perInstance("overlimit_packets_total", "Packets that found the fault's queue at its limit since it was set."),
 		backlog:    perInstance("backlog_packets", "Packets that wait in the fault's queue now."),
 	}
-	m.info.Set(1)
-	return m
 }
 
 func (m *metrics) requested(method, route, reason string) {
@@ -73,9 +70,8 @@ func knownMethod(method string) string {
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	m.requests.Describe(ch)
-	m.info.Describe(ch)
 	for _, desc := range []*prometheus.Desc{
-		m.readable, m.stored, m.held, m.delay, m.expires,
+		m.info, m.readable, m.stored, m.held, m.delay, m.expires,
 		m.packets, m.bytes, m.dropped, m.overlimits, m.backlog,
 	} {
 		ch <- desc
@@ -87,7 +83,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 // tidelay_agent_kernel_readable to 0.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.requests.Collect(ch)
-	m.info.Collect(ch)
+	ch <- prometheus.MustNewConstMetric(m.info, prometheus.GaugeValue, 1, m.engine().Name)
 	now, err := m.read()
 	readable := 1.0
 	if err != nil {

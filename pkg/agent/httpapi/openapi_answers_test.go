@@ -110,9 +110,9 @@ func circumstances(t *testing.T) map[string]circumstance {
 		"a bug": {status: 500, config: func(c *httpapi.Config) { c.Control, c.Measure = bug{}, nil }, unasked: []string{"GET /metrics"}},
 		"no engine": {
 			status: 501, kernel: failing(fmt.Errorf("%w: no netem", control.ErrNoEngine)),
-			config: func(c *httpapi.Config) { c.Engine = api.EngineNone },
+			config: func(c *httpapi.Config) { c.Engine = engine(api.EngineNone, "no netem") },
 		},
-		"no engine to be ready": {status: 503, config: func(c *httpapi.Config) { c.Engine = api.EngineNone }},
+		"no engine to be ready": {status: 503, config: func(c *httpapi.Config) { c.Engine = engine(api.EngineNone, "no netem") }},
 	}
 }
 

@@ -104,7 +104,7 @@ func TestPanicIsAProblemToo(t *testing.T) {
 func TestNoEngineSaysWhy(t *testing.T) {
 	missing := fmt.Errorf("%w: no netem", control.ErrNoEngine)
 	e := enginetest.New(enginetest.Kernel{ApplyErr: missing, StateErr: missing})
-	s := newTestServer(t, e, func(c *httpapi.Config) { c.Engine, c.EngineReason = api.EngineNone, "no netem" })
+	s := newTestServer(t, e, func(c *httpapi.Config) { c.Engine = engine(api.EngineNone, "no netem") })
 	for path, want := range map[string]int{"/latency/20ms": 501, "/latency": 501, "/v1/status": 200, "/healthz": 200, "/readyz": 503} {
 		response := s.get(path)
 		body := text(t, response)

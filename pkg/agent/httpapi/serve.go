@@ -21,7 +21,7 @@ const (
 )
 
 // Serve answers requests until ctx ends, and then for a short while those that
-// are under way.
+// are under way. It can be called for several listeners, and again after one failed.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler:           s.Handler(),
@@ -38,7 +38,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		defer cancel()
 		stopped <- server.Shutdown(timeout)
 	})
-	if err := server.Serve(connections{Listener: listener, pool: newPool(maxConnections)}); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(connections{Listener: listener, pool: s.connections}); !errors.Is(err, http.ErrServerClosed) {
 		stop()
 		return fmt.Errorf("serve: %w", err)
 	}

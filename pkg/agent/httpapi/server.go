@@ -50,16 +50,15 @@ type Config struct {
 	// rtnl.DeviceTo does.
 	DeviceTo func(netip.Addr) (string, error)
 
-	// Engine is the name of the engine that runs, api.EngineNone without one.
-	// EngineReason says why this one was chosen, or why there is none.
-	Engine, EngineReason string
-	// Capabilities says of each engine whether this kernel can run it.
-	Capabilities map[string]api.Capability
+	// Engine returns the engine that runs now.
+	Engine func() Engine
 	// Devices returns the interfaces that faults act on now, or why there are
 	// none.
 	Devices func() ([]api.Device, error)
 	// Exempt returns the traffic that no fault touches.
 	Exempt func() fault.Exemption
+	// Warnings returns what of the agent does not work now, for the status.
+	Warnings func() []string
 	// Version is the agent's.
 	Version string
 
@@ -77,6 +76,15 @@ type Config struct {
 	Log      *slog.Logger
 }
 
+// Engine is the engine that runs.
+type Engine struct {
+	// Name is api.EngineNone without one. Reason says why this one was chosen, or why
+	// there is none.
+	Name, Reason string
+	// Capabilities says of each engine whether this kernel can run it.
+	Capabilities map[string]api.Capability
+}
+
 // Server answers the HTTP API.
 type Server struct {
 	Config
@@ -87,6 +95,8 @@ type Server struct {
 	// requests are those under way, and ends those of them that end faults:
 	// nothing else may keep a fault from ending.
 	requests, ends *pool
+	// connections are those of all listeners.
+	connections *pool
 	// bodyTimeout is how long a body may take to arrive.
 	bodyTimeout time.Duration
 }
@@ -101,6 +111,7 @@ func New(c Config) *Server {
 
 		requests:    newPool(maxRequests),
 		ends:        newPool(maxEnds),
+		connections: newPool(maxConnections),
 		bodyTimeout: readTimeout,
 	}
 	c.Registry.MustRegister(s.metrics)

@@ -38,6 +38,15 @@ type testServer struct {
 	handler http.Handler
 }
 
+// engine is an engine that runs, or api.EngineNone.
+func engine(name, reason string) func() httpapi.Engine {
+	capabilities := map[string]api.Capability{}
+	if name != api.EngineNone {
+		capabilities[name] = api.Capability{Available: true}
+	}
+	return func() httpapi.Engine { return httpapi.Engine{Name: name, Reason: reason, Capabilities: capabilities} }
+}
+
 // newTestServer serves an engine, as netem, with a state directory of its own.
 // Changes of the configuration come before it starts.
 func newTestServer(t *testing.T, e control.Engine, changes ...func(*httpapi.Config)) testServer {
@@ -49,15 +58,14 @@ func newTestServer(t *testing.T, e control.Engine, changes ...func(*httpapi.Conf
 		Measure: func(_ context.Context, p measure.Plan) []api.Measurement {
 			return []api.Measurement{{Target: p.Targets[0].String(), Sent: p.Count, Samples: []float64{}}}
 		},
-		DeviceTo:     func(netip.Addr) (string, error) { return "eth0", nil },
-		Engine:       api.EngineNetem,
-		EngineReason: "because",
-		Capabilities: map[string]api.Capability{api.EngineNetem: {Available: true}},
-		Devices:      func() ([]api.Device, error) { return []api.Device{{Name: "eth0", Index: 7}}, nil },
-		Exempt:       func() fault.Exemption { return fault.Exemption{ControlPort: api.Port} },
-		Version:      "v1",
-		Registry:     prometheus.NewPedanticRegistry(),
-		Log:          log,
+		DeviceTo: func(netip.Addr) (string, error) { return "eth0", nil },
+		Engine:   engine(api.EngineNetem, "because"),
+		Warnings: func() []string { return nil },
+		Devices:  func() ([]api.Device, error) { return []api.Device{{Name: "eth0", Index: 7}}, nil },
+		Exempt:   func() fault.Exemption { return fault.Exemption{ControlPort: api.Port} },
+		Version:  "v1",
+		Registry: prometheus.NewPedanticRegistry(),
+		Log:      log,
 	}
 	for _, change := range changes {
 		change(&config)

@@ -14,9 +14,10 @@ import (
 )
 
 func (s *Server) getReadyz(c *gin.Context) {
-	if s.Engine == api.EngineNone {
+	engine := s.Engine()
+	if engine.Name == api.EngineNone {
 		c.Set(keyReason, reasonNoEngine)
-		c.String(http.StatusServiceUnavailable, "not ready: %s\n", s.EngineReason)
+		c.String(http.StatusServiceUnavailable, "not ready: %s\n", engine.Reason)
 		return
 	}
 	if !s.hasDevice() {
@@ -24,7 +25,7 @@ func (s *Server) getReadyz(c *gin.Context) {
 		c.String(http.StatusServiceUnavailable, "not ready: no interface to act on; see %s\n", api.PathStatus)
 		return
 	}
-	c.String(http.StatusOK, "ok: engine %s: %s\n", s.Engine, s.EngineReason)
+	c.String(http.StatusOK, "ok: engine %s: %s\n", engine.Name, engine.Reason)
 }
 
 // hasDevice reports whether any interface is there that faults act on.
@@ -48,16 +49,18 @@ func (s *Server) getStatus(c *gin.Context) {
 
 func (s *Server) status(now control.Snapshot) api.Status {
 	devices, err := s.Devices()
+	engine := s.Engine()
 	status := api.Status{
-		Engine:       s.Engine,
-		Reason:       s.EngineReason,
-		Capabilities: s.Capabilities,
+		Engine:       engine.Name,
+		Reason:       engine.Reason,
+		Capabilities: engine.Capabilities,
 		Devices:      append([]api.Device{}, devices...),
 		Faults:       make([]api.FaultStatus, 0, len(now.Desired.Wire)),
 		Exempt:       explain.Exemptions(s.Exempt()),
 		Warnings:     append(explain.Warnings(now.Warning, now.Desired.Faults, now.Found), now.Limits...),
 		Version:      s.Version,
 	}
+	status.Warnings = append(status.Warnings, s.Warnings()...)
 	if u := now.Unsaved; u != nil {
 		status.Warnings = append(status.Warnings, explain.Unsaved(u.Err, u.Ended))
 	}

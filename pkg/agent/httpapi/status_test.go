@@ -14,7 +14,8 @@ import (
 func TestStatusShowsWhatTheKernelHolds(t *testing.T) {
 	e := enginetest.New(enginetest.Kernel{Counters: api.Counters{Packets: 3, Bytes: 300, Dropped: 1}})
 	s := newTestServer(t, e, func(c *httpapi.Config) {
-		c.Engine, c.Capabilities = api.EngineNFQueue, map[string]api.Capability{api.EngineNFQueue: {Available: true}}
+		c.Engine = engine(api.EngineNFQueue, "because")
+		c.Warnings = func() []string { return []string{"can't serve on tcp6"} }
 	})
 	s.get("/latency/1.5ms")
 	var got api.Status
@@ -39,7 +40,7 @@ func TestStatusShowsWhatTheKernelHolds(t *testing.T) {
 	if exempt := strings.Join(got.Exempt, "\n"); !strings.Contains(exempt, "2332") || !strings.Contains(exempt, "ARP") {
 		t.Errorf("exempt:\n%s", exempt)
 	}
-	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "1 packets were dropped though no loss was asked for") {
+	if len(got.Warnings) != 2 || !strings.Contains(got.Warnings[0], "1 packets were dropped though no loss was asked for") || got.Warnings[1] != "can't serve on tcp6" {
 		t.Errorf("warnings %q", got.Warnings)
 	}
 }

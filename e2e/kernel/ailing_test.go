@@ -1,0 +1,203 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tidelay/tidelay/e2e/netlab"
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// A process that may configure the network can send to any netlink socket of the pod
+// (netlink_sendmsg in net/netlink/af_netlink.c). What the agent then can't read ends
+// the socket and not the agent.
+func TestASocketThatBreaks(t *testing.T) {
+	a := freshAgent(t)
+	a.set("20ms")
+	disturb(t, a.lab.pod, unix.NETLINK_ROUTE, follower(t, a.lab.pod))
+	for _, text := range []string{"can't follow the pod's interfaces", "can follow the pod's interfaces again"} {
+		netlab.Eventually(t, 20*time.Second, text, func() error { return a.says(text, 1) })
+	}
+	if engineName == "nfqueue" {
+		disturb(t, a.lab.pod, unix.NETLINK_NETFILTER, queueReader(t, a.lab.pod))
+		for _, text := range []string{"engine nfqueue failed", "can run an engine again"} {
+			netlab.Eventually(t, 20*time.Second, text, func() error { return a.says(text, 1) })
+		}
+	}
+	a.wantHeld(1)
+	a.set("30ms")
+	netlab.Retry(t, "the delay is in force", func() error {
+		if p := a.lab.pod.Ping(t, a.lab.bystander.IP, 5, interval); p.Received != p.Sent || p.Least < 30*time.Millisecond {
+			return fmt.Errorf("%+v", p)
+		}
+		return nil
+	})
+	if warnings := a.status().Warnings; len(warnings) > 0 {
+		t.Errorf("the status warns of %q", warnings)
+	}
+}
+
+// disturb sends to a netlink socket what is no message of the kernel.
+func disturb(t *testing.T, h *netlab.Host, protocol int, port uint32) {
+	t.Helper()
+	err := h.Do(func() error {
+		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return unix.Sendto(fd, make([]byte, 8), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: port})
+	})
+	if err != nil {
+		t.Fatalf("send to the netlink socket %d: %v", port, err)
+	}
+}
+
+// follower returns the port of the socket that gets the kernel's reports about links.
+// The columns of /proc/net/netlink are those of netlink_native_seq_show in
+// net/netlink/af_netlink.c.
+func follower(t *testing.T, h *netlab.Host) (port uint32) {
+	t.Helper()
+	lines := bufio.NewScanner(strings.NewReader(h.Exec(t, "cat /proc/net/netlink")))
+	for lines.Scan() {
+		var socket string
+		var protocol int
+		var number, groups uint32
+		if n, err := fmt.Sscanf(lines.Text(), "%s %d %d %x", &socket, &protocol, &number, &groups); n == 4 && err == nil &&
+			protocol == unix.NETLINK_ROUTE && number != 0 && groups != 0 {
+			return number
+		}
+	}
+	t.Fatal("no socket of the pod gets the kernel's reports")
+	return 0
+}
+
+// queueReader returns the port of the socket that reads the queue of the first fault.
+func queueReader(t *testing.T, h *netlab.Host) (port uint32) {
+	t.Helper()
+	lines := bufio.NewScanner(strings.NewReader(h.Exec(t, "cat /proc/net/netfilter/nfnetlink_queue")))
+	for lines.Scan() {
+		var number, reader uint32
+		if _, err := fmt.Sscan(lines.Text(), &number, &reader); err == nil && number == firstQueue {
+			return reader
+		}
+	}
+	t.Fatal("nobody reads the queue")
+	return 0
+}
+
+// firstQueue is the queue of the first fault that nfqueue sets for packets that leave.
+const firstQueue = 2340
+
+// An engine that can't work when the agent starts is taken up when it can: here
+// another process reads one of its queues meanwhile. Then the faults of the agent
+// before are restored.
+func TestAnEngineThatWorksLater(t *testing.T) {
+	if engineName == "netem" {
+		t.Skip("netem needs nothing that another process could have")
+	}
+	a := freshAgent(t, "--engine=nfqueue")
+	a.set("20ms")
+	a.stop(syscall.SIGKILL)
+	release := readQueue(t, a.lab.pod)
+	a.start()
+	status := a.status()
+	if status.Engine != api.EngineNone || !strings.Contains(status.Reason, "has a reader") || len(status.Faults) != 1 || status.Faults[0].Held {
+		t.Errorf("engine %s: %s, faults %+v", status.Engine, status.Reason, status.Faults)
+	}
+	release()
+	netlab.Eventually(t, 30*time.Second, "the engine runs", func() error { return a.says("can run an engine again", 1) })
+	a.wantHeld(1)
+	a.set("30ms")
+}
+
+// readQueue reads a queue of nfqueue as another process would, until release or the
+// end of the test (NFQNL_MSG_CONFIG in include/uapi/linux/netfilter/nfnetlink_queue.h).
+func readQueue(t *testing.T, h *netlab.Host) (release func()) {
+	t.Helper()
+	fd := -1
+	err := h.Do(func() (err error) {
+		if fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER); err != nil {
+			return err
+		}
+		m := binary.NativeEndian.AppendUint32(nil, 28) // struct nlmsghdr
+		m = binary.NativeEndian.AppendUint16(m, unix.NFNL_SUBSYS_QUEUE<<8|2)
+		m = binary.NativeEndian.AppendUint16(m, unix.NLM_F_REQUEST|unix.NLM_F_ACK)
+		m = append(m, make([]byte, 8)...)
+		m = binary.BigEndian.AppendUint16(append(m, unix.AF_UNSPEC, 0), firstQueue) // struct nfgenmsg
+		m = binary.NativeEndian.AppendUint16(m, 8)                                  // NFQA_CFG_CMD
+		m = binary.NativeEndian.AppendUint16(m, 1)
+		m = append(m, 1, 0, 0, 0) // NFQNL_CFG_CMD_BIND
+		if err := unix.Sendto(fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+			return err
+		}
+		answer := make([]byte, 64)
+		n, _, err := unix.Recvfrom(fd, answer, 0)
+		if err == nil && (n < 20 || binary.NativeEndian.Uint32(answer[16:]) != 0) {
+			err = fmt.Errorf("the kernel answers % x", answer[:n])
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("read a queue: %v", err)
+	}
+	released := false
+	release = func() {
+		if !released {
+			released = true
+			_ = unix.Close(fd)
+		}
+	}
+	t.Cleanup(release)
+	return release
+}
+
+// A log that nobody reads any more is no reason to end.
+func TestALogThatNobodyReads(t *testing.T) {
+	netlab.EngineIndependent(t)
+	a := freshAgent(t)
+	a.stop(syscall.SIGTERM)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.cmd = exec.Command(agentBinary, a.args...)
+	a.cmd.Stderr, a.cmd.Stdout = writer, writer
+	if err := a.lab.pod.Start(a.cmd); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = reader.Close(), writer.Close()
+	a.waitForAnswer(20 * time.Second)
+	a.set("20ms") // which is logged
+	a.set("30ms")
+	a.wantHeld(1)
+}
+
+// What kubelet and the injector have set wrongly costs an exemption, and is told.
+func TestABadEnvironment(t *testing.T) {
+	netlab.EngineIndependent(t)
+	a := freshAgent(t)
+	a.stop(syscall.SIGTERM)
+	a.env = []string{"NODE_IP=10.0.0.1,$(HOST_IP)", "PROBE_PORTS=http,4000"}
+	a.start()
+	warnings := strings.Join(a.status().Warnings, "\n")
+	for _, part := range []string{"$NODE_IP", "$PROBE_PORTS", `"http"`, "want"} {
+		if !strings.Contains(warnings, part) {
+			t.Errorf("the warnings lack %q: %s", part, warnings)
+		}
+	}
+	if exempt := strings.Join(a.status().Exempt, "\n"); !strings.Contains(exempt, "10.0.0.1") || !strings.Contains(exempt, "4000") {
+		t.Errorf("what is right of it counts: %s", exempt)
+	}
+}

@@ -1,0 +1,142 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/httpapi"
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// running is the engine that runs now. When one fails, or none works at first, the
+// engines are tried again, and the desired faults are applied by the next one.
+// Meanwhile noEngine stands for it. It is a control.Engine.
+type running struct {
+	// open chooses and opens an engine for a scope.
+	open  func(fault.Scope) choice
+	tasks *tasks
+	// tried is closed when the engines were tried once, and what was stored was
+	// restored if one works.
+	tried   chan struct{}
+	tryOnce sync.Once
+
+	mu     sync.Mutex
+	choice choice
+	scope  fault.Scope
+}
+
+// restoreTask is the name of what is tried again while an engine runs.
+const restoreTask = "restore the faults"
+
+func newRunning(scope fault.Scope, t *tasks, open func(fault.Scope) choice) *running {
+	none := choice{engine: noEngine{reason: "not tried yet"}, name: api.EngineNone}
+	return &running{open: open, tasks: t, tried: make(chan struct{}), choice: none, scope: scope}
+}
+
+// run opens an engine, restores the faults by it, and runs it until it fails or ctx
+// ends. It calls works when the engine runs. Faults that can't be restored are tried
+// again meanwhile.
+func (r *running) run(ctx context.Context, restore func() error, works func()) error {
+	chosen := r.open(r.lastScope())
+	r.use(chosen)
+	restored := restore()
+	r.tryOnce.Do(func() { close(r.tried) })
+	if chosen.name == api.EngineNone {
+		return errors.New(chosen.reason)
+	}
+	r.tasks.log.Info("engine runs", "engine", chosen.name, "reason", chosen.reason)
+	works()
+	if err := r.runOpened(ctx, chosen.engine, restored, restore); err != nil {
+		err = fmt.Errorf("engine %s failed: %w", chosen.name, err)
+		r.use(choice{engine: noEngine{reason: err.Error()}, name: api.EngineNone, reason: err.Error(), capabilities: chosen.capabilities})
+		return err
+	}
+	return nil
+}
+
+// runOpened runs an engine, and restores the faults unless they are. The error is nil
+// if ctx ended, unless the engine did not end well.
+func (r *running) runOpened(ctx context.Context, e engine, restored error, restore func() error) error {
+	restoring, stop := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer stop()
+	if restored == nil {
+		r.tasks.noteSuccess(restoreTask)
+	} else {
+		r.tasks.noteFailure(restoreTask, restored)
+		all.Go(func() {
+			r.tasks.keep(restoring, restoreTask, longestWait, func(_ context.Context, works func()) error {
+				err := restore()
+				if err == nil {
+					works()
+				}
+				return err
+			})
+		})
+	}
+	err := e.Run(ctx)
+	if err == nil && ctx.Err() == nil {
+		return errors.New("it ended by itself")
+	}
+	return err
+}
+
+// current returns what runs now.
+func (r *running) current() choice {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.choice
+}
+
+// lastScope returns the scope that was set last.
+func (r *running) lastScope() fault.Scope {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.scope
+}
+
+// use makes another choice the one that runs, in the scope that was set last.
+func (r *running) use(c choice) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.engine.SetScope(r.scope)
+	r.choice = c
+}
+
+// describe says which engine runs.
+func (r *running) describe() httpapi.Engine {
+	c := r.current()
+	return httpapi.Engine{Name: c.name, Reason: c.reason, Capabilities: c.capabilities}
+}
+
+// SetScope is for the engine that runs and for those that follow it.
+func (r *running) SetScope(scope fault.Scope) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.scope = scope
+	r.choice.engine.SetScope(scope)
+}
+
+// The other methods are those of the engine that runs.
+
+func (r *running) Lacks() map[fault.Feature]string { return r.current().engine.Lacks() }
+
+func (r *running) Apply(faults []fault.Fault) error { return r.current().engine.Apply(faults) }
+
+func (r *running) Reapply(faults []fault.Fault) error {
+	return r.current().engine.Reapply(faults)
+}
+
+func (r *running) State(faults []fault.Fault) (fault.State, error) {
+	return r.current().engine.State(faults)
+}
+
+func (r *running) Warnings(faults []fault.Fault) []string {
+	return r.current().engine.Warnings(faults)
+}
+
+func (r *running) Adopt() ([]fault.Fault, error) { return r.current().engine.Adopt() }

@@ -85,7 +85,7 @@ func addMissedCheck(mgr ctrl.Manager, o options, file *configfile.File, informer
 	if err != nil {
 		return err
 	}
-	checker, err := missed.New(missed.Options{
+	options := missed.Options{
 		Interval:   o.missedCheck,
 		Ready:      informers.Synced,
 		Readable:   func(ctx context.Context) error { return confirm.Readable(ctx, live, kinds) },
@@ -98,7 +98,11 @@ func addMissedCheck(mgr ctrl.Manager, o options, file *configfile.File, informer
 		Events:     mgr.GetEventRecorder(name),
 		Metrics:    metrics.Registry,
 		Log:        ctrl.Log.WithName("missed"),
-	})
+	}
+	if o.askAgents {
+		options.Agents = missed.NewAsker()
+	}
+	checker, err := missed.New(options)
 	if err != nil {
 		return err
 	}

@@ -12,12 +12,14 @@ import (
 type options struct {
 	daemon.Options
 	missedCheck time.Duration
+	askAgents   bool
 }
 
 // Flags returns the flag set that fills o.
 func (o *options) Flags(getenv func(string) string) *pflag.FlagSet {
 	f := o.NewFlags("controller", getenv)
 	f.DurationVar(&o.missedCheck, "missed-check", 30*time.Second, "how often to look for running pods that were missed, 1s to 1h; 0s for never")
+	f.BoolVar(&o.askAgents, "ask-agents", true, "with --missed-check, ask each running agent how it is")
 	return f
 }
 

@@ -28,7 +28,7 @@ func TestParse(t *testing.T) {
 			AgentImage: "tidelay/agent:dev", HealthAddr: ":8081", MetricsAddr: ":8080", Namespace: "tidelay-system",
 			WebhookName: "tidelay-injector", ServiceName: "tidelay-injector", ImageCheck: 15 * time.Second, LogLevel: "info", LogFormat: "text",
 		},
-		missedCheck: 30 * time.Second,
+		missedCheck: 30 * time.Second, askAgents: true,
 	}
 	if got != want {
 		t.Errorf("got %+v\nwant %+v", got, want)

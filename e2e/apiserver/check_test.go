@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +18,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // What somebody does to the webhook is told, on TidbClusters whose pods went without
@@ -175,7 +180,8 @@ func (p *process) lastCheck(t *testing.T) float64 {
 	return metrics[0].GetGauge().GetValue()
 }
 
-// An agent that kubelet can't start is told in kubelet's words.
+// An agent that kubelet can't start is told in kubelet's words, and so is another process
+// that answers in its place.
 func TestAgentNotRunningIsTold(t *testing.T) {
 	n := newNamespace(t)
 	eventuallyInjects(t)
@@ -202,4 +208,16 @@ func TestAgentNotRunningIsTold(t *testing.T) {
 	}
 	status(corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}})
 	n.hasCondition("basic", "True injected")
+
+	// It runs, and something else has its port.
+	stored.Status.PodIP, stored.Status.PodIPs = "127.0.9.1", []corev1.PodIP{{IP: "127.0.9.1"}}
+	listener, err := net.Listen("tcp", net.JoinHostPort(stored.Status.PodIP, strconv.Itoa(api.Port)))
+	must(t, err)
+	server := &http.Server{Handler: http.NotFoundHandler()}
+	go func() { _ = server.Serve(listener) }()
+	defer func() { _ = server.Close() }()
+	status(corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(time.Now().Add(-time.Minute))}})
+	if message := n.hasCondition("basic", "False agent_not_answering"); !strings.Contains(message, "something else has the agent's port") {
+		t.Errorf("message %q", message)
+	}
 }

@@ -36,23 +36,16 @@ func notRunning(pod *corev1.Pod, now time.Time) string {
 	if i < 0 {
 		return ""
 	}
-	status := all[i]
-	switch state := status.State; {
+	if last := overAndOver(all[i], now); last != nil {
+		return kubeletSays(crashLoop, fmt.Sprintf("exit code %d %s", last.ExitCode, last.Message))
+	}
+	switch state := all[i].State; {
 	case state.Waiting != nil && isStarting(state.Waiting.Reason):
 		if since := databaseRunsSince(pod); !since.IsZero() && now.Sub(since) > pullTime {
 			return kubeletSays(state.Waiting.Reason, "for more than "+pullTime.String()+" while the other containers run")
 		}
-	case state.Waiting != nil && state.Waiting.Reason == crashLoop:
-		return endsOverAndOver(status.LastTerminationState.Terminated)
 	case state.Waiting != nil:
 		return kubeletSays(state.Waiting.Reason, state.Waiting.Message)
-	case state.Terminated != nil && status.RestartCount >= manyRestarts,
-		state.Running != nil && status.RestartCount >= manyRestarts && now.Sub(state.Running.StartedAt.Time) < stableTime:
-		last := state.Terminated
-		if last == nil {
-			last = status.LastTerminationState.Terminated
-		}
-		return endsOverAndOver(last)
 	case state.Terminated != nil && now.Sub(state.Terminated.FinishedAt.Time) > restartTime:
 		return kubeletSays(state.Terminated.Reason, state.Terminated.Message)
 	}
@@ -62,13 +55,31 @@ func notRunning(pod *corev1.Pod, now time.Time) string {
 // crashLoop is kubelet's reason while it waits before the next restart.
 const crashLoop = "CrashLoopBackOff"
 
-// endsOverAndOver returns the same text while kubelet waits before a restart and after
-// it, so that the condition does not change with each.
-func endsOverAndOver(last *corev1.ContainerStateTerminated) string {
-	if last == nil {
-		return crashLoop
+// overAndOver returns how a container ended last that ends over and over, or nil if it
+// does not. It is the same while kubelet waits before a restart and just after it, so
+// that the condition does not change with each.
+func overAndOver(status corev1.ContainerStatus, now time.Time) *corev1.ContainerStateTerminated {
+	state, last := status.State, status.LastTerminationState.Terminated
+	often := status.RestartCount >= manyRestarts
+	switch {
+	case state.Waiting != nil && state.Waiting.Reason == crashLoop:
+		return last
+	case often && state.Terminated != nil:
+		return state.Terminated
+	case often && state.Running != nil && now.Sub(state.Running.StartedAt.Time) < stableTime:
+		return last
 	}
-	return kubeletSays(crashLoop, fmt.Sprintf("exit code %d %s", last.ExitCode, last.Message))
+	return nil
+}
+
+// canBeAsked reports whether the agent in a pod has run for long enough to answer.
+func canBeAsked(pod *corev1.Pod, now time.Time) bool {
+	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if status.Name == injection.ContainerName {
+			return pod.Status.PodIP != "" && status.State.Running != nil && now.Sub(status.State.Running.StartedAt.Time) > restartTime
+		}
+	}
+	return false
 }
 
 // isStarting reports whether kubelet gives a waiting container this reason while all

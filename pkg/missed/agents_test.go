@@ -57,9 +57,9 @@ func TestNotRunning(t *testing.T) {
 		"if it has just crashed again, the same": {
 			agent: terminated(ago(0), "listen: in use"), restarts: 4, last: terminated(ago(time.Minute), "old"), want: "CrashLoopBackOff: exit code 1 listen: in use",
 		},
-		"if it crashes and nothing is known, that": {agent: waiting("CrashLoopBackOff", ""), want: "CrashLoopBackOff"},
-		"if it ended and is not started, that":     {agent: terminated(ago(21*time.Second), "killed"), want: "Error: killed"},
-		"if a registry says much, some of it":      {agent: waiting("ErrImagePull", strings.Repeat("é", 1000)), want: "ErrImagePull: " + strings.Repeat("é", 100) + "..."},
+		"if it crashes and nothing more is known, that": {agent: waiting("CrashLoopBackOff", "back-off 10s"), want: "CrashLoopBackOff: back-off 10s"},
+		"if it ended and is not started, that":          {agent: terminated(ago(21*time.Second), "killed"), want: "Error: killed"},
+		"if a registry says much, some of it":           {agent: waiting("ErrImagePull", strings.Repeat("é", 1000)), want: "ErrImagePull: " + strings.Repeat("é", 100) + "..."},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package missed
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -30,7 +31,12 @@ type namespaces interface {
 	Labels(ctx context.Context, namespace string) (map[string]string, error)
 }
 
-// Options has the parts of a Checker. All fields are required.
+// agents asks agents by their IP addresses, and returns a reply for each. It is an Asker.
+type agents interface {
+	ask(ctx context.Context, addresses []string) []reply
+}
+
+// Options has the parts of a Checker. All fields but Agents are required.
 type Options struct {
 	// Interval is the time between two checks of all TidbClusters.
 	Interval time.Duration
@@ -50,6 +56,8 @@ type Options struct {
 	Live       client.Client
 	Gatherer   reasoner
 	Namespaces namespaces
+	// Agents asks running agents; nil for not.
+	Agents agents
 	// Events receives the Events for TidbClusters.
 	Events events.EventRecorder
 	// Metrics is where the gauges are registered.
@@ -70,8 +78,8 @@ type Checker struct {
 // state is what is remembered about a TidbCluster from one check to the next.
 type state struct {
 	cluster types.NamespacedName
-	// missed and notRunning count the pods of the last report.
-	missed, notRunning int
+	// missed, notRunning and unusable count the pods of the last report.
+	missed, notRunning, unusable int
 	// checked is the time of the last check that worked, zero for none.
 	checked time.Time
 	// failures is the number of checks that have failed since.
@@ -116,34 +124,19 @@ func (c *Checker) check(ctx context.Context) {
 	asking, formerly := divide(clusters.Items)
 	c.forget(asking)
 	complete := true
-	failed := func(err error, message string, values ...any) {
+	failed := func(err error, message string) {
 		complete = false
-		c.logError(ctx, err, message, values...)
+		c.logError(ctx, err, message)
 	}
 	for _, cluster := range formerly {
 		if err := c.write(ctx, cluster, nil); err != nil {
 			failed(err, "condition not taken away")
 		}
 	}
-	hook, err := c.readCommon(ctx)
-	if err != nil {
-		failed(err, "TidbClusters not checked")
-	}
-	for namespace, clusters := range asking {
-		reports := undecided(clusters, err)
-		if err == nil {
-			surveyed, err := c.survey(ctx, namespace, clusters, hook)
-			if err != nil {
-				failed(err, "pods not checked", "namespace", namespace)
-				surveyed = undecided(clusters, err)
-			}
-			reports = surveyed
-		}
-		for i, cluster := range clusters {
-			complete = complete && len(reports[i].undecided) == 0
-			if err := c.tell(ctx, cluster, reports[i]); err != nil {
-				failed(err, "condition not written")
-			}
+	for cluster, report := range c.surveyAll(ctx, asking) {
+		complete = complete && len(report.undecided) == 0
+		if err := c.publish(ctx, cluster, report); err != nil {
+			failed(err, "condition not written")
 		}
 	}
 	if complete && ctx.Err() == nil {
@@ -168,6 +161,35 @@ func divide(clusters []v1alpha1.TidbCluster) (asking map[string][]*v1alpha1.Tidb
 	return asking, formerly
 }
 
+// surveyAll returns a report on each TidbCluster.
+func (c *Checker) surveyAll(ctx context.Context, asking map[string][]*v1alpha1.TidbCluster) map[*v1alpha1.TidbCluster]*Report {
+	all := map[*v1alpha1.TidbCluster]*Report{}
+	hook, common := c.readCommon(ctx)
+	if common != nil {
+		c.logError(ctx, common, "TidbClusters not checked")
+	}
+	for namespace, clusters := range asking {
+		var reports []*Report
+		err := common
+		if err == nil {
+			if reports, err = c.survey(ctx, namespace, clusters, hook); err != nil {
+				c.logError(ctx, err, "pods not checked", "namespace", namespace)
+			}
+		}
+		for i, cluster := range clusters {
+			if err != nil {
+				all[cluster] = &Report{undecided: []error{err}}
+			} else {
+				all[cluster] = reports[i]
+			}
+		}
+	}
+	if c.options.Agents != nil {
+		c.askAgents(ctx, slices.Collect(maps.Values(all)))
+	}
+	return all
+}
+
 // readCommon reads what a check needs for all TidbClusters.
 func (c *Checker) readCommon(ctx context.Context) (*webhook, error) {
 	if err := c.options.Readable(ctx); err != nil {
@@ -176,9 +198,9 @@ func (c *Checker) readCommon(ctx context.Context) (*webhook, error) {
 	return c.readWebhook(ctx)
 }
 
-// tell puts a report in the metrics, in Events and in the condition. A report that says
-// nothing changes nothing, until there were too many of them.
-func (c *Checker) tell(ctx context.Context, cluster *v1alpha1.TidbCluster, report *Report) error {
+// publish puts a report in the metrics, in Events and in the condition. A report that
+// says nothing changes nothing, until there were too many of them.
+func (c *Checker) publish(ctx context.Context, cluster *v1alpha1.TidbCluster, report *Report) error {
 	name := client.ObjectKeyFromObject(cluster)
 	s := c.states[cluster.UID]
 	if s == nil {
@@ -206,7 +228,11 @@ func (c *Checker) tell(ctx context.Context, cluster *v1alpha1.TidbCluster, repor
 	if len(report.NotRunning) > 0 && s.notRunning == 0 {
 		c.sendEvent(cluster, AgentNotRunning, report)
 	}
-	s.missed, s.notRunning, s.checked, s.failures = report.Missed(), len(report.NotRunning), time.Now(), 0
+	if len(report.Unusable) > 0 && s.unusable == 0 {
+		c.sendEvent(cluster, firstReason(report.Unusable), report)
+	}
+	s.missed, s.notRunning, s.unusable = report.Missed(), len(report.NotRunning), len(report.Unusable)
+	s.checked, s.failures = time.Now(), 0
 	want := report.condition()
 	if sameCondition(own, &want) {
 		return nil

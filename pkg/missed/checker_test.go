@@ -226,7 +226,8 @@ func injected(p *corev1.Pod) {
 
 func done(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }
 
-const ready = "Ready True Ready"
+// operators is the condition of TiDB Operator.
+const operators = "Ready True Ready"
 
 // From the annotation to the last pod's restart, and to the annotation's end.
 func TestCheck(t *testing.T) {
@@ -237,17 +238,17 @@ func TestCheck(t *testing.T) {
 		pod("other-tikv-0", "other"), pod("whole-tikv-0", "whole", injected), pod("stray", "nobody"))
 
 	w.checker.check(t.Context())
-	w.wantConditions("basic", ready)
-	w.wantConditions("other", ready)
-	w.wantConditions("whole", ready, "TidelayInjected True injected")
+	w.wantConditions("basic", operators)
+	w.wantConditions("other", operators)
+	w.wantConditions("whole", operators, "TidelayInjected True injected")
 	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"whole\"} 0\n")
 
 	w.annotate("basic", "true")
 	for range 3 {
 		w.checker.check(t.Context())
 	}
-	w.wantConditions("basic", ready, "TidelayInjected False missed")
-	w.wantConditions("other", ready)
+	w.wantConditions("basic", operators, "TidelayInjected False missed")
+	w.wantConditions("other", operators)
 	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 1\ntidelay_missed_pods{namespace=\"db\",tidbcluster=\"whole\"} 0\n")
 	if len(w.events) != 1 || !strings.HasPrefix(w.events[0], "Warning missed basic Check: 1 of 2 pods go without the agent: basic-tikv-0 (missed)") {
 		t.Errorf("events %q, want one about basic", w.events)
@@ -260,11 +261,11 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.checker.check(t.Context())
-	w.wantConditions("basic", ready, "TidelayInjected True injected")
+	w.wantConditions("basic", operators, "TidelayInjected True injected")
 
 	w.annotate("basic", "false")
 	w.checker.check(t.Context())
-	w.wantConditions("basic", ready)
+	w.wantConditions("basic", operators)
 	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"whole\"} 0\n")
 	// One for whole, and for basic one each that something changed.
 	if w.patches != 4 || len(w.events) != 1 {
@@ -280,7 +281,7 @@ func TestCheckOfAnExcludedNamespace(t *testing.T) {
 	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"))
 	w.excluded = true
 	w.checker.check(t.Context())
-	w.wantConditions("basic", ready, "TidelayInjected False namespace_excluded")
+	w.wantConditions("basic", operators, "TidelayInjected False namespace_excluded")
 	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 0\n")
 }
 
@@ -290,7 +291,7 @@ func TestCheckOfAnImageThatIsNotPulled(t *testing.T) {
 	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"))
 	w.image = "it can't be pulled"
 	w.checker.check(t.Context())
-	w.wantConditions("basic", ready, "TidelayInjected False image_unavailable")
+	w.wantConditions("basic", operators, "TidelayInjected False image_unavailable")
 	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 0\n")
 }
 
@@ -298,7 +299,7 @@ func TestCheckOfAnImageThatIsNotPulled(t *testing.T) {
 func TestCheckOfAnImpossiblePod(t *testing.T) {
 	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"), pod("basic-tikv-1", "panic"))
 	w.checker.check(t.Context())
-	w.wantConditions("basic", ready, "TidelayInjected False missed")
+	w.wantConditions("basic", operators, "TidelayInjected False missed")
 	if !strings.Contains(w.log.String(), "panic: impossible") || !strings.Contains(w.log.String(), "basic-tikv-1") {
 		t.Errorf("the log does not say what happened:\n%s", w.log.String())
 	}
@@ -325,14 +326,14 @@ func TestCheckFails(t *testing.T) {
 			for range patience - 1 {
 				w.checker.check(t.Context())
 			}
-			w.wantConditions("basic", ready, "TidelayInjected False missed")
+			w.wantConditions("basic", operators, "TidelayInjected False missed")
 			w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 1\n")
 
 			patches := w.patches
 			for range 3 {
 				w.checker.check(t.Context())
 			}
-			w.wantConditions("basic", ready, "TidelayInjected Unknown check_failed")
+			w.wantConditions("basic", operators, "TidelayInjected Unknown check_failed")
 			w.wantGauge("")
 			if w.patches != patches+1 {
 				t.Errorf("%d patches, want 1", w.patches-patches)
@@ -350,7 +351,7 @@ func TestCheckFails(t *testing.T) {
 
 			fail(w, nil)
 			w.checker.check(t.Context())
-			w.wantConditions("basic", ready, "TidelayInjected False missed")
+			w.wantConditions("basic", operators, "TidelayInjected False missed")
 			w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 1\n")
 			if w.lastSuccess() == 7 {
 				t.Error("the check works again, and the metric does not say so")
@@ -386,8 +387,8 @@ func TestCheckOfAPodWithoutKnownOwners(t *testing.T) {
 	for range patience {
 		w.checker.check(t.Context())
 	}
-	w.wantConditions("basic", ready, "TidelayInjected Unknown check_failed")
-	w.wantConditions("other", ready, "TidelayInjected True injected")
+	w.wantConditions("basic", operators, "TidelayInjected Unknown check_failed")
+	w.wantConditions("other", operators, "TidelayInjected True injected")
 	if message := w.message("basic"); !strings.Contains(message, "basic-tikv-1: panic: impossible") {
 		t.Errorf("message %q does not name the pod", message)
 	}
@@ -404,7 +405,7 @@ func TestCheckWithoutAWebhook(t *testing.T) {
 	}
 	w.checker.check(t.Context())
 	for _, name := range []string{"basic", "whole", "new"} {
-		w.wantConditions(name, ready, "TidelayInjected False webhook_missing")
+		w.wantConditions(name, operators, "TidelayInjected False webhook_missing")
 		if got := testutil.ToFloat64(w.checker.metrics.blocked.WithLabelValues("db", name, "webhook_missing")); got != 1 {
 			t.Errorf("tidelay_injection_blocked of %s is %v, want 1", name, got)
 		}
@@ -426,7 +427,7 @@ func TestCheckOfAnAgentThatDoesNotRun(t *testing.T) {
 	for range 3 {
 		w.checker.check(t.Context())
 	}
-	w.wantConditions("basic", ready, "TidelayInjected False agent_not_running")
+	w.wantConditions("basic", operators, "TidelayInjected False agent_not_running")
 	want := "Warning agent_not_running basic Check: the agent does not run in 1 of 1 pods: basic-tikv-0 (ImagePullBackOff: no such image)"
 	if len(w.events) != 1 || !strings.HasPrefix(w.events[0], want) {
 		t.Errorf("events %q, want %q once", w.events, want)
@@ -440,7 +441,7 @@ func TestCheckOfAnAgentThatDoesNotRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.checker.check(t.Context())
-	w.wantConditions("basic", ready, "TidelayInjected True injected")
+	w.wantConditions("basic", operators, "TidelayInjected True injected")
 	if got := testutil.ToFloat64(gauge); got != 0 {
 		t.Errorf("tidelay_agents_not_running is %v, want 0", got)
 	}

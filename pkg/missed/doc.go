@@ -1,5 +1,5 @@
 // Package missed checks whether the pods of TidbClusters that ask for the agent have
-// it, whether it runs, and whether a pod that is created now would get it. Whether a pod
+// it, whether it runs and answers, and whether a pod that is created now would get it. Whether a pod
 // would be injected is decided by the same function as at its admission (package
 // gather), and whether the API server would ask the injector at all by webhook.obstacle.
 //

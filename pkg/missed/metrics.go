@@ -12,9 +12,9 @@ import (
 
 // metrics are the gauges of a Checker. They are empty while the replica does not lead.
 type metrics struct {
-	missed, notRunning *prometheus.GaugeVec // by namespace and tidbcluster
-	blocked            *prometheus.GaugeVec // by reason as well
-	interval, last     *prometheus.GaugeVec // without labels
+	missed, notRunning, unusable, silent *prometheus.GaugeVec // by namespace and tidbcluster
+	blocked                              *prometheus.GaugeVec // by reason as well
+	interval, last                       *prometheus.GaugeVec // without labels
 }
 
 func newMetrics(registry prometheus.Registerer) (*metrics, error) {
@@ -26,6 +26,10 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			"Running pods that would carry the agent if they were made now, and do not.", "namespace", "tidbcluster"),
 		notRunning: gauge("tidelay_agents_not_running",
 			"Pods with an agent whose container does not run.", "namespace", "tidbcluster"),
+		unusable: gauge("tidelay_agents_unusable",
+			"Pods with an agent that runs and can't be used: it can't set faults, or something else has its port.", "namespace", "tidbcluster"),
+		silent: gauge("tidelay_agents_silent",
+			"Pods with an agent that the controller could not ask, maybe because of the network between them.", "namespace", "tidbcluster"),
 		blocked: gauge("tidelay_injection_blocked",
 			"1 for what keeps a pod that is made now from being injected.", "namespace", "tidbcluster", "reason"),
 		interval: gauge("tidelay_missed_check_interval_seconds",
@@ -42,7 +46,12 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 }
 
 func (m *metrics) all() []*prometheus.GaugeVec {
-	return []*prometheus.GaugeVec{m.missed, m.notRunning, m.blocked, m.interval, m.last}
+	return append(m.counts(), m.blocked, m.interval, m.last)
+}
+
+// counts are the gauges that count pods of a TidbCluster.
+func (m *metrics) counts() []*prometheus.GaugeVec {
+	return []*prometheus.GaugeVec{m.missed, m.notRunning, m.unusable, m.silent}
 }
 
 // begin sets what is known before the first check.
@@ -53,8 +62,9 @@ func (m *metrics) begin(interval time.Duration) {
 
 // set sets what a report says of a TidbCluster.
 func (m *metrics) set(cluster types.NamespacedName, r *Report) {
-	m.missed.WithLabelValues(cluster.Namespace, cluster.Name).Set(float64(r.Missed()))
-	m.notRunning.WithLabelValues(cluster.Namespace, cluster.Name).Set(float64(len(r.NotRunning)))
+	for i, count := range []int{r.Missed(), len(r.NotRunning), len(r.Unusable), r.Silent} {
+		m.counts()[i].WithLabelValues(cluster.Namespace, cluster.Name).Set(float64(count))
+	}
 	m.setBlocked(cluster, r.blocked)
 }
 
@@ -73,8 +83,9 @@ func (m *metrics) setBlocked(cluster types.NamespacedName, by *obstacle) {
 
 // forget removes what was said of a TidbCluster.
 func (m *metrics) forget(cluster types.NamespacedName) {
-	m.missed.DeleteLabelValues(cluster.Namespace, cluster.Name)
-	m.notRunning.DeleteLabelValues(cluster.Namespace, cluster.Name)
+	for _, g := range m.counts() {
+		g.DeleteLabelValues(cluster.Namespace, cluster.Name)
+	}
 	m.setBlocked(cluster, nil)
 }
 

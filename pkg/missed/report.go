@@ -23,6 +23,11 @@ const (
 	// AgentNotRunning: the pod carries the agent, and kubelet can't keep the agent's
 	// container running. The pod is not ready then, and its Service leaves it out.
 	AgentNotRunning injection.Reason = "agent_not_running"
+	// AgentNotAnswering: something else answers on the agent's port, or nobody listens
+	// there.
+	AgentNotAnswering injection.Reason = "agent_not_answering"
+	// AgentNotReady: the agent runs, and says that it can't set faults.
+	AgentNotReady injection.Reason = "agent_not_ready"
 	// CheckFailed: the pods, or what decides about them, could not be read several
 	// times in a row.
 	CheckFailed injection.Reason = "check_failed"
@@ -36,7 +41,15 @@ type Report struct {
 	Without []Pod
 	// NotRunning has the pods with an agent that does not run, and why.
 	NotRunning []Pod
+	// Unusable has the pods with an agent that runs, and that does not answer as it
+	// should.
+	Unusable []Pod
+	// Silent is the number of agents that could not be asked. The network between the
+	// controller and the pods may be the reason, so it says nothing about them.
+	Silent int
 
+	// running has the pods whose agents are to be asked.
+	running []address
 	// blocked is what keeps a pod of the TidbCluster from being injected if it is
 	// created now; nil for nothing.
 	blocked *obstacle
@@ -47,11 +60,15 @@ type Report struct {
 // Pod is a pod and what is told of it.
 type Pod struct {
 	Name string
-	// Reason is Missed or what keeps the pod from being injected, or AgentNotRunning.
+	// Reason is Missed, what keeps the pod from being injected, or what is wrong with
+	// its agent.
 	Reason injection.Reason
-	// Detail is kubelet's reason and message, or empty.
+	// Detail is what kubelet or the agent says, or empty.
 	Detail string
 }
+
+// address is where the agent of a pod is asked.
+type address struct{ pod, ip string }
 
 // String returns the pod for a message.
 func (p Pod) String() string {
@@ -59,16 +76,6 @@ func (p Pod) String() string {
 		return fmt.Sprintf("%s (%s)", p.Name, p.Reason)
 	}
 	return fmt.Sprintf("%s (%s)", p.Name, p.Detail)
-}
-
-// undecided returns a report for each TidbCluster, in their order, that says nothing
-// because of an error.
-func undecided(clusters []*v1alpha1.TidbCluster, err error) []*Report {
-	reports := make([]*Report, len(clusters))
-	for i := range reports {
-		reports[i] = &Report{undecided: []error{err}}
-	}
-	return reports
 }
 
 // add adds a pod, given the reason of the decision about it if it were created now,
@@ -80,6 +87,8 @@ func (r *Report) add(pod *corev1.Pod, reason injection.Reason, blocked *obstacle
 		r.Injected++
 		if why := notRunning(pod, now); why != "" {
 			r.NotRunning = append(r.NotRunning, Pod{pod.Name, AgentNotRunning, why})
+		} else if canBeAsked(pod, now) {
+			r.running = append(r.running, address{pod.Name, pod.Status.PodIP})
 		}
 	case reason == injection.Injected && blocked != nil:
 		r.Without = append(r.Without, Pod{Name: pod.Name, Reason: blocked.reason})
@@ -93,6 +102,25 @@ func (r *Report) add(pod *corev1.Pod, reason injection.Reason, blocked *obstacle
 	}
 	if r.blocked == nil {
 		r.blocked = blocked
+	}
+}
+
+// addReplies adds the replies of the agents of r.running, in their order.
+//
+// That a connection is refused counts only where another agent of the TidbCluster
+// answers: a NetworkPolicy may reject the controller's connections to all of them.
+func (r *Report) addReplies(replies []reply) {
+	reachable := slices.ContainsFunc(replies, func(r reply) bool { return r.kind == ready || r.kind == unready })
+	for i, reply := range replies {
+		name := r.running[i].pod
+		switch {
+		case reply.kind == notAgent, reply.kind == refused && reachable:
+			r.Unusable = append(r.Unusable, Pod{name, AgentNotAnswering, reply.detail})
+		case reply.kind == unready:
+			r.Unusable = append(r.Unusable, Pod{name, AgentNotReady, reply.detail})
+		case reply.kind != ready:
+			r.Silent++
+		}
 	}
 }
 
@@ -114,7 +142,7 @@ func (r *Report) Missed() int {
 // err returns why nothing can be said about the TidbCluster: about one of its pods
 // nothing can, and what is known of the others is not that something is wrong.
 func (r *Report) err() error {
-	if len(r.Without)+len(r.NotRunning) > 0 {
+	if len(r.Without)+len(r.NotRunning)+len(r.Unusable) > 0 {
 		return nil
 	}
 	return errors.Join(r.undecided...)
@@ -122,15 +150,18 @@ func (r *Report) err() error {
 
 // reason returns the reason of the condition. Of several, it is the one that a person
 // should see to first: an agent that keeps its pod out of the Service, a pod that was
-// missed, a pod that can't be injected, and what would happen to a pod made now.
+// missed, a pod that can't be injected, an agent that can't be used, and what would
+// happen to a pod made now.
 func (r *Report) reason() injection.Reason {
 	switch {
 	case len(r.NotRunning) > 0:
 		return AgentNotRunning
 	case r.Missed() > 0:
 		return Missed
-	case len(r.Without) > 0: // always the same: the first in alphabetical order
-		return slices.MinFunc(r.Without, func(a, b Pod) int { return strings.Compare(string(a.Reason), string(b.Reason)) }).Reason
+	case len(r.Without) > 0:
+		return firstReason(r.Without)
+	case len(r.Unusable) > 0:
+		return firstReason(r.Unusable)
 	case r.blocked != nil:
 		return r.blocked.reason
 	case r.total() == 0:
@@ -140,11 +171,17 @@ func (r *Report) reason() injection.Reason {
 	}
 }
 
+// firstReason returns the first reason in alphabetical order, so that it is always the
+// same one.
+func firstReason(pods []Pod) injection.Reason {
+	return slices.MinFunc(pods, func(a, b Pod) int { return strings.Compare(string(a.Reason), string(b.Reason)) }).Reason
+}
+
 // maxListed is the largest number of pods that a message names, of each kind. Kubelet
 // may have much to say of each pod, so fewer of those are named.
 const (
 	maxListed        = 10
-	maxNotRunning    = 3
+	maxAgents        = 3
 	maxUndecidedText = 200
 )
 
@@ -152,7 +189,7 @@ const (
 func (r *Report) message() string {
 	var parts []string
 	if len(r.NotRunning) > 0 {
-		parts = append(parts, fmt.Sprintf("the agent does not run in %d of %d pods: %s", len(r.NotRunning), r.total(), list(r.NotRunning, maxNotRunning)))
+		parts = append(parts, fmt.Sprintf("the agent does not run in %d of %d pods: %s", len(r.NotRunning), r.total(), list(r.NotRunning, maxAgents)))
 	}
 	switch {
 	case r.total() == 0:
@@ -161,6 +198,9 @@ func (r *Report) message() string {
 		parts = append(parts, fmt.Sprintf("%d of %d pods carry the agent", r.Injected, r.total()))
 	default:
 		parts = append(parts, fmt.Sprintf("%d of %d pods go without the agent: %s", len(r.Without), r.total(), list(r.Without, maxListed)))
+	}
+	if len(r.Unusable) > 0 {
+		parts = append(parts, fmt.Sprintf("the agent can't be used in %d of %d pods: %s", len(r.Unusable), r.total(), list(r.Unusable, maxAgents)))
 	}
 	if r.Missed() > 0 {
 		parts = append(parts, "those missed get it when they are next created, and Tidelay restarts none")

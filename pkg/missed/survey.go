@@ -58,6 +58,23 @@ func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1al
 	return reports, nil
 }
 
+// askAgents asks the agents of all reports at once, so that those that can't be asked
+// hold up the check once and not in each namespace.
+func (c *Checker) askAgents(ctx context.Context, reports []*Report) {
+	var addresses []string
+	for _, report := range reports {
+		for _, pod := range report.running {
+			addresses = append(addresses, pod.ip)
+		}
+	}
+	replies := c.options.Agents.ask(ctx, addresses)
+	for _, report := range reports {
+		own := len(report.running)
+		report.addReplies(replies[:own])
+		replies = replies[own:]
+	}
+}
+
 // mayBelong reports whether a pod whose owners can't be read may be one of a
 // TidbCluster's. TiDB Operator labels pods with the name of their TidbCluster.
 func mayBelong(pod *corev1.Pod, cluster *v1alpha1.TidbCluster) bool {

@@ -106,10 +106,14 @@ func TestObstacle(t *testing.T) {
 		"rules without namespaces": {change: rule(func(r *admissionregistrationv1.RuleWithOperations) {
 			r.Scope = new(admissionregistrationv1.ClusterScope)
 		}), want: WebhookRules},
-		"a namespaceSelector that leaves out": {change: func(h *hook) { h.NamespaceSelector.MatchExpressions[0].Values = []string{"db"} },
-			want: NamespaceExcluded, says: `namespaceSelector "kubernetes.io/metadata.name notin (db)"`},
-		"an objectSelector that leaves out": {change: func(h *hook) { h.ObjectSelector.MatchLabels["a"] = "b" },
-			want: WebhookObjectSelector, says: `objectSelector "a=b,app.kubernetes.io/managed-by=tidb-operator"`},
+		"a namespaceSelector that leaves out": {
+			change: func(h *hook) { h.NamespaceSelector.MatchExpressions[0].Values = []string{"db"} },
+			want:   NamespaceExcluded, says: `namespaceSelector "kubernetes.io/metadata.name notin (db)"`,
+		},
+		"an objectSelector that leaves out": {
+			change: func(h *hook) { h.ObjectSelector.MatchLabels["a"] = "b" },
+			want:   WebhookObjectSelector, says: `objectSelector "a=b,app.kubernetes.io/managed-by=tidb-operator"`,
+		},
 		"an objectSelector that makes no sense": {change: func(h *hook) {
 			h.ObjectSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Like"}}
 		}, want: WebhookObjectSelector, says: "Like"},

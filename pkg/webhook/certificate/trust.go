@@ -169,7 +169,7 @@ func (t *Trust) readCA(ctx context.Context) error {
 	secret := &corev1.Secret{}
 	err := t.Reader.Get(ctx, t.Secret, secret)
 	if apierrors.IsNotFound(err) {
-		t.tell(ctx, nil)
+		t.report(ctx, nil)
 		return nil
 	}
 	if err != nil {
@@ -179,13 +179,13 @@ func (t *Trust) readCA(ctx context.Context) error {
 	if err == nil {
 		t.last = ca
 	}
-	t.tell(ctx, err)
+	t.report(ctx, err)
 	return nil
 }
 
-// tell tells why the CA in the Secret is not usable, nil if it is: in the metric, by
+// report reports why the CA in the Secret is not usable, nil if it is: in the metric, by
 // Problem, and once in the log and in an Event.
-func (t *Trust) tell(ctx context.Context, problem error) {
+func (t *Trust) report(ctx context.Context, problem error) {
 	before := t.problem.Load()
 	if problem == nil {
 		t.usable.Set(1)

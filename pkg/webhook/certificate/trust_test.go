@@ -274,7 +274,7 @@ func TestTrustIsLost(t *testing.T) {
 		if err := c.Update(t.Context(), withVersion(t, c, configuration(""))); err != nil {
 			t.Fatal(err)
 		}
-		trust.Writer = interceptor.NewClient(c.(client.WithWatch), interceptor.Funcs{
+		trust.Writer = interceptor.NewClient(c, interceptor.Funcs{
 			Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
 				return errors.New("forbidden")
 			},

@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// connectTimeout bounds connecting to another replica, TLS included. It is a
-	// quarter of what an admission has by default.
-	connectTimeout = 500 * time.Millisecond
+	// connectTimeout bounds connecting to another replica, TLS included. It is half of
+	// what an admission has by default.
+	connectTimeout = time.Second
 	// maxSize is the size in bytes of the largest admission, and of the largest answer,
 	// that is passed on. It is what controller-runtime reads of an admission.
 	maxSize = 7 << 20

@@ -82,12 +82,13 @@ type old struct {
 	cache     *fakeCache
 	forwarder *Forwarder
 	handler   http.Handler
+	time      time.Duration // for an answer
 }
 
 // newOld returns an old replica that trusts certificates of server.
 func newOld(t *testing.T, server *httptest.Server) *old {
 	t.Helper()
-	o := &old{cache: &fakeCache{}}
+	o := &old{cache: &fakeCache{}, time: time.Minute}
 	o.cache.add(t, "old", "1", "127.0.0.1:1")
 	cas := x509.NewCertPool()
 	cas.AddCert(server.Certificate())
@@ -110,10 +111,10 @@ func newOld(t *testing.T, server *httptest.Server) *old {
 	return o
 }
 
-// ask asks the old replica, which has a second to answer, and returns its answer.
+// ask asks the old replica and returns its answer.
 func (o *old) ask(t *testing.T, body, hops string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), o.time)
 	defer cancel()
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/inject?timeout=3s", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
@@ -192,6 +193,7 @@ func TestForwardFails(t *testing.T) {
 			server := newerReplica(t, handler)
 			o := newOld(t, server)
 			o.cache.add(t, "new", "2", server.Listener.Addr().String())
+			o.time = 4 * time.Second
 			o.wantFailed(t)
 		})
 	}

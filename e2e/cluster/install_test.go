@@ -45,13 +45,23 @@ func TestInstall(t *testing.T) {
 // remade is the TiKV pod of the annotated cluster as it would be made now.
 func (w *world) remade(ctx context.Context, t *testing.T) corev1.Pod {
 	t.Helper()
-	old := w.pods(ctx, t, annotated, "tikv")[0]
-	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Namespace: namespace, GenerateName: "remade-", Labels: old.Labels, OwnerReferences: old.OwnerReferences,
-	}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "tikv", Image: "pingcap/tikv"}}}}
-	dryRun := func(o *metav1.CreateOptions) { o.DryRun = []string{metav1.DryRunAll} }
-	if err := w.Create(ctx, &pod, resources.CreateOption(dryRun)); err != nil {
+	pod := w.podToRemake(ctx, t)
+	if err := w.dryRun(ctx, &pod); err != nil {
 		t.Fatal(err)
 	}
 	return pod
+}
+
+// podToRemake is the TiKV pod of the annotated cluster before its admission.
+func (w *world) podToRemake(ctx context.Context, t *testing.T) corev1.Pod {
+	t.Helper()
+	old := w.pods(ctx, t, annotated, "tikv")[0]
+	return corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: namespace, GenerateName: "remade-", Labels: old.Labels, OwnerReferences: old.OwnerReferences,
+	}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "tikv", Image: "pingcap/tikv"}}}}
+}
+
+// dryRun makes of pod what its admission would.
+func (w *world) dryRun(ctx context.Context, pod *corev1.Pod) error {
+	return w.Create(ctx, pod, resources.CreateOption(func(o *metav1.CreateOptions) { o.DryRun = []string{metav1.DryRunAll} }))
 }

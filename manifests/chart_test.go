@@ -192,7 +192,7 @@ func TestChartValues(t *testing.T) {
 		want.patch(t, "Deployment tidelay-controller", `{op: replace, path: C/args/missed-check, value: 0s}`)
 		want.patch(t, "ValidatingAdmissionPolicy", "")
 		want.patch(t, "ValidatingAdmissionPolicyBinding", "")
-		want.patch(t, "ClusterRole tidelay-controller", `{op: remove, path: /rules/7}, {op: remove, path: /rules/6}`)
+		want.patch(t, "ClusterRole tidelay-controller", `{op: remove, path: /rules/8}, {op: remove, path: /rules/7}, {op: remove, path: /rules/6}`)
 		want.patch(t, "Role tidelay-controller", `{op: remove, path: /rules/2}`)
 		compare(t, want, chart(t, "tidelay-system", "controller: {missedCheck: 0s}"))
 	})

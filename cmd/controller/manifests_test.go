@@ -83,6 +83,7 @@ func TestManifestsGrantWhatIsUsed(t *testing.T) {
 	used.Add("", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "tidelay-injector", "get")
 	used.Add("", "", "pods", "", "list")
 	used.Add(manifesttest.Namespace, "discovery.k8s.io", "endpointslices", "", "list")
+	used.Add("", "", "events", "", "list")
 	used.Add("", "pingcap.com", "tidbclusters", "", "patch")
 	// The manager's leader election, which reports new leaders on its Lease.
 	used.Add(manifesttest.Namespace, "coordination.k8s.io", "leases", "", "create")

@@ -116,10 +116,15 @@ func addWebhook(mgr ctrl.Manager, file *configfile.File, imageCheck time.Duratio
 		Gatherer: &gather.Gatherer{
 			Config: file.Current, Resolver: resolve.NewResolver(reader), Namespaces: gather.NewNamespaces(reader), Images: images,
 		},
+		Pods:    live,
+		Limit:   limit,
 		Events:  mgr.GetEventRecorder(eventSource),
 		Metrics: metrics.Registry,
 	})
 	if err != nil {
+		return err
+	}
+	if err := daemon.Add(mgr, injector); err != nil {
 		return err
 	}
 	mgr.GetWebhookServer().Register(webhook.Path, d.wrap(injector.Handler(forwarding.wrap)))

@@ -83,7 +83,7 @@ func TestManifestsGrantWhatIsUsed(t *testing.T) {
 	trust := certificate.Trust{Webhook: "tidelay-injector", Secret: types.NamespacedName{Namespace: manifesttest.Namespace, Name: "tidelay-injector-ca"}}
 	used := manifesttest.Permissions{}
 	used.Add("", "events.k8s.io", "events", "", "create", "patch")
-	used.Add("", "", "pods", "", "list") // package imagewatch
+	used.Add("", "", "pods", "", "get", "list") // the pods of answered admissions, and package imagewatch
 	used.Add("", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "tidelay-injector", "patch")
 	used.Add(manifesttest.Namespace, "", "secrets", "", "create")
 	used.Add(manifesttest.Namespace, "", "secrets", "tidelay-injector-ca", "update")

@@ -89,11 +89,21 @@ func (a admission) wants(t *testing.T, reason, component string) {
 	if diff := cmp.Diff(map[decision]int{{reason, component}: 1}, a.decided, cmp.AllowUnexported(decision{})); diff != "" {
 		t.Errorf("tidelay_admission_decisions_total (-want +got):\n%s", diff)
 	}
-	if reason == "injected" {
+	switch reason {
+	case "injected":
 		a.wantsOneAgent(t)
-		return
+	case "refused":
+		a.wantsRefused(t)
+	default:
+		a.wantsUntouched(t)
 	}
-	a.wantsUntouched(t)
+}
+
+func (a admission) wantsRefused(t *testing.T) {
+	t.Helper()
+	if got := a.pod.Annotations[notInjectedAnnotation]; agents(a.pod) != 0 || len(a.pod.Spec.Containers) != 1 || got != "refused" {
+		t.Errorf("a refused pod has %d agents in %d containers, and annotation %q", agents(a.pod), len(a.pod.Spec.Containers), got)
+	}
 }
 
 func (a admission) wantsOneAgent(t *testing.T) {

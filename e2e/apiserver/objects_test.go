@@ -34,6 +34,10 @@ const (
 	statusAnnotation     = "tidelay.io/status"
 )
 
+// notInjectedAnnotation is what the injector leaves on a pod that is refused with the
+// agent.
+const notInjectedAnnotation = "tidelay.io/not-injected"
+
 // managedByLabel is on every object of TiDB Operator.
 const managedByLabel = "app.kubernetes.io/managed-by"
 

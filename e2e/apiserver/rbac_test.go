@@ -84,6 +84,8 @@ func TestPrivilegesAreApart(t *testing.T) {
 		only   string
 		access access
 	}{
+		"read a pod":                  {injectorName, access{Verb: "get", Resource: "pods", Namespace: "any", Name: "any"}},
+		"list Events":                 {controllerName, access{Verb: "list", Resource: "events", Namespace: "any"}},
 		"patch TidbClusters":          {controllerName, access{Verb: "patch", Group: "pingcap.com", Resource: "tidbclusters", Namespace: "any", Name: "any"}},
 		"create leases":               {controllerName, access{Verb: "create", Group: "coordination.k8s.io", Resource: "leases", Namespace: systemNamespace}},
 		"take the lead":               {controllerName, access{Verb: "update", Group: "coordination.k8s.io", Resource: "leases", Namespace: systemNamespace, Name: controllerName}},

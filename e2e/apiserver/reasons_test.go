@@ -75,6 +75,12 @@ var reasonCases = map[injection.Reason]func(n namespace) admission{
 		n.deleteCluster()
 		return n.admit(pod)
 	},
+	injection.Refused: func(n namespace) admission {
+		pod := n.tikv(optedIn(), asking("1"))
+		n.limitRange()
+		n.refusesTwice(pod)
+		return n.admit(pod)
+	},
 	injection.LookupFailed: func(n namespace) admission {
 		pod := n.tikv(optedIn())
 		pod.OwnerReferences[0].UID = otherUID // asks for a live read

@@ -97,8 +97,9 @@ func measure(b *testing.B, c Case, rate int, ask func(body []byte) (int, []byte)
 			if rate > 0 {
 				<-time.After(time.Until(began.Add(time.Duration(n) * time.Second / time.Duration(rate))))
 			}
+			review := Numbered(reviews[n%several], n)
 			start := time.Now()
-			status, answer := ask(reviews[n%several])
+			status, answer := ask(review)
 			own = append(own, time.Since(start))
 			if status != http.StatusOK || !bytes.Contains(answer, want) {
 				b.Errorf("answer %d %s, want %s", status, answer, want)

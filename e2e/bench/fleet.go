@@ -154,6 +154,11 @@ func (f *Fleet) kinds() []kind {
 				return object{meta: metav1.ObjectMeta{Name: namespaceOf(i * perNamespace), UID: uid("Namespace", strconv.Itoa(i)), ResourceVersion: "1"}}
 			},
 		},
+		{ // none that is asked for is made
+			GroupVersionKind: corev1.SchemeGroupVersion.WithKind("Pod"),
+			resource:         "pods", namespaced: true, at: func(int) object { return object{} },
+			get: func(types.NamespacedName) (object, bool) { return object{}, false },
+		},
 		{
 			GroupVersionKind: corev1.SchemeGroupVersion.WithKind("Secret"),
 			resource:         "secrets", namespaced: true, count: 1, at: func(int) object { return f.secret() },

@@ -77,10 +77,11 @@ func Injector(ctx context.Context, url string) (http.Handler, error) {
 		Gatherer: &gather.Gatherer{
 			Config: func() injection.Config { return settings }, Resolver: resolve.NewResolver(reader), Namespaces: gather.NewNamespaces(reader), Images: pulled{},
 		},
-		Events: deaf{}, Metrics: registry,
+		Pods: live, Limit: rate.NewLimiter(rate.Inf, 0), Events: deaf{}, Metrics: registry,
 	})
 	if err != nil {
 		return nil, err
 	}
+	go func() { _ = injector.Start(ctx) }()
 	return injector.Handler(), nil
 }

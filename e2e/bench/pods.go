@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -31,6 +32,15 @@ func Cases() []Case {
 	}
 }
 
+// ordinal is in the place of the pod's ordinal. Nobody makes the pods that are asked
+// for, and the injector goes without an agent in one that is asked for again and again.
+const ordinal = "000000000000"
+
+// Numbered returns a review of another pod of the same workload.
+func Numbered(review []byte, n int64) []byte {
+	return bytes.ReplaceAll(review, []byte("-"+ordinal), fmt.Appendf(nil, "-%0*d", len(ordinal), n))
+}
+
 // fixture is a TiKV pod; the tests of this tier and of the peer run two folders
 // below the root.
 const fixture = "../../pkg/injection/testdata/tikv/in.yaml"
@@ -47,7 +57,7 @@ func (c Case) Pod(i int) ([]byte, error) {
 	}
 	set := clusterName(i) + "-" + c.workload
 	meta := pod["metadata"].(map[string]any)
-	meta["name"], meta["namespace"] = set+"-0", namespaceOf(i)
+	meta["name"], meta["namespace"] = set+"-"+ordinal, namespaceOf(i)
 	meta["labels"] = metadata("Pod", i, c.component, set, metav1.OwnerReference{}).Labels
 	meta["ownerReferences"] = []metav1.OwnerReference{reference("apps/v1", "StatefulSet", set)}
 	meta["managedFields"] = managedFields("kube-controller-manager", 3000)

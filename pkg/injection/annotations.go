@@ -4,6 +4,14 @@ package injection
 // the pod's annotations as shell (/etc/podinfo/annotations), so every key has a
 // prefix and no value may contain a dollar sign, a backtick or a backslash.
 const (
+	// AdmissionAnnotation has the UID of the admission that made the pod what it is,
+	// with the agent or refused. By it the injector finds the pod again: before the
+	// pod is made, it has no UID and may have no name.
+	AdmissionAnnotation = "tidelay.io/admission"
+	// NotInjectedAnnotation is on a pod that would have the agent if the API server
+	// made it with one. Its value is the reason, Refused. It is for people and for
+	// the check of running pods: no later admission depends on it.
+	NotInjectedAnnotation = "tidelay.io/not-injected"
 	// StatusAnnotation has a Status as JSON. A pod with this annotation and the
 	// agent's container is recognized as injected.
 	StatusAnnotation = "tidelay.io/status"

@@ -9,9 +9,9 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// injected reports whether pod has an agent that we added. A container with the
+// HasAgent reports whether pod has an agent that we added. A container with the
 // agent's name but without our annotation is somebody else's.
-func injected(pod *corev1.Pod) bool {
+func HasAgent(pod *corev1.Pod) bool {
 	_, ok := pod.Annotations[StatusAnnotation]
 	return ok && (slices.ContainsFunc(pod.Spec.Containers, isAgent) ||
 		slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return isAgent(c) && isNative(c) }))

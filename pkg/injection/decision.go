@@ -20,7 +20,8 @@ type Decision struct {
 	// Problems has a sentence for each annotation that is not valid, whatever the
 	// outcome.
 	Problems []string
-	// Patch adds the agent. It is empty unless Reason is Injected.
+	// Patch adds the agent if Reason is Injected, and says that there is none if
+	// Reason is Refused. It is empty for every other reason.
 	Patch []jsonpatch.Operation
 }
 
@@ -57,7 +58,7 @@ func reasonFor(pod *corev1.Pod, member tidbcluster.Membership, facts Facts) (Rea
 	if value, ok := pod.Annotations[tidbcluster.InjectAnnotation]; ok && value != "true" {
 		return OptedOut, fmt.Sprintf("the pod has annotation %s: %.64q", tidbcluster.InjectAnnotation, value)
 	}
-	if injected(pod) {
+	if HasAgent(pod) {
 		return AlreadyInjected, "the agent is there already"
 	}
 	if pod.Spec.HostNetwork {

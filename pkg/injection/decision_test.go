@@ -190,8 +190,8 @@ func TestDecide(t *testing.T) {
 // TestEveryReasonIsTested compares the tables with the list of reasons.
 func TestEveryReasonIsTested(t *testing.T) {
 	// Package gather returns these before there is anything to decide, and its
-	// tests expect them.
-	tested := map[Reason]bool{LookupFailed: true, NotMember: true, StaleOwner: true}
+	// tests expect them. TestRefused expects the last one.
+	tested := map[Reason]bool{LookupFailed: true, NotMember: true, StaleOwner: true, Refused: true}
 	for _, test := range decisionTests() {
 		tested[test.want] = true
 	}

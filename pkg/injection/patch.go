@@ -13,9 +13,9 @@ import (
 )
 
 // patch returns the JSON patch (RFC 6902) that adds the agent to pod, as a native
-// sidecar if native is true. Every operation adds something, lists get longer at
-// their ends, and nothing of the pod is repeated. So fields that our Pod type does
-// not know stay as they are.
+// sidecar if native is true. Lists get longer at their ends, and nothing of the pod is
+// repeated or removed but our own annotations. So fields that our Pod type does not
+// know stay as they are.
 func (c Config) patch(pod *corev1.Pod, member tidbcluster.Membership, native bool) []jsonpatch.Operation {
 	// Marshal can't fail: a Status has only strings.
 	status, _ := json.Marshal(Status{
@@ -36,8 +36,11 @@ func (c Config) patch(pod *corev1.Pod, member tidbcluster.Membership, native boo
 	if pod.Annotations == nil {
 		add("/metadata/annotations", map[string]string{})
 	}
+	if _, copied := pod.Annotations[NotInjectedAnnotation]; copied {
+		ops = append(ops, jsonpatch.NewOperation("remove", annotationPath(NotInjectedAnnotation), nil))
+	}
 	for _, a := range annotations {
-		add("/metadata/annotations/"+escape(a[0]), a[1])
+		add(annotationPath(a[0]), a[1])
 	}
 	if pod.Spec.Volumes == nil {
 		add("/spec/volumes", []corev1.Volume{})
@@ -77,7 +80,7 @@ func mainContainer(pod *corev1.Pod, component tidbcluster.Component) string {
 	return pod.Spec.Containers[0].Name
 }
 
-// escape turns a key into a reference token of a JSON pointer (RFC 6901, section 3).
-func escape(key string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+// annotationPath returns the JSON pointer (RFC 6901, section 3) of an annotation.
+func annotationPath(key string) string {
+	return "/metadata/annotations/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
 }

@@ -6,7 +6,8 @@ package injection
 type Reason string
 
 // The reasons. Where several apply, the one that is looked for first is the
-// answer: what the facts could not tell, then the order of Config.Decide.
+// answer: what the facts could not tell, then the order of Config.Decide. Refused
+// takes the place of Injected; see Decision.Refused.
 const (
 	// Injected: the patch adds the agent.
 	Injected Reason = "injected"
@@ -47,13 +48,17 @@ const (
 	// ImageUnavailable: the agent's image can't be pulled on some pod, so this one
 	// would not become ready either.
 	ImageUnavailable Reason = "image_unavailable"
+	// Refused: the pod was asked for several times with the agent and not made, since
+	// something that the API server asks after the injector refuses it: a policy,
+	// a quota, a limit.
+	Refused Reason = "refused"
 )
 
 // Reasons lists every Reason once.
 func Reasons() []Reason {
 	return []Reason{
 		Injected, LookupFailed, InternalError, NotMember, StaleOwner, ClusterDeleting, NotOptedIn,
-		ComponentExcluded, OptedOut, AlreadyInjected, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity, ImageUnavailable,
+		ComponentExcluded, OptedOut, AlreadyInjected, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity, ImageUnavailable, Refused,
 	}
 }
 
@@ -61,7 +66,7 @@ func Reasons() []Reason {
 // without it, which somebody should hear of.
 func (r Reason) Unwanted() bool {
 	switch r {
-	case LookupFailed, InternalError, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity, ImageUnavailable:
+	case LookupFailed, InternalError, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity, ImageUnavailable, Refused:
 		return true
 	default:
 		return false

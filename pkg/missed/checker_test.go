@@ -41,6 +41,8 @@ type world struct {
 	patches int
 	// listErr fails every list of pods.
 	listErr error
+	// eventsErr fails every list of Events.
+	eventsErr error
 	// image is what is known against the agent's image.
 	image string
 	// readErr says that what is kept in caches can't be read.
@@ -67,7 +69,8 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	endpoints := &discoveryv1.EndpointSlice{Endpoints: []discoveryv1.Endpoint{{}}}
 	endpoints.Namespace, endpoints.Name = injector.Namespace, "tidelay-injector-x"
 	endpoints.Labels = map[string]string{discoveryv1.LabelServiceName: injector.Name}
-	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithObjects(hook, endpoints).WithInterceptorFuncs(interceptor.Funcs{
+	reason := func(o client.Object) []string { return []string{o.(*corev1.Event).Reason} }
+	w.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithObjects(hook, endpoints).WithIndex(&corev1.Event{}, "reason", reason).WithInterceptorFuncs(interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
 			w.patches++
 			if w.writeErr != nil {
@@ -78,6 +81,9 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
 			if _, pods := l.(*corev1.PodList); pods && w.listErr != nil {
 				return w.listErr
+			}
+			if _, events := l.(*corev1.EventList); events && w.eventsErr != nil {
+				return w.eventsErr
 			}
 			return c.List(ctx, l, opts...)
 		},

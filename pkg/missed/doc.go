@@ -13,6 +13,9 @@
 //     the first agent is found that does not run;
 //   - metrics for each TidbCluster, and the time of the last check that worked.
 //
+// Of a pod that was made without the agent, because the API server refuses it with one,
+// the condition has the reason "refused" and what refuses it.
+//
 // A pod is called missed only if it would get the agent when created again. It may have
 // been created before the annotation, or while the injector was away.
 package missed

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
@@ -55,6 +56,11 @@ type Report struct {
 	blocked *obstacle
 	// undecided has a cause for each pod about which nothing can be said.
 	undecided []error
+
+	// refused has the UIDs of the owners of those pods that are Refused, by the names of
+	// the pods, and refusal what is known of what refuses them.
+	refused map[string]types.UID
+	refusal string
 }
 
 // Pod is a pod and what is told of it.
@@ -150,12 +156,14 @@ func (r *Report) err() error {
 
 // reason returns the reason of the condition. Of several, it is the one that a person
 // should see to first: an agent that keeps its pod out of the Service, a pod that was
-// missed, a pod that can't be injected, an agent that can't be used, and what would
-// happen to a pod made now.
+// refused, one that was missed, one that can't be injected, an agent that can't be used,
+// and what would happen to a pod made now.
 func (r *Report) reason() injection.Reason {
 	switch {
 	case len(r.NotRunning) > 0:
 		return AgentNotRunning
+	case len(r.refused) > 0:
+		return injection.Refused
 	case r.Missed() > 0:
 		return Missed
 	case len(r.Without) > 0:
@@ -205,11 +213,17 @@ func (r *Report) message() string {
 	if r.Missed() > 0 {
 		parts = append(parts, "those missed get it when they are next created, and Tidelay restarts none")
 	}
+	if len(r.refused) > 0 {
+		parts = append(parts, "those refused are tried with the agent again when they are next created")
+	}
 	if r.blocked != nil {
 		parts = append(parts, "a pod that is created now goes without it: "+r.blocked.detail)
 	}
 	if len(r.undecided) > 0 {
 		parts = append(parts, fmt.Sprintf("%d more could not be checked: %s", len(r.undecided), cut(r.undecided[0].Error(), maxUndecidedText)))
+	}
+	if r.refusal != "" {
+		parts = append(parts, refusalIntro+r.refusal)
 	}
 	return strings.Join(parts, "; ")
 }

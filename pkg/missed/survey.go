@@ -47,9 +47,17 @@ func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1al
 			continue
 		}
 		if report := byUID[member.UID]; report != nil {
-			report.add(pod, reason, hook.obstacle(namespaceLabels, pod.Labels, now), now)
+			blocked := hook.obstacle(namespaceLabels, pod.Labels, now)
+			if blocked == nil {
+				reason = refusedBefore(pod, reason)
+			}
+			report.add(pod, reason, blocked, now)
+			if reason == injection.Refused {
+				report.addRefused(pod)
+			}
 		}
 	}
+	c.explainRefusals(ctx, namespace, clusters, reports)
 	for _, report := range reports {
 		if report.total() == 0 {
 			report.blocked = hook.obstacle(namespaceLabels, tidbcluster.OperatorLabels(), now)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -26,7 +27,7 @@ func BenchmarkInject(b *testing.B) {
 	}
 	injector, err := New(Options{
 		Decoder: admission.NewDecoder(clientgoscheme.Scheme), Gatherer: gathererOf(resolved(optedIn()), level{}),
-		Events: &recorder{}, Metrics: prometheus.NewRegistry(),
+		Pods: always{}, Limit: rate.NewLimiter(rate.Inf, 0), Events: &recorder{}, Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -18,9 +18,10 @@
 // # What is added
 //
 // The container "tidelay-agent" is added as the last one, with two emptyDir volumes,
-// the annotation tidelay.io/status (see [injection.Status]), and the annotation
-// kubectl.kubernetes.io/default-container if the pod has none. The patch has nothing
-// but these additions, so fields of a newer Pod API survive.
+// the annotations tidelay.io/status (see [injection.Status]) and
+// tidelay.io/admission, and the annotation kubectl.kubernetes.io/default-container if
+// the pod has none. The patch has nothing but these additions, so fields of a newer
+// Pod API survive.
 //
 // A native sidecar is the last init container instead, with restartPolicy Always and
 // without a start-up probe. It needs TiDB Operator 1.6: an older operator could not
@@ -41,10 +42,27 @@
 //   - the message of the admission response's status;
 //   - the reason of the Event on the TidbCluster. The Event is Normal for an injected
 //     pod, and Warning for a pod that was asked for and skipped, or for an annotation
-//     that is not valid. A dry run sends no Event.
+//     that is not valid. A dry run sends no Event. The Event of an injected pod is
+//     sent when the pod is there.
 //
 // The answer is always "allowed". failurePolicy: Ignore covers a webhook that can't be
 // reached, and not one that answers with an error. So after a failed lookup, a passed
 // deadline, a panic, or for a pod that can't be decoded, the answer is the unchanged
 // pod and a reason.
+//
+// # Pods that are refused with the agent
+//
+// After the injector the API server asks others, and one of them may refuse the pod
+// because of the agent: a policy, a quota, a LimitRange. So the same pod that is asked
+// for a third time, and that the API server does not have, is admitted without the
+// agent, with the reason "refused" and the annotation tidelay.io/not-injected:
+//
+//	ask  ─► injected ─► somebody refuses the pod
+//	ask  ─► injected ─► somebody refuses the pod
+//	ask  ─► is the pod there? no ─► refused ─► the pod is made without the agent
+//
+// Type refusals counts the asks, and identity says which pod is the same. Each answer
+// that changes a pod is followed (Injector.Start): by what is found in the 15 seconds
+// after it, the count begins anew or goes on. The annotation tidelay.io/admission ties
+// a pod to its answer.
 package webhook

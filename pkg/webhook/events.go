@@ -25,7 +25,7 @@ func warnings(d injection.Decision) []string {
 }
 
 // sendEvent puts an Event on the TidbCluster if its owner should know of the
-// decision. It is not on the pod, which does not exist yet, and a warning would not
+// decision. It is not on the pod, which may not exist yet, and a warning would not
 // be enough, because the controller that creates the pod ignores warnings. The
 // recorder merges repeated Events into one.
 func (i *Injector) sendEvent(namespace string, pod *corev1.Pod, member tidbcluster.Membership, d injection.Decision) {
@@ -44,10 +44,10 @@ func (i *Injector) sendEvent(namespace string, pod *corev1.Pod, member tidbclust
 		string(d.Reason), eventAction, "%s", tidbcluster.EventNote(strings.Join(sentences, "; ")))
 }
 
-// podReference refers to the pod by what is known of it before admission: a
-// ReplicaSet's pod gets its name, and every pod its UID, only afterwards.
+// podReference refers to the pod by what is known of it: before it is made, a pod has
+// no UID, and a ReplicaSet's has no name.
 func podReference(namespace string, pod *corev1.Pod) *corev1.ObjectReference {
-	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: pod.Name}
+	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: pod.Name, UID: pod.UID}
 }
 
 // podName returns the pod's name. If the API server is yet to generate it, podName

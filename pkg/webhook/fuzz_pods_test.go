@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -73,6 +74,17 @@ func isMember(pod *corev1.Pod) bool {
 	return false
 }
 
+// always is an API server that has made every pod that it is asked about.
+type always struct{ client.Reader }
+
+func (always) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return nil
+}
+
+func (always) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	return errors.New("not known")
+}
+
 // silent is a recorder for many at once that remembers nothing.
 type silent struct{}
 
@@ -96,6 +108,7 @@ func fuzzHandler(t testing.TB, config injection.Config, annotations ...string) h
 		Gatherer: &gather.Gatherer{
 			Config: func() injection.Config { return config }, Resolver: resolve.NewResolver(reader), Namespaces: level{}, Images: pulled{},
 		},
+		Pods: always{}, Limit: rate.NewLimiter(rate.Inf, 0),
 		Events: silent{}, Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {

@@ -48,7 +48,8 @@ func FuzzReview(f *testing.F) {
 		if ok {
 			reason = checkAnswer(t, answer, request.UID)
 		}
-		if len(answer.Patch) == 0 {
+		// A pod without a name that comes again and again is refused in the end.
+		if len(answer.Patch) == 0 || reason == injection.Refused {
 			return
 		}
 		pod := &corev1.Pod{}
@@ -158,9 +159,9 @@ func takeAway(after, before map[string]any) {
 	meta, oldMeta := field(after, "metadata"), field(before, "metadata")
 	spec, oldSpec := field(after, "spec"), field(before, "spec")
 	annotations, old := field(meta, "annotations"), field(oldMeta, "annotations")
-	for _, key := range []string{injection.StatusAnnotation, injection.DefaultContainerAnnotation} {
-		if value, had := old[key]; had && key == injection.StatusAnnotation {
-			// Without our container it says nothing, and is written anew.
+	for _, key := range []string{injection.AdmissionAnnotation, injection.StatusAnnotation, injection.DefaultContainerAnnotation} {
+		if value, had := old[key]; had && key != injection.DefaultContainerAnnotation {
+			// Without our container these say nothing, and are written anew.
 			annotations[key] = value
 		} else if !had {
 			delete(annotations, key)

@@ -6,20 +6,29 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/time/rate"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/tidelay/tidelay/pkg/injection"
@@ -63,32 +72,64 @@ type level struct {
 func (l level) EnforcedLevel(context.Context, string) (string, error) { return l.name, l.err }
 
 // recorder remembers Events.
-type recorder struct{ events []string }
+type recorder struct {
+	mu     sync.Mutex
+	events []string
+}
 
 func (r *recorder) Eventf(regarding, related runtime.Object, eventType, reason, action, note string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	cluster, pod := regarding.(*corev1.ObjectReference), related.(*corev1.ObjectReference)
 	r.events = append(r.events, fmt.Sprintf("%s %s %s/%s %s %s/%s: %s",
 		eventType, reason, cluster.Kind, cluster.Name, action, pod.Kind, pod.Name, fmt.Sprintf(note, args...)))
 }
 
-// fixture is a running Injector.
-type fixture struct {
-	server   *httptest.Server
-	recorder *recorder
-	registry *prometheus.Registry
+// told returns the Events until now.
+func (r *recorder) told() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.events)
 }
 
+// fixture is a running Injector.
+type fixture struct {
+	injector *Injector
+	handler  http.Handler
+	recorder *recorder
+	registry *prometheus.Registry
+	// made are the pods that the API server has.
+	made client.WithWatch
+}
+
+// start starts an Injector, which ends with the test.
 func start(t *testing.T, r resolver, l level) fixture {
 	t.Helper()
-	f := fixture{recorder: &recorder{}, registry: prometheus.NewPedanticRegistry()}
-	injector, err := New(Options{
+	return startWith(t, r, l, interceptor.Funcs{})
+}
+
+// startWith is start with an API server that answers reads of pods in its own way.
+func startWith(t *testing.T, r resolver, l level, reads interceptor.Funcs) fixture {
+	t.Helper()
+	f := fixture{recorder: &recorder{}, registry: prometheus.NewPedanticRegistry(), made: fake.NewClientBuilder().Build()}
+	var err error
+	f.injector, err = New(Options{
 		Decoder: admission.NewDecoder(clientgoscheme.Scheme), Gatherer: gathererOf(r, l), Events: f.recorder, Metrics: f.registry,
+		Pods: interceptor.NewClient(f.made, reads), Limit: rate.NewLimiter(rate.Inf, 0),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.server = httptest.NewServer(injector.Handler())
-	t.Cleanup(f.server.Close)
+	f.handler = f.injector.Handler()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- f.injector.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("Start: %v", err)
+		}
+	})
 	return f
 }
 
@@ -103,16 +144,10 @@ func (f fixture) admit(t *testing.T, query string, request admissionv1.Admission
 	if err != nil {
 		t.Fatal(err)
 	}
-	post, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.server.URL+Path+query, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	post := httptest.NewRequestWithContext(t.Context(), http.MethodPost, Path+query, bytes.NewReader(body))
 	post.Header.Set("Content-Type", "application/json")
-	answer, err := f.server.Client().Do(post)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
+	answer := httptest.NewRecorder()
+	f.handler.ServeHTTP(answer, post)
 	review = admissionv1.AdmissionReview{}
 	if err := json.NewDecoder(answer.Body).Decode(&review); err != nil {
 		t.Fatal(err)
@@ -121,6 +156,28 @@ func (f fixture) admit(t *testing.T, query string, request admissionv1.Admission
 		t.Fatalf("not an AdmissionReview with a response: %+v", review)
 	}
 	return review.Response
+}
+
+// make makes the pod of an admission with the answer's patch, as the API server does
+// if nobody else refuses it.
+func (f fixture) make(t *testing.T, request admissionv1.AdmissionRequest, answer *admissionv1.AdmissionResponse) *corev1.Pod {
+	t.Helper()
+	raw := request.Object.Raw
+	if len(answer.Patch) > 0 {
+		raw = applyPatch(t, raw, answer.Patch)
+	}
+	pod := &corev1.Pod{}
+	if err := json.Unmarshal(raw, pod); err != nil {
+		t.Fatal(err)
+	}
+	pod.Namespace = request.Namespace
+	if pod.Name == "" {
+		pod.Name = pod.GenerateName + string(request.UID)
+	}
+	if err := f.made.Create(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	return pod
 }
 
 func createRequest(t *testing.T, pod *corev1.Pod) admissionv1.AdmissionRequest {
@@ -232,48 +289,55 @@ func admissionTests() map[string]admissionTest {
 func TestAdmission(t *testing.T) {
 	for name, test := range admissionTests() {
 		t.Run(name, func(t *testing.T) {
-			f := start(t, test.resolver, test.namespaces)
-			request := createRequest(t, tikv(nil))
-			if test.change != nil {
-				test.change(&request)
-			}
-			response := f.admit(t, test.query, request)
-
-			if !response.Allowed || response.UID != request.UID {
-				t.Errorf("allowed %v for UID %q, want true for %q", response.Allowed, response.UID, request.UID)
-			}
-			if got := injection.Reason(response.Result.Message); got != test.want {
-				t.Errorf("reason %s, want %s", got, test.want)
-			}
-			if (response.Patch != nil) != (test.want == injection.Injected) {
-				t.Errorf("patch %s for %s", response.Patch, test.want)
-			}
-			audit := map[string]string{"reason": string(test.want)}
-			if test.component != "" {
-				audit["cluster"], audit["component"] = "db/basic", string(test.component)
-			}
-			if diff := cmp.Diff(audit, response.AuditAnnotations); diff != "" {
-				t.Errorf("audit annotations (-want +got):\n%s", diff)
-			}
-			checkPrefixes(t, "warnings", response.Warnings, test.warnings)
-			var events []string
-			if test.event != "" {
-				events = []string{test.event}
-			}
-			checkPrefixes(t, "Events", f.recorder.events, events)
-			f.checkMetrics(t, test.want, test.component)
+			synctest.Test(t, test.run)
 		})
 	}
 }
 
+// run admits the pod, has the API server make it, and checks what is told.
+func (test admissionTest) run(t *testing.T) {
+	f := start(t, test.resolver, test.namespaces)
+	request := createRequest(t, tikv(nil))
+	if test.change != nil {
+		test.change(&request)
+	}
+	response := f.admit(t, test.query, request)
+	if test.want != injection.InternalError && (request.DryRun == nil || !*request.DryRun) {
+		f.make(t, request, response)
+	}
+	time.Sleep(time.Minute) // every follow-up is over
+
+	if !response.Allowed || response.UID != request.UID {
+		t.Errorf("allowed %v for UID %q, want true for %q", response.Allowed, response.UID, request.UID)
+	}
+	if got := injection.Reason(response.Result.Message); got != test.want {
+		t.Errorf("reason %s, want %s", got, test.want)
+	}
+	if (response.Patch != nil) != (test.want == injection.Injected) {
+		t.Errorf("patch %s for %s", response.Patch, test.want)
+	}
+	audit := map[string]string{"reason": string(test.want)}
+	if test.component != "" {
+		audit["cluster"], audit["component"] = "db/basic", string(test.component)
+	}
+	if diff := cmp.Diff(audit, response.AuditAnnotations); diff != "" {
+		t.Errorf("audit annotations (-want +got):\n%s", diff)
+	}
+	checkPrefixes(t, "warnings", response.Warnings, test.warnings)
+	var events []string
+	if test.event != "" {
+		events = []string{test.event}
+	}
+	checkPrefixes(t, "Events", f.recorder.told(), events)
+	f.checkMetrics(t, test.want, test.component)
+}
+
 func (f fixture) checkMetrics(t *testing.T, reason injection.Reason, component tidbcluster.Component) {
 	t.Helper()
-	want := fmt.Sprintf(`# HELP tidelay_admission_decisions_total Admissions answered, by reason and by the pod's component where it is known.
-# TYPE tidelay_admission_decisions_total counter
-tidelay_admission_decisions_total{component=%q,reason=%q} 1
-`, component, reason)
-	if err := testutil.GatherAndCompare(f.registry, strings.NewReader(want), "tidelay_admission_decisions_total"); err != nil {
-		t.Error(err)
+	counted := f.decisions(t)
+	maps.DeleteFunc(counted, func(_ string, count float64) bool { return count == 0 })
+	if diff := cmp.Diff(map[string]float64{fmt.Sprintf("%s %s", reason, component): 1}, counted); diff != "" {
+		t.Errorf("tidelay_admission_decisions_total (-want +got):\n%s", diff)
 	}
 	if n, err := testutil.GatherAndCount(f.registry, "tidelay_admission_duration_seconds"); n != 1 || err != nil {
 		t.Errorf("%d histograms of the duration, %v", n, err)
@@ -281,6 +345,29 @@ tidelay_admission_decisions_total{component=%q,reason=%q} 1
 	if problems, err := testutil.GatherAndLint(f.registry); len(problems) > 0 || err != nil {
 		t.Errorf("metrics: %v %v", problems, err)
 	}
+}
+
+// decisions returns the counter of decisions by "reason component".
+func (f fixture) decisions(t *testing.T) map[string]float64 {
+	t.Helper()
+	families, err := f.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]float64{}
+	for _, family := range families {
+		if family.GetName() != "tidelay_admission_decisions_total" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			labels := map[string]string{}
+			for _, l := range metric.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			found[labels["reason"]+" "+labels["component"]] = metric.GetCounter().GetValue()
+		}
+	}
+	return found
 }
 
 func checkPrefixes(t *testing.T, what string, got, want []string) {
@@ -313,9 +400,9 @@ func TestNotesFitAnEvent(t *testing.T) {
 	m := optedIn()
 	m.Cluster = types.NamespacedName{Namespace: "db", Name: "basic"}
 	m.OptIn.Problems = []string{strings.Repeat("ä", 2000)}
-	f := start(t, resolved(m), level{})
+	f := start(t, resolved(m), level{name: "baseline"})
 	f.admit(t, "", createRequest(t, tikv(nil)))
-	_, note, _ := strings.Cut(f.recorder.events[0], "Pod/basic-tikv-0: ")
+	_, note, _ := strings.Cut(f.recorder.told()[0], "Pod/basic-tikv-0: ")
 	if len(note) > 1024 || !strings.HasSuffix(note, "ä...") {
 		t.Errorf("the note has %d bytes and ends in %q", len(note), note[len(note)-8:])
 	}

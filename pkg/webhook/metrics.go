@@ -4,11 +4,15 @@ import (
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidelay/tidelay/pkg/injection"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
 type metrics struct {
 	decisions *prometheus.CounterVec
 	duration  prometheus.Histogram
+	followUps *prometheus.CounterVec
 }
 
 func newMetrics(registry prometheus.Registerer) (*metrics, error) {
@@ -23,11 +27,33 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Help:    "Time to answer an admission, lookups included.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 		}),
+		followUps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidelay_admission_outcomes_total",
+			Help: "Admissions answered with injected or refused, by what was found of the pod seconds later.",
+		}, []string{"outcome"}),
 	}
-	for _, c := range []prometheus.Collector{m.decisions, m.duration} {
+	for _, c := range []prometheus.Collector{m.decisions, m.duration, m.followUps} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metric: %w", err)
 		}
 	}
+	m.initialize()
 	return m, nil
+}
+
+// initialize gives every counter that an alert may be about its first sample, 0. An
+// increase from no sample to 1 is none to Prometheus.
+func (m *metrics) initialize() {
+	components := append(tidbcluster.Components(), "")
+	for _, reason := range injection.Reasons() {
+		if !reason.Unwanted() && reason != injection.StaleOwner {
+			continue
+		}
+		for _, component := range components {
+			m.decisions.WithLabelValues(string(reason), string(component))
+		}
+	}
+	for _, o := range outcomes() {
+		m.followUps.WithLabelValues(string(o))
+	}
 }

@@ -1,0 +1,107 @@
+package missed
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tidelay/tidelay/pkg/injection"
+)
+
+// refused makes a pod one that the injector made without the agent.
+func withoutRefused(p *corev1.Pod) {
+	p.Annotations = map[string]string{injection.NotInjectedAnnotation: "refused"}
+	p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "basic-tikv", UID: "set", Controller: new(true)}}
+}
+
+// failure is an Event of a StatefulSet that could not create a pod, of so many minutes
+// ago.
+func failure(name string, owner types.UID, reason string, ago time.Duration, message string) *corev1.Event {
+	return &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: "db", Name: name},
+		InvolvedObject: corev1.ObjectReference{Kind: "StatefulSet", Name: "basic-tikv", UID: owner},
+		Reason:         reason, Message: message, LastTimestamp: metav1.NewTime(time.Now().Add(-ago)),
+	}
+}
+
+// The condition says what refuses a pod, also when the Event that said it is gone.
+func TestCheckOfRefusedPods(t *testing.T) {
+	const sentence = `create Pod basic-tikv-0 in StatefulSet basic-tikv failed error: pods "basic-tikv-0" is forbidden: no foreign images`
+	event := failure("told", "set", "FailedCreate", time.Minute, sentence)
+	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic", withoutRefused), pod("basic-tikv-1", "basic"), event,
+		failure("old", "set", "FailedCreate", time.Hour, "create Pod basic-tikv-0 failed: too early"),
+		failure("other-pod", "set", "FailedCreate", 0, "create Pod basic-tikv-00 failed: of another pod"),
+		failure("other-owner", "other", "FailedCreate", 0, "create Pod basic-tikv-0 failed: of another owner"),
+		failure("other-reason", "set", "SuccessfulCreate", 0, "create Pod basic-tikv-0 successful"))
+	w.checker.check(t.Context())
+	w.wantConditions("basic", operators, "TidelayInjected False refused")
+	want := "2 of 2 pods go without the agent: basic-tikv-0 (refused), basic-tikv-1 (missed); " +
+		"those missed get it when they are next created, and Tidelay restarts none; " +
+		"those refused are tried with the agent again when they are next created; the refusal: " + sentence
+	if got := w.message("basic"); got != want {
+		t.Errorf("message %q\nwant    %q", got, want)
+	}
+	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 1\n")
+
+	for _, gone := range []string{"told", "old", "other-pod"} {
+		if err := w.client.Delete(t.Context(), &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "db", Name: gone}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.checker.check(t.Context())
+	w.eventsErr = errors.New("events is forbidden")
+	w.checker.check(t.Context())
+	if got := w.message("basic"); got != want || w.patches != 1 {
+		t.Errorf("after the Events are gone, %d patches and message %q", w.patches, got)
+	}
+	if !strings.Contains(w.log.String(), "events is forbidden") {
+		t.Errorf("the log does not say what failed:\n%s", w.log.String())
+	}
+
+	injectedNow := pod("basic-tikv-0", "basic", injected)
+	if err := w.client.Update(t.Context(), injectedNow); err != nil {
+		t.Fatal(err)
+	}
+	w.checker.check(t.Context())
+	w.wantConditions("basic", operators, "TidelayInjected False missed")
+	if got := w.message("basic"); strings.Contains(got, "refus") {
+		t.Errorf("when no pod is refused, the message says %q", got)
+	}
+}
+
+// A pod that was refused once and would not be injected now is told by what keeps it
+// out now.
+func TestRefusedPodThatIsNotToBeInjected(t *testing.T) {
+	onHost := func(p *corev1.Pod) { p.Spec.HostNetwork = true }
+	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic", withoutRefused, onHost))
+	w.checker.check(t.Context())
+	w.wantConditions("basic", operators, "TidelayInjected False host_network")
+}
+
+func TestRefusalOf(t *testing.T) {
+	series := failure("series", "set", "FailedCreate", time.Hour, "of a series")
+	series.Series = &corev1.EventSeries{LastObservedTime: metav1.NowMicro()}
+	tests := map[string]struct {
+		events []corev1.Event
+		want   string
+	}{
+		"if there is none":                     {},
+		"if it is long, cut it":                {events: []corev1.Event{*failure("a", "set", "", 0, strings.Repeat("ä", 1000))}, want: strings.Repeat("ä", 250) + "..."},
+		"if it has lines, make it one":         {events: []corev1.Event{*failure("a", "set", "", 0, "one\n\ttwo ")}, want: "one two"},
+		"if none names the pod, the newest":    {events: []corev1.Event{*failure("a", "set", "", time.Hour, "old"), *failure("b", "set", "", 0, "new")}, want: "new"},
+		"if it goes on, when it was last":      {events: []corev1.Event{*series, *failure("b", "set", "", time.Minute, "later")}, want: "of a series"},
+		"if one names the pod, it, though old": {events: []corev1.Event{*failure("a", "set", "", time.Hour, `Pod "basic-tikv-0" no`), *failure("b", "set", "", 0, "new")}, want: `Pod "basic-tikv-0" no`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := refusalOf(test.events, "set", "basic-tikv-0"); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}

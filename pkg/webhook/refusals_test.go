@@ -1,0 +1,145 @@
+package webhook
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gomodules.xyz/jsonpatch/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tidelay/tidelay/pkg/injection"
+)
+
+// refusalTests are what happens to one pod, and how the next ask for it is answered.
+var refusalTests = map[string]struct {
+	steps []func(*refusals)
+	want  step
+}{
+	"if nobody asked before, inject":              {want: stepInject},
+	"if it was asked for once, inject":            {steps: []func(*refusals){answer}, want: stepInject},
+	"if it was asked for twice, look":             {steps: []func(*refusals){answer, answer}, want: stepLook},
+	"if that was more than two minutes, inject":   {steps: []func(*refusals){answer, wait(time.Minute), answer, wait(61 * time.Second)}, want: stepInject},
+	"if that was less, look":                      {steps: []func(*refusals){answer, wait(time.Minute), answer, wait(59 * time.Second)}, want: stepLook},
+	"if it was made, inject":                      {steps: []func(*refusals){answer, answer, made(true)}, want: stepInject},
+	"if it was made by somebody else, inject":     {steps: []func(*refusals){answer, answer, made(false)}, want: stepInject},
+	"if it was made in between, inject":           {steps: []func(*refusals){answer, made(true), answer}, want: stepInject},
+	"if it is known to be unmade, look later too": {steps: []func(*refusals){answer, unmade, wait(17 * time.Minute), answer, unmade, wait(17 * time.Minute)}, want: stepLook},
+	"if that is very long ago, inject":            {steps: []func(*refusals){answer, answer, unmade, wait(20*time.Minute + time.Second)}, want: stepInject},
+	"if it was refused, refuse":                   {steps: []func(*refusals){answer, answer, refuse}, want: stepRefuse},
+	"if it is not made without either, refuse":    {steps: []func(*refusals){answer, answer, refuse, wait(17 * time.Minute), refuse, wait(17 * time.Minute)}, want: stepRefuse},
+	"if it was made without, refuse for a while":  {steps: []func(*refusals){answer, answer, refuse, made(false), wait(119 * time.Second)}, want: stepRefuse},
+	"if the annotation is refused too, leave it":  {steps: []func(*refusals){refuse, refuse, refuse}, want: stepLeave},
+	"and annotate it again when it was made":      {steps: []func(*refusals){refuse, refuse, refuse, made(false)}, want: stepRefuse},
+	"and then try again":                          {steps: []func(*refusals){answer, answer, refuse, made(false), wait(121 * time.Second)}, want: stepInject},
+	"late news of the first asks change nothing":  {steps: []func(*refusals){answer, answer, refuse, made(false), wait(15 * time.Second), unmade, wait(106 * time.Second)}, want: stepInject},
+	"if it was refused and made with it, inject":  {steps: []func(*refusals){answer, answer, refuse, made(true)}, want: stepInject},
+	"what is not known can't be made":             {steps: []func(*refusals){made(true), made(false), unmade}, want: stepInject},
+}
+
+var thePod = identity{namespace: "db", name: "basic-tikv-0"}
+
+func answer(r *refusals)                     { r.injected(thePod, "b5a4") }
+func refuse(r *refusals)                     { r.refused(thePod) }
+func unmade(r *refusals)                     { r.unmade(thePod) }
+func made(agent bool) func(*refusals)        { return func(r *refusals) { r.made(thePod, agent) } }
+func wait(d time.Duration) func(r *refusals) { return func(*refusals) { time.Sleep(d) } }
+
+func TestRefusals(t *testing.T) {
+	for name, test := range refusalTests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRefusals()
+				for _, s := range test.steps {
+					s(r)
+				}
+				if got, _ := r.next(thePod); got != test.want {
+					t.Errorf("the next step is %d, want %d", got, test.want)
+				}
+				if got, _ := r.next(identity{namespace: "db", name: "basic-tikv-1"}); got != stepInject {
+					t.Errorf("the next step of another pod is %d, want %d", got, stepInject)
+				}
+			})
+		})
+	}
+}
+
+// The admissions that a lookup looks for are those since the pod was last there.
+func TestRefusalsKnowTheAdmissions(t *testing.T) {
+	r := newRefusals()
+	for _, uid := range []types.UID{"1", "made", "2", "3"} {
+		if r.injected(thePod, uid); uid == "made" {
+			r.made(thePod, true)
+		}
+	}
+	if _, got := r.next(thePod); !slices.Equal(got, []types.UID{"2", "3"}) {
+		t.Errorf("admissions %q, want 2 and 3", got)
+	}
+}
+
+// However many pods there are, memory is bounded, and those last asked for are known.
+func TestRefusalsAreBounded(t *testing.T) {
+	r := newRefusals()
+	number := func(i int) identity { return identity{name: fmt.Sprint(i)} }
+	for i := range 2 * maxSeries {
+		r.injected(number(i), "1")
+		r.injected(number(i), "2")
+	}
+	if n := len(r.series.Keys()); n != maxSeries {
+		t.Errorf("%d pods are known, want %d", n, maxSeries)
+	}
+	for i, want := range map[int]step{0: stepInject, 2*maxSeries - 1: stepLook} {
+		if got, _ := r.next(number(i)); got != want {
+			t.Errorf("the next step of pod %d is %d, want %d", i, got, want)
+		}
+	}
+}
+
+// What makes another pod of one that has been refused, and what does not.
+func TestIdentity(t *testing.T) {
+	agent := func(image string) injection.Decision {
+		return injection.Decision{Patch: []jsonpatch.Operation{
+			jsonpatch.NewOperation("add", "/metadata/annotations/tidelay.io~1status", "{}"),
+			jsonpatch.NewOperation("add", "/spec/containers/-", corev1.Container{Name: "tidelay-agent", Image: image}),
+		}}
+	}
+	plain := func(pod *corev1.Pod) {
+		pod.OwnerReferences = []metav1.OwnerReference{{UID: "set", Controller: new(true)}}
+		pod.Labels = map[string]string{"controller-revision-hash": "1"}
+	}
+	want := identify("db", tikv(plain), agent("a"))
+	tests := map[string]struct {
+		namespace string
+		change    func(*corev1.Pod)
+		image     string
+		same      bool
+	}{
+		"the same":              {same: true},
+		"a volume of the API":   {same: true, change: func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{{Name: "kube-api-access-x7x2k"}} }},
+		"our annotations":       {same: true, change: func(p *corev1.Pod) { p.Annotations = map[string]string{"tidelay.io/not-injected": "refused"} }},
+		"another namespace":     {namespace: "other"},
+		"another name":          {change: func(p *corev1.Pod) { p.Name = "basic-tikv-1" }},
+		"a generated name":      {change: func(p *corev1.Pod) { p.Name, p.GenerateName = "", p.Name }},
+		"another owner":         {change: func(p *corev1.Pod) { p.OwnerReferences[0].UID = "other" }},
+		"another revision":      {change: func(p *corev1.Pod) { p.Labels["controller-revision-hash"] = "2" }},
+		"a Deployment's":        {change: func(p *corev1.Pod) { p.Labels = map[string]string{"pod-template-hash": "2"} }},
+		"another agent's image": {image: "b"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			pod := tikv(plain)
+			if test.change != nil {
+				test.change(pod)
+			}
+			got := identify(cmp.Or(test.namespace, "db"), pod, agent(cmp.Or(test.image, "a")))
+			if (got == want) != test.same {
+				t.Errorf("identity %+v of %+v: the same is %t, want %t", got, want, got == want, test.same)
+			}
+		})
+	}
+}

@@ -14,7 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tidelay/tidelay/cmd/internal/manifesttest"
+	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/injection/gather"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 	"github.com/tidelay/tidelay/pkg/webhook"
 	"github.com/tidelay/tidelay/pkg/webhook/certificate"
@@ -62,19 +64,37 @@ func TestManifestsFitTheProgram(t *testing.T) {
 }
 
 // TestManifestsRunTheAgentFirst: the injector's pod runs the image that it injects
-// before the injector, and replaces no replica before it is ready. So a rollout with
-// an image that can't be pulled leaves the replicas that work.
+// before the injector, with the flags of injected agents, and replaces no replica
+// before it is ready. So a rollout with an image that can't be pulled, or is no agent
+// that takes those flags, leaves the replicas that work.
 func TestManifestsRunTheAgentFirst(t *testing.T) {
 	deployment := manifesttest.Read[appsv1.Deployment](t, "injector/deployment.yaml", "Deployment")
 	spec := deployment.Spec.Template.Spec
 	var o options
 	manifesttest.Parse(t, &o, spec.Containers[0])
-	if len(spec.InitContainers) != 1 || spec.InitContainers[0].Image != o.AgentImage || !slices.Equal(spec.InitContainers[0].Args, []string{"--version"}) {
-		t.Errorf("init containers %+v, want %s --version", spec.InitContainers, o.AgentImage)
+	want := append(injectedArgs(t, o), "--version")
+	if len(spec.InitContainers) != 1 || spec.InitContainers[0].Image != o.AgentImage || !slices.Equal(spec.InitContainers[0].Args, want) {
+		t.Errorf("init containers %+v, want %s %q", spec.InitContainers, o.AgentImage, want)
 	}
 	if rolling := deployment.Spec.Strategy.RollingUpdate; rolling.MaxUnavailable.IntValue() != 0 || rolling.MaxSurge.IntValue() < 1 {
 		t.Errorf("a rollout takes %s replicas away at once and adds %s, want none and one", rolling.MaxUnavailable, rolling.MaxSurge)
 	}
+}
+
+// injectedArgs returns the arguments of an agent that is injected with every setting.
+func injectedArgs(t *testing.T, o options) []string {
+	t.Helper()
+	config := o.ConfigDefaults("v1")
+	config.MaxDuration, config.TokenSecret = time.Second, "token"
+	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "tikv"}}}}
+	member := tidbcluster.Membership{Component: tidbcluster.TiKV, OptIn: tidbcluster.ParseOptIn(map[string]string{tidbcluster.InjectAnnotation: "true"})}
+	for _, op := range config.Decide(pod, member, injection.Facts{}).Patch {
+		if container, ok := op.Value.(corev1.Container); ok {
+			return container.Args
+		}
+	}
+	t.Fatal("nothing was injected")
+	return nil
 }
 
 // TestManifestsGrantWhatIsUsed compares the roles with the informers and live reads

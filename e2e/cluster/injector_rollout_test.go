@@ -26,7 +26,7 @@ import (
 
 // injectorRollouts is how often the injector is rolled out under a stream of pods. Each
 // takes half a minute.
-var injectorRollouts = cmp.Or(os.Getenv("TIDELAY_ROLLOUTS"), "2")
+var injectorRollouts = cmp.Or(os.Getenv("TIDELAY_ROLLOUTS"), "1")
 
 // Each rollout gives agents another pull secret, which a pod shows. Pods are admitted
 // all the while. None may be missed, and none that is asked for after kubectl has called

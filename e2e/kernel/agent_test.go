@@ -196,14 +196,18 @@ func (a *agent) answersAt(ip string) error {
 	return nil
 }
 
-// says has an error unless the agent's log has a text, so often.
-func (a *agent) says(text string, times int) error {
+// says has an error unless the agent's log has a text once.
+func (a *agent) says(text string) error {
 	log := a.log.after(0)
-	if count := strings.Count(log, text); count != times {
-		return fmt.Errorf("the log has %q %d times, want %d:\n%s", text, count, times, log)
+	if count := strings.Count(log, text); count != 1 {
+		return fmt.Errorf("the log has %q %d times, want once:\n%s", text, count, log)
 	}
 	return nil
 }
+
+// taskFails and taskWorks are what the log says of a task.
+func taskFails(task string) string { return `"task fails and is tried again","task":"` + task + `"` }
+func taskWorks(task string) string { return `"task works again","task":"` + task + `"` }
 
 // stop ends the process with a signal and waits for it; having none is fine.
 func (a *agent) stop(signal syscall.Signal) {

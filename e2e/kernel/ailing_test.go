@@ -26,13 +26,13 @@ func TestASocketThatBreaks(t *testing.T) {
 	a := freshAgent(t)
 	a.set("20ms")
 	disturb(t, a.lab.pod, unix.NETLINK_ROUTE, follower(t, a.lab.pod))
-	for _, text := range []string{"can't follow the pod's interfaces", "can follow the pod's interfaces again"} {
-		netlab.Eventually(t, 20*time.Second, text, func() error { return a.says(text, 1) })
+	for _, text := range []string{taskFails("follow the pod's interfaces"), taskWorks("follow the pod's interfaces")} {
+		netlab.Eventually(t, 20*time.Second, text, func() error { return a.says(text) })
 	}
 	if engineName == "nfqueue" {
 		disturb(t, a.lab.pod, unix.NETLINK_NETFILTER, queueReader(t, a.lab.pod))
-		for _, text := range []string{"engine nfqueue failed", "can run an engine again"} {
-			netlab.Eventually(t, 20*time.Second, text, func() error { return a.says(text, 1) })
+		for _, text := range []string{"engine nfqueue failed", taskWorks("run an engine")} {
+			netlab.Eventually(t, 20*time.Second, text, func() error { return a.says(text) })
 		}
 	}
 	a.wantHeld(1)
@@ -117,7 +117,7 @@ func TestAnEngineThatWorksLater(t *testing.T) {
 		t.Errorf("engine %s: %s, faults %+v", status.Engine, status.Reason, status.Faults)
 	}
 	release()
-	netlab.Eventually(t, 30*time.Second, "the engine runs", func() error { return a.says("can run an engine again", 1) })
+	netlab.Eventually(t, 30*time.Second, "the engine runs", func() error { return a.says(taskWorks("run an engine")) })
 	a.wantHeld(1)
 	a.set("30ms")
 }

@@ -37,7 +37,7 @@ func TestThePortIsTaken(t *testing.T) {
 			release := occupy(t, a.lab.pod, c.network, c.address)
 			a.launch()
 			for _, where := range c.taken {
-				netlab.Eventually(t, 20*time.Second, "it says so", func() error { return a.says("can't serve on "+where, 1) })
+				netlab.Eventually(t, 20*time.Second, "it says so", func() error { return a.says(taskFails("serve on " + where)) })
 			}
 			for where, ip := range map[string]string{v4: a.lab.pod.IP, v6: a.lab.pod.IP6} {
 				if !strings.Contains(fmt.Sprint(c.taken), where) {
@@ -56,7 +56,7 @@ func TestThePortIsTaken(t *testing.T) {
 				netlab.Eventually(t, 30*time.Second, "it is served again", func() error { return a.answersAt(ip) })
 			}
 			for _, where := range c.taken {
-				if err := errors.Join(a.says("can't serve on "+where, 1), a.says("can serve on "+where+" again", 1)); err != nil {
+				if err := errors.Join(a.says(taskFails("serve on "+where)), a.says(taskWorks("serve on "+where))); err != nil {
 					t.Error(err)
 				}
 			}
@@ -78,7 +78,7 @@ func TestFaultsEndWhileThePortIsTaken(t *testing.T) {
 	a.stop(syscall.SIGKILL)
 	release := occupy(t, l.pod, "tcp", ":2332")
 	a.launch()
-	netlab.Eventually(t, 20*time.Second, "it says so", func() error { return a.says("can't serve on tcp4 :2332", 1) }) // after it has restored the faults
+	netlab.Eventually(t, 20*time.Second, "it says so", func() error { return a.says(taskFails("serve on tcp4 :2332")) }) // after it has restored the faults
 	if p := l.pod.PingNobody(t, l.bystander.IP, 1, interval); p.Received > 0 && time.Since(begin) < life {
 		t.Errorf("the cut was not restored: %+v", p)
 	}

@@ -29,7 +29,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 		return err
 	}
 	for _, warning := range p.warnings {
-		log.Warn(warning)
+		log.Warn("environment not valid", "problem", warning)
 	}
 	tasks := newTasks(log)
 	lock := waitForLock(ctx, tasks, lockName, o.Listen)

@@ -65,7 +65,7 @@ func (t *tasks) noteFailure(name string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.failed[name] != err.Error() {
-		t.log.Error("can't "+name, "err", err)
+		t.log.Error("task fails and is tried again", "task", name, "err", err)
 	}
 	t.failed[name] = err.Error()
 }
@@ -74,7 +74,7 @@ func (t *tasks) noteSuccess(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, failed := t.failed[name]; failed {
-		t.log.Info("can " + name + " again")
+		t.log.Info("task works again", "task", name)
 		delete(t.failed, name)
 	}
 }

@@ -12,12 +12,11 @@ import (
 // the API server does not make the pod with the agent. The detail says in a sentence
 // how that is known. The pod gets no agent, and an annotation that says why.
 func (d Decision) Refused(pod *corev1.Pod, detail string) Decision {
-	var ops []jsonpatch.Operation
+	d.Reason, d.Detail, d.Patch = Refused, detail, nil
 	if pod.Annotations == nil {
-		ops = append(ops, jsonpatch.NewOperation("add", "/metadata/annotations", map[string]string{}))
+		d.Patch = append(d.Patch, jsonpatch.NewOperation("add", "/metadata/annotations", map[string]string{}))
 	}
-	d.Reason, d.Detail = Refused, detail
-	d.Patch = append(ops, jsonpatch.NewOperation("add", annotationPath(NotInjectedAnnotation), string(Refused)))
+	d.Patch = append(d.Patch, jsonpatch.NewOperation("add", annotationPath(NotInjectedAnnotation), string(Refused)))
 	return d
 }
 

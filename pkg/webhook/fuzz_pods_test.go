@@ -81,7 +81,7 @@ func (always) Get(context.Context, client.ObjectKey, client.Object, ...client.Ge
 	return nil
 }
 
-func (always) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+func (always) List(context.Context, client.ObjectList, ...client.ListOption) error {
 	return errors.New("not known")
 }
 

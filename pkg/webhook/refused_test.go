@@ -113,7 +113,7 @@ func (w *workload) remake() {
 // A pod that is refused with the agent and without is never asked to wait for us once
 // what refuses it without is gone.
 func TestPodRefusedAnyway(t *testing.T) {
-	inBubble(t, interceptor.Funcs{}, func(t *testing.T, w *workload) {
+	inBubble(t, interceptor.Funcs{}, func(_ *testing.T, w *workload) {
 		w.wants(injection.Injected, injection.Injected, injection.Refused, injection.Refused)
 		time.Sleep(1000 * time.Second) // the longest time between two tries of a controller
 		w.wants(injection.Refused)
@@ -135,7 +135,7 @@ func TestPodRefusedForItsAnnotations(t *testing.T) {
 
 // A controller that has failed for hours, by other causes, asks every 1000 seconds.
 func TestRefusedPodOfASlowController(t *testing.T) {
-	inBubble(t, interceptor.Funcs{}, func(t *testing.T, w *workload) {
+	inBubble(t, interceptor.Funcs{}, func(_ *testing.T, w *workload) {
 		for _, want := range []injection.Reason{injection.Injected, injection.Injected, injection.Refused} {
 			w.wants(want)
 			time.Sleep(1000 * time.Second)

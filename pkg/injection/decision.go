@@ -73,16 +73,13 @@ func reasonFor(pod *corev1.Pod, member tidbcluster.Membership, facts Facts) (Rea
 	if conflict := portConflict(pod); conflict != "" {
 		return PortConflict, conflict
 	}
-	if level := facts.PodSecurity; ForbidsNetAdmin(level) {
-		return PodSecurity, fmt.Sprintf("the namespace enforces Pod Security level %.64q, which forbids NET_ADMIN; want privileged", level)
-	}
 	if len(pod.Spec.Containers) == 0 {
 		// The patch could not be applied, and the API server would say that instead
 		// of naming the missing containers.
 		return InternalError, "the pod has no containers"
 	}
-	if facts.ImageProblem != "" {
-		return ImageUnavailable, facts.ImageProblem
+	if reason, detail := facts.Exclusion(); reason != "" {
+		return reason, detail
 	}
 	return Injected, fmt.Sprintf("the agent listens on port %d", api.Port)
 }

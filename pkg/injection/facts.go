@@ -1,5 +1,7 @@
 package injection
 
+import "fmt"
+
 // Facts are what a decision needs to know beside the pod and its TidbCluster.
 // Package gather reads them.
 type Facts struct {
@@ -15,6 +17,19 @@ type Facts struct {
 	Operator string
 	// OperatorErr is the error of reading Operator.
 	OperatorErr error
+}
+
+// Exclusion returns why no pod of the namespace is injected, and what led to it. The
+// reason is "" if nothing keeps all of them out.
+func (f Facts) Exclusion() (reason Reason, detail string) {
+	switch {
+	case ForbidsNetAdmin(f.PodSecurity):
+		return PodSecurity, fmt.Sprintf("the namespace enforces Pod Security level %.64q, which forbids NET_ADMIN; want privileged", f.PodSecurity)
+	case f.ImageProblem != "":
+		return ImageUnavailable, f.ImageProblem
+	default:
+		return "", ""
+	}
 }
 
 // ForbidsNetAdmin reports whether a namespace that enforces a Pod Security level

@@ -22,6 +22,8 @@ const (
 	// stableTime is for a container that runs again after manyRestarts.
 	stableTime   = time.Minute
 	manyRestarts = 3
+	// scheduleTime is for a pod that no node has room for.
+	scheduleTime = time.Minute
 )
 
 // maxKubeletMessage is the largest number of bytes of kubelet's message that is
@@ -29,8 +31,12 @@ const (
 const maxKubeletMessage = 200
 
 // notRunning returns why the agent's container in a pod does not run, in kubelet's
-// words, or "" if it runs, is just starting, or if kubelet has not spoken of it yet.
+// words, or "" if it runs, is just starting, or if kubelet has not spoken of it yet. A
+// pod that can't be scheduled is told too: what the agent asks for may be the cause.
 func notRunning(pod *corev1.Pod, now time.Time) string {
+	if isUnschedulable(pod, now) {
+		return corev1.PodReasonUnschedulable + " for more than " + scheduleTime.String() + "; the pod's Events say why"
+	}
 	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
 	i := slices.IndexFunc(all, func(s corev1.ContainerStatus) bool { return s.Name == injection.ContainerName })
 	if i < 0 {
@@ -50,6 +56,15 @@ func notRunning(pod *corev1.Pod, now time.Time) string {
 		return kubeletSays(state.Terminated.Reason, state.Terminated.Message)
 	}
 	return ""
+}
+
+// isUnschedulable reports whether the scheduler has found no node for a pod for a while.
+// Its own words are left out, because they change with every node and pod.
+func isUnschedulable(pod *corev1.Pod, now time.Time) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable &&
+			now.Sub(c.LastTransitionTime.Time) > scheduleTime
+	})
 }
 
 // crashLoop is kubelet's reason while it waits before the next restart.

@@ -23,6 +23,28 @@ func terminated(at time.Time, message string) corev1.ContainerState {
 	return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error", Message: message, FinishedAt: metav1.NewTime(at)}}
 }
 
+// A pod without a node runs no agent, whatever the cause.
+func TestUnschedulable(t *testing.T) {
+	now := time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		condition corev1.PodCondition
+		want      string
+	}{
+		{corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable}, "Unschedulable for more than 1m0s; the pod's Events say why"},
+		{corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonSchedulingGated}, ""},
+		{corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}, ""},
+		{corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable}, ""},
+	} {
+		for age, want := range map[time.Duration]string{scheduleTime: "", scheduleTime + time.Second: test.want} {
+			test.condition.LastTransitionTime = metav1.NewTime(now.Add(-age))
+			pod := &corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{test.condition}}}
+			if got := notRunning(pod, now); got != want {
+				t.Errorf("%s %s %s for %s: %q, want %q", test.condition.Type, test.condition.Status, test.condition.Reason, age, got, want)
+			}
+		}
+	}
+}
+
 func TestNotRunning(t *testing.T) {
 	now := time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }

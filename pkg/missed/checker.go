@@ -24,6 +24,8 @@ import (
 // is a gather.Gatherer.
 type reasoner interface {
 	Reason(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, injection.Reason, error)
+	// Exclusion returns why no pod of a namespace would be, or the reason "".
+	Exclusion(ctx context.Context, namespace string) (reason injection.Reason, detail string, err error)
 }
 
 // namespaces reads the labels of a namespace. It is a gather.Namespaces.

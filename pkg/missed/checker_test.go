@@ -45,6 +45,8 @@ type world struct {
 	eventsErr error
 	// image is what is known against the agent's image.
 	image string
+	// level is the Pod Security level that the namespace enforces.
+	level string
 	// readErr says that what is kept in caches can't be read.
 	readErr error
 	// writeErr fails every patch.
@@ -138,7 +140,7 @@ func (w *world) Labels(context.Context, string) (map[string]string, error) {
 
 func (w *world) Problem(injection.Config) string { return w.image }
 
-func (w *world) EnforcedLevel(context.Context, string) (string, error) { return "", nil }
+func (w *world) EnforcedLevel(context.Context, string) (string, error) { return w.level, nil }
 
 func (w *world) Eventf(regarding, _ runtime.Object, eventType, reason, action, note string, args ...any) {
 	cluster := regarding.(*corev1.ObjectReference)
@@ -299,6 +301,31 @@ func TestCheckOfAnImageThatIsNotPulled(t *testing.T) {
 	w.checker.check(t.Context())
 	w.wantConditions("basic", operators, "TidelayInjected False image_unavailable")
 	w.wantGauge("tidelay_missed_pods{namespace=\"db\",tidbcluster=\"basic\"} 0\n")
+}
+
+// Where every pod carries the agent, and the next one would not get it, all is not well.
+func TestCheckOfWhatKeepsTheNextPodOut(t *testing.T) {
+	for reason, change := range map[injection.Reason]func(*world){
+		injection.ImageUnavailable: func(w *world) { w.image = "it can't be pulled" },
+		injection.PodSecurity:      func(w *world) { w.level = "baseline" },
+	} {
+		for name, pods := range map[string][]client.Object{
+			"all have it": {cluster("basic", "true"), pod("basic-tikv-0", "basic", injected)}, "there is none": {cluster("basic", "true")},
+		} {
+			t.Run(string(reason)+", "+name, func(t *testing.T) {
+				w := newWorld(t, pods...)
+				change(w)
+				w.checker.check(t.Context())
+				w.wantConditions("basic", operators, "TidelayInjected False "+string(reason))
+				if got := w.message("basic"); !strings.Contains(got, "a pod that is created now goes without it") {
+					t.Errorf("message %q", got)
+				}
+				if got := testutil.ToFloat64(w.checker.metrics.blocked.WithLabelValues("db", "basic", string(reason))); got != 1 {
+					t.Errorf("tidelay_injection_blocked is %v for %s, want 1", got, reason)
+				}
+			})
+		}
+	}
 }
 
 // A pod that nobody can decide about is logged, and the others are checked.

@@ -1,6 +1,7 @@
 package missed
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -29,6 +30,10 @@ func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1al
 	if err != nil {
 		return nil, err
 	}
+	excluded, detail, err := c.options.Gatherer.Exclusion(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
 	namespaceLabels, now := labels.Set(found), time.Now()
 	reports, byUID := make([]*Report, len(clusters)), map[types.UID]*Report{}
 	for i, cluster := range clusters {
@@ -50,6 +55,7 @@ func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1al
 			blocked := hook.obstacle(namespaceLabels, pod.Labels, now)
 			if blocked == nil {
 				reason = refusedBefore(pod, reason)
+				blocked = obstacleFrom(excluded, detail)
 			}
 			report.add(pod, reason, blocked, now)
 			if reason == injection.Refused {
@@ -60,7 +66,7 @@ func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1al
 	c.explainRefusals(ctx, namespace, clusters, reports)
 	for _, report := range reports {
 		if report.total() == 0 {
-			report.blocked = hook.obstacle(namespaceLabels, tidbcluster.OperatorLabels(), now)
+			report.blocked = cmp.Or(hook.obstacle(namespaceLabels, tidbcluster.OperatorLabels(), now), obstacleFrom(excluded, detail))
 		}
 	}
 	return reports, nil

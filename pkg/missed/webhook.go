@@ -38,11 +38,12 @@ const (
 	InjectorNotReady injection.Reason = "injector_not_ready"
 )
 
-// obstacleReasons lists the reasons of an obstacle.
+// obstacleReasons lists the reasons of an obstacle: these, and those of an admission
+// that are the same for every pod of a namespace.
 func obstacleReasons() []injection.Reason {
 	return []injection.Reason{
 		WebhookMissing, WebhookRules, NamespaceExcluded, WebhookObjectSelector, WebhookMatchConditions, WebhookClientConfig,
-		WebhookCABundle, InjectorNotReady,
+		WebhookCABundle, InjectorNotReady, injection.PodSecurity, injection.ImageUnavailable,
 	}
 }
 
@@ -61,11 +62,19 @@ func MatchConditions() []string {
     (r.kind == "ReplicaSet" && r.apiVersion.startsWith("apps/"))))`}
 }
 
-// obstacle is why a pod that is created now would not be injected.
+// obstacle is why no pod of a namespace that is created now would be injected.
 type obstacle struct {
 	reason injection.Reason
 	// detail is a sentence with the object, the field and the value.
 	detail string
+}
+
+// obstacleFrom returns an obstacle with a reason of an admission, or nil if it is "".
+func obstacleFrom(reason injection.Reason, detail string) *obstacle {
+	if reason == "" {
+		return nil
+	}
+	return &obstacle{reason, detail}
 }
 
 // webhook is the API server's way to the injector.

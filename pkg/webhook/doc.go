@@ -27,7 +27,7 @@
 // without a start-up probe. It needs TiDB Operator 1.6: an older operator could not
 // update the pod's labels, so there the agent is a container, and a warning says why.
 // kubelet starts the database only when the sidecar runs. So an image that can't be
-// pulled keeps the database waiting, which it does not as a container. Package
+// pulled keeps the database from starting; as a container it does not. Package
 // imagewatch keeps such an image from further pods.
 //
 // # What the answer says

@@ -9,7 +9,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// eventAction is the action of every Event: what the injector was about to do.
+// eventAction is the action of every Event: what was done, or skipped.
 const eventAction = "Inject"
 
 // warnings returns the warnings that the client that creates the pod is shown.

@@ -31,8 +31,7 @@ func followUpDelays() []time.Duration {
 }
 
 // followUp is an admission that was answered with the agent, or without because it is
-// refused. What becomes of the pod is
-// known only later: other admissions may refuse it.
+// refused. What becomes of the pod is known only later: others may refuse it.
 type followUp struct {
 	pod       identity
 	admission types.UID
@@ -107,7 +106,7 @@ func (i *Injector) follow(ctx context.Context, f followUp) outcome {
 		}
 		var pod *corev1.Pod
 		var found bool
-		if pod, found, err = i.look(ctx, f); found {
+		if pod, found, err = i.afterwards.find(ctx, f.pod, f.admission); found {
 			return i.tell(f, pod)
 		}
 	}
@@ -117,13 +116,6 @@ func (i *Injector) follow(ctx context.Context, f followUp) outcome {
 	}
 	i.refusals.unmade(f.pod)
 	return outcomeUnmade
-}
-
-// look reads the pod of a followed admission once.
-func (i *Injector) look(ctx context.Context, f followUp) (*corev1.Pod, bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, followUpTimeout)
-	defer cancel()
-	return i.afterwards.find(ctx, f.pod, f.admission)
 }
 
 // tell notes that a pod is there, and sends the Event if it is of the followed

@@ -69,7 +69,7 @@ func New(o Options) (*Injector, error) {
 	return &Injector{
 		options: o, metrics: m, refusals: newRefusals(), followUps: make(chan followUp, maxFollowUps),
 		lookups:    pods{live: o.Pods, limit: o.Limit},
-		afterwards: pods{live: o.Pods, limit: rate.NewLimiter(followUpReads, 2*followUpReads)},
+		afterwards: pods{live: o.Pods, limit: rate.NewLimiter(followUpReads, 2*followUpReads), timeout: followUpTimeout},
 	}, nil
 }
 

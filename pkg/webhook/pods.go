@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/time/rate"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +22,8 @@ import (
 type pods struct {
 	live  client.Reader
 	limit *rate.Limiter
+	// timeout bounds a read, and not the wait for its turn. 0 is for no bound.
+	timeout time.Duration
 }
 
 // find returns the pod that was made of one of the admissions. If the pods of this
@@ -28,6 +32,11 @@ type pods struct {
 func (p pods) find(ctx context.Context, id identity, admissions ...types.UID) (pod *corev1.Pod, found bool, err error) {
 	if err := p.limit.Wait(ctx); err != nil {
 		return nil, false, fmt.Errorf("wait to read pods: %w", err)
+	}
+	if p.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.timeout)
+		defer cancel()
 	}
 	if id.generated {
 		return p.findGenerated(ctx, id, admissions)
@@ -46,7 +55,13 @@ func (p pods) find(ctx context.Context, id identity, admissions ...types.UID) (p
 // findGenerated is find for pods whose names the API server makes up.
 func (p pods) findGenerated(ctx context.Context, id identity, admissions []types.UID) (*corev1.Pod, bool, error) {
 	var list corev1.PodList
-	if err := p.live.List(ctx, &list, client.InNamespace(id.namespace), client.MatchingLabels(tidbcluster.OperatorLabels())); err != nil {
+	// Only a ReplicaSet has the API server make up names, so the revision is its own
+	// label. Without it all pods of a large namespace would be read each time.
+	selector := client.MatchingLabels(tidbcluster.OperatorLabels())
+	if id.revision != "" {
+		selector[appsv1.DefaultDeploymentUniqueLabelKey] = id.revision
+	}
+	if err := p.live.List(ctx, &list, client.InNamespace(id.namespace), selector); err != nil {
 		return nil, false, fmt.Errorf("list pods of %s: %w", id.namespace, err)
 	}
 	for i := range list.Items {

@@ -56,7 +56,11 @@ func (w *workload) wants(reasons ...injection.Reason) {
 	}
 }
 
-func generated(pod *corev1.Pod) { pod.Name, pod.GenerateName = "", "basic-discovery-5d9c-" }
+// generated makes a pod one of a ReplicaSet's.
+func generated(pod *corev1.Pod) {
+	pod.Name, pod.GenerateName = "", "basic-discovery-5d9c-"
+	pod.Labels = map[string]string{"app.kubernetes.io/managed-by": "tidb-operator", "pod-template-hash": "1"}
+}
 
 // inBubble runs a test with a workload whose TidbCluster is opted in, once for a pod
 // with a name and once for one whose name is generated.

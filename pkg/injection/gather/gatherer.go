@@ -71,6 +71,18 @@ func (g *Gatherer) Reason(ctx context.Context, namespace string, pod *corev1.Pod
 	return member, g.decide(pod, member, facts).Reason, nil
 }
 
+// Exclusion returns why no pod of a namespace would be injected if it were created now,
+// whatever it is like, and what led to it. The reason is "" if nothing is known that
+// keeps all of them out.
+func (g *Gatherer) Exclusion(ctx context.Context, namespace string) (injection.Reason, string, error) {
+	level, err := g.Namespaces.EnforcedLevel(ctx, namespace)
+	if err != nil {
+		return "", "", err
+	}
+	reason, detail := injection.Facts{PodSecurity: level, ImageProblem: g.Images.Problem(g.Config())}.Exclusion()
+	return reason, detail, nil
+}
+
 // decide decides by the configuration of this moment.
 func (g *Gatherer) decide(pod *corev1.Pod, member tidbcluster.Membership, facts injection.Facts) injection.Decision {
 	config := g.Config()

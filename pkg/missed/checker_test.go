@@ -320,6 +320,13 @@ func TestCheckOfWhatKeepsTheNextPodOut(t *testing.T) {
 				if got := w.message("basic"); !strings.Contains(got, "a pod that is created now goes without it") {
 					t.Errorf("message %q", got)
 				}
+				if w.image != "" {
+					w.image = "it can't be pulled, in other words"
+				}
+				w.checker.check(t.Context())
+				if w.patches != 1 {
+					t.Errorf("%d patches, want one: kubelet's words change with each try", w.patches)
+				}
 				if got := testutil.ToFloat64(w.checker.metrics.blocked.WithLabelValues("db", "basic", string(reason))); got != 1 {
 					t.Errorf("tidelay_injection_blocked is %v for %s, want 1", got, reason)
 				}

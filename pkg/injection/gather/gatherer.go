@@ -6,6 +6,7 @@ package gather
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -73,13 +74,18 @@ func (g *Gatherer) Reason(ctx context.Context, namespace string, pod *corev1.Pod
 
 // Exclusion returns why no pod of a namespace would be injected if it were created now,
 // whatever it is like, and what led to it. The reason is "" if nothing is known that
-// keeps all of them out.
+// keeps all of them out. What led to it is told in the same words for as long as it
+// lasts: kubelet's words about an image change with each try, and name somebody's pod.
 func (g *Gatherer) Exclusion(ctx context.Context, namespace string) (injection.Reason, string, error) {
 	level, err := g.Namespaces.EnforcedLevel(ctx, namespace)
 	if err != nil {
 		return "", "", err
 	}
-	reason, detail := injection.Facts{PodSecurity: level, ImageProblem: g.Images.Problem(g.Config())}.Exclusion()
+	config, facts := g.Config(), injection.Facts{PodSecurity: level}
+	if g.Images.Problem(config) != "" {
+		facts.ImageProblem = fmt.Sprintf("the agent's image %s can't be pulled on some pod, which the injector's log names", config.Image)
+	}
+	reason, detail := facts.Exclusion()
 	return reason, detail, nil
 }
 

@@ -41,7 +41,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	engine := newRunning(pod.scope(), tasks, func(scope fault.Scope) choice {
 		return choose(o.Engine, candidates(scope, p.queueMemory, log))
 	})
-	faults := control.New(inPod{engine, pod}, o.StateDir, log)
+	faults := control.New(inPod{engine, pod}, o.StateDir, o.MaxDuration, log)
 	server := httpapi.New(httpapi.Config{
 		Control:     faults,
 		TC:          tc{pod: pod, queueMemory: p.queueMemory},
@@ -66,11 +66,11 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	}
 	all.Go(func() { lock.run(ctx) })
 	keep("run an engine", longestEngineWait, func(ctx context.Context, works func()) error {
-		return engine.run(ctx, func() error { return faults.Restore(o.MaxDuration) }, works)
+		return engine.run(ctx, faults.Restore, works)
 	})
 	<-engine.tried // so that the first request finds an engine, and the faults of an earlier agent
 	keep("end faults", longestWait, func(ctx context.Context, _ func()) error { return faults.Run(ctx) })
-	keep("follow the pod's interfaces", longestWait, func(ctx context.Context, works func()) error {
+	keep("follow the pod's interfaces", longestFollowWait, func(ctx context.Context, works func()) error {
 		return pod.follow(ctx, faults, works)
 	})
 	for _, a := range listenAddresses(o.Listen) {

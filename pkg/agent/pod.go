@@ -97,24 +97,25 @@ func (p *pod) scopeIn(n rtnl.Network) fault.Scope {
 	return fault.Scope{Devices: api.DeviceNames(n.Devices), Exempt: exemption(p.parsed, n.Gateways)}
 }
 
-// follow makes faults act on interfaces that come back, until ctx ends or the
-// kernel's reports do. It calls works when these come. What fails is logged, and
-// tried again at the next change. A network is published when faults act there, so
-// that the status does not promise an exemption early.
+// follow makes faults act on interfaces that come back, until ctx ends or something
+// fails. It calls works when faults act on the interfaces that are there. A network
+// is published only then, so that the status does not promise an exemption early.
+// Without an engine there is nothing to exempt from, and the next engine gets the
+// network of then.
 func (p *pod) follow(ctx context.Context, faults *control.Control, works func()) error {
-	return p.follower.Run(ctx, func(links bool) {
-		works()
+	return p.follower.Run(ctx, func(links bool) error {
 		network, readErr := p.read()
 		known := p.isKnown(network, readErr)
-		if known && !links {
-			return
-		}
-		if err := faults.Follow(p.scopeIn(network)); err != nil && !errors.Is(err, control.ErrNoEngine) {
-			p.log.Error("follow the pod's interfaces", "err", err)
+		if !known || links {
+			if err := faults.Follow(p.scopeIn(network)); err != nil && !errors.Is(err, control.ErrNoEngine) {
+				return err
+			}
 		}
 		if !known {
 			p.publish(network, readErr)
 		}
+		works()
+		return nil
 	})
 }
 

@@ -37,51 +37,49 @@ func newRunning(scope fault.Scope, t *tasks, open func(fault.Scope) choice) *run
 }
 
 // run opens an engine, restores the faults by it, and runs it until it fails or ctx
-// ends. It calls works when the engine runs. Faults that can't be restored are tried
-// again meanwhile.
+// ends. It calls works when the engine runs.
 func (r *running) run(ctx context.Context, restore func() error, works func()) error {
 	chosen := r.open(r.lastScope())
 	r.use(chosen)
-	restored := restore()
-	r.tryOnce.Do(func() { close(r.tried) })
 	if chosen.name == api.EngineNone {
+		_ = restore() // what is stored is known then; that it can't be applied is the reason
+		r.tryOnce.Do(func() { close(r.tried) })
 		return errors.New(chosen.reason)
 	}
 	r.tasks.log.Info("engine runs", "engine", chosen.name, "reason", chosen.reason)
 	works()
-	if err := r.runOpened(ctx, chosen.engine, restored, restore); err != nil {
-		err = fmt.Errorf("engine %s failed: %w", chosen.name, err)
-		r.use(choice{engine: noEngine{reason: err.Error()}, name: api.EngineNone, reason: err.Error(), capabilities: chosen.capabilities})
-		return err
-	}
-	return nil
+	return r.runOpened(ctx, chosen, restore)
 }
 
-// runOpened runs an engine, and restores the faults unless they are. The error is nil
-// if ctx ended, unless the engine did not end well.
-func (r *running) runOpened(ctx context.Context, e engine, restored error, restore func() error) error {
+// runOpened runs an engine, and meanwhile restores the faults: packets that a fault
+// holds leave only while the engine runs. What can't be restored is tried again. Once
+// the engine has failed, noEngine stands for it. The error is nil if ctx ended, unless
+// the engine did not end well.
+func (r *running) runOpened(ctx context.Context, chosen choice, restore func() error) error {
 	restoring, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
+	defer r.tasks.forget(restoreTask) // it is up to the next engine
 	defer all.Wait()
 	defer stop()
-	if restored == nil {
-		r.tasks.noteSuccess(restoreTask)
-	} else {
-		r.tasks.noteFailure(restoreTask, restored)
-		all.Go(func() {
-			r.tasks.keep(restoring, restoreTask, longestWait, func(_ context.Context, works func()) error {
-				err := restore()
-				if err == nil {
-					works()
-				}
-				return err
-			})
+	all.Go(func() {
+		r.tasks.keep(restoring, restoreTask, longestWait, func(_ context.Context, works func()) error {
+			err := restore()
+			if err == nil {
+				works()
+			}
+			r.tryOnce.Do(func() { close(r.tried) })
+			return err
 		})
-	}
-	err := e.Run(ctx)
+	})
+	err := chosen.engine.Run(ctx)
 	if err == nil && ctx.Err() == nil {
-		return errors.New("it ended by itself")
+		err = errors.New("it ended by itself")
 	}
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("engine %s failed: %w", chosen.name, err)
+	r.use(choice{engine: noEngine{reason: err.Error()}, name: api.EngineNone, reason: err.Error(), capabilities: chosen.capabilities})
 	return err
 }
 

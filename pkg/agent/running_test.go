@@ -44,9 +44,9 @@ func runEngines(t *testing.T, choices ...choice) (*running, *control.Control) {
 		opened++
 		return choices[min(opened, len(choices))-1]
 	})
-	c := control.New(r, "", log)
+	c := control.New(r, "", 0, log)
 	go tasks.keep(t.Context(), "run an engine", longestEngineWait, func(ctx context.Context, works func()) error {
-		return r.run(ctx, func() error { return c.Restore(0) }, works)
+		return r.run(ctx, c.Restore, works)
 	})
 	<-r.tried
 	return r, c
@@ -74,7 +74,9 @@ func TestAnEngineThatBreaksIsReplaced(t *testing.T) {
 		if e := r.describe(); e.Name != api.EngineNone || !strings.Contains(e.Reason, "engine first failed: the socket is gone") {
 			t.Errorf("after that, %+v", e)
 		}
-		if _, err := c.Change(control.Request{Edit: control.RemoveAll()}); !errors.Is(err, control.ErrNoEngine) || !strings.Contains(err.Error(), "the socket is gone") {
+		longer := delay()
+		longer.Edit = control.ReplaceAll([]fault.Fault{{Name: fault.Latency, Match: fault.Match{Direction: fault.Egress}, Impairment: fault.Impairment{Delay: time.Second}}})
+		if _, err := c.Change(longer); !errors.Is(err, control.ErrNoEngine) || !strings.Contains(err.Error(), "the socket is gone") {
 			t.Errorf("a change without an engine: %v", err)
 		}
 		if err := c.Follow(fault.Scope{Devices: []string{"net1"}}); !errors.Is(err, control.ErrNoEngine) {

@@ -16,6 +16,9 @@ const (
 	longestWait = 10 * time.Second
 	// longestEngineWait is longer, since every try makes a scratch link.
 	longestEngineWait = time.Minute
+	// longestFollowWait is shorter, since meanwhile nothing follows the pod's
+	// interfaces.
+	longestFollowWait = 2 * time.Second
 )
 
 // tasks are what an agent does as long as it lives. A task that fails is tried
@@ -43,7 +46,7 @@ func (t *tasks) keep(ctx context.Context, name string, longest time.Duration, ru
 			}
 			t.noteSuccess(name)
 		})
-		if err == nil || errors.Is(err, context.Canceled) {
+		if err == nil || ctx.Err() != nil || errors.Is(err, context.Canceled) {
 			return
 		}
 		t.noteFailure(name, err)
@@ -77,6 +80,13 @@ func (t *tasks) noteSuccess(name string) {
 		t.log.Info("task works again", "task", name)
 		delete(t.failed, name)
 	}
+}
+
+// forget ends a task that fails: nobody tries it again.
+func (t *tasks) forget(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.failed, name)
 }
 
 // failures says which tasks fail now, and why.

@@ -17,21 +17,29 @@ var (
 	ErrStale = errors.New("precondition failed")
 	// ErrNoFault reports that there is no fault of that name.
 	ErrNoFault = errors.New("no such fault")
+	// ErrUnknown reports that nobody knows what is desired, since what an earlier
+	// agent stored can't be read. All faults can be ended then, and nothing else can
+	// be changed.
+	ErrUnknown = errors.New("the faults of an earlier agent are not known")
 )
 
 // Edit returns the desired set that is to follow the current one. It changes
 // neither.
-type Edit func(current []fault.Fault) ([]fault.Fault, error)
+type Edit struct {
+	after func(current []fault.Fault) ([]fault.Fault, error)
+	// endsAll is set if the next set is empty, whatever the current one is.
+	endsAll bool
+}
 
 // ReplaceAll makes a set, as fault.NewSet returns it, the desired one.
 func ReplaceAll(faults []fault.Fault) Edit {
-	return func([]fault.Fault) ([]fault.Fault, error) { return faults, nil }
+	return Edit{func([]fault.Fault) ([]fault.Fault, error) { return faults, nil }, len(faults) == 0}
 }
 
 // ReplaceOwned replaces the faults of one owner and leaves all others. It is
 // fault.ErrOtherOwner if one of those has the name of a new fault.
 func ReplaceOwned(owner string, faults []fault.Fault) Edit {
-	return func(current []fault.Fault) ([]fault.Fault, error) {
+	return Edit{after: func(current []fault.Fault) ([]fault.Fault, error) {
 		others := slices.DeleteFunc(slices.Clone(current), func(f fault.Fault) bool { return f.Owner == owner })
 		for _, f := range faults {
 			if err := checkOwner(others, f); err != nil {
@@ -39,18 +47,18 @@ func ReplaceOwned(owner string, faults []fault.Fault) Edit {
 			}
 		}
 		return fault.NewSet(append(others, faults...))
-	}
+	}}
 }
 
 // ReplaceOne adds a fault, or replaces that of its name. It is
 // fault.ErrOtherOwner if that has another owner.
 func ReplaceOne(f fault.Fault) Edit {
-	return func(current []fault.Fault) ([]fault.Fault, error) {
+	return Edit{after: func(current []fault.Fault) ([]fault.Fault, error) {
 		if err := checkOwner(current, f); err != nil {
 			return nil, err
 		}
 		return fault.NewSet(append(without(current, f.Name), f))
-	}
+	}}
 }
 
 // checkOwner refuses a fault if that of its name has another owner.
@@ -72,13 +80,13 @@ func RemoveAll() Edit { return ReplaceAll(nil) }
 // RemoveOne removes the fault of a name. If it must exist, its absence is
 // ErrNoFault.
 func RemoveOne(name string, mustExist bool) Edit {
-	return func(current []fault.Fault) ([]fault.Fault, error) {
+	return Edit{after: func(current []fault.Fault) ([]fault.Fault, error) {
 		rest := without(current, name)
 		if mustExist && len(rest) == len(current) {
 			return nil, fmt.Errorf("%w: %q", ErrNoFault, name)
 		}
 		return rest, nil
-	}
+	}}
 }
 
 func without(faults []fault.Fault, name string) []fault.Fault {
@@ -105,9 +113,10 @@ type Outcome struct {
 }
 
 // Change makes a change of the desired set, or with DryRun finds out whether it
-// can be made. An error means that nothing changed. It wraps ErrStale,
-// ErrNoFault, ErrNoEngine, a fault.Invalid or fault.Conflict of the edit, or
-// what the engine returned.
+// can be made. It wraps ErrUnknown, ErrStale, ErrNoFault, ErrNoEngine, a
+// fault.Invalid or fault.Conflict of the edit, or what the engine returned. An error
+// means that nothing changed, with one exception: without an engine, what ends is
+// forgotten nevertheless, and no engine that runs later applies it again.
 func (c *Control) Change(r Request) (Outcome, error) {
 	outcome, pending, err := c.change(r)
 	c.endSave(pending)
@@ -118,11 +127,14 @@ func (c *Control) Change(r Request) (Outcome, error) {
 func (c *Control) change(r Request) (Outcome, pendingSave, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.learn(); err != nil && (!r.Edit.endsAll || len(r.IfMatch) > 0) {
+		return Outcome{}, pendingSave{}, err
+	}
 	before := c.desired
 	if len(r.IfMatch) > 0 && !slices.Contains(r.IfMatch, before.Revision) {
 		return Outcome{}, pendingSave{}, fmt.Errorf("%w: If-Match is %.80s and the faults are at %s; read them again", ErrStale, strings.Join(r.IfMatch, ", "), before.Revision)
 	}
-	faults, err := r.Edit(before.Faults)
+	faults, err := r.Edit.after(before.Faults)
 	if err != nil {
 		return Outcome{}, pendingSave{}, err
 	}
@@ -132,14 +144,19 @@ func (c *Control) change(r Request) (Outcome, pendingSave, error) {
 	after := newSet(keepDeadlines(before.Faults, faults))
 	outcome := Outcome{Before: before, After: after, Differences: diff(before.Faults, after.Faults)}
 	if r.DryRun {
+		if _, err := c.engine.State(nil); errors.Is(err, ErrNoEngine) {
+			return Outcome{}, pendingSave{}, err
+		}
 		outcome.Limits = c.engine.Warnings(faults)
 		return outcome, pendingSave{}, nil
 	}
-	pending, err := c.commit(before, after)
+	changed, pending, err := c.commit(before, after)
+	if changed {
+		c.logChanges(outcome.Differences)
+	}
 	if err != nil {
 		return Outcome{}, pending, err
 	}
-	c.logChanges(outcome.Differences)
 	outcome.Limits = c.engine.Warnings(faults)
 	return outcome, pending, nil
 }
@@ -165,32 +182,40 @@ func keepDeadlines(before, after []fault.Fault) []fault.Fault {
 	return kept
 }
 
-// commit makes a set the desired one. A set with new faults is stored and then
-// applied, so that a crash between the two ends in what was asked for; when the
-// engine fails, the set before is stored again. A set in which faults only end is
-// applied first, and needs no disk. The caller ends the write that is pending.
-func (c *Control) commit(before, after Set) (pendingSave, error) {
-	if onlyEnds(before.Faults, after.Faults) {
-		apply := c.engine.Apply
-		if len(after.Faults) < len(before.Faults) || len(after.Faults) == 0 { // nothing of others is in the way of an end
-			apply = c.engine.Reapply
+// commit makes a set the desired one, and reports whether it is. A set with new
+// faults is stored and then applied, so that a crash between the two ends in what was
+// asked for; when the engine fails, the set before is stored again. A set in which
+// faults only end is applied first, and needs no disk; without an engine it is the
+// desired one too, and the error says so. The caller ends the write that is pending.
+func (c *Control) commit(before, after Set) (changed bool, pending pendingSave, err error) {
+	if !onlyEnds(before.Faults, after.Faults) {
+		if err := c.save(after); err != nil {
+			return false, pendingSave{}, err
 		}
-		if err := apply(after.Faults); err != nil {
-			return pendingSave{}, err
+		if err := c.engine.Apply(after.Faults); err != nil {
+			return false, c.beginSave(), err
 		}
-		c.desired, c.known = after, true
-		c.reschedule()
-		return c.beginSave(), nil
+		c.setDesired(after)
+		return true, pendingSave{}, nil
 	}
-	if err := c.save(after); err != nil {
-		return pendingSave{}, err
+	apply := c.engine.Apply
+	if len(after.Faults) < len(before.Faults) || len(after.Faults) == 0 { // nothing of others is in the way of an end
+		apply = c.engine.Reapply
 	}
-	if err := c.engine.Apply(after.Faults); err != nil {
-		return c.beginSave(), err
+	switch err = apply(after.Faults); {
+	case errors.Is(err, ErrNoEngine):
+		err = fmt.Errorf("%w; what ends is not applied again, and what the kernel still has of it is removed when an engine runs", err)
+	case err != nil:
+		return false, pendingSave{}, err
 	}
-	c.desired, c.known = after, true
+	c.setDesired(after)
+	return true, c.beginSave(), err
+}
+
+// setDesired makes a set the desired one, whatever an earlier agent stored.
+func (c *Control) setDesired(set Set) {
+	c.desired, c.known, c.unknown = set, true, nil
 	c.reschedule()
-	return pendingSave{}, nil
 }
 
 // reschedule has Run look again when the next fault ends.

@@ -70,7 +70,7 @@ func TestNoStepOfTheClockLengthensALife(t *testing.T) {
 		set()
 		at.step(step)
 		next := withClock(&enginetest.Engine{}, dir, "boot", at)
-		if err := next.Restore(0); err != nil {
+		if err := next.Restore(); err != nil {
 			t.Fatal(err)
 		}
 		if got := ends(t, next, at); got != want {
@@ -99,7 +99,7 @@ func TestAnotherBoot(t *testing.T) {
 	at.pass(4 * time.Minute)
 	at.Boot = time.Minute
 	next := withClock(&enginetest.Engine{}, dir, "second", at)
-	if err := next.Restore(0); err != nil {
+	if err := next.Restore(); err != nil {
 		t.Fatal(err)
 	}
 	at.step(-time.Hour) // from here on it counts for nothing
@@ -121,7 +121,8 @@ func TestTheCapHoldsAfterARestart(t *testing.T) {
 		}
 		for _, boot := range []string{"boot", "other", ""} {
 			next := withClock(&enginetest.Engine{}, dir, boot, at)
-			if err := next.Restore(5 * time.Minute); err != nil {
+			next.maxDuration = 5 * time.Minute
+			if err := next.Restore(); err != nil {
 				t.Fatal(err)
 			}
 			left, has := next.Desired().Faults[0].Left(at.Moment)

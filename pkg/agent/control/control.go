@@ -3,6 +3,7 @@ package control
 import (
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/tidelay/tidelay/pkg/fault"
 )
@@ -15,17 +16,27 @@ type Control struct {
 	boot   string              // bootID
 	now    func() fault.Moment // reads the clocks
 	log    *slog.Logger
+	// maxDuration is how long a fault may last from the start of the agent on; 0
+	// for no cap.
+	maxDuration time.Duration
 
 	mu      sync.Mutex
 	desired Set
-	// known is set once the desired set was stored, adopted or asked for.
+	// known is set once the desired set was read, adopted, or ended as a whole.
 	known bool
+	// unknown is why it is not known; nil if it is, and as long as no try failed.
+	unknown error
+	// unreadable is set when the stored set could not be read, and unreadableSince is
+	// the time since boot of the first try.
+	unreadable      bool
+	unreadableSince time.Duration
 	// loading gets what is being read from the state file; nil if nothing is.
 	loading chan loaded
 	saver   saver
 	saves   int   // how many writes were asked of the saver
 	stored  Set   // what the state file has, as far as this process wrote it
 	unsaved error // why the file has not the desired set; nil if it has
+	overdue error // why faults whose time is over have not ended; nil if none
 	// warning is what an operator should know of the start; empty if nothing.
 	warning string
 	// rescheduled has room for one signal to Run that the deadlines changed.
@@ -33,10 +44,11 @@ type Control struct {
 }
 
 // New returns a control without faults; Restore gives it those of an earlier
-// agent. The state is kept in a directory, or nowhere if its name is empty.
-func New(e Engine, stateDir string, log *slog.Logger) *Control {
+// agent, none of which then lasts longer than maxDuration, 0 for no cap. The state is
+// kept in a directory, or nowhere if its name is empty.
+func New(e Engine, stateDir string, maxDuration time.Duration, log *slog.Logger) *Control {
 	return &Control{
-		engine: e, store: store{dir: stateDir}, boot: bootID(), now: now, log: log,
+		engine: e, store: store{dir: stateDir}, boot: bootID(), now: now, log: log, maxDuration: maxDuration,
 		desired: newSet(nil), rescheduled: make(chan struct{}, 1),
 	}
 }
@@ -51,6 +63,14 @@ func (c *Control) Desired() Set {
 	return c.desired
 }
 
+// Unknown returns why the desired set is not known; nil if it is. The error wraps
+// ErrUnknown.
+func (c *Control) Unknown() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unknown
+}
+
 // Snapshot is the desired set with what the kernel has of it at one moment.
 type Snapshot struct {
 	Desired Set
@@ -63,6 +83,10 @@ type Snapshot struct {
 	// Unsaved says what the state file does not have; nil if it has the desired
 	// set.
 	Unsaved *Unsaved
+	// Unknown is why the desired set is not known; nil if it is.
+	Unknown error
+	// Overdue is why faults whose time is over have not ended; nil if none.
+	Overdue error
 }
 
 // Read returns the desired set and reads what the kernel has of it now. With an
@@ -77,5 +101,7 @@ func (c *Control) Read() (Snapshot, error) {
 		Limits:  c.engine.Warnings(c.desired.Faults),
 		Warning: c.warning,
 		Unsaved: c.whatIsUnsaved(),
+		Unknown: c.unknown,
+		Overdue: c.overdue,
 	}, err
 }

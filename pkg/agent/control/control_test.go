@@ -15,7 +15,7 @@ import (
 )
 
 func testControl(e Engine, dir string) *Control {
-	return New(e, dir, slog.New(slog.DiscardHandler))
+	return New(e, dir, 0, slog.New(slog.DiscardHandler))
 }
 
 func apply(c *Control, faults ...fault.Fault) error {
@@ -36,7 +36,7 @@ func TestNextAgentRestoresTheFaults(t *testing.T) {
 	}
 	next := &enginetest.Engine{}
 	c := testControl(next, dir)
-	if err := c.Restore(0); err != nil {
+	if err := c.Restore(); err != nil {
 		t.Fatal(err)
 	}
 	if !sameFaults(next.Faults, f) || !sameFaults(c.Desired().Faults, f) {
@@ -52,7 +52,7 @@ func TestNextAgentFinishesAClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := enginetest.New(enginetest.Kernel{Faults: []fault.Fault{late(1)}})
-	if err := testControl(next, dir).Restore(0); err != nil || len(next.Faults) != 0 {
+	if err := testControl(next, dir).Restore(); err != nil || len(next.Faults) != 0 {
 		t.Errorf("restore: %v, holds %+v, want nothing", err, next.Faults)
 	}
 }
@@ -66,11 +66,11 @@ func TestNextAgentEndsWhatIsOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := enginetest.New(enginetest.Kernel{Faults: []fault.Fault{stays, over}})
-	if err := testControl(next, dir).Restore(0); err != nil || !sameFaults(next.Faults, stays) {
+	if err := testControl(next, dir).Restore(); err != nil || !sameFaults(next.Faults, stays) {
 		t.Errorf("restore: %v, holds %+v, want %+v", err, next.Faults, stays)
 	}
 	again := &enginetest.Engine{}
-	if err := testControl(again, dir).Restore(0); err != nil || !sameFaults(again.Faults, stays) {
+	if err := testControl(again, dir).Restore(); err != nil || !sameFaults(again.Faults, stays) {
 		t.Errorf("the agent after that: %v, holds %+v", err, again.Faults)
 	}
 }
@@ -79,7 +79,8 @@ func TestWithoutStoredStateTheKernelIsAdopted(t *testing.T) {
 	for name, dir := range map[string]string{"an empty directory": t.TempDir(), "no directory": ""} {
 		next := enginetest.New(enginetest.Kernel{Faults: []fault.Fault{late(5 * time.Millisecond)}})
 		c := testControl(next, dir)
-		if err := c.Restore(time.Minute); err != nil || len(next.Faults) != 1 || len(c.Desired().Faults) != 1 {
+		c.maxDuration = time.Minute
+		if err := c.Restore(); err != nil || len(next.Faults) != 1 || len(c.Desired().Faults) != 1 {
 			t.Fatalf("%s: restore: %v, holds %+v, wants %+v", name, err, next.Faults, c.Desired().Faults)
 		}
 		if left := time.Until(c.Desired().Faults[0].ExpiresAt); left <= 0 || left > time.Minute {
@@ -90,14 +91,14 @@ func TestWithoutStoredStateTheKernelIsAdopted(t *testing.T) {
 
 func TestWhatCannotBeAdoptedIsRemoved(t *testing.T) {
 	next := enginetest.New(enginetest.Kernel{AdoptErr: fault.ErrLeftover})
-	if err := testControl(next, t.TempDir()).Restore(0); err != nil || next.Applied != 1 || len(next.Faults) != 0 {
+	if err := testControl(next, t.TempDir()).Restore(); err != nil || next.Applied != 1 || len(next.Faults) != 0 {
 		t.Errorf("restore: %v, applied %d times, holds %+v", err, next.Applied, next.Faults)
 	}
 }
 
 func TestAFailedReadAtStartChangesNothing(t *testing.T) {
 	next := enginetest.New(enginetest.Kernel{AdoptErr: errors.New("boom"), Faults: []fault.Fault{late(1)}})
-	if err := testControl(next, t.TempDir()).Restore(0); err == nil || next.Applied != 0 {
+	if err := testControl(next, t.TempDir()).Restore(); err == nil || next.Applied != 0 {
 		t.Errorf("restore: %v, applied %d times", err, next.Applied)
 	}
 }
@@ -118,7 +119,7 @@ func TestARefusedChangeIsForgotten(t *testing.T) {
 			t.Errorf("change to %s: error %v, wants %+v", name, err, c.Desired().Faults)
 		}
 		next := &enginetest.Engine{}
-		if err := testControl(next, dir).Restore(0); err != nil || !sameFaults(next.Faults, kept) {
+		if err := testControl(next, dir).Restore(); err != nil || !sameFaults(next.Faults, kept) {
 			t.Errorf("after a refused change to %s: restore: %v, holds %+v", name, err, next.Faults)
 		}
 	}
@@ -196,7 +197,7 @@ func late(delay time.Duration) fault.Fault {
 func TestARenewalIsStoredAndNotLogged(t *testing.T) {
 	dir := t.TempDir()
 	e, records := &enginetest.Engine{}, &strings.Builder{}
-	c := New(e, dir, slog.New(slog.NewTextHandler(records, nil)))
+	c := New(e, dir, 0, slog.New(slog.NewTextHandler(records, nil)))
 	f := late(20 * time.Millisecond)
 	f.Owner, f.ExpiresAt = "shop", time.Now().Add(time.Minute).Round(0)
 	if _, err := c.Change(Request{Edit: ReplaceOwned("shop", []fault.Fault{f})}); err != nil {
@@ -212,7 +213,7 @@ func TestARenewalIsStoredAndNotLogged(t *testing.T) {
 		t.Errorf("revision %s after %s, %s, logged %s", c.Desired().Revision, revision, outcome.Differences[0].Action, records)
 	}
 	next := testControl(&enginetest.Engine{}, dir)
-	if err := next.Restore(0); err != nil {
+	if err := next.Restore(); err != nil {
 		t.Fatal(err)
 	}
 	if got := next.Desired().Faults; len(got) != 1 || !got[0].ExpiresAt.Equal(f.ExpiresAt) || got[0].Owner != "shop" {

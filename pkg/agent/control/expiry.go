@@ -53,20 +53,19 @@ func (c *Control) Run(ctx context.Context) error {
 func (c *Control) expire() (time.Duration, pendingSave, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.overdue = nil
 	now := c.now()
 	before, live := c.desired, alive(c.desired.Faults, now)
 	wait := untilNext(live, now)
 	var pending pendingSave
 	switch {
 	case len(live) < len(before.Faults):
-		var err error
-		if pending, err = c.commit(before, newSet(live)); err != nil {
-			return 0, pending, err
+		var changed bool
+		if changed, pending, c.overdue = c.commit(before, newSet(live)); changed {
+			c.logEnded(before.Faults, live)
 		}
-		for _, d := range diff(before.Faults, live) {
-			if d.Fault == nil {
-				c.log.Info("fault ended", "fault", d.Name)
-			}
+		if c.overdue != nil {
+			return 0, pending, c.overdue
 		}
 	case c.unsaved != nil && c.known:
 		pending = c.beginSave()
@@ -75,6 +74,14 @@ func (c *Control) expire() (time.Duration, pendingSave, error) {
 		wait = retryInterval
 	}
 	return wait, pending, nil
+}
+
+func (c *Control) logEnded(before, live []fault.Fault) {
+	for _, f := range before {
+		if fault.Find(live, f.Name) == nil {
+			c.log.Info("fault ended", "fault", f.Name)
+		}
+	}
 }
 
 // alive returns the faults whose time is not over.

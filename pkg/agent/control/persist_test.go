@@ -90,7 +90,7 @@ func TestEndingNeedsNoDisk(t *testing.T) {
 				t.Errorf("unsaved after the disk is back: %+v", snapshot.Unsaved)
 			}
 			next := &enginetest.Engine{}
-			if err := testControl(next, dir).Restore(0); err != nil || !sameFaults(next.Faults, want...) {
+			if err := testControl(next, dir).Restore(); err != nil || !sameFaults(next.Faults, want...) {
 				t.Errorf("the next agent: %v, holds %q, want %q", err, fault.Names(next.Faults), fault.Names(want))
 			}
 		})

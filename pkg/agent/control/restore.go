@@ -10,40 +10,30 @@ import (
 )
 
 // Restore makes the stored set the desired one and applies it, without the faults
-// whose time is over. None lasts longer than maxDuration from now, 0 for no cap. It is
-// called at the start, and again whenever another engine runs: then it applies the
-// desired set.
+// whose time is over. It is called at the start, and again whenever another engine
+// runs: then it applies the desired set.
 //
 // Without a stored set, the faults that the kernel has are adopted. What the
 // engine can't explain is removed, because nothing would ever end it.
 //
-// When the stored set can't be read, nothing is changed, and the status says why. The
-// next call tries again, unless a change was made meanwhile.
-func (c *Control) Restore(maxDuration time.Duration) error {
-	pending, err := c.restore(maxDuration)
+// When the stored set can't be read, the error is ErrUnknown, nothing is changed, and
+// the status says why. The next call tries again, unless all faults were ended
+// meanwhile.
+func (c *Control) Restore() error {
+	pending, err := c.restore()
 	c.endSave(pending)
 	return err
 }
 
 // restore is Restore but for the end of a write.
-func (c *Control) restore(maxDuration time.Duration) (pendingSave, error) {
+func (c *Control) restore() (pendingSave, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.known {
-		stored, err := c.loadOrAdopt()
-		if err != nil {
-			return pendingSave{}, err
-		}
-		limitLives(stored, maxDuration, c.now())
-		c.desired, c.known = newSet(stored), true // also when Reapply fails: the status then says that the kernel lacks them
+	if err := c.learn(); err != nil {
+		return pendingSave{}, err
 	}
-	live := alive(c.desired.Faults, c.now())
-	for _, f := range c.desired.Faults {
-		if fault.Find(live, f.Name) == nil {
-			c.log.Info("fault ended before it could be restored", "fault", f.Name, "expiresAt", f.ExpiresAt)
-		}
-	}
-	c.desired = newSet(live)
+	c.dropOver()
+	live := c.desired.Faults
 	if err := c.engine.Reapply(live); err != nil {
 		return pendingSave{}, fmt.Errorf("restore %d faults: %w", len(live), err)
 	}
@@ -54,19 +44,55 @@ func (c *Control) restore(maxDuration time.Duration) (pendingSave, error) {
 	return c.beginSave(), nil // without the disk the faults are there too, and can be ended
 }
 
+// learn finds out which set is desired when the agent starts: the stored one, or
+// without one what the kernel has. None of its faults lasts longer than maxDuration
+// from now. It does nothing if that is known. The error wraps ErrUnknown, or
+// ErrNoEngine if nothing is stored and nothing can tell what the kernel has.
+func (c *Control) learn() error {
+	if c.known {
+		return nil
+	}
+	stored, err := c.loadOrAdopt()
+	if err != nil {
+		if !errors.Is(err, ErrNoEngine) {
+			err = fmt.Errorf("%w: %w; it is tried again, and until then they can only be ended all at once", ErrUnknown, err)
+			c.unknown = err
+		}
+		return err
+	}
+	limitLives(stored, c.maxDuration, c.now())
+	c.setDesired(newSet(stored)) // the kernel may lack them yet; the status says so
+	c.dropOver()
+	return nil
+}
+
+// dropOver removes the faults whose time is over from the desired set.
+func (c *Control) dropOver() {
+	live := alive(c.desired.Faults, c.now())
+	for _, f := range c.desired.Faults {
+		if fault.Find(live, f.Name) == nil {
+			c.log.Info("fault ended before it could be restored", "fault", f.Name, "expiresAt", f.ExpiresAt)
+		}
+	}
+	c.desired = newSet(live)
+}
+
+// unreadableFor is how long a stored set may be unreadable, at most. After that what
+// the kernel has is adopted, as if the file were damaged: a fault that nobody knows
+// never ends.
+const unreadableFor = 5 * time.Minute
+
 // loadOrAdopt returns the stored set, or without one what the kernel has.
 func (c *Control) loadOrAdopt() ([]fault.Fault, error) {
 	stored, err := c.load()
 	switch {
 	case err == nil:
-		c.warning = ""
 		return stored, nil
 	case errors.Is(err, errNoState):
-	case errors.Is(err, errDamaged):
-		c.warning = err.Error()
-		c.log.Error("read the state of an earlier agent", "err", err)
+	case errors.Is(err, errDamaged) || c.isUnreadableForLong():
+		c.warning = fmt.Sprintf("the state of an earlier agent could not be read when this one started, so the faults were what the kernel had: %v", err)
+		c.log.Error("read the state of an earlier agent; the kernel's faults are adopted", "err", err)
 	default:
-		c.warning = err.Error()
 		return nil, err
 	}
 	adopted, err := c.adopt()
@@ -74,6 +100,20 @@ func (c *Control) loadOrAdopt() ([]fault.Fault, error) {
 		return nil, fmt.Errorf("adopt what an earlier agent left: %w", err)
 	}
 	return adopted, nil
+}
+
+// isUnreadableForLong reports whether a stored set was unreadable for as long as it
+// may be, from the first call on: unreadableFor, or maxDuration if that is less.
+func (c *Control) isUnreadableForLong() bool {
+	now := c.now().Boot
+	if !c.unreadable {
+		c.unreadable, c.unreadableSince = true, now
+	}
+	patience := unreadableFor
+	if c.maxDuration > 0 {
+		patience = min(patience, c.maxDuration)
+	}
+	return now-c.unreadableSince >= patience
 }
 
 // load reads the stored set, and gives up on a disk that hangs: the agent must

@@ -115,7 +115,7 @@ func (s store) load(boot string) ([]fault.Fault, error) {
 		return nil, fmt.Errorf("read state: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("read state: %s is no regular file", s.path())
+		return nil, s.setAside(errors.New("no regular file"))
 	}
 	if info.Size() > maxStateFile {
 		return nil, s.setAside(fmt.Errorf("%d bytes, want at most %d", info.Size(), maxStateFile))

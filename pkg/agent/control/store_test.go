@@ -1,7 +1,6 @@
 package control
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,26 +13,31 @@ import (
 )
 
 func TestADamagedFileIsSetAsideAndReported(t *testing.T) {
-	for name, content := range map[string]string{
-		"nothing":            "",
-		"half a file":        `{"version":1,"faults":[{"name":"lat`,
-		"a later version":    `{"version":2,"faults":[]}`,
-		"no version":         `{"faults":[]}`,
-		"an unknown field":   `{"version":1,"faults":[{"name":"a","delay":"1ms","colour":"red"}]}`,
-		"an impossible one":  `{"version":1,"faults":[{"name":"latency","direction":"egress","delay":"-1ms"}]}`,
-		"a delay of nothing": `{"version":1,"faults":[{"name":"latency","direction":"egress","delay":"0"}]}`,
-		"the same twice":     `{"version":1,"faults":[{"name":"a","delay":"1ms"},{"name":"a","delay":"2ms"}]}`,
-		"five megabytes":     strings.Repeat(" ", 5<<20) + `{"version":1,"faults":[]}`,
+	holds := func(content string) func(path string) error {
+		return func(path string) error { return os.WriteFile(path, []byte(content), 0o600) }
+	}
+	for name, put := range map[string]func(path string) error{
+		"nothing":                      holds(""),
+		"half a file":                  holds(`{"version":1,"faults":[{"name":"lat`),
+		"a later version":              holds(`{"version":2,"faults":[]}`),
+		"no version":                   holds(`{"faults":[]}`),
+		"an unknown field":             holds(`{"version":1,"faults":[{"name":"a","delay":"1ms","colour":"red"}]}`),
+		"an impossible one":            holds(`{"version":1,"faults":[{"name":"latency","direction":"egress","delay":"-1ms"}]}`),
+		"a delay of nothing":           holds(`{"version":1,"faults":[{"name":"latency","direction":"egress","delay":"0"}]}`),
+		"the same twice":               holds(`{"version":1,"faults":[{"name":"a","delay":"1ms"},{"name":"a","delay":"2ms"}]}`),
+		"five megabytes":               holds(strings.Repeat(" ", 5<<20) + `{"version":1,"faults":[]}`),
+		"a directory":                  func(path string) error { return os.Mkdir(path, 0o700) },
+		"a pipe that nobody writes to": func(path string) error { return syscall.Mkfifo(path, 0o600) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := os.WriteFile(store{dir: dir}.path(), []byte(content), 0o600); err != nil {
+			if err := put(store{dir: dir}.path()); err != nil {
 				t.Fatal(err)
 			}
 			kept := late(3 * time.Millisecond)
 			e := enginetest.New(enginetest.Kernel{Faults: []fault.Fault{kept}})
 			c := testControl(e, dir)
-			if err := c.Restore(0); err != nil {
+			if err := c.Restore(); err != nil {
 				t.Fatalf("restore: %v", err)
 			}
 			if !sameFaults(e.Faults, kept) {
@@ -46,73 +50,8 @@ func TestADamagedFileIsSetAsideAndReported(t *testing.T) {
 			if now, err := c.Read(); err != nil || !strings.Contains(now.Warning, aside[0]) {
 				t.Errorf("the status warns of %q (%v), want it to name %s", now.Warning, err, aside[0])
 			}
-			if err := testControl(e, dir).Restore(0); err != nil {
+			if err := testControl(e, dir).Restore(); err != nil {
 				t.Errorf("the agent after that: %v", err)
-			}
-		})
-	}
-}
-
-// A file that can't be read is not overwritten at the start, and the status says
-// that its faults are not there.
-func TestAnUnreadableFileIsReported(t *testing.T) {
-	for name, put := range map[string]func(path string) error{
-		"a directory":                  func(path string) error { return os.Mkdir(path, 0o700) },
-		"a pipe that nobody writes to": func(path string) error { return syscall.Mkfifo(path, 0o600) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			if err := put(store{dir: dir}.path()); err != nil {
-				t.Fatal(err)
-			}
-			e := &enginetest.Engine{}
-			c := testControl(e, dir)
-			err := c.Restore(0)
-			if now, _ := c.Read(); err == nil || now.Warning == "" || !strings.Contains(err.Error(), now.Warning) || e.Applied != 0 {
-				t.Errorf("restore: %v, applied %d times; the status warns of %q", err, e.Applied, now.Warning)
-			}
-		})
-	}
-}
-
-// A file that can be read later gives its faults then, unless somebody has asked for
-// others. Until then nothing is changed.
-func TestAFileIsReadLater(t *testing.T) {
-	stored, left, other := late(time.Millisecond), late(2*time.Millisecond), late(3*time.Millisecond)
-	for name, c := range map[string]struct {
-		change []fault.Fault
-		want   fault.Fault
-	}{"nobody asked": {nil, stored}, "somebody asked": {[]fault.Fault{other}, other}} {
-		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "state")
-			if err := (store{dir: dir}).save(newSet([]fault.Fault{stored}), ""); err != nil {
-				t.Fatal(err)
-			}
-			aside := dir + ".aside"
-			if err := errors.Join(os.Rename(dir, aside), os.WriteFile(dir, nil, 0o600)); err != nil {
-				t.Fatal(err)
-			}
-			e := enginetest.New(enginetest.Kernel{Faults: []fault.Fault{left}})
-			c1 := testControl(e, dir)
-			if err := c1.Follow(fault.Scope{}); err != nil || e.Applied != 0 {
-				t.Errorf("follow: %v, applied %d times", err, e.Applied)
-			}
-			if err := c1.Restore(0); err == nil || e.Applied != 0 {
-				t.Errorf("restore: %v, applied %d times", err, e.Applied)
-			}
-			if err := errors.Join(os.Remove(dir), os.Rename(aside, dir)); err != nil {
-				t.Fatal(err)
-			}
-			if c.change != nil {
-				if _, err := c1.Change(Request{Edit: ReplaceAll(c.change)}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := c1.Restore(0); err != nil || !sameFaults(c1.Desired().Faults, c.want) || !sameFaults(e.Faults, c.want) {
-				t.Errorf("restore: %v, desired %+v, the kernel has %+v", err, c1.Desired().Faults, e.Faults)
-			}
-			if now, err := c1.Read(); err != nil || (now.Warning == "") != (c.change == nil) {
-				t.Errorf("warning %q, %v", now.Warning, err)
 			}
 		})
 	}
@@ -121,10 +60,11 @@ func TestAFileIsReadLater(t *testing.T) {
 // To restore faults again does not lengthen them.
 func TestRestoringAgainLengthensNothing(t *testing.T) {
 	c := testControl(enginetest.New(enginetest.Kernel{Faults: []fault.Fault{late(1)}}), t.TempDir())
+	c.maxDuration = time.Minute
 	clock := fault.Moment{Wall: time.Now(), Boot: time.Hour}
 	c.now = func() fault.Moment { return clock }
 	for range 2 {
-		if err := c.Restore(time.Minute); err != nil {
+		if err := c.Restore(); err != nil {
 			t.Fatal(err)
 		}
 		if got := c.Desired().Faults; len(got) != 1 || got[0].Deadline != time.Hour+time.Minute {

@@ -89,7 +89,7 @@ func TestWarnings(t *testing.T) {
 		"missing beside drift":  {desired: []fault.Fault{delay}, found: fault.State{Found: counted(api.Counters{}), Missing: []string{"net1"}, Drift: []string{"a filter"}}, want: []string{"interface net1 is missing", "a filter"}},
 		"packets left early":    {desired: []fault.Fault{delay}, found: fault.State{Found: counted(api.Counters{Overlimits: 1})}, want: []string{"2 packets left before they were due"}},
 	} {
-		got := explain.Warnings(c.start, c.desired, c.found)
+		got := explain.Warnings(c.start, c.desired, c.found, false)
 		if got == nil || len(got) != len(c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 			continue

@@ -12,8 +12,9 @@ import (
 // Warnings lists what an operator should know: about the agent's start (empty
 // for nothing), and about each desired fault, given what the kernel has of it.
 // When there is none of these, or no desired fault, it lists how the kernel
-// differs from the desired set. A missing interface is always listed.
-func Warnings(start string, desired []fault.Fault, found fault.State) []string {
+// differs from the desired set. A missing interface is always listed. Without an
+// engine nothing was read from the kernel.
+func Warnings(start string, desired []fault.Fault, found fault.State, noEngine bool) []string {
 	all := []string{}
 	if start != "" {
 		all = append(all, start)
@@ -23,6 +24,10 @@ func Warnings(start string, desired []fault.Fault, found fault.State) []string {
 	}
 	missing := len(all)
 	for _, f := range desired {
+		if noEngine {
+			all = append(all, fmt.Sprintf("fault %q is not in force as far as is known: no engine runs, and it is applied as soon as one does", f.Name))
+			continue
+		}
 		instances, ok := found.Found[f.Name]
 		if !ok {
 			all = append(all, Missing(f, found))
@@ -51,6 +56,11 @@ func Unsaved(err error, ended []string) string {
 		text += fmt.Sprintf("; an agent that starts before would bring back what has ended: %s", strings.Join(ended, ", "))
 	}
 	return text
+}
+
+// Overdue warns of faults that should have ended.
+func Overdue(err error) string {
+	return fmt.Sprintf("a fault whose time is over could not be ended and is tried again: %v", err)
 }
 
 // Waiting says which of the devices that a fault is for are missing; empty if

@@ -17,6 +17,10 @@ func (s *Server) getFaults(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	if err := s.Control.Unknown(); err != nil {
+		s.fail(c, err)
+		return
+	}
 	desired := s.Control.Desired()
 	c.Header("ETag", desired.Revision)
 	c.JSON(http.StatusOK, api.FaultSet{Faults: desired.Wire})
@@ -24,6 +28,10 @@ func (s *Server) getFaults(c *gin.Context) {
 
 func (s *Server) getFault(c *gin.Context) {
 	if err := queryOnly(c); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if err := s.Control.Unknown(); err != nil {
 		s.fail(c, err)
 		return
 	}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -91,7 +92,7 @@ func (s *Server) getLatency(c *gin.Context) {
 		return
 	}
 	now, err := s.Control.Read()
-	if err != nil {
+	if err = cmp.Or(now.Unknown, err); err != nil {
 		s.fail(c, err)
 		return
 	}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -79,28 +80,30 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect implements prometheus.Collector. When the kernel can't be read it
-// leaves out the faults' series, logs the error and sets
-// tidelay_agent_kernel_readable to 0.
+// leaves out what the kernel counts, and sets tidelay_agent_kernel_readable to 0. It
+// logs the error, unless no engine runs, which the log says already.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.requests.Collect(ch)
 	ch <- prometheus.MustNewConstMetric(m.info, prometheus.GaugeValue, 1, m.engine().Name)
 	now, err := m.read()
+	noEngine := errors.Is(err, control.ErrNoEngine)
 	readable := 1.0
 	if err != nil {
 		readable = 0
-		m.log.Error("read the kernel for metrics", "err", err)
+		if !noEngine {
+			m.log.Error("read the kernel for metrics", "err", err)
+		}
 	}
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	gauge(m.readable, readable)
-	gauge(m.stored, map[bool]float64{true: 1}[now.Unsaved == nil])
-	if err != nil {
-		return
-	}
+	gauge(m.stored, map[bool]float64{true: 1}[now.Unsaved == nil && now.Unknown == nil])
 	for _, f := range now.Desired.Faults {
 		instances, found := now.Found.Found[f.Name]
-		gauge(m.held, map[bool]float64{true: 1}[found], f.Name)
+		if err == nil || noEngine {
+			gauge(m.held, map[bool]float64{true: 1}[found], f.Name)
+		}
 		gauge(m.delay, f.Impairment.Delay.Seconds(), f.Name)
 		if !f.ExpiresAt.IsZero() {
 			gauge(m.expires, float64(f.ExpiresAt.UnixMilli())/1000, f.Name)

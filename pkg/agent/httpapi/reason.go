@@ -25,6 +25,7 @@ const (
 	reasonUnsupported  = "unsupported"   // this kernel or engine can't
 	reasonTooMany      = "too_many"      // requests come too fast
 	reasonNoEngine     = "no_engine"     // nothing works here
+	reasonUnknown      = "unknown"       // what is desired can't be read
 	reasonFailed       = "failed"        // the kernel or the disk refused
 	reasonPanicked     = "panicked"      // a bug
 )
@@ -55,6 +56,8 @@ func classify(err error) (reason string, status int) {
 		return reasonNoFault, http.StatusNotFound
 	case errors.Is(err, control.ErrStale):
 		return reasonStale, http.StatusPreconditionFailed
+	case errors.Is(err, control.ErrUnknown):
+		return reasonUnknown, http.StatusServiceUnavailable
 	case errors.Is(err, control.ErrNoEngine):
 		return reasonNoEngine, http.StatusNotImplemented
 	case errors.Is(err, fault.ErrForeign):

@@ -26,6 +26,8 @@ type Control interface {
 	Now() fault.Moment
 	// Desired returns the desired set.
 	Desired() control.Set
+	// Unknown returns why the desired set is not known; nil if it is.
+	Unknown() error
 	// Read returns the desired set with what the kernel has of it.
 	Read() (control.Snapshot, error)
 }

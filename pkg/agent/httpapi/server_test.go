@@ -53,7 +53,7 @@ func newTestServer(t *testing.T, e control.Engine, changes ...func(*httpapi.Conf
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	config := httpapi.Config{
-		Control: control.New(e, t.TempDir(), log),
+		Control: control.New(e, t.TempDir(), 0, log),
 		TC:      tc{},
 		Measure: func(_ context.Context, p measure.Plan) []api.Measurement {
 			return []api.Measurement{{Target: p.Targets[0].String(), Sent: p.Count, Samples: []float64{}}}
@@ -81,7 +81,12 @@ func newTestServer(t *testing.T, e control.Engine, changes ...func(*httpapi.Conf
 // value, name, value.
 func (s testServer) do(method, path, body string, headers ...string) *http.Response {
 	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
+	return s.send(method, path, strings.NewReader(body), headers...)
+}
+
+func (s testServer) send(method, path string, body io.Reader, headers ...string) *http.Response {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, body)
 	if err != nil {
 		s.t.Fatal(err)
 	}

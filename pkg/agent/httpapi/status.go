@@ -40,14 +40,17 @@ func (s *Server) getStatus(c *gin.Context) {
 		return
 	}
 	now, err := s.Control.Read()
-	if err != nil && !errors.Is(err, control.ErrNoEngine) {
+	noEngine := errors.Is(err, control.ErrNoEngine)
+	if err != nil && !noEngine {
 		s.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, s.status(now))
+	c.JSON(http.StatusOK, s.status(now, noEngine))
 }
 
-func (s *Server) status(now control.Snapshot) api.Status {
+// status describes a snapshot, of which without an engine nothing was read from the
+// kernel.
+func (s *Server) status(now control.Snapshot, noEngine bool) api.Status {
 	devices, err := s.Devices()
 	engine := s.Engine()
 	status := api.Status{
@@ -57,10 +60,16 @@ func (s *Server) status(now control.Snapshot) api.Status {
 		Devices:      append([]api.Device{}, devices...),
 		Faults:       make([]api.FaultStatus, 0, len(now.Desired.Wire)),
 		Exempt:       explain.Exemptions(s.Exempt()),
-		Warnings:     append(explain.Warnings(now.Warning, now.Desired.Faults, now.Found), now.Limits...),
+		Warnings:     append(explain.Warnings(now.Warning, now.Desired.Faults, now.Found, noEngine), now.Limits...),
 		Version:      s.Version,
 	}
 	status.Warnings = append(status.Warnings, s.Warnings()...)
+	if now.Unknown != nil {
+		status.Warnings = append(status.Warnings, now.Unknown.Error())
+	}
+	if now.Overdue != nil {
+		status.Warnings = append(status.Warnings, explain.Overdue(now.Overdue))
+	}
 	if u := now.Unsaved; u != nil {
 		status.Warnings = append(status.Warnings, explain.Unsaved(u.Err, u.Ended))
 	}

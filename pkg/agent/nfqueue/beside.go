@@ -28,6 +28,9 @@ func (e *Engine) Reapply(desired []fault.Fault) error {
 func (e *Engine) endBeside(desired []fault.Fault, why error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := e.checkOpen(); err != nil {
+		return err
+	}
 	if len(desired)+len(e.applied.faults) == 0 {
 		return nil
 	}

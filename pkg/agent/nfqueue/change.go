@@ -24,15 +24,15 @@ func (e *Engine) Apply(desired []fault.Fault) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := e.checkOpen(); err != nil {
+		return err
+	}
 	found, err := e.rules.current()
 	if err != nil {
 		return err
 	}
 	var inTheWay obstacles
 	if len(desired) > 0 {
-		if err := e.scheduler.checkOpen(); err != nil {
-			return err
-		}
 		inTheWay = e.obstacles()
 	}
 	previous, current := e.applied, e.applied.slots

@@ -28,6 +28,7 @@ type Engine struct {
 	rules   ruleset    // of the kernel
 	chains  chainCache
 	applied layout // what this process has put into the kernel
+	closed  bool   // nothing may be read or changed any more
 }
 
 // Lacks returns the features that this engine can't do on any kernel, with the
@@ -143,5 +144,15 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.closed = true
 	return errors.Join(e.flags.passAll(), e.scheduler.close(), e.flags.close(), e.poller.close(), e.rules.close())
+}
+
+// checkOpen returns errClosed after Close. Whoever still has the engine then would
+// open another connection to the kernel, and find rules in force that no one serves.
+func (e *Engine) checkOpen() error {
+	if e.closed {
+		return errClosed
+	}
+	return nil
 }

@@ -50,16 +50,6 @@ func newScheduler(kernel conn, wake func()) *scheduler {
 	}
 }
 
-// checkOpen returns errClosed after close.
-func (s *scheduler) checkOpen() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return errClosed
-	}
-	return nil
-}
-
 // configure binds a queue with an impairment, or changes the impairment of one
 // that is bound. From here on the packets of the queue wait. memory is for its
 // waiting packets, in bytes.

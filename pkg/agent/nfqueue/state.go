@@ -27,6 +27,9 @@ import (
 func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := e.checkOpen(); err != nil {
+		return fault.State{}, err
+	}
 	state := fault.State{Found: make(map[string][]fault.Instance)}
 	found, err := e.rules.read()
 	if errors.Is(err, fault.ErrForeign) {
@@ -112,6 +115,11 @@ func (e *Engine) counters(at slot, partition bool, found tables, stats map[uint1
 // error wraps fault.ErrLeftover if other rules of ours are there. What was exempt
 // then does not matter, since Apply writes the exemptions of this process.
 func (e *Engine) Adopt() ([]fault.Fault, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.checkOpen(); err != nil {
+		return nil, err
+	}
 	found, err := e.rules.read()
 	if err != nil || found.ruleCount() == 0 {
 		return nil, err

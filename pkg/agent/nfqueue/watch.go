@@ -47,6 +47,9 @@ func (e *Engine) obstacles() obstacles {
 func (e *Engine) followObstacles() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := e.checkOpen(); err != nil {
+		return err
+	}
 	previous := e.applied
 	if !slices.ContainsFunc(previous.faults, waitsOnEgress) {
 		return nil

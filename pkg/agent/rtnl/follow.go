@@ -17,20 +17,22 @@ import (
 const groupNextHop = 32
 
 // Run calls changed at once, and then whenever the kernel reports a change, until
-// ctx ends. Links says whether an interface that is not the agent's own has
+// ctx ends or changed fails. Links says whether an interface that is not the agent's own has
 // changed, also if it looks the same by now: it may have been deleted and made
 // again. Otherwise only routes have changed.
 //
 // Changes that come together are one call. When the kernel has dropped reports
 // because there were too many (ENOBUFS), everything may have changed.
-func (f *Follower) Run(ctx context.Context, changed func(links bool)) error {
+func (f *Follower) Run(ctx context.Context, changed func(links bool) error) error {
 	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, groupNextHop)
 	if err != nil {
 		return fmt.Errorf("subscribe to rtnetlink: %w", err)
 	}
 	defer socket.Close()
 	defer context.AfterFunc(ctx, socket.Close)()
-	changed(true)
+	if err := changed(true); err != nil {
+		return err
+	}
 	for {
 		links, routes, err := receiveAll(socket)
 		switch {
@@ -39,7 +41,9 @@ func (f *Follower) Run(ctx context.Context, changed func(links bool)) error {
 		case err != nil:
 			return fmt.Errorf("receive from rtnetlink: %w", err)
 		case links || routes:
-			changed(links)
+			if err := changed(links); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -99,11 +99,12 @@ func follow(t testing.TB, h *netlab.Host) (changes <-chan bool) {
 	var group sync.WaitGroup
 	group.Go(func() {
 		if err := h.Do(func() error {
-			return rtnl.NewFollower("eth0").Run(ctx, func(links bool) {
+			return rtnl.NewFollower("eth0").Run(ctx, func(links bool) error {
 				select {
 				case calls <- links:
 				case <-ctx.Done():
 				}
+				return nil
 			})
 		}); err != nil {
 			t.Errorf("follow: %v", err)

@@ -68,6 +68,7 @@ func newManager(signals context.Context, o options, d *drain, health *daemon.Hea
 		return nil, err
 	}
 	informers := confirm.NewInformers(mgr.GetCache(), kinds)
+	access := &confirm.Access{Live: mgr.GetAPIReader(), Kinds: kinds}
 	forwarding, err := addForwarding(mgr, o, trust)
 	if err != nil {
 		return nil, err
@@ -85,10 +86,11 @@ func newManager(signals context.Context, o options, d *drain, health *daemon.Hea
 		daemon.Check{Name: "certificate", Check: source.Ready},
 		daemon.Check{Name: "trust", Check: source.Trusted},
 		daemon.Check{Name: "informers", Check: func(*http.Request) error { return informers.Synced() }},
+		daemon.Check{Name: "access", Check: func(*http.Request) error { return access.Allowed() }},
 		daemon.Check{Name: "replicas", Check: func(*http.Request) error { return forwarding.synced() }},
 		daemon.Check{Name: "webhook", Check: mgr.GetWebhookServer().StartedChecker()},
 	)
-	if err := daemon.Add(mgr, source, informers, file); err != nil {
+	if err := daemon.Add(mgr, source, informers, access, file); err != nil {
 		return nil, err
 	}
 	return mgr, nil

@@ -33,6 +33,12 @@ var reasonCases = map[injection.Reason]func(n namespace) admission{
 			pod.Annotations = annotations{injectAnnotation: "false"}
 		}))
 	},
+	injection.AgentRemoved: func(n namespace) admission {
+		return n.admit(n.tikv(optedIn(), func(pod *corev1.Pod) {
+			pod.Annotations = annotations{injection.StatusAnnotation: "{}"}
+			pod.Spec.Volumes = []corev1.Volume{{Name: "tidelay-state"}}
+		}))
+	},
 	injection.HostNetwork: func(n namespace) admission {
 		return n.admit(n.tikv(optedIn(), func(pod *corev1.Pod) { pod.Spec.HostNetwork = true }))
 	},

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -102,24 +103,40 @@ const firstQueue = 2340
 
 // An engine that can't work when the agent starts is taken up when it can: here
 // another process reads one of its queues meanwhile. Then the faults of the agent
-// before are restored.
+// before are restored, but for what was ended meanwhile.
 func TestAnEngineThatWorksLater(t *testing.T) {
 	if engineName == "netem" {
 		t.Skip("netem needs nothing that another process could have")
 	}
 	a := freshAgent(t, "--engine=nfqueue")
-	a.set("20ms")
+	stays := api.Fault{Name: "stays", Peers: []string{a.lab.bystander.IP}, Delay: "20ms"}
+	a.apply(stays, api.Fault{Name: "ends", Peers: []string{a.lab.bystander.More[0]}, Partition: true},
+		api.Fault{Name: "ends-by-itself", Peers: []string{a.lab.bystander.More[1]}, Delay: "1ms", Duration: "5s"})
 	a.stop(syscall.SIGKILL)
 	release := readQueue(t, a.lab.pod)
 	a.start()
 	status := a.status()
-	if status.Engine != api.EngineNone || !strings.Contains(status.Reason, "has a reader") || len(status.Faults) != 1 || status.Faults[0].Held {
-		t.Errorf("engine %s: %s, faults %+v", status.Engine, status.Reason, status.Faults)
+	if status.Engine != api.EngineNone || !strings.Contains(status.Reason, "has a reader") || len(status.Faults) != 3 || status.Faults[0].Held || !warns(status, "no engine runs") {
+		t.Errorf("engine %s: %s, faults %+v, warnings %q", status.Engine, status.Reason, status.Faults, status.Warnings)
 	}
+	var problem api.Problem
+	a.send(http.MethodDelete, api.PathFaults+"/ends", "", http.StatusNotImplemented, &problem)
+	if !strings.Contains(problem.Detail, "not applied again") {
+		t.Errorf("the answer to an end is %q", problem.Detail)
+	}
+	netlab.Eventually(t, 15*time.Second, "the other ends", func() error {
+		if left := a.faults(); len(left) != 1 || left[0].Name != "stays" {
+			return fmt.Errorf("%+v", left)
+		}
+		return nil
+	})
 	release()
 	netlab.Eventually(t, 30*time.Second, "the engine runs", func() error { return a.says(taskWorks("run an engine")) })
 	a.wantHeld(1)
-	a.set("30ms")
+	if p := a.lab.pod.Ping(t, a.lab.bystander.More[0], 3, interval); p.Received != p.Sent {
+		t.Errorf("what ended without an engine is there with one: %+v", p)
+	}
+	a.apply(stays, api.Fault{Name: "new", Peers: []string{a.lab.bystander.More[0]}, Delay: "1ms"})
 }
 
 // readQueue reads a queue of nfqueue as another process would, until release or the

@@ -37,16 +37,16 @@ func TestOperations(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("TIDELAY_SEED=%d repeats these operations", seed)
+	w := &walk{t: t}
+	t.Cleanup(w.repeatFailure) // after the agent's log
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	a := freshAgent(t, "--device=eth0,net1", "--state-dir="+dir)
-	w := &walk{
-		t: t, a: a, lab: a.lab, dir: dir,
-		world: world{faults: faultSet{}, stored: faultSet{}, net1: absent, disk: works},
-	}
+	w.a, w.lab, w.dir = a, a.lab, dir
+	w.world = world{faults: faultSet{}, stored: faultSet{}, net1: absent, disk: works}
 	t.Cleanup(w.restore) // before the agent ends
 	end := time.Now().Add(long)
 	for number := uint64(0); time.Now().Before(end) && !t.Failed(); number++ {
@@ -70,12 +70,25 @@ type walk struct {
 	// for requests: they are answered when the kernel has been read back.
 	await time.Duration
 	clock time.Duration // how far the time of day was moved
+	last  string        // the last step
+	// failure is why the world and the agent did not agree.
+	failure string
+}
+
+// repeatFailure says again why the test failed: the log of an agent is long.
+func (w *walk) repeatFailure() {
+	if w.failure != "" {
+		w.t.Logf("after step %s: %s", w.last, w.failure)
+	}
 }
 
 // step does something. It is logged also when that fails.
 func (w *walk) step(number uint64, o operation) {
 	w.said, w.await = "", 0
-	defer func() { w.t.Logf("step %d: %s %s", number, o.name, w.said) }()
+	defer func() {
+		w.last = fmt.Sprintf("%d: %s %s", number, o.name, w.said)
+		w.t.Logf("step %s", w.last)
+	}()
 	o.do(w)
 }
 
@@ -119,7 +132,8 @@ func (w *walk) agrees() {
 			return
 		}
 		if late := time.Since(deadline); late > 0 && !errors.Is(err, errChanging) || late > patience {
-			w.t.Fatalf("%v\nfaults that should be there: %s, stored: %s, net1 is %s, the disk is %s", err, w.faults.names(), w.stored.names(), w.net1, w.disk)
+			w.failure = fmt.Sprintf("%v\nfaults that should be there: %s, stored: %s, net1 is %s, the disk is %s", err, w.faults.names(), w.stored.names(), w.net1, w.disk)
+			w.t.Fatal(w.failure)
 		}
 	}
 }

@@ -9,28 +9,45 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// HasAgent reports whether pod has an agent that we added. A container with the
-// agent's name but without our annotation is somebody else's.
+// HasAgent reports whether pod has an agent that we added: a container that has our
+// name and keeps its state where our agents do. Annotations don't count, since anybody
+// may change those of a running pod.
 func HasAgent(pod *corev1.Pod) bool {
-	_, ok := pod.Annotations[StatusAnnotation]
-	return ok && (slices.ContainsFunc(pod.Spec.Containers, isAgent) ||
-		slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return isAgent(c) && isNative(c) }))
+	return slices.ContainsFunc(pod.Spec.Containers, isAgent) ||
+		slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return isAgent(c) && isNative(c) })
 }
 
-func isAgent(c corev1.Container) bool { return c.Name == ContainerName }
+func isAgent(c corev1.Container) bool {
+	return c.Name == ContainerName && slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == stateVolume })
+}
+
+// agentRemoved says that pod was given an agent of which only the volumes are left. It
+// returns "" if not. With the annotation alone the pod is a new one whose author has
+// copied it.
+func agentRemoved(pod *corev1.Pod) string {
+	_, given := pod.Annotations[StatusAnnotation]
+	if !given || slices.ContainsFunc(allContainers(pod), hasOurName) || !slices.ContainsFunc(pod.Spec.Volumes, isOurVolume) {
+		return ""
+	}
+	return fmt.Sprintf("the pod has the annotation %s and the agent's volumes, and no container %s: another webhook has removed it", StatusAnnotation, ContainerName)
+}
+
+func hasOurName(c corev1.Container) bool { return c.Name == ContainerName }
+
+func isOurVolume(v corev1.Volume) bool {
+	return slices.Contains([]string{stateVolume, noTokenVolume, tokenVolume}, v.Name)
+}
 
 // nameConflict says which container or volume of pod has a name that the agent
 // needs. It returns "" if none has.
 func nameConflict(pod *corev1.Pod) string {
 	for _, c := range allContainers(pod) {
-		if isAgent(c) {
+		if hasOurName(c) {
 			return fmt.Sprintf("a container is already called %s", c.Name)
 		}
 	}
-	for _, v := range pod.Spec.Volumes {
-		if slices.Contains([]string{stateVolume, noTokenVolume, tokenVolume}, v.Name) {
-			return fmt.Sprintf("a volume is already called %s", v.Name)
-		}
+	if i := slices.IndexFunc(pod.Spec.Volumes, isOurVolume); i >= 0 {
+		return fmt.Sprintf("a volume is already called %s", pod.Spec.Volumes[i].Name)
 	}
 	return ""
 }

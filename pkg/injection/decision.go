@@ -61,6 +61,9 @@ func reasonFor(pod *corev1.Pod, member tidbcluster.Membership, facts Facts) (Rea
 	if HasAgent(pod) {
 		return AlreadyInjected, "the agent is there already"
 	}
+	if removed := agentRemoved(pod); removed != "" {
+		return AgentRemoved, removed
+	}
 	if pod.Spec.HostNetwork {
 		return HostNetwork, "hostNetwork is true: a fault would hit the node and every pod on it that shares its network"
 	}

@@ -97,23 +97,29 @@ func decisionTests() map[string]decisionTest {
 			pod: tikv(annotated("tidelay.io/inject", "off")), member: optedIn(), want: OptedOut, problems: 1,
 		},
 		"if the agent is there, skip": {
-			pod: tikv(func(p *corev1.Pod) {
-				annotated(StatusAnnotation, "{}")(p)
-				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "tidelay-agent"})
-			}),
+			pod:    tikv(func(p *corev1.Pod) { p.Spec.Containers = append(p.Spec.Containers, ourAgent()) }),
 			member: optedIn(), want: AlreadyInjected,
 		},
 		"if the agent is there as a native sidecar, skip": {
 			pod: tikv(func(p *corev1.Pod) {
-				annotated(StatusAnnotation, "{}")(p)
-				p.Spec.InitContainers = []corev1.Container{{Name: "tidelay-agent", RestartPolicy: new(corev1.ContainerRestartPolicyAlways)}}
+				agent := ourAgent()
+				agent.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
+				p.Spec.InitContainers = []corev1.Container{agent}
 			}),
 			member: optedIn(), want: AlreadyInjected,
+		},
+		"if the agent was removed, skip": {
+			pod: tikv(func(p *corev1.Pod) {
+				annotated(StatusAnnotation, "{}")(p)
+				p.Spec.Volumes = []corev1.Volume{{Name: "tidelay-state"}}
+			}),
+			member: optedIn(), want: AgentRemoved,
 		},
 		"if the pod is for Windows, skip":           {pod: tikv(func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }), member: optedIn(), want: Windows},
 		"if the pod is on the node's network, skip": {pod: tikv(func(p *corev1.Pod) { p.Spec.HostNetwork = true }), member: optedIn(), want: HostNetwork},
 		"if a container has the agent's name, skip": {
 			pod: tikv(func(p *corev1.Pod) {
+				annotated(StatusAnnotation, "{}")(p)
 				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "tidelay-agent"})
 			}),
 			member: optedIn(), want: NameConflict,
@@ -121,7 +127,7 @@ func decisionTests() map[string]decisionTest {
 		"if an init container has the agent's name, skip": {
 			pod: tikv(func(p *corev1.Pod) {
 				annotated(StatusAnnotation, "{}")(p)
-				p.Spec.InitContainers = []corev1.Container{{Name: "tidelay-agent"}}
+				p.Spec.InitContainers = []corev1.Container{ourAgent()} // which ends before the others start
 			}),
 			member: optedIn(), want: NameConflict,
 		},
@@ -204,4 +210,9 @@ func TestEveryReasonIsTested(t *testing.T) {
 	if len(tested) > 0 {
 		t.Errorf("tests expect %v, which Reasons does not list", tested)
 	}
+}
+
+// ourAgent is a container as the injector adds it, as far as it is told by that.
+func ourAgent() corev1.Container {
+	return corev1.Container{Name: "tidelay-agent", VolumeMounts: []corev1.VolumeMount{{Name: "tidelay-state", MountPath: "/run/tidelay"}}}
 }

@@ -33,6 +33,9 @@ const (
 	// AlreadyInjected: the agent is there, from an earlier call for the same
 	// pod or because the pod is a copy of an injected one.
 	AlreadyInjected Reason = "already_injected"
+	// AgentRemoved: the agent was added, and another webhook has removed it before
+	// the injector saw the pod again.
+	AgentRemoved Reason = "agent_removed"
 	// HostNetwork: the pod shares the node's network, which a fault would hit.
 	HostNetwork Reason = "host_network"
 	// Windows: the pod can only run on a Windows node, and the agent needs Linux.
@@ -58,7 +61,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		Injected, LookupFailed, InternalError, NotMember, StaleOwner, ClusterDeleting, NotOptedIn,
-		ComponentExcluded, OptedOut, AlreadyInjected, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity, ImageUnavailable, Refused,
+		ComponentExcluded, OptedOut, AlreadyInjected, AgentRemoved, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity, ImageUnavailable, Refused,
 	}
 }
 
@@ -66,7 +69,7 @@ func Reasons() []Reason {
 // without it, which somebody should hear of.
 func (r Reason) Unwanted() bool {
 	switch r {
-	case LookupFailed, InternalError, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity, ImageUnavailable, Refused:
+	case LookupFailed, InternalError, AgentRemoved, HostNetwork, Windows, NameConflict, PortConflict, PodSecurity, ImageUnavailable, Refused:
 		return true
 	default:
 		return false

@@ -229,7 +229,9 @@ func pod(name, of string, change ...func(*corev1.Pod)) *corev1.Pod {
 
 func injected(p *corev1.Pod) {
 	p.Annotations = map[string]string{injection.StatusAnnotation: "{}"}
-	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: injection.ContainerName})
+	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{
+		Name: injection.ContainerName, VolumeMounts: []corev1.VolumeMount{{Name: "tidelay-state", MountPath: "/run/tidelay"}},
+	})
 }
 
 func done(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }

@@ -231,7 +231,7 @@ func admissionTests() map[string]admissionTest {
 		"if the agent is there already, warn of a problem but send no second Event": {
 			resolver: resolved(memberOf("tidelay.io/inject", "true", "tidelay.io/components", "tikv,nope")), want: injection.AlreadyInjected, component: "tikv",
 			change: func(r *admissionv1.AdmissionRequest) {
-				r.Object.Raw = []byte(`{"metadata": {"annotations": {"tidelay.io/status": "{}"}}, "spec": {"containers": [{"name": "tidelay-agent"}]}}`)
+				r.Object.Raw = []byte(`{"spec": {"containers": [{"name": "tidelay-agent", "volumeMounts": [{"name": "tidelay-state", "mountPath": "/run/tidelay"}]}]}}`)
 			},
 			warnings: []string{`tidelay: annotation tidelay.io/components: unknown component "nope"`},
 		},

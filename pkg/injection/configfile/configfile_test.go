@@ -35,7 +35,9 @@ func TestParse(t *testing.T) {
 		want    injection.Config
 		problem string
 	}{
-		"nothing":        {content: "", want: defaults()},
+		"nothing":        {content: "", problem: "it is empty"},
+		"a comment":      {content: "# agent: {}\n---\n", problem: "it is empty"},
+		"null":           {content: "null", problem: "it is empty"},
 		"an empty agent": {content: "agent: {}", want: defaults()},
 		"a part of resources": {
 			content: "agent: {resources: {limits: {memory: 256Mi}}}",
@@ -117,7 +119,9 @@ func TestFileKeepsTheLastGoodOne(t *testing.T) {
 	write("agent: {tokenSecret: second}")
 	is("second", 1, 4)
 	write("")
-	is("", 1, 5)
+	is("second", 0, 5)
+	write("agent: {}")
+	is("", 1, 6)
 }
 
 func TestOpenRefuses(t *testing.T) {

@@ -104,10 +104,13 @@ func (f *File) reload() {
 	f.log.Info("configuration reloaded", "path", f.path)
 }
 
-// read returns the content of the file, and nothing if there is no path.
+// noFile is what stands for the file if there is no path.
+const noFile = "agent: {}"
+
+// read returns the content of the file.
 func (f *File) read() ([]byte, error) {
 	if f.path == "" {
-		return nil, nil
+		return []byte(noFile), nil
 	}
 	content, err := os.ReadFile(f.path)
 	if err != nil {

@@ -10,7 +10,7 @@
 //	  maxDuration: 1h                                 # the longest life of a fault, 1s to 720h
 //	  tokenSecret: tidelay-token                      # a Secret whose key "token" is the agent's token
 //
-// Every setting may be left out. A setting that is unknown or given twice is an
+// Every setting may be left out, but not all that is in the file. A setting that is unknown or given twice is an
 // error. The agent's image is not set here, but by --agent-image: a change of this
 // file is in force everywhere at once, and a rollout tries the image first.
 package configfile
@@ -47,6 +47,9 @@ func Parse(content []byte, defaults injection.Config) (injection.Config, error) 
 	object, err := yaml.YAMLToJSONStrict(content)
 	if err != nil {
 		return injection.Config{}, fmt.Errorf("parse configuration: %w", err)
+	}
+	if string(object) == "null" {
+		return injection.Config{}, errors.New(`parse configuration: it is empty; want settings, or "agent: {}" for the defaults`)
 	}
 	unknown, err := json.UnmarshalStrict(object, &d)
 	if err := errors.Join(append(unknown, err)...); err != nil {

@@ -6,10 +6,14 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tidelay/tidelay/pkg/cabundle/catest"
 )
 
 // Fleet is an API server with that many TidbClusters. It is for reading only,
@@ -20,15 +24,17 @@ type Fleet struct {
 	// Operator's label there are for a TidbCluster. The injector asks for no
 	// others, so that an API server that has more sends it no more.
 	StatefulSets, ReplicaSets int
-	// CA signs the injector's certificates.
-	CA *CA
+	// CA signs the injector's certificates. It is there before the injector starts, so
+	// that the injector need write nothing.
+	CA catest.CA
 }
 
 // NewFleet returns a Fleet of ordinary TidbClusters: PD, TiKV, TiDB, a monitor,
 // and discovery, updated once.
-func NewFleet(clusters int) (*Fleet, error) {
-	ca, err := NewCA()
-	return &Fleet{Clusters: clusters, StatefulSets: 4, ReplicaSets: 2, CA: ca}, err
+func NewFleet(tb testing.TB, clusters int) *Fleet {
+	tb.Helper()
+	ca := catest.New(tb, WebhookName+"-ca", time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0))
+	return &Fleet{Clusters: clusters, StatefulSets: 4, ReplicaSets: 2, CA: ca}
 }
 
 // Handler serves f.
@@ -58,11 +64,6 @@ func (f *Fleet) Handler() http.Handler {
 			mux.HandleFunc("GET "+path+"/"+k.resource+"/{name}", k.read)
 		}
 	}
-	// Pods are listed, and there are none.
-	lists["/api/v1"].APIResources = append(lists["/api/v1"].APIResources, metav1.APIResource{
-		Name: "pods", Kind: "Pod", Namespaced: true, Verbs: metav1.Verbs{"list"},
-	})
-	answer("/api/v1/pods", metav1.List{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}})
 	answer("/api", metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{"v1"}})
 	answer("/apis", f.groups())
 	mux.HandleFunc("/apis/events.k8s.io/", func(w http.ResponseWriter, r *http.Request) {
@@ -107,9 +108,14 @@ func (k kind) read(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, k.whole(found))
 }
 
-// watch streams all objects, says that these were all, and then stays silent.
+// watch streams all objects, says that these were all, and then stays silent. A list
+// without a watch is answered only for a kind of which there are no objects.
 func (k kind) watch(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
+	if query.Get("watch") == "" && k.count == 0 {
+		writeJSON(w, http.StatusOK, metav1.List{TypeMeta: metav1.TypeMeta{Kind: k.Kind + "List", APIVersion: k.GroupVersion().String()}})
+		return
+	}
 	if query.Get("watch") == "" {
 		http.Error(w, "only watched", http.StatusMethodNotAllowed)
 		return

@@ -26,7 +26,7 @@ const pace = 150
 // real caches of 1000 TidbClusters, and no process, network, Events or log.
 func BenchmarkHandler(b *testing.B) {
 	logf.SetLogger(logr.Discard())
-	handler, err := Injector(b.Context(), serve(b, newFleet(b, 1000)))
+	handler, err := Injector(b.Context(), serve(b, NewFleet(b, 1000)))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -47,9 +47,9 @@ func BenchmarkHandler(b *testing.B) {
 // the machine with who asks and with the API server, so its own CPU time per
 // admission is told too.
 func BenchmarkAdmission(b *testing.B) {
-	fleet := newFleet(b, 1000)
+	fleet := NewFleet(b, 1000)
 	p := startInjector(b, serve(b, fleet))
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: fleet.CA.Trust(), MaxIdleConnsPerHost: 64}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: fleet.Trust(), MaxIdleConnsPerHost: 64}}
 	b.Cleanup(client.CloseIdleConnections)
 	for _, c := range Cases() {
 		b.Run(c.Name, func(b *testing.B) {
@@ -136,14 +136,6 @@ func serve(b *testing.B, fleet *Fleet) string {
 	return server.URL
 }
 
-func newFleet(b *testing.B, clusters int) *Fleet {
-	fleet, err := NewFleet(clusters)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return fleet
-}
-
 // BenchmarkMemory is what the injector takes, with the memory limit of the
 // shipped Deployment, of a cluster with that many TidbClusters, half of them
 // opted in: at its highest while the caches fill, and then when it has been
@@ -159,7 +151,7 @@ func BenchmarkMemory(b *testing.B) {
 		{"0", 0, false}, {"1000", 1000, false}, {"10000", 10000, false}, {"10000-all", 10000, true},
 	} {
 		b.Run(row.name, func(b *testing.B) {
-			fleet := newFleet(b, row.clusters)
+			fleet := NewFleet(b, row.clusters)
 			if row.all {
 				fleet.StatefulSets, fleet.ReplicaSets = 10, 10
 			}

@@ -63,11 +63,7 @@ func BenchmarkBeside(b *testing.B) {
 func contenders(b *testing.B) (ours, theirs *contender) {
 	b.Helper()
 	logf.SetLogger(logr.Discard())
-	fleet, err := bench.NewFleet(100)
-	if err != nil {
-		b.Fatal(err)
-	}
-	server := httptest.NewServer(fleet.Handler())
+	server := httptest.NewServer(bench.NewFleet(b, 100).Handler())
 	b.Cleanup(func() {
 		server.CloseClientConnections()
 		server.Close()

@@ -2,45 +2,26 @@ package cabundle
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
-	"math/big"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidelay/tidelay/pkg/cabundle/catest"
 )
 
 var noon = time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
 
-// newCertificate is valid for an hour around a time.
-func newCertificate(t *testing.T, name string, isCA bool, at time.Time) *x509.Certificate {
+// newCA returns a CA that is valid for an hour around a time.
+func newCA(t *testing.T, name string, at time.Time) catest.CA {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: isCA, BasicConstraintsValid: isCA,
-		NotBefore: at.Add(-time.Hour), NotAfter: at.Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return catest.New(t, name, at.Add(-time.Hour), at.Add(time.Hour))
 }
 
 func TestParse(t *testing.T) {
-	a, b := newCertificate(t, "a", true, noon), newCertificate(t, "b", true, noon)
+	a, b := newCA(t, "a", noon).Certificate, newCA(t, "b", noon).Certificate
 	key := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: []byte("secret")})
 	broken := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("broken")})
 	crlf := bytes.ReplaceAll(Encode(a), []byte("\n"), []byte("\r\n"))
@@ -65,8 +46,9 @@ func TestParse(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	good := newCertificate(t, "good", true, noon)
-	leaf, old := newCertificate(t, "leaf", false, noon), newCertificate(t, "old", true, noon.Add(-3*time.Hour))
+	ca := newCA(t, "good", noon)
+	good, leaf := ca.Certificate, ca.Leaf(t, "leaf", noon.Add(-time.Hour), noon.Add(time.Hour))
+	old, evening := newCA(t, "old", noon.Add(-3*time.Hour)).Certificate, newCA(t, "new", noon.Add(3*time.Hour)).Certificate
 	for name, test := range map[string]struct {
 		text []byte
 		want string
@@ -78,7 +60,7 @@ func TestCheck(t *testing.T) {
 		"a word":              {text: []byte("garbage"), want: "no certificate in it can be read"},
 		"a leaf":              {text: Encode(leaf), want: `the certificate "leaf" is not that of a CA`},
 		"an expired CA":       {text: Encode(old, leaf), want: `the certificate "old" expired at 2030-01-31T10:00:00Z`},
-		"a CA of the morning": {text: Encode(newCertificate(t, "new", true, noon.Add(3*time.Hour))), want: "is not valid before 2030-01-31T14:00:00Z"},
+		"a CA of the evening": {text: Encode(evening), want: "is not valid before 2030-01-31T14:00:00Z"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := Check(test.text, noon)

@@ -1,12 +1,6 @@
 package missed
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tidelay/tidelay/pkg/cabundle"
+	"github.com/tidelay/tidelay/pkg/cabundle/catest"
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
@@ -24,23 +19,12 @@ import (
 // certificateOf returns a certificate in PEM that is valid for an hour around a time.
 func certificateOf(t *testing.T, isCA bool, at time.Time) []byte {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	from, to := at.Add(-time.Hour), at.Add(time.Hour)
+	ca := catest.New(t, "tidelay-injector-ca", from, to)
+	if !isCA {
+		return cabundle.Encode(ca.Leaf(t, "tidelay-injector", from, to))
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "tidelay-injector-ca"}, IsCA: isCA, BasicConstraintsValid: true,
-		NotBefore: at.Add(-time.Hour), NotAfter: at.Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cabundle.Encode(c)
+	return cabundle.Encode(ca.Certificate)
 }
 
 var injector = types.NamespacedName{Namespace: "tidelay-system", Name: "tidelay-injector"}

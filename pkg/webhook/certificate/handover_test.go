@@ -1,82 +1,42 @@
 package certificate
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"testing"
 	"time"
-)
 
-// issuer is a CA of a test.
-type issuer struct {
-	certificate *x509.Certificate
-	key         crypto.Signer
-}
+	"github.com/tidelay/tidelay/pkg/cabundle"
+	"github.com/tidelay/tidelay/pkg/cabundle/catest"
+)
 
 // noon is when the tests are; certificates are valid for some hours after it.
 func noon() time.Time { return time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC) }
 
-func newIssuer(t *testing.T, name string, hours int) issuer {
+func newCA(t *testing.T, name string, hours int) catest.CA {
 	t.Helper()
-	key := newKey(t)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: noon().Add(-time.Hour), NotAfter: noon().Add(time.Duration(hours) * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	return issuer{sign(t, template, template, key.Public(), key), key}
+	return catest.New(t, name, noon().Add(-time.Hour), noon().Add(time.Duration(hours)*time.Hour))
 }
 
-func (i issuer) leaf(t *testing.T, hours int) *tls.Certificate {
+func newLeaf(t *testing.T, ca catest.CA, hours int) *x509.Certificate {
 	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: noon().Add(-time.Hour), NotAfter: noon().Add(time.Duration(hours) * time.Hour)}
-	key := newKey(t)
-	return &tls.Certificate{Leaf: sign(t, template, i.certificate, key.Public(), i.key)}
+	return ca.Leaf(t, webhookName, noon().Add(-time.Hour), noon().Add(time.Duration(hours)*time.Hour))
 }
 
-func newKey(t *testing.T) crypto.Signer {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func sign(t *testing.T, template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) *x509.Certificate {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// pems writes the CAs one after the other.
-func pems(all ...issuer) []byte {
+// pems returns the certificates of the CAs in PEM.
+func pems(all ...catest.CA) []byte {
 	var text []byte
-	for _, i := range all {
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.certificate.Raw})...)
+	for _, ca := range all {
+		text = append(text, cabundle.Encode(ca.Certificate)...)
 	}
 	return text
 }
 
 func TestBundle(t *testing.T) {
-	a, b, c, d := newIssuer(t, "ours", 24), newIssuer(t, "ours", 24), newIssuer(t, "ours", 24), newIssuer(t, "ours", 24)
-	expired, other := newIssuer(t, "ours", 0), newIssuer(t, "another's", 24)
+	a, b, c, d := newCA(t, "ours", 24), newCA(t, "ours", 24), newCA(t, "ours", 24), newCA(t, "ours", 24)
+	expired, other := newCA(t, "ours", 0), newCA(t, "another's", 24)
 	tests := map[string]struct {
-		ca        issuer
+		ca        catest.CA
 		now, want []byte
 	}{
 		"if there is nothing yet, the CA":              {ca: a, want: pems(a)},
@@ -91,11 +51,11 @@ func TestBundle(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := bundle(test.ca.certificate, test.now, noon().Add(time.Minute))
+			got := bundle(test.ca.Certificate, test.now, noon().Add(time.Minute))
 			if string(got) != string(test.want) {
 				t.Errorf("bundle is\n%s\nwant\n%s", got, test.want)
 			}
-			if again := bundle(test.ca.certificate, got, noon().Add(time.Minute)); string(again) != string(got) {
+			if again := bundle(test.ca.Certificate, got, noon().Add(time.Minute)); string(again) != string(got) {
 				t.Errorf("the next replica makes another of it:\n%s", again)
 			}
 		})
@@ -105,10 +65,11 @@ func TestBundle(t *testing.T) {
 // An old leaf is served until the new CA has been trusted for a while, and not
 // when nobody trusts it any more.
 func TestHandover(t *testing.T) {
-	before, after := newIssuer(t, "ours", 24), newIssuer(t, "ours", 24)
+	before, after := newCA(t, "ours", 24), newCA(t, "ours", 24)
 	trust := &Trust{}
 	h := handover{trust: trust}
-	first, renewed, next := before.leaf(t, 2), before.leaf(t, 2), after.leaf(t, 24)
+	served := func(ca catest.CA, hours int) *tls.Certificate { return &tls.Certificate{Leaf: newLeaf(t, ca, hours)} }
+	first, renewed, next := served(before, 2), served(before, 2), served(after, 24)
 	serves := func(what string, latest *tls.Certificate, at time.Duration, want *tls.Certificate) {
 		t.Helper()
 		if got := h.choose(latest, noon().Add(at)); got != want {

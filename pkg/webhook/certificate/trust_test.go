@@ -3,8 +3,6 @@ package certificate
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"slices"
 	"strings"
@@ -25,6 +23,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/tidelay/tidelay/pkg/cabundle"
+	"github.com/tidelay/tidelay/pkg/cabundle/catest"
 )
 
 const webhookName = "tidelay-injector"
@@ -32,15 +33,9 @@ const webhookName = "tidelay-injector"
 var secretName = types.NamespacedName{Namespace: "tidelay-system", Name: SecretName(webhookName)}
 
 // secret has a CA with its key, as the library writes it.
-func secret(t *testing.T, ca issuer) *corev1.Secret {
+func secret(t *testing.T, ca catest.CA) *corev1.Secret {
 	t.Helper()
-	key, err := x509.MarshalPKCS8PrivateKey(ca.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return secretOf(map[string][]byte{
-		caKey: pems(ca), corev1.TLSCertKey: pems(ca), corev1.TLSPrivateKeyKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
-	})
+	return secretOf(map[string][]byte{caKey: pems(ca), corev1.TLSCertKey: pems(ca), corev1.TLSPrivateKeyKey: ca.KeyPEM})
 }
 
 func secretOf(data map[string][]byte) *corev1.Secret {
@@ -93,7 +88,7 @@ func configuration(bundles ...string) *admissionregistrationv1.MutatingWebhookCo
 func TestTrust(t *testing.T) {
 	conflict := apierrors.NewConflict(schema.GroupResource{}, webhookName, errors.New("changed meanwhile"))
 	forbidden := apierrors.NewForbidden(schema.GroupResource{}, webhookName, errors.New("no"))
-	ca, old := newIssuer(t, "ours", 24), newIssuer(t, "ours", 24)
+	ca, old := newCA(t, "ours", 24), newCA(t, "ours", 24)
 	good, bundle := secret(t, ca), string(pems(ca))
 	tests := map[string]struct {
 		objects  []client.Object
@@ -146,7 +141,7 @@ func TestTrust(t *testing.T) {
 				if _, err := trust.Reconcile(t.Context(), reconcile.Request{}); !errors.Is(err, test.wantErr) {
 					t.Errorf("error %v, want %v", err, test.wantErr)
 				}
-				err := trust.Trusts(ca.leaf(t, 1).Leaf)
+				err := trust.Trusts(newLeaf(t, ca, 1))
 				if (err != nil) != test.refused || err != nil && !strings.Contains(err.Error(), test.because) {
 					t.Errorf("Trusts() = %v, want an error: %t, %q", err, test.refused, test.because)
 				}
@@ -162,13 +157,13 @@ func TestTrust(t *testing.T) {
 // What is no usable CA never gets into the caBundle, and the one that is there stays and
 // is repaired. It is told once, and until there is a usable one.
 func TestTrustRefusesWhatIsNoCA(t *testing.T) {
-	ca, other, expired := newIssuer(t, "ours", 24), newIssuer(t, "ours", 24), newIssuer(t, "ours", -1)
+	ca, other, expired := newCA(t, "ours", 24), newCA(t, "ours", 24), newCA(t, "ours", -1)
 	data := func(change func(map[string][]byte)) map[string][]byte {
 		d := secret(t, other).Data
 		change(d)
 		return d
 	}
-	leaf := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.leaf(t, 1).Leaf.Raw})
+	leaf := cabundle.Encode(newLeaf(t, other, 1))
 	both := func(text []byte) map[string][]byte {
 		return data(func(d map[string][]byte) { d[caKey], d[corev1.TLSCertKey] = text, text })
 	}
@@ -212,7 +207,7 @@ func TestTrustRefusesWhatIsNoCA(t *testing.T) {
 				if err := trust.Problem(); err == nil || !strings.Contains(err.Error(), test.want) {
 					t.Errorf("Problem() = %v, want %q", err, test.want)
 				}
-				if err := trust.Trusts(ca.leaf(t, 1).Leaf); err != nil {
+				if err := trust.Trusts(newLeaf(t, ca, 1)); err != nil {
 					t.Errorf("a leaf of the CA before: %v", err)
 				}
 				if got := testutil.ToFloat64(trust.usable); got != 0 {
@@ -247,8 +242,8 @@ func withVersion(t *testing.T, c client.Client, object client.Object) client.Obj
 // A lost trust is seen, whatever the reason, and so is its return.
 func TestTrustIsLost(t *testing.T) {
 	atNoon(t, func(t *testing.T) {
-		ca := newIssuer(t, "ours", 24)
-		leaf := ca.leaf(t, 1).Leaf
+		ca := newCA(t, "ours", 24)
+		leaf := newLeaf(t, ca, 1)
 		c := fake.NewClientBuilder().WithObjects(secret(t, ca), configuration("")).Build()
 		trust, _ := newTrust(t, c)
 		reconcileOnce(t, trust)
@@ -312,7 +307,7 @@ func checkConfiguration(t *testing.T, c client.Client, before []client.Object, b
 // Once the API server trusts us it goes on doing so while we can't look.
 func TestTrustStays(t *testing.T) {
 	atNoon(t, func(t *testing.T) {
-		ca := newIssuer(t, "ours", 24)
+		ca := newCA(t, "ours", 24)
 		c := fake.NewClientBuilder().WithObjects(secret(t, ca), configuration("")).Build()
 		down := interceptor.NewClient(c, interceptor.Funcs{
 			Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
@@ -325,7 +320,7 @@ func TestTrustStays(t *testing.T) {
 		if _, err := trust.Reconcile(t.Context(), reconcile.Request{}); err == nil {
 			t.Error("no error though nothing could be read")
 		}
-		if err := trust.Trusts(ca.leaf(t, 1).Leaf); err != nil {
+		if err := trust.Trusts(newLeaf(t, ca, 1)); err != nil {
 			t.Errorf("Trusts() = %v", err)
 		}
 	})

@@ -33,4 +33,5 @@ export TIDELAY_KUBECTL=$kubectl TIDELAY_PINGER_IMAGE=$pinger
 read -ra args <<<"${TEST_ARGS:-}"
 cd "$repo"
 say "== cluster tier"
-go test -tags e2e -count=1 -timeout 25m -v "${args[@]}" ./e2e/cluster/
+# Tests wait for one another by what they claim, so that all may begin at once.
+go test -tags e2e -count=1 -parallel 100 -timeout 25m -v "${args[@]}" ./e2e/cluster/

@@ -28,6 +28,7 @@ const guard = "agent-image"
 // An image that nobody can pull ends the injector's rollout before any pod is made
 // with it.
 func TestRolloutOfABadImage(t *testing.T) {
+	theClaims.sideBySide(t, changes(theInjector))
 	testEnv.Test(t, features.New("a rollout with an agent's image that can't be pulled").
 		Assess("stops, and pods go on getting the image that works", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			theWorld.setAgentImage(ctx, t, noImage, noImage)
@@ -57,18 +58,19 @@ func TestRolloutOfABadImage(t *testing.T) {
 				}
 			}
 			theWorld.setAgentImage(ctx, t, agentImage, agentImage)
-			theWorld.waitForRollout(ctx, t)
+			rolloutStatus(ctx, t)
 			return ctx
 		}).Feature())
 }
 
 // An image that the injector's node has and a database's can't pull reaches one pod.
 func TestImageIsNotPulled(t *testing.T) {
+	theClaims.sideBySide(t, changes(theInjector), changes(annotated))
 	testEnv.Test(t, features.New("an agent's image that can't be pulled").
 		Assess("waits on one pod and is in no other", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			old := theWorld.pod(ctx, t, annotated, "tidb")
 			theWorld.setAgentImage(ctx, t, agentImage, noImage)
-			theWorld.waitForRollout(ctx, t)
+			rolloutStatus(ctx, t)
 			if err := theWorld.Delete(ctx, &old); err != nil {
 				t.Fatal(err)
 			}
@@ -131,8 +133,8 @@ func TestImageIsNotPulled(t *testing.T) {
 		}).
 		Assess("is forgotten when the injector gets another one", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			theWorld.setAgentImage(ctx, t, agentImage, agentImage)
-			theWorld.waitForRollout(ctx, t)
-			pod := theWorld.recreate(ctx, t, "tidb")
+			rolloutStatus(ctx, t)
+			pod := theWorld.recreate(ctx, t, annotated, "tidb")[0]
 			if image := imageOfAgent(pod); image != agentImage {
 				t.Errorf("the new pod's agent is of the image %q, want %s", image, agentImage)
 			}
@@ -149,29 +151,6 @@ func (w *world) setAgentImage(ctx context.Context, t *testing.T, tried, injected
 		"containers":[{"name":"injector","env":[{"name":"AGENT_IMAGE","value":%q}]}]}}}}`, guard, tried, injected)
 	if err := w.injector.Patch(ctx, deployment, k8s.Patch{PatchType: types.StrategicMergePatchType, Data: patch}); err != nil {
 		t.Fatalf("patch Deployment %s: %v", injectorName, err)
-	}
-}
-
-// waitForRollout waits until every replica of the injector is a new one, and the old
-// ones have ended.
-func (w *world) waitForRollout(ctx context.Context, t *testing.T) {
-	t.Helper()
-	err := w.poll(ctx, func(ctx context.Context) error {
-		var d appsv1.Deployment
-		if err := w.injector.Get(ctx, injectorName, tidelayNamespace, &d); err != nil {
-			return err
-		}
-		want, s := *d.Spec.Replicas, d.Status
-		if s.ObservedGeneration < d.Generation || s.UpdatedReplicas != want || s.Replicas != want || s.AvailableReplicas != want {
-			return fmt.Errorf("the rollout of %s has not finished: %+v", injectorName, s)
-		}
-		if n := len(w.replicas(ctx, t)); n != int(want) {
-			return fmt.Errorf("%d pods of %s, want %d", n, injectorName, want)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

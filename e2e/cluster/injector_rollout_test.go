@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +30,7 @@ var injectorRollouts = cmp.Or(os.Getenv("TIDELAY_ROLLOUTS"), "1")
 // all the while. None may be missed, and none that is asked for after kubectl has called
 // the rollout finished may have older settings.
 func TestInjectorRollout(t *testing.T) {
+	theClaims.sideBySide(t, changes(theInjector))
 	n, err := strconv.Atoi(injectorRollouts)
 	if err != nil || n < 1 {
 		t.Fatalf("TIDELAY_ROLLOUTS is %q, want a number from 1", injectorRollouts)
@@ -147,64 +146,11 @@ func rolloutStatus(ctx context.Context, t *testing.T) {
 	}
 }
 
-// reinstall applies the manifests again, and waits for the replicas that they ask for.
+// reinstall applies the manifests again, and waits until the replicas are as they say.
 func reinstall(ctx context.Context, t *testing.T, cfg *envconf.Config) {
 	t.Helper()
 	if _, err := install(ctx, cfg); err != nil {
 		t.Fatal(err)
 	}
 	rolloutStatus(ctx, t)
-	theWorld.waitForInjector(ctx, t, 2)
-}
-
-// With its ports on the node there is room for no more replicas than nodes, so that one
-// has to go before the next can come.
-func TestHostNetworkRollout(t *testing.T) {
-	testEnv.Test(t, features.New("the injector on the host's network").
-		Assess("rolled out with as many replicas as nodes: it finishes", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
-			var nodes corev1.NodeList
-			if err := theWorld.injector.List(ctx, &nodes); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { reinstall(ctx, t, cfg) })
-			applyVariant(ctx, t, fmt.Sprintf(`
-components: [MANIFESTS/overlays/host-network]
-replicas: [{name: %s, count: %d}]`, injectorName, len(nodes.Items)))
-			rolloutStatus(ctx, t)
-			for range 2 {
-				start := time.Now()
-				restart := exec.CommandContext(ctx, kubectl, "-n", tidelayNamespace, "rollout", "restart", "deployment/"+injectorName)
-				if out, err := restart.CombinedOutput(); err != nil {
-					t.Fatalf("%v\n%s", err, out)
-				}
-				rolloutStatus(ctx, t)
-				t.Logf("%d nodes: rolled out in %s", len(nodes.Items), time.Since(start).Round(time.Second))
-				if n := agents(theWorld.remade(ctx, t)); n != 1 {
-					t.Errorf("a pod has %d agents after the rollout, want 1", n)
-				}
-			}
-			return ctx
-		}).Feature())
-}
-
-// applyVariant applies a kustomization of the manifests with more lines, in which
-// MANIFESTS is their folder.
-func applyVariant(ctx context.Context, t *testing.T, lines string) {
-	t.Helper()
-	dir := t.TempDir()
-	manifests, err := filepath.Abs(filepath.Join("..", "..", "manifests"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	relative, err := filepath.Rel(dir, manifests)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := "resources: [" + relative + "]\n" + strings.ReplaceAll(lines, "MANIFESTS", relative)
-	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(ctx, kubectl, "apply", "-k", dir).CombinedOutput(); err != nil {
-		t.Fatalf("apply %s: %v\n%s", text, err, out)
-	}
 }

@@ -5,6 +5,11 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,10 +20,38 @@ import (
 	"sigs.k8s.io/e2e-framework/pkg/features"
 )
 
-// Taken away, the injector leaves nothing behind; applied again it injects
-// within seconds, from no certificate and no CA on.
+// With its ports on the node there is room for no more replicas than nodes, so that one
+// has to go before the next can come. Taken away, the injector leaves nothing behind;
+// applied again it injects within seconds, from no certificate and no CA on.
 func TestInstall(t *testing.T) {
+	theClaims.sideBySide(t, changes(theInjector))
 	testEnv.Test(t, features.New("the manifests").
+		Assess("on the host's network with as many replicas as nodes: a rollout finishes", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
+			t.Cleanup(func() {
+				if t.Failed() {
+					reinstall(ctx, t, cfg)
+				}
+			})
+			var nodes corev1.NodeList
+			if err := theWorld.injector.List(ctx, &nodes); err != nil {
+				t.Fatal(err)
+			}
+			applyVariant(ctx, t, fmt.Sprintf(`
+components: [MANIFESTS/overlays/host-network]
+replicas: [{name: %s, count: %d}]`, injectorName, len(nodes.Items)))
+			rolloutStatus(ctx, t)
+			start := time.Now()
+			restart := exec.CommandContext(ctx, kubectl, "-n", tidelayNamespace, "rollout", "restart", "deployment/"+injectorName)
+			if out, err := restart.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			rolloutStatus(ctx, t)
+			t.Logf("%d nodes: rolled out in %s", len(nodes.Items), time.Since(start).Round(time.Second))
+			if n := agents(theWorld.remade(ctx, t)); n != 1 {
+				t.Errorf("a pod has %d agents after the rollout, want 1", n)
+			}
+			return ctx
+		}).
 		Assess("deleted and applied: the next pod is injected", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
 			if _, err := uninstall(ctx, cfg); err != nil {
 				t.Fatal(err)
@@ -40,6 +73,28 @@ func TestInstall(t *testing.T) {
 			t.Logf("available %s and injecting %s after kubectl apply began", available.Round(time.Second/10), time.Since(applied).Round(time.Second/10))
 			return ctx
 		}).Feature())
+}
+
+// applyVariant applies a kustomization of the manifests with more lines, in which
+// MANIFESTS is their folder.
+func applyVariant(ctx context.Context, t *testing.T, lines string) {
+	t.Helper()
+	dir := t.TempDir()
+	manifests, err := filepath.Abs(filepath.Join("..", "..", "manifests"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(dir, manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "resources: [" + relative + "]\n" + strings.ReplaceAll(lines, "MANIFESTS", relative)
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(ctx, kubectl, "apply", "-k", dir).CombinedOutput(); err != nil {
+		t.Fatalf("apply %s: %v\n%s", text, err, out)
+	}
 }
 
 // remade is the TiKV pod of the annotated cluster as it would be made now.

@@ -5,7 +5,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +18,7 @@ import (
 // A pod is injected when it is made and at no other time. Until then the
 // TidbCluster says which pods were missed.
 func TestAnnotatedLater(t *testing.T) {
+	theClaims.sideBySide(t, needs(theInjector), changes(plain))
 	var before []corev1.Pod
 	testEnv.Test(t, features.New("a running cluster").
 		Assess("annotated: its pods stay as they are, and are found", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
@@ -43,25 +43,17 @@ func TestAnnotatedLater(t *testing.T) {
 					t.Errorf("the new pod %s has %d agents and the init containers %v, want one that is the last of these", pod.Name, agents(pod), inits)
 				}
 			}
-			theWorld.wantCondition(ctx, t, plain, corev1.ConditionTrue, "injected")
-			theWorld.wantOperatorsLabels(ctx, t, plain)
 			pod := theWorld.pod(ctx, t, plain, "tikv")
 			theWorld.setLatency(ctx, t, pod, "20ms")
 			theWorld.wantRTT(ctx, t, "by a native sidecar", pinger, pod, 20*time.Millisecond)
+			theWorld.wantOperatorsLabels(ctx, t, plain)
+			theWorld.wantCondition(ctx, t, plain, corev1.ConditionTrue, "injected")
 			return ctx
 		}).
 		Assess("un-annotated: new pods have none", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			theWorld.patchCluster(ctx, t, plain, `{"metadata":{"annotations":{%q:null,"tidelay.io/sidecar":null}}}`, optIn)
 			theWorld.wantCondition(ctx, t, plain, "", "")
-			old := theWorld.pods(ctx, t, plain, "")
-			for i := range old {
-				if err := theWorld.Delete(ctx, &old[i]); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for _, component := range components() {
-				was := slices.IndexFunc(old, func(p corev1.Pod) bool { return p.Labels["app.kubernetes.io/component"] == component })
-				pod := theWorld.newPod(ctx, t, plain, component, string(old[was].UID))
+			for _, pod := range theWorld.recreate(ctx, t, plain, components()...) {
 				if n := agents(pod); n != 0 {
 					t.Errorf("the new pod %s has %d agents, want none", pod.Name, n)
 				}

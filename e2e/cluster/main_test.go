@@ -46,6 +46,7 @@ var (
 	testEnv   env.Environment
 	namespace = envconf.RandomName("tidelay-e2e", 18)
 	theWorld  *world
+	theClaims = newClaims()
 )
 
 func TestMain(m *testing.M) {
@@ -53,7 +54,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "the cluster tier needs KUBECONFIG; run it with `make e2e`")
 		os.Exit(1)
 	}
-	testEnv = env.NewWithConfig(envconf.NewWithKubeConfig(kubeconfig))
+	testEnv = env.NewWithConfig(envconf.NewWithKubeConfig(kubeconfig).WithParallelTestEnabled())
 	testEnv.Setup(install, makeWorld)
 	testEnv.Finish(removeWorld, uninstall)
 	os.Exit(testEnv.Run(m))

@@ -19,6 +19,7 @@ import (
 // What the webhook added is no drift to TiDB Operator: it neither takes it out
 // nor restarts anything.
 func TestOperatorSync(t *testing.T) {
+	theClaims.sideBySide(t, changes(annotated))
 	testEnv.Test(t, features.New("the operator's next sync").
 		Assess("changes nothing", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			before := theWorld.workloads(ctx, t, annotated)

@@ -19,11 +19,12 @@ import (
 // Somebody else's policy that refuses the agent does not keep a database from
 // starting: the real controllers ask again, and the pods start without it.
 func TestRefusedByAPolicy(t *testing.T) {
+	theClaims.sideBySide(t, needs(theInjector), changes(annotated))
 	testEnv.Test(t, features.New("a policy against the agent").
 		Assess("pods start without it, and with it when the policy is gone", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			allow := theWorld.forbidAgents(ctx, t)
-			for _, component := range components() {
-				if pod := theWorld.recreate(ctx, t, component); agents(pod) != 0 {
+			for _, pod := range theWorld.recreate(ctx, t, annotated, components()...) {
+				if agents(pod) != 0 {
 					t.Errorf("pod %s has %d agents in spite of the policy", pod.Name, agents(pod))
 				}
 			}

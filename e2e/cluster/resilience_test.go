@@ -19,12 +19,13 @@ import (
 )
 
 func TestRecreatedPod(t *testing.T) {
+	theClaims.sideBySide(t, needs(theInjector), changes(annotated))
 	testEnv.Test(t, features.New("a deleted pod").
 		Assess("comes back with one agent and without its fault", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			for _, component := range []string{"tikv", "discovery"} {
 				old := theWorld.pod(ctx, t, annotated, component)
 				theWorld.setLatency(ctx, t, old, "50ms")
-				pod := theWorld.recreate(ctx, t, component)
+				pod := theWorld.recreate(ctx, t, annotated, component)[0]
 				if n := agents(pod); n != 1 {
 					t.Fatalf("the new pod %s has %d agents, want 1", pod.Name, n)
 				}
@@ -39,21 +40,18 @@ func TestRecreatedPod(t *testing.T) {
 
 // The injector must never be what keeps a database from starting.
 func TestInjectorAway(t *testing.T) {
+	theClaims.sideBySide(t, changes(theInjector), changes(annotated))
 	testEnv.Test(t, features.New("without an injector").
 		Assess("both replicas deleted: the pod starts", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			var replicas corev1.PodList
-			selector := resources.WithLabelSelector("app.kubernetes.io/component=injector")
-			if err := theWorld.injector.List(ctx, &replicas, selector); err != nil || len(replicas.Items) != 2 {
-				t.Fatalf("%d replicas of the injector, want 2 (%v)", len(replicas.Items), err)
-			}
-			for i := range replicas.Items {
-				if err := theWorld.Delete(ctx, &replicas.Items[i], resources.WithGracePeriod(0)); err != nil {
+			theWorld.waitForInjector(ctx, t, 2)
+			for _, replica := range theWorld.replicas(ctx, t) {
+				if err := theWorld.Delete(ctx, &replica, resources.WithGracePeriod(0)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			// Whether the new replicas are up in time is a race; that the pod
 			// starts is not.
-			pod := theWorld.recreate(ctx, t, "tikv")
+			pod := theWorld.recreate(ctx, t, annotated, "tikv")[0]
 			t.Logf("the new pod has %d agents", agents(pod))
 			theWorld.waitForInjector(ctx, t, 2)
 			return ctx
@@ -61,28 +59,36 @@ func TestInjectorAway(t *testing.T) {
 		Assess("none at all: the pod starts untouched", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			theWorld.scaleInjector(ctx, t, 0)
 			defer theWorld.scaleInjector(ctx, t, 2)
-			if pod := theWorld.recreate(ctx, t, "tikv"); agents(pod) != 0 {
+			if pod := theWorld.recreate(ctx, t, annotated, "tikv")[0]; agents(pod) != 0 {
 				t.Errorf("pod %s has %d agents without an injector", pod.Name, agents(pod))
 			}
 			return ctx
 		}).
 		Assess("back again: the next pod is injected", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			if pod := theWorld.recreate(ctx, t, "tikv"); agents(pod) != 1 {
+			if pod := theWorld.recreate(ctx, t, annotated, "tikv")[0]; agents(pod) != 1 {
 				t.Errorf("pod %s has %d agents, want 1", pod.Name, agents(pod))
 			}
 			return ctx
 		}).Feature())
 }
 
-// recreate deletes the component's pod of the annotated cluster and returns
-// the one that its controller makes instead.
-func (w *world) recreate(ctx context.Context, t *testing.T, component string) corev1.Pod {
+// recreate deletes the pod of each of a cluster's components, all at once, and returns
+// those that their controllers make instead.
+func (w *world) recreate(ctx context.Context, t *testing.T, cluster string, components ...string) []corev1.Pod {
 	t.Helper()
-	old := w.pod(ctx, t, annotated, component)
-	if err := w.Delete(ctx, &old); err != nil {
-		t.Fatal(err)
+	var pods []corev1.Pod
+	for _, component := range components {
+		pods = append(pods, w.pod(ctx, t, cluster, component))
 	}
-	return w.newPod(ctx, t, annotated, component, string(old.UID))
+	for _, pod := range pods {
+		if err := w.Delete(ctx, &pod); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, component := range components {
+		pods[i] = w.newPod(ctx, t, cluster, component, string(pods[i].UID))
+	}
+	return pods
 }
 
 func (w *world) scaleInjector(ctx context.Context, t *testing.T, replicas int32) {
@@ -100,17 +106,13 @@ func (w *world) scaleInjector(ctx context.Context, t *testing.T, replicas int32)
 func (w *world) waitForInjector(ctx context.Context, t *testing.T, want int32) {
 	t.Helper()
 	err := w.poll(ctx, func(ctx context.Context) error {
-		var pods corev1.PodList
-		selector := resources.WithLabelSelector("app.kubernetes.io/component=injector")
-		if err := w.injector.List(ctx, &pods, selector); err != nil {
-			return err
-		}
+		replicas := w.replicas(ctx, t)
 		var d appsv1.Deployment
 		if err := w.injector.Get(ctx, injectorName, tidelayNamespace, &d); err != nil {
 			return err
 		}
-		if d.Status.AvailableReplicas != want || len(pods.Items) != int(want) {
-			return fmt.Errorf("%d of %d replicas of the injector are available, want %d", d.Status.AvailableReplicas, len(pods.Items), want)
+		if d.Status.AvailableReplicas != want || len(replicas) != int(want) {
+			return fmt.Errorf("%d of %d replicas of the injector are available, want %d", d.Status.AvailableReplicas, len(replicas), want)
 		}
 		return nil
 	})

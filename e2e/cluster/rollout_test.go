@@ -27,6 +27,7 @@ const restartedAt = "tidb.pingcap.com/restartedAt"
 // TiDB Operator restarts one TiKV after the other, once its leaders have gone,
 // and goes on when the new pod is ready: an agent must not be in its way.
 func TestRollingRestart(t *testing.T) {
+	theClaims.sideBySide(t, needs(theInjector), changes(annotated))
 	testEnv.Test(t, features.New("TiKV of the annotated cluster").
 		Assess("restarts with one agent in each pod", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			evicted := theWorld.watchEvictions(ctx, t)

@@ -19,6 +19,7 @@ import (
 // What TiDB Operator runs for a cluster is not the cluster. Its monitor's pods
 // even have the labels of a component's.
 func TestUntouched(t *testing.T) {
+	theClaims.sideBySide(t, needs(theInjector), changes(annotated))
 	var others []features.Feature
 	for _, other := range helpers() {
 		others = append(others, features.New(fmt.Sprintf("%T of the annotated cluster", other.object)).

@@ -1,0 +1,78 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"sync"
+	"testing"
+	"time"
+)
+
+// What tests share, beside the names of the TidbClusters.
+const theInjector = "injector"
+
+// Tests run side by side where they can. A test claims what it uses before it begins:
+// any number of tests may need a thing as it is, and one alone may change it.
+type claim struct {
+	thing   string
+	changes bool
+}
+
+func needs(thing string) claim   { return claim{thing: thing} }
+func changes(thing string) claim { return claim{thing: thing, changes: true} }
+
+// claims are those of the tests that run now.
+type claims struct {
+	mu       sync.Mutex
+	released *sync.Cond
+	users    map[string]int // how many need a thing; -1: one changes it
+}
+
+func newClaims() *claims {
+	c := &claims{users: map[string]int{}}
+	c.released = sync.NewCond(&c.mu)
+	return c
+}
+
+// sideBySide runs a test beside others, from when all its claims can be granted at once
+// until its clean-up is done.
+func (c *claims) sideBySide(t *testing.T, all ...claim) {
+	t.Helper()
+	t.Parallel()
+	asked := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.free(all) {
+		c.released.Wait()
+	}
+	t.Logf("waited %s for others", time.Since(asked).Round(time.Second))
+	c.add(all, 1)
+	granted := time.Now()
+	t.Cleanup(func() {
+		t.Logf("took %s", time.Since(granted).Round(time.Second))
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.add(all, -1)
+		c.released.Broadcast()
+	})
+}
+
+func (c *claims) free(all []claim) bool {
+	for _, a := range all {
+		if users := c.users[a.thing]; users < 0 || users > 0 && a.changes {
+			return false
+		}
+	}
+	return true
+}
+
+// add grants claims with 1, and releases them with -1.
+func (c *claims) add(all []claim, n int) {
+	for _, a := range all {
+		if a.changes {
+			c.users[a.thing] -= n
+		} else {
+			c.users[a.thing] += n
+		}
+	}
+}

@@ -61,7 +61,8 @@
 //	ask  ─► injected ─► somebody refuses the pod
 //	ask  ─► is the pod there? no ─► refused ─► the pod is made without the agent
 //
-// Type refusals counts the asks, and identity says which pod is the same. Each answer
+// The other pods of its workload are refused at the first ask, for two minutes. Type
+// refusals counts the asks, and identity says which pod is the same. Each answer
 // that changes a pod is followed (Injector.Start): by what is found in the 15 seconds
 // after it, the count begins anew or goes on. The annotation tidelay.io/admission ties
 // a pod to its answer.

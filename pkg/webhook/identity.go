@@ -34,6 +34,13 @@ type identity struct {
 	patch uint64
 }
 
+// workload returns what id has in common with the other pods of the same controller,
+// template and agent.
+func (id identity) workload() identity {
+	id.name = ""
+	return id
+}
+
 // identify returns the identity of a pod that d is to inject.
 func identify(namespace string, pod *corev1.Pod, d injection.Decision) identity {
 	id := identity{namespace: namespace, name: pod.Name}

@@ -117,6 +117,10 @@ func (i *Injector) decide(ctx context.Context, req admission.Request, pod *corev
 func (i *Injector) injectOrRefuse(ctx context.Context, req admission.Request, pod *corev1.Pod, member tidbcluster.Membership, d injection.Decision) injection.Decision {
 	id := identify(req.Namespace, pod, d)
 	next, admissions := i.refusals.next(id)
+	if next == stepRefuse && pod.Annotations[injection.NotInjectedAnnotation] == string(injection.Refused) {
+		// The API server asks again during one admission (reinvocationPolicy).
+		return d.Refused(pod, refusedDetail(pod)).Marked(req.UID)
+	}
 	if next == stepLook {
 		next = i.lookUp(ctx, id, admissions)
 	}

@@ -18,14 +18,16 @@ const (
 	asksMarked = 3
 	// seriesWindow is how long the asks for a pod belong together, counted from the
 	// first. After a pod was made without the agent, it is how long the next one of
-	// its identity is made without as well.
+	// its identity is made without as well. After a pod was found refused, it is how
+	// long the other pods of its workload are.
 	seriesWindow = 2 * time.Minute
 	// unmadeWindow is how long they belong together when the pod is known not to be
 	// made. It is more than the longest time between two tries of a workload's
 	// controller, 1000 s (client-go's DefaultTypedControllerRateLimiter).
 	unmadeWindow = 20 * time.Minute
-	// maxSeries bounds the memory, at a few hundred bytes each. The one that was
-	// asked for the longest time ago is forgotten first.
+	// maxSeries bounds the memory, at a few hundred bytes each, and the number of
+	// workloads as well. The one that was asked for the longest time ago is forgotten
+	// first.
 	maxSeries = 10_000
 )
 
@@ -47,10 +49,18 @@ const (
 // and knows which pods are to be made without. It reads nothing: what became of a pod
 // is told by made and unmade. It is safe for concurrent use.
 //
+// What refuses one pod refuses the others of its workload. A StatefulSet that makes all
+// pods at once has one back-off for all of them, which doubles with each refusal. So
+// only the first pod is counted, and the others are made without the agent when they are
+// first asked for.
+//
 // Each replica of the injector counts for itself.
 type refusals struct {
 	mu     sync.Mutex
 	series *expiring.LRUExpireCache // of *series by identity
+	// workloads are those of which a pod was found refused, by identity.workload. The
+	// values mean nothing.
+	workloads *expiring.LRUExpireCache
 }
 
 // series are the asks for one pod since it was last known to be there.
@@ -63,7 +73,7 @@ type series struct {
 }
 
 func newRefusals() *refusals {
-	return &refusals{series: expiring.NewLRUExpireCache(maxSeries)}
+	return &refusals{series: expiring.NewLRUExpireCache(maxSeries), workloads: expiring.NewLRUExpireCache(maxSeries)}
 }
 
 // next returns how to answer the next ask for a pod, and the admissions that were
@@ -73,12 +83,12 @@ func (r *refusals) next(id identity) (step, []types.UID) {
 	defer r.mu.Unlock()
 	s := r.find(id)
 	switch {
-	case s == nil || s.refused == 0 && len(s.admissions) < asksBefore:
-		return stepInject, nil
-	case s.refused >= asksMarked:
+	case s != nil && s.refused >= asksMarked:
 		return stepLeave, nil
-	case s.refused > 0:
+	case s != nil && s.refused > 0, r.refusedWorkload(id):
 		return stepRefuse, nil
+	case s == nil || len(s.admissions) < asksBefore:
+		return stepInject, nil
 	default:
 		return stepLook, append([]types.UID(nil), s.admissions...)
 	}
@@ -97,13 +107,21 @@ func (r *refusals) injected(id identity, admission types.UID) {
 }
 
 // refused notes an answer without the agent. The following ones are the same until
-// the pod is made, and for seriesWindow after that.
+// the pod is made, and for seriesWindow after that. The other pods of its workload go
+// without too, for seriesWindow from the first such answer, unless this pod is not made
+// without the agent either: then something else than the agent may be the cause.
 func (r *refusals) refused(id identity) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.find(id)
 	if s == nil {
 		s = &series{}
+	}
+	switch {
+	case s.refused > 0:
+		r.workloads.Remove(id.workload())
+	case !r.refusedWorkload(id):
+		r.workloads.Add(id.workload(), nil, seriesWindow)
 	}
 	s.admissions = nil
 	s.refused++
@@ -121,6 +139,9 @@ func (r *refusals) made(id identity, agent bool) {
 		r.series.Add(id, s, seriesWindow)
 	default:
 		r.series.Remove(id)
+		if s.refused > 0 {
+			r.workloads.Remove(id.workload())
+		}
 	}
 }
 
@@ -132,6 +153,12 @@ func (r *refusals) unmade(id identity) {
 	if s := r.find(id); s != nil && s.refused == 0 {
 		r.series.Add(id, s, unmadeWindow)
 	}
+}
+
+// refusedWorkload reports whether a pod of the same workload was found refused.
+func (r *refusals) refusedWorkload(id identity) bool {
+	_, found := r.workloads.Get(id.workload())
+	return found
 }
 
 // find returns the series of a pod, or nil if it has none.

@@ -42,8 +42,35 @@ var refusalTests = map[string]struct {
 	"what is not known can't be made":             {steps: []func(*refusals){made(true), made(false), unmade}, want: stepInject},
 }
 
-var thePod = identity{namespace: "db", name: "basic-tikv-0"}
+// siblingTests are what happens to one pod, and how the first ask for another of the same
+// workload is answered.
+var siblingTests = map[string]struct {
+	steps   []func(*refusals)
+	sibling identity // theSibling unless set
+	want    step
+}{
+	"if nobody asked before, inject":           {want: stepInject},
+	"if it may be refused, inject":             {steps: []func(*refusals){answer, answer}, want: stepInject},
+	"if it was made with it, inject":           {steps: []func(*refusals){answer, answer, made(true)}, want: stepInject},
+	"if it was refused, refuse":                {steps: []func(*refusals){answer, answer, refuse}, want: stepRefuse},
+	"if it was refused and made, refuse":       {steps: []func(*refusals){refuse, made(false), wait(119 * time.Second)}, want: stepRefuse},
+	"after a while, try":                       {steps: []func(*refusals){refuse, made(false), wait(121 * time.Second)}, want: stepInject},
+	"if it is not made without either, inject": {steps: []func(*refusals){refuse, refuse, made(false)}, want: stepInject},
+	// Otherwise a workload that makes a pod each minute would never be tried again.
+	"what followed from it is not counted": {steps: []func(*refusals){refuse, wait(time.Minute), refuseSibling, wait(61 * time.Second)}, sibling: ofSet("2"), want: stepInject},
+	"of another template, inject":          {steps: []func(*refusals){refuse}, sibling: identity{namespace: "db", name: "basic-tikv-1", owner: "set", revision: "2"}, want: stepInject},
+	"with another agent, inject":           {steps: []func(*refusals){refuse}, sibling: identity{namespace: "db", name: "basic-tikv-1", owner: "set", revision: "1", patch: 2}, want: stepInject},
+	"of another set, inject":               {steps: []func(*refusals){refuse}, sibling: identity{namespace: "db", name: "basic-pd-0", owner: "other", revision: "1"}, want: stepInject},
+}
 
+// ofSet is a pod of the StatefulSet of thePod.
+func ofSet(ordinal string) identity {
+	return identity{namespace: "db", name: "basic-tikv-" + ordinal, owner: "set", revision: "1"}
+}
+
+var thePod, theSibling = ofSet("0"), ofSet("1")
+
+func refuseSibling(r *refusals)              { r.refused(theSibling) }
 func answer(r *refusals)                     { r.injected(thePod, "b5a4") }
 func refuse(r *refusals)                     { r.refused(thePod) }
 func unmade(r *refusals)                     { r.unmade(thePod) }
@@ -61,8 +88,24 @@ func TestRefusals(t *testing.T) {
 				if got, _ := r.next(thePod); got != test.want {
 					t.Errorf("the next step is %d, want %d", got, test.want)
 				}
-				if got, _ := r.next(identity{namespace: "db", name: "basic-tikv-1"}); got != stepInject {
+				if got, _ := r.next(identity{namespace: "db", name: "basic-pd-0"}); got != stepInject {
 					t.Errorf("the next step of another pod is %d, want %d", got, stepInject)
+				}
+			})
+		})
+	}
+}
+
+func TestRefusalsOfSiblings(t *testing.T) {
+	for name, test := range siblingTests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRefusals()
+				for _, s := range test.steps {
+					s(r)
+				}
+				if got, _ := r.next(cmp.Or(test.sibling, theSibling)); got != test.want {
+					t.Errorf("the next step is %d, want %d", got, test.want)
 				}
 			})
 		})
@@ -87,11 +130,14 @@ func TestRefusalsAreBounded(t *testing.T) {
 	r := newRefusals()
 	number := func(i int) identity { return identity{name: fmt.Sprint(i)} }
 	for i := range 2 * maxSeries {
+		r.refused(identity{owner: types.UID(fmt.Sprint(i))})
+	}
+	for i := range 2 * maxSeries {
 		r.injected(number(i), "1")
 		r.injected(number(i), "2")
 	}
-	if n := len(r.series.Keys()); n != maxSeries {
-		t.Errorf("%d pods are known, want %d", n, maxSeries)
+	if pods, workloads := len(r.series.Keys()), len(r.workloads.Keys()); pods != maxSeries || workloads != maxSeries {
+		t.Errorf("%d pods and %d workloads are known, want %d of each", pods, workloads, maxSeries)
 	}
 	for i, want := range map[int]step{0: stepInject, 2*maxSeries - 1: stepLook} {
 		if got, _ := r.next(number(i)); got != want {

@@ -107,6 +107,32 @@ func TestRefusedPod(t *testing.T) {
 	})
 }
 
+// A StatefulSet that makes all its pods at once tries them one after the other, begins
+// anew after each refusal, and waits twice as long each time
+// (k8s.io/kubernetes/pkg/controller/statefulset; client-go's ItemExponentialFailureRateLimiter).
+func TestRefusedPodsOfAParallelStatefulSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &workload{t: t, fixture: start(t, resolved(optedIn()), level{})}
+		var refusals, made int
+		started := time.Now()
+		for backOff := 5 * time.Millisecond; made < 8; backOff *= 2 {
+			for ; made < 8; made++ {
+				w.change = func(pod *corev1.Pod) { pod.Name = fmt.Sprintf("basic-tikv-%d", made) }
+				reason, create := w.ask()
+				if reason == injection.Injected {
+					refusals++
+					break
+				}
+				create()
+			}
+			time.Sleep(backOff)
+		}
+		if took := time.Since(started); refusals != 2 || took > time.Second {
+			t.Errorf("%d requests were refused, and it took %s to make the pods", refusals, took)
+		}
+	})
+}
+
 // remake asks again and has the pod made.
 func (w *workload) remake() {
 	w.t.Helper()
@@ -267,6 +293,9 @@ func TestRefusedPodIsAskedAboutTwice(t *testing.T) {
 		w.change = func(pod *corev1.Pod) {
 			pod.Annotations = map[string]string{"tidelay.io/not-injected": "refused", "other": "x"}
 		}
+		w.wants(injection.Refused)
+		// It counts once: the other pods of the StatefulSet are refused as well.
+		w.change = func(pod *corev1.Pod) { pod.Name = "basic-tikv-1" }
 		w.wants(injection.Refused)
 	})
 }

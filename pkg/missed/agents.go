@@ -1,7 +1,6 @@
 package missed
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -26,13 +25,25 @@ const (
 	scheduleTime = time.Minute
 )
 
-// maxKubeletMessage is the largest number of bytes of kubelet's message that is
-// repeated. A registry's answer can be long.
-const maxKubeletMessage = 200
+// Reasons of kubelet's (pkg/kubelet/container/sync_result.go, pkg/kubelet/images/types.go).
+const (
+	// crashLoop is for a container that ends again and again, while kubelet waits before
+	// the next start.
+	crashLoop = "CrashLoopBackOff"
+	// runError is for one that can't be started.
+	runError = "RunContainerError"
+	// pullBackOff is for one whose image can't be pulled, while kubelet waits before the
+	// next try.
+	pullBackOff = "ImagePullBackOff"
+)
 
-// notRunning returns why the agent's container in a pod does not run, in kubelet's
-// words, or "" if it runs, is just starting, or if kubelet has not spoken of it yet. A
-// pod that can't be scheduled is told too: what the agent asks for may be the cause.
+// notRunning returns why the agent's container in a pod does not run, by kubelet's reason,
+// or "" if it runs, is just starting, or if kubelet has not spoken of it yet. A pod that
+// can't be scheduled is told too: what the agent asks for may be the cause.
+//
+// The text stays the same for as long as the cause does, because the condition is written
+// when it changes. So kubelet's messages and what the agent wrote last are left out: they
+// change with each try.
 func notRunning(pod *corev1.Pod, now time.Time) string {
 	if isUnschedulable(pod, now) {
 		return corev1.PodReasonUnschedulable + " for more than " + scheduleTime.String() + "; the pod's Events say why"
@@ -42,18 +53,20 @@ func notRunning(pod *corev1.Pod, now time.Time) string {
 	if i < 0 {
 		return ""
 	}
-	if last := overAndOver(all[i], now); last != nil {
-		return kubeletSays(crashLoop, fmt.Sprintf("exit code %d %s", last.ExitCode, last.Message))
+	if endsAgainAndAgain(all[i], now) {
+		return crashLoop
 	}
 	switch state := all[i].State; {
 	case state.Waiting != nil && isStarting(state.Waiting.Reason):
 		if since := databaseRunsSince(pod); !since.IsZero() && now.Sub(since) > pullTime {
-			return kubeletSays(state.Waiting.Reason, "for more than "+pullTime.String()+" while the other containers run")
+			return "being made for more than " + pullTime.String() + " while the other containers run"
 		}
+	case state.Waiting != nil && isPull(state.Waiting.Reason):
+		return pullBackOff + " of " + agentImage(pod)
 	case state.Waiting != nil:
-		return kubeletSays(state.Waiting.Reason, state.Waiting.Message)
+		return state.Waiting.Reason
 	case state.Terminated != nil && now.Sub(state.Terminated.FinishedAt.Time) > restartTime:
-		return kubeletSays(state.Terminated.Reason, state.Terminated.Message)
+		return "ended and not started again: " + state.Terminated.Reason
 	}
 	return ""
 }
@@ -67,24 +80,34 @@ func isUnschedulable(pod *corev1.Pod, now time.Time) bool {
 	})
 }
 
-// crashLoop is kubelet's reason while it waits before the next restart.
-const crashLoop = "CrashLoopBackOff"
-
-// overAndOver returns how a container ended last that ends over and over, or nil if it
-// does not. It is the same while kubelet waits before a restart and just after it, so
-// that the condition does not change with each.
-func overAndOver(status corev1.ContainerStatus, now time.Time) *corev1.ContainerStateTerminated {
-	state, last := status.State, status.LastTerminationState.Terminated
-	often := status.RestartCount >= manyRestarts
+// endsAgainAndAgain reports whether a container does. It is the same while kubelet waits
+// before a restart and just after it.
+func endsAgainAndAgain(status corev1.ContainerStatus, now time.Time) bool {
+	state, often := status.State, status.RestartCount >= manyRestarts
 	switch {
-	case state.Waiting != nil && state.Waiting.Reason == crashLoop:
-		return last
-	case often && state.Terminated != nil:
-		return state.Terminated
-	case often && state.Running != nil && now.Sub(state.Running.StartedAt.Time) < stableTime:
-		return last
+	case state.Waiting != nil:
+		return state.Waiting.Reason == crashLoop || often && state.Waiting.Reason == runError
+	case state.Running != nil:
+		return often && now.Sub(state.Running.StartedAt.Time) < stableTime
+	default:
+		return often && state.Terminated != nil
 	}
-	return nil
+}
+
+// isPull reports whether kubelet gives a waiting container this reason in turn with
+// pullBackOff: the errors of a pull in k8s.io/cri-api/pkg/errors.
+func isPull(reason string) bool {
+	return slices.Contains([]string{pullBackOff, "ErrImagePull", "RegistryUnavailable", "SignatureValidationFailed"}, reason)
+}
+
+// agentImage returns the image of the agent in a pod, or "" if it has none.
+func agentImage(pod *corev1.Pod) string {
+	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if container.Name == injection.ContainerName {
+			return container.Image
+		}
+	}
+	return ""
 }
 
 // canBeAsked reports whether the agent in a pod has run for long enough to answer.
@@ -119,12 +142,4 @@ func databaseRunsSince(pod *corev1.Pod) time.Time {
 		}
 	}
 	return since
-}
-
-// kubeletSays returns a reason and a message in one line, cut.
-func kubeletSays(reason, message string) string {
-	if message = cut(message, maxKubeletMessage); message != "" {
-		return reason + ": " + message
-	}
-	return reason
 }

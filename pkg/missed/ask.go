@@ -27,6 +27,8 @@ const (
 	askAllTime  = 30 * time.Second
 	askParallel = 256
 	maxReply    = 4 << 10 // bytes
+	// maxWords is the largest number of bytes of an agent's words that is repeated.
+	maxWords = 200
 )
 
 // reply is what came of asking an agent.
@@ -105,7 +107,7 @@ func (a *Asker) askAt(ctx context.Context, address string) reply {
 	}
 	defer response.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxReply)) // as much as there is
-	return replyOf(response.StatusCode, response.Header.Get("Server"), cut(string(body), maxKubeletMessage))
+	return replyOf(response.StatusCode, response.Header.Get("Server"), cut(string(body), maxWords))
 }
 
 // replyOf returns the reply for an answer of HTTP. A service mesh may put its own name in

@@ -45,7 +45,7 @@ func TestAsk(t *testing.T) {
 		"another server":                      {answer("", 200, "ok"), reply{notAgent, "something else has the agent's port"}},
 		"another server without such a route": {answer("nginx", 404, ""), reply{notAgent, "something else has the agent's port"}},
 		"a redirect":                          {answer("nginx", 302, ""), reply{notAgent, "something else has the agent's port"}},
-		"much":                                {answer(api.ServerName, 503, strings.Repeat("x", 1<<20)), reply{unready, strings.Repeat("x", maxKubeletMessage) + "..."}},
+		"much":                                {answer(api.ServerName, 503, strings.Repeat("x", 1<<20)), reply{unready, strings.Repeat("x", maxWords) + "..."}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(test.handler)

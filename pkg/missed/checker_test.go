@@ -230,7 +230,7 @@ func pod(name, of string, change ...func(*corev1.Pod)) *corev1.Pod {
 func injected(p *corev1.Pod) {
 	p.Annotations = map[string]string{injection.StatusAnnotation: "{}"}
 	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{
-		Name: injection.ContainerName, VolumeMounts: []corev1.VolumeMount{{Name: "tidelay-state", MountPath: "/run/tidelay"}},
+		Name: injection.ContainerName, Image: "tidelay/agent:v1", VolumeMounts: []corev1.VolumeMount{{Name: "tidelay-state", MountPath: "/run/tidelay"}},
 	})
 }
 
@@ -470,7 +470,7 @@ func TestCheckOfAnAgentThatDoesNotRun(t *testing.T) {
 		w.checker.check(t.Context())
 	}
 	w.wantConditions("basic", operators, "TidelayInjected False agent_not_running")
-	want := "Warning agent_not_running basic Check: the agent does not run in 1 of 1 pods: basic-tikv-0 (ImagePullBackOff: no such image)"
+	want := "Warning agent_not_running basic Check: the agent does not run in 1 of 1 pods: basic-tikv-0 (ImagePullBackOff of tidelay/agent:v1)"
 	if len(w.events) != 1 || !strings.HasPrefix(w.events[0], want) {
 		t.Errorf("events %q, want %q once", w.events, want)
 	}

@@ -69,7 +69,8 @@ type Pod struct {
 	// Reason is Missed, what keeps the pod from being injected, or what is wrong with
 	// its agent.
 	Reason injection.Reason
-	// Detail is what kubelet or the agent says, or empty.
+	// Detail is kubelet's reason or what the agent says, or empty. It stays the same for
+	// as long as the cause does.
 	Detail string
 }
 
@@ -185,15 +186,16 @@ func firstReason(pods []Pod) injection.Reason {
 	return slices.MinFunc(pods, func(a, b Pod) int { return strings.Compare(string(a.Reason), string(b.Reason)) }).Reason
 }
 
-// maxListed is the largest number of pods that a message names, of each kind. Kubelet
-// may have much to say of each pod, so fewer of those are named.
+// maxListed is the largest number of pods that a message names, of each kind. There may be
+// much to say of each agent, so fewer of those are named.
 const (
-	maxListed        = 10
-	maxAgents        = 3
-	maxUndecidedText = 200
+	maxListed = 10
+	maxAgents = 3
 )
 
-// message returns the report as sentences, which are parted by semicolons.
+// message returns the report as sentences, which are parted by semicolons. It is the same
+// for the same state: the errors of what could not be checked, which may have a port or a
+// time in them, are in the log.
 func (r *Report) message() string {
 	var parts []string
 	if len(r.NotRunning) > 0 {
@@ -220,7 +222,7 @@ func (r *Report) message() string {
 		parts = append(parts, "a pod that is created now goes without it: "+r.blocked.detail)
 	}
 	if len(r.undecided) > 0 {
-		parts = append(parts, fmt.Sprintf("%d more could not be checked: %s", len(r.undecided), cut(r.undecided[0].Error(), maxUndecidedText)))
+		parts = append(parts, fmt.Sprintf("%d more could not be checked, and the controller's log says why", len(r.undecided)))
 	}
 	if r.refusal != "" {
 		parts = append(parts, refusalIntro+r.refusal)

@@ -54,12 +54,12 @@ func TestReport(t *testing.T) {
 		"of agents that do not run": {
 			reasons: []injection.Reason{injection.AlreadyInjected, injection.AlreadyInjected, injection.Injected}, notRunning: true,
 			status: corev1.ConditionFalse, reason: AgentNotRunning, missed: 1,
-			message: "the agent does not run in 2 of 3 pods: pod-0 (ErrImagePull: no), pod-1 (ErrImagePull: no); 1 of 3 pods go without the agent: pod-2 (missed); those missed",
+			message: "the agent does not run in 2 of 3 pods: pod-0 (CreateContainerError), pod-1 (CreateContainerError); 1 of 3 pods go without the agent: pod-2 (missed); those missed",
 		},
 		"of a missed pod and one that could not be checked": {
 			reasons: []injection.Reason{injection.Injected}, undecided: []error{errors.New("pod pod-7: forbidden")},
 			status: corev1.ConditionFalse, reason: Missed, missed: 1,
-			message: "1 of 1 pods go without the agent: pod-0 (missed); those missed get it when they are next created, and Tidelay restarts none; 1 more could not be checked: pod pod-7: forbidden",
+			message: "1 of 1 pods go without the agent: pod-0 (missed); those missed get it when they are next created, and Tidelay restarts none; 1 more could not be checked, and the controller's log says why",
 		},
 		"of both": {
 			reasons: []injection.Reason{injection.HostNetwork, injection.Injected},
@@ -75,7 +75,7 @@ func TestReport(t *testing.T) {
 				pod := &corev1.Pod{}
 				pod.Name = fmt.Sprintf("pod-%d", i)
 				if test.notRunning {
-					pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: injection.ContainerName, State: waiting("ErrImagePull", "no")}}
+					pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: injection.ContainerName, State: waiting("CreateContainerError", "no")}}
 				}
 				r.add(pod, reason, test.blocked, now)
 			}

@@ -2,6 +2,7 @@ package missed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/injection"
@@ -160,6 +162,54 @@ func TestCheckAsksAgents(t *testing.T) {
 			if want := int(test.unusable); len(w.events) != want {
 				t.Errorf("events %q, want %d", w.events, want)
 			}
+		})
+	}
+}
+
+// Pods are listed before their agents are asked. What answers at the address of a pod that
+// is gone since is not told of it.
+func TestCheckAsksAgentsOfPodsThatAreReplaced(t *testing.T) {
+	for name, bad := range map[string]reply{
+		"refused": {refused, "nobody listens"}, "another's": {notAgent, "ssh"}, "not ready": {unready, "not ready: no engine"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			as := func(uid string) *corev1.Pod {
+				return pod("basic-tikv-0", "basic", runningFor(time.Minute), func(p *corev1.Pod) { p.UID = types.UID(uid) })
+			}
+			w := newWorld(t, cluster("basic", "true"), as("first"), pod("basic-tikv-1", "basic", runningFor(time.Minute)))
+			w.checker.options.Agents = replies{"basic-tikv-0": bad, "basic-tikv-1": {kind: ready}}
+			w.checker.check(t.Context())
+			w.wantConditions("basic", operators, "TidelayInjected True injected")
+			for _, uid := range []string{"second", "third"} {
+				if err := errors.Join(w.client.Delete(t.Context(), as(uid)), w.client.Create(t.Context(), as(uid))); err != nil {
+					t.Fatal(err)
+				}
+				w.checker.check(t.Context())
+				w.wantConditions("basic", operators, "TidelayInjected True injected")
+			}
+			if len(w.events) > 0 {
+				t.Errorf("events %q of pods that were replaced", w.events)
+			}
+
+			// The third stays and answers so again, which is told, and goes on being told when
+			// another replica leads, though that one knows nothing of the check before.
+			w.checker.check(t.Context())
+			message := w.message("basic")
+			if !strings.Contains(message, "basic-tikv-0 ("+bad.detail+")") {
+				t.Errorf("message %q, want %q", message, bad.detail)
+			}
+			w.checker.unusable = recent[badReply]{}
+			w.checker.check(t.Context())
+			if got := w.message("basic"); got != message {
+				t.Errorf("after a change of the leader, message %q, want still %q", got, message)
+			}
+
+			// One good answer between two bad ones is not two in a row.
+			w.checker.options.Agents = replies{"basic-tikv-0": {kind: ready}, "basic-tikv-1": {kind: ready}}
+			w.checker.check(t.Context())
+			w.checker.options.Agents = replies{"basic-tikv-0": bad, "basic-tikv-1": {kind: ready}}
+			w.checker.check(t.Context())
+			w.wantConditions("basic", operators, "TidelayInjected True injected")
 		})
 	}
 }

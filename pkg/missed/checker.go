@@ -3,7 +3,6 @@ package missed
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -75,6 +74,14 @@ type Checker struct {
 	// states has what is remembered about each TidbCluster that asks to be injected,
 	// by its UID.
 	states map[types.UID]*state
+	// unusable has the agents that did not answer as they should.
+	unusable recent[badReply]
+}
+
+// badReply is what is wrong with the agent of a pod.
+type badReply struct {
+	pod    types.UID
+	reason injection.Reason
 }
 
 // state is what is remembered about a TidbCluster from one check to the next.
@@ -187,7 +194,7 @@ func (c *Checker) surveyAll(ctx context.Context, asking map[string][]*v1alpha1.T
 		}
 	}
 	if c.options.Agents != nil {
-		c.askAgents(ctx, slices.Collect(maps.Values(all)))
+		c.askAgents(ctx, all)
 	}
 	return all
 }

@@ -75,7 +75,11 @@ type Pod struct {
 }
 
 // address is where the agent of a pod is asked.
-type address struct{ pod, ip string }
+type address struct {
+	pod string
+	uid types.UID
+	ip  string
+}
 
 // String returns the pod for a message.
 func (p Pod) String() string {
@@ -95,7 +99,7 @@ func (r *Report) add(pod *corev1.Pod, reason injection.Reason, blocked *obstacle
 		if why := notRunning(pod, now); why != "" {
 			r.NotRunning = append(r.NotRunning, Pod{pod.Name, AgentNotRunning, why})
 		} else if canBeAsked(pod, now) {
-			r.running = append(r.running, address{pod.Name, pod.Status.PodIP})
+			r.running = append(r.running, address{pod.Name, pod.UID, pod.Status.PodIP})
 		}
 	case reason == injection.Injected && blocked != nil:
 		r.Without = append(r.Without, Pod{Name: pod.Name, Reason: blocked.reason})
@@ -112,21 +116,28 @@ func (r *Report) add(pod *corev1.Pod, reason injection.Reason, blocked *obstacle
 	}
 }
 
-// addReplies adds the replies of the agents of r.running, in their order.
+// addReplies adds the replies of the agents of r.running, in their order. One that says
+// that an agent can't be used is added if sure reports so of the pod.
 //
 // That a connection is refused counts only where another agent of the TidbCluster
 // answers: a NetworkPolicy may reject the controller's connections to all of them.
-func (r *Report) addReplies(replies []reply) {
+func (r *Report) addReplies(replies []reply, sure func(types.UID, Pod) bool) {
 	reachable := slices.ContainsFunc(replies, func(r reply) bool { return r.kind == ready || r.kind == unready })
 	for i, reply := range replies {
-		name := r.running[i].pod
+		pod := Pod{Name: r.running[i].pod, Detail: reply.detail}
 		switch {
 		case reply.kind == notAgent, reply.kind == refused && reachable:
-			r.Unusable = append(r.Unusable, Pod{name, AgentNotAnswering, reply.detail})
+			pod.Reason = AgentNotAnswering
 		case reply.kind == unready:
-			r.Unusable = append(r.Unusable, Pod{name, AgentNotReady, reply.detail})
+			pod.Reason = AgentNotReady
 		case reply.kind != ready:
 			r.Silent++
+			continue
+		default:
+			continue
+		}
+		if sure(r.running[i].uid, pod) {
+			r.Unusable = append(r.Unusable, pod)
 		}
 	}
 }

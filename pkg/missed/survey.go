@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -73,18 +74,23 @@ func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1al
 }
 
 // askAgents asks the agents of all reports at once, so that those that can't be asked
-// hold up the check once and not in each namespace.
-func (c *Checker) askAgents(ctx context.Context, reports []*Report) {
+// hold up the check once and not in each namespace. The pods were listed before, and one
+// may have been replaced since: only what the same pod replied twice in a row is told.
+func (c *Checker) askAgents(ctx context.Context, reports map[*v1alpha1.TidbCluster]*Report) {
+	clusters := slices.Collect(maps.Keys(reports))
 	var addresses []string
-	for _, report := range reports {
-		for _, pod := range report.running {
+	for _, cluster := range clusters {
+		for _, pod := range reports[cluster].running {
 			addresses = append(addresses, pod.ip)
 		}
 	}
 	replies := c.options.Agents.ask(ctx, addresses)
-	for _, report := range reports {
-		own := len(report.running)
-		report.addReplies(replies[:own])
+	c.unusable.next()
+	for _, cluster := range clusters {
+		own := len(reports[cluster].running)
+		reports[cluster].addReplies(replies[:own], func(uid types.UID, pod Pod) bool {
+			return c.unusable.again(badReply{uid, pod.Reason}) || says(cluster, pod.String())
+		})
 		replies = replies[own:]
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -24,6 +25,9 @@ func TestMonitoringNamesRealMetrics(t *testing.T) {
 	n.admit(n.tikv(nil)) // a TidbCluster that is not opted in is read live
 	n.cluster("other", optedIn())
 	n.hasCondition("other", "Unknown no_pods")
+	onHost := func(pod *corev1.Pod) { pod.Spec.HostNetwork = true }
+	n.post(n.pod("host-tikv-0", "tikv", n.statefulSet("host-tikv", n.cluster("host", optedIn())), onHost), wet)
+	n.hasCondition("host", "False host_network")
 	// One is there only while something is in the way.
 	must(t, world.setEndpoints(t.Context(), 0))
 	n.hasCondition("other", "False injector_not_ready")

@@ -13,7 +13,7 @@ import (
 // metrics are the gauges of a Checker. They are empty while the replica does not lead.
 type metrics struct {
 	missed, notRunning, unusable, silent *prometheus.GaugeVec // by namespace and tidbcluster
-	blocked                              *prometheus.GaugeVec // by reason as well
+	without, blocked                     *prometheus.GaugeVec // by reason as well
 	interval, last                       *prometheus.GaugeVec // without labels
 }
 
@@ -30,6 +30,8 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			"Pods with an agent that runs and can't be used: it can't set faults, or something else has its port.", "namespace", "tidbcluster"),
 		silent: gauge("tidelay_agents_silent",
 			"Pods with an agent that the controller could not ask, maybe because of the network between them.", "namespace", "tidbcluster"),
+		without: gauge("tidelay_pods_without_agent",
+			"Running pods that are asked to carry the agent and do not, by what would keep one from it if it were made now.", "namespace", "tidbcluster", "reason"),
 		blocked: gauge("tidelay_injection_blocked",
 			"1 for what keeps a pod that is made now from being injected.", "namespace", "tidbcluster", "reason"),
 		interval: gauge("tidelay_missed_check_interval_seconds",
@@ -46,7 +48,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 }
 
 func (m *metrics) all() []*prometheus.GaugeVec {
-	return append(m.counts(), m.blocked, m.interval, m.last)
+	return append(m.counts(), m.without, m.blocked, m.interval, m.last)
 }
 
 // counts are the gauges that count pods of a TidbCluster.
@@ -65,18 +67,26 @@ func (m *metrics) set(cluster types.NamespacedName, r *Report) {
 	for i, count := range []int{r.Missed(), len(r.NotRunning), len(r.Unusable), r.Silent} {
 		m.counts()[i].WithLabelValues(cluster.Namespace, cluster.Name).Set(float64(count))
 	}
-	m.setBlocked(cluster, r.blocked)
+	m.setReasons(cluster, r.Without, r.blocked)
 }
 
-func (m *metrics) setBlocked(cluster types.NamespacedName, by *obstacle) {
-	var reason injection.Reason
-	if by != nil {
-		reason = by.reason
-		m.blocked.WithLabelValues(cluster.Namespace, cluster.Name, string(reason)).Set(1)
+// setReasons sets the gauges that have a reason. A reason that does not apply has no
+// sample.
+func (m *metrics) setReasons(cluster types.NamespacedName, without []Pod, by *obstacle) {
+	counts, blocked := map[injection.Reason]int{}, map[injection.Reason]int{}
+	for _, pod := range without {
+		counts[pod.Reason]++
 	}
-	for _, other := range obstacleReasons() {
-		if other != reason {
-			m.blocked.DeleteLabelValues(cluster.Namespace, cluster.Name, string(other))
+	if by != nil {
+		blocked[by.reason] = 1
+	}
+	for gauge, now := range map[*prometheus.GaugeVec]map[injection.Reason]int{m.without: counts, m.blocked: blocked} {
+		for _, reason := range reasonsWithout() {
+			if count := now[reason]; count > 0 {
+				gauge.WithLabelValues(cluster.Namespace, cluster.Name, string(reason)).Set(float64(count))
+			} else {
+				gauge.DeleteLabelValues(cluster.Namespace, cluster.Name, string(reason))
+			}
 		}
 	}
 }
@@ -86,7 +96,7 @@ func (m *metrics) forget(cluster types.NamespacedName) {
 	for _, g := range m.counts() {
 		g.DeleteLabelValues(cluster.Namespace, cluster.Name)
 	}
-	m.setBlocked(cluster, nil)
+	m.setReasons(cluster, nil, nil)
 }
 
 // reset removes everything.

@@ -142,6 +142,12 @@ func (r *Report) addReplies(replies []reply, sure func(types.UID, Pod) bool) {
 	}
 }
 
+// reasonsWithout lists every reason that a pod of Report.Without, or an obstacle, may
+// have.
+func reasonsWithout() []injection.Reason {
+	return slices.Concat([]injection.Reason{Missed}, injection.Reasons(), obstacleReasons())
+}
+
 // total returns the number of pods that are asked for.
 func (r *Report) total() int { return r.Injected + len(r.Without) }
 

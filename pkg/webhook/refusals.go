@@ -13,8 +13,9 @@ const (
 	// is asked whether it was made, and asksUnknown how many it gets if the API
 	// server does not tell.
 	asksBefore, asksUnknown = 2, 9
-	// asksMarked is how many answers without the agent change annotations of the pod.
-	// If it is refused even so, it is left as it is.
+	// asksMarked is how many answers without the agent change annotations of the pod
+	// before the annotations may be the cause. After those, every other answer leaves the
+	// pod as it is.
 	asksMarked = 3
 	// seriesWindow is how long the asks for a pod belong together, counted from the
 	// first. After a pod was made without the agent, it is how long the next one of
@@ -83,7 +84,7 @@ func (r *refusals) next(id identity) (step, []types.UID) {
 	defer r.mu.Unlock()
 	s := r.find(id)
 	switch {
-	case s != nil && s.refused >= asksMarked:
+	case s != nil && s.refused >= asksMarked && (s.refused-asksMarked)%2 == 0:
 		return stepLeave, nil
 	case s != nil && s.refused > 0, r.refusedWorkload(id):
 		return stepRefuse, nil

@@ -35,6 +35,8 @@ var refusalTests = map[string]struct {
 	"if it is not made without either, refuse":    {steps: []func(*refusals){answer, answer, refuse, wait(17 * time.Minute), refuse, wait(17 * time.Minute)}, want: stepRefuse},
 	"if it was made without, refuse for a while":  {steps: []func(*refusals){answer, answer, refuse, made(false), wait(119 * time.Second)}, want: stepRefuse},
 	"if the annotation is refused too, leave it":  {steps: []func(*refusals){refuse, refuse, refuse}, want: stepLeave},
+	"but only every other time":                   {steps: []func(*refusals){refuse, refuse, refuse, refuse}, want: stepRefuse},
+	"and leave it again after that":               {steps: []func(*refusals){refuse, refuse, refuse, refuse, refuse}, want: stepLeave},
 	"and annotate it again when it was made":      {steps: []func(*refusals){refuse, refuse, refuse, made(false)}, want: stepRefuse},
 	"and then try again":                          {steps: []func(*refusals){answer, answer, refuse, made(false), wait(121 * time.Second)}, want: stepInject},
 	"late news of the first asks change nothing":  {steps: []func(*refusals){answer, answer, refuse, made(false), wait(15 * time.Second), unmade, wait(106 * time.Second)}, want: stepInject},

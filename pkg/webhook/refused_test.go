@@ -152,6 +152,33 @@ func TestPodRefusedAnyway(t *testing.T) {
 	})
 }
 
+// A pod that something else has refused for long is told as refused all the same: the
+// annotation is left out only every other time.
+func TestPodRefusedForLongIsMarked(t *testing.T) {
+	inBubble(t, interceptor.Funcs{}, func(t *testing.T, w *workload) {
+		w.wants(injection.Injected, injection.Injected)
+		marked := 0
+		for range 20 {
+			time.Sleep(time.Minute)
+			reason, create := w.ask()
+			if reason != injection.Refused {
+				t.Fatalf("ask %d is answered with %s", w.asked, reason)
+			}
+			pod := create()
+			if pod.Annotations["tidelay.io/not-injected"] == "refused" {
+				marked++
+			}
+			// It was not made after all.
+			if err := w.made.Delete(t.Context(), pod); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if marked != 11 {
+			t.Errorf("%d of 20 pods say that they were refused, want the first 3 and every other one after that", marked)
+		}
+	})
+}
+
 // A pod that is refused even with an annotation of ours is left as it is.
 func TestPodRefusedForItsAnnotations(t *testing.T) {
 	inBubble(t, interceptor.Funcs{}, func(t *testing.T, w *workload) {

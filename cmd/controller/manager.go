@@ -99,6 +99,11 @@ func addMissedCheck(mgr ctrl.Manager, o options, file *configfile.File, informer
 		Metrics:    metrics.Registry,
 		Log:        ctrl.Log.WithName("missed"),
 	}
+	if o.Kubeconfig == "" { // in a cluster
+		options.Reach = func(ctx context.Context, caBundle []byte) error {
+			return missed.Reach(ctx, options.Service, missed.WebhookPort, caBundle)
+		}
+	}
 	if o.askAgents {
 		options.Agents = missed.NewAsker()
 	}

@@ -54,7 +54,12 @@ func TestBrokenWebhookIsTold(t *testing.T) {
 		reason, says string
 		change       func() error
 	}{
-		{"injector_not_ready", "no replica of the injector is ready", func() error { return world.setEndpoints(t.Context(), 0) }},
+		{"webhook_failure_policy", `failurePolicy is "Fail"`, edit(func(h *admissionregistrationv1.MutatingWebhook) {
+			h.FailurePolicy = new(admissionregistrationv1.Fail)
+		})},
+		{"injector_not_ready", "no replica of the injector is ready", func() error {
+			return errors.Join(edit(func(h *admissionregistrationv1.MutatingWebhook) { h.FailurePolicy = new(admissionregistrationv1.Ignore) })(), world.setEndpoints(t.Context(), 0))
+		}},
 		{"webhook_client_config", `service.path is "/other"`, edit(func(h *admissionregistrationv1.MutatingWebhook) {
 			h.ClientConfig.Service.Path = new("/other")
 		})},

@@ -18,18 +18,21 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Another webhook that changes the pod after ours makes the API server ask
-// ours again, which must not add a second agent.
+// Another webhook that changes the pod after ours makes the API server ask ours again.
+// It must not add a second agent, nor leave one on the node's network.
 func TestReinvocation(t *testing.T) {
-	for name, patch := range map[string]string{
-		"annotation": `[{"op": "add", "path": "/metadata/annotations/example.com~1other", "value": "was here"}]`,
-		"container":  `[{"op": "add", "path": "/spec/containers/-", "value": {"name": "other", "image": "other"}}]`,
-		"first":      `[{"op": "add", "path": "/spec/containers/0", "value": {"name": "other", "image": "other"}}]`,
+	for name, test := range map[string]struct{ patch, then string }{
+		"annotation":    {`[{"op": "add", "path": "/metadata/annotations/example.com~1other", "value": "was here"}]`, "already_injected"},
+		"container":     {`[{"op": "add", "path": "/spec/containers/-", "value": {"name": "other", "image": "other"}}]`, "already_injected"},
+		"first":         {`[{"op": "add", "path": "/spec/containers/0", "value": {"name": "other", "image": "other"}}]`, "already_injected"},
+		"status":        {`[{"op": "remove", "path": "/metadata/annotations/tidelay.io~1status"}]`, "already_injected"},
+		"removed agent": {`[{"op": "remove", "path": "/spec/containers/1"}]`, "agent_removed"},
+		"host network":  {`[{"op": "add", "path": "/spec/hostNetwork", "value": true}]`, "host_network"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNamespace(t)
 			set := n.statefulSet("basic-tikv", n.cluster("basic", optedIn()))
-			n.otherWebhook(patch)
+			n.otherWebhook(test.patch)
 			eventually(t, 10*time.Second, func() error {
 				_, id := n.post(n.pod("basic-tikv-0", "tikv", set), dryRun)
 				if world.audit.event(t, id).calls() != 2 {
@@ -38,8 +41,12 @@ func TestReinvocation(t *testing.T) {
 				return nil
 			})
 			got := n.admit(n.pod("basic-tikv-0", "tikv", set))
-			got.wantsOneAgent(t)
-			want := map[decision]int{{"injected", "tikv"}: 1, {"already_injected", "tikv"}: 1}
+			if test.then == "already_injected" {
+				got.wantsOneAgent(t)
+			} else if len(got.pod.Spec.Containers) != 1 {
+				t.Errorf("the pod has the containers %+v, want its own", got.pod.Spec.Containers)
+			}
+			want := map[decision]int{{"injected", "tikv"}: 1, {test.then, "tikv"}: 1}
 			if diff := cmp.Diff(want, got.decided, cmp.AllowUnexported(decision{})); diff != "" {
 				t.Errorf("tidelay_admission_decisions_total (-want +got):\n%s", diff)
 			}

@@ -218,3 +218,22 @@ func TestABadEnvironment(t *testing.T) {
 		t.Errorf("what is right of it counts: %s", exempt)
 	}
 }
+
+// An agent that a webhook has moved to the node's network does nothing there: its pod's
+// network is that of the node then.
+func TestOnTheNodesNetwork(t *testing.T) {
+	netlab.EngineIndependent(t)
+	for _, ip := range []string{theLab.pod.IP, theLab.pod.IP6} {
+		a := freshAgent(t)
+		a.stop(syscall.SIGTERM)
+		a.env = []string{"NODE_IP=" + ip}
+		a.start()
+		if status := a.status(); status.Engine != api.EngineNone || !strings.Contains(status.Reason, "node's network") || !strings.Contains(status.Reason, ip) {
+			t.Errorf("engine %s: %s", status.Engine, status.Reason)
+		}
+		a.send(http.MethodGet, "/latency/20ms", "", http.StatusNotImplemented, &api.Problem{})
+		if now := kernelState(t, a.lab.pod); now != a.before {
+			t.Errorf("the kernel held before the agent:\n%s\nand now:\n%s", a.before, now)
+		}
+	}
+}

@@ -39,7 +39,9 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 	defer lock.release()
 	pod := newPod(o, p, log)
 	engine := newRunning(pod.scope(), tasks, func(scope fault.Scope) choice {
-		return choose(o.Engine, candidates(scope, p.queueMemory, log))
+		return chooseInPod(p.nodeAddrs, rtnl.Addresses, func() choice {
+			return choose(o.Engine, candidates(scope, p.queueMemory, log))
+		})
 	})
 	faults := control.New(inPod{engine, pod}, o.StateDir, o.MaxDuration, log)
 	server := httpapi.New(httpapi.Config{

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -106,6 +108,19 @@ func choose(want string, all []candidate) choice {
 		c.reason += "; " + left.Error()
 	}
 	return c
+}
+
+// chooseInPod is choose with all engines, for a pod that has a network of its own. In the
+// node's network nothing is tried, and no engine runs. The error of addresses counts
+// as no address: the agent is in a pod then, as it was made to be.
+func chooseInPod(nodeAddrs []netip.Addr, addresses func() ([]netip.Addr, error), choose func() choice) choice {
+	own, _ := addresses()
+	i := slices.IndexFunc(nodeAddrs, func(node netip.Addr) bool { return slices.Contains(own, node) })
+	if i < 0 {
+		return choose()
+	}
+	reason := fmt.Sprintf("the pod is on its node's network, of which %s is an address: a fault would hit the node and every pod that shares its network", nodeAddrs[i])
+	return choice{engine: noEngine{reason: reason}, name: api.EngineNone, reason: reason, capabilities: map[string]api.Capability{}}
 }
 
 func wireLacks(lacks map[fault.Feature]string) map[string]string {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -67,5 +68,31 @@ func TestChooseSkipsAnEngineThatDoesNotOpen(t *testing.T) {
 	}
 	if lacks := got.capabilities[api.EngineNFQueue].Lacks; lacks["seed"] != "too old" {
 		t.Errorf("capabilities don't say what is lacking: %+v", got.capabilities)
+	}
+}
+
+// On the node's network no engine is even tried.
+func TestNothingIsTriedOnTheNodesNetwork(t *testing.T) {
+	node, pod := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.0.0.7")
+	node6 := netip.MustParseAddr("2001:db8::1")
+	for name, c := range map[string]struct {
+		node, own []netip.Addr
+		err       error
+		refused   bool
+	}{
+		"in a pod":                {node: []netip.Addr{node, node6}, own: []netip.Addr{pod}},
+		"on the node":             {node: []netip.Addr{node}, own: []netip.Addr{netip.MustParseAddr("127.0.0.1"), node}, refused: true},
+		"on the node by IPv6":     {node: []netip.Addr{node, node6}, own: []netip.Addr{node6}, refused: true},
+		"the node is not known":   {own: []netip.Addr{node}},
+		"addresses can't be read": {node: []netip.Addr{node}, err: errors.New("no memory")},
+	} {
+		tried := false
+		got := chooseInPod(c.node, func() ([]netip.Addr, error) { return c.own, c.err }, func() choice {
+			tried = true
+			return choice{name: "some"}
+		})
+		if tried == c.refused || (got.name == api.EngineNone) != c.refused || c.refused && !strings.Contains(got.reason, "node's network") {
+			t.Errorf("%s: tried %t, %+v", name, tried, got)
+		}
 	}
 }

@@ -88,21 +88,20 @@ func (c Config) volumes() []corev1.Volume {
 	return all
 }
 
-// environment returns the agent's environment variables. NODE_IP and PROBE_PORTS
-// tell the agent which packets are kubelet's probes; it needs both or neither.
+// environment returns the agent's environment variables. By NODE_IP the agent tells
+// whether it is in the node's own network, where it does nothing. With PROBE_PORTS as
+// well it tells which packets are kubelet's probes.
 func (c Config) environment(pod *corev1.Pod) []corev1.EnvVar {
 	env := []corev1.EnvVar{
 		// Three quarters of the memory limit: the garbage collector works harder
 		// before the limit is reached.
 		{Name: "GOMEMLIMIT", Value: fmt.Sprintf("%dMiB", c.Resources.Limits.Memory().Value()*3/4>>20)},
+		{Name: "NODE_IP", ValueFrom: &corev1.EnvVarSource{
+			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "status.hostIP"},
+		}},
 	}
 	if ports := podProbePorts(pod); ports != "" {
-		env = append(env,
-			corev1.EnvVar{Name: "NODE_IP", ValueFrom: &corev1.EnvVarSource{
-				FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "status.hostIP"},
-			}},
-			corev1.EnvVar{Name: "PROBE_PORTS", Value: ports},
-		)
+		env = append(env, corev1.EnvVar{Name: "PROBE_PORTS", Value: ports})
 	}
 	return env
 }

@@ -20,8 +20,9 @@ type Decision struct {
 	// Problems has a sentence for each annotation that is not valid, whatever the
 	// outcome.
 	Problems []string
-	// Patch adds the agent if Reason is Injected, and says that there is none if
-	// Reason is Refused. It is empty for every other reason.
+	// Patch adds the agent if Reason is Injected, says that there is none if Reason
+	// is Refused, and removes one that was added before if Reason is HostNetwork. It is
+	// empty for every other reason.
 	Patch []jsonpatch.Operation
 }
 
@@ -41,6 +42,9 @@ func (c Config) Decide(pod *corev1.Pod, member tidbcluster.Membership, facts Fac
 		}
 		decision.Patch = c.patch(pod, member, sidecar)
 	}
+	if decision.Reason == HostNetwork && HasAgent(pod) { // another webhook has moved it to the node's network
+		decision.Patch = removal(pod)
+	}
 	return decision
 }
 
@@ -58,14 +62,14 @@ func reasonFor(pod *corev1.Pod, member tidbcluster.Membership, facts Facts) (Rea
 	if value, ok := pod.Annotations[tidbcluster.InjectAnnotation]; ok && value != "true" {
 		return OptedOut, fmt.Sprintf("the pod has annotation %s: %.64q", tidbcluster.InjectAnnotation, value)
 	}
+	if pod.Spec.HostNetwork {
+		return HostNetwork, "hostNetwork is true: a fault would hit the node and every pod on it that shares its network"
+	}
 	if HasAgent(pod) {
 		return AlreadyInjected, "the agent is there already"
 	}
 	if removed := agentRemoved(pod); removed != "" {
 		return AgentRemoved, removed
-	}
-	if pod.Spec.HostNetwork {
-		return HostNetwork, "hostNetwork is true: a fault would hit the node and every pod on it that shares its network"
 	}
 	if windows := windowsNode(pod); windows != "" {
 		return Windows, windows + ": the agent needs Linux"

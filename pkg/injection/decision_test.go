@@ -117,6 +117,13 @@ func decisionTests() map[string]decisionTest {
 		},
 		"if the pod is for Windows, skip":           {pod: tikv(func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }), member: optedIn(), want: Windows},
 		"if the pod is on the node's network, skip": {pod: tikv(func(p *corev1.Pod) { p.Spec.HostNetwork = true }), member: optedIn(), want: HostNetwork},
+		"if the pod was moved to the node's network after the agent was added, take it out": {
+			pod: tikv(func(p *corev1.Pod) {
+				p.Spec.HostNetwork = true
+				p.Spec.Containers = append([]corev1.Container{ourAgent()}, p.Spec.Containers...)
+			}),
+			member: optedIn(), want: HostNetwork,
+		},
 		"if a container has the agent's name, skip": {
 			pod: tikv(func(p *corev1.Pod) {
 				annotated(StatusAnnotation, "{}")(p)
@@ -175,7 +182,7 @@ func TestDecide(t *testing.T) {
 			if got.Detail == "" {
 				t.Error("no detail")
 			}
-			if (len(got.Patch) > 0) != (test.want == Injected) {
+			if (len(got.Patch) > 0) != (test.want == Injected || test.want == HostNetwork && HasAgent(test.pod)) {
 				t.Errorf("%d patch operations for %s", len(got.Patch), got.Reason)
 			}
 			if len(got.Problems) != test.problems {

@@ -11,6 +11,7 @@ import (
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
@@ -65,6 +66,7 @@ func TestGolden(t *testing.T) {
 			if again.Reason != AlreadyInjected || len(again.Patch) != 0 {
 				t.Errorf("a second time: %s with %d operations, want already_injected with none", again.Reason, len(again.Patch))
 			}
+			checkRemoval(t, before, after)
 			checkAnnotations(t, before, after)
 			if diff := cmp.Diff(object(t, in), without(object(t, got), object(t, in))); diff != "" {
 				t.Errorf("without what was added (-in.yaml +out.yaml):\n%s", diff)
@@ -239,3 +241,23 @@ func readFile(t *testing.T, path string) string {
 }
 
 func diffObjects(a, b any) string { return cmp.Diff(a, b) }
+
+// checkRemoval moves a pod to the node's network, as another webhook may after ours, and
+// wants it as it was before it was injected.
+func checkRemoval(t *testing.T, before, after *corev1.Pod) {
+	t.Helper()
+	moved, want := after.DeepCopy(), before.DeepCopy()
+	moved.Spec.HostNetwork, want.Spec.HostNetwork = true, true
+	d := testConfig.Decide(moved, member(moved), Facts{})
+	got := apply(t, moved, d)
+	if d.Reason != HostNetwork || HasAgent(got) {
+		t.Errorf("on the node's network: %s, with the agent: %t", d.Reason, HasAgent(got))
+	}
+	// These stay: nobody can tell who added them.
+	got.Spec.ImagePullSecrets = want.Spec.ImagePullSecrets
+	delete(got.Annotations, DefaultContainerAnnotation)
+	delete(want.Annotations, DefaultContainerAnnotation)
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("without the agent again (-before +got):\n%s", diff)
+	}
+}

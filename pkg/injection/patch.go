@@ -3,6 +3,7 @@ package injection
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -66,6 +67,33 @@ func (c Config) patch(pod *corev1.Pod, member tidbcluster.Membership, native boo
 	}
 	agent.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 	add("/spec/initContainers/-", agent)
+	return ops
+}
+
+// removal returns the JSON patch that takes from pod what patch has added, but for the
+// pull secrets and the name of the default container, which don't say whose they are.
+func removal(pod *corev1.Pod) []jsonpatch.Operation {
+	var ops []jsonpatch.Operation
+	remove := func(path string) { ops = append(ops, jsonpatch.NewOperation("remove", path, nil)) }
+	// From the end, since each removal moves what comes after it.
+	for i, c := range slices.Backward(pod.Spec.Containers) {
+		if isAgent(c) {
+			remove(fmt.Sprintf("/spec/containers/%d", i))
+		}
+	}
+	for i, c := range slices.Backward(pod.Spec.InitContainers) {
+		if isAgent(c) {
+			remove(fmt.Sprintf("/spec/initContainers/%d", i))
+		}
+	}
+	for i, v := range slices.Backward(pod.Spec.Volumes) {
+		if isOurVolume(v) {
+			remove(fmt.Sprintf("/spec/volumes/%d", i))
+		}
+	}
+	if _, ok := pod.Annotations[StatusAnnotation]; ok {
+		remove(annotationPath(StatusAnnotation))
+	}
 	return ops
 }
 

@@ -37,7 +37,7 @@ type agents interface {
 	ask(ctx context.Context, addresses []string) []reply
 }
 
-// Options has the parts of a Checker. All fields but Agents are required.
+// Options has the parts of a Checker. All fields but Reach and Agents are required.
 type Options struct {
 	// Interval is the time between two checks of all TidbClusters.
 	Interval time.Duration
@@ -57,6 +57,9 @@ type Options struct {
 	Live       client.Client
 	Gatherer   reasoner
 	Namespaces namespaces
+	// Reach opens a connection to the injector as the API server would, given the CAs
+	// that it trusts; nil for not, where Services can't be reached.
+	Reach func(ctx context.Context, caBundle []byte) error
 	// Agents asks running agents; nil for not.
 	Agents agents
 	// Events receives the Events for TidbClusters.
@@ -76,6 +79,8 @@ type Checker struct {
 	states map[types.UID]*state
 	// unusable has the agents that did not answer as they should.
 	unusable recent[badReply]
+	// unreached is in how many checks in a row the injector was not reached.
+	unreached int
 }
 
 // badReply is what is wrong with the agent of a pod.

@@ -33,7 +33,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		without: gauge("tidelay_pods_without_agent",
 			"Running pods that are asked to carry the agent and do not, by what would keep one from it if it were made now.", "namespace", "tidbcluster", "reason"),
 		blocked: gauge("tidelay_injection_blocked",
-			"1 for what keeps a pod that is made now from being injected.", "namespace", "tidbcluster", "reason"),
+			"1 for what keeps a pod that is made now from being injected, or keeps pods from being made while the injector does not answer.", "namespace", "tidbcluster", "reason"),
 		interval: gauge("tidelay_missed_check_interval_seconds",
 			"Time between two checks of all TidbClusters."),
 		last: gauge("tidelay_missed_check_last_success_timestamp_seconds",
@@ -67,18 +67,21 @@ func (m *metrics) set(cluster types.NamespacedName, r *Report) {
 	for i, count := range []int{r.Missed(), len(r.NotRunning), len(r.Unusable), r.Silent} {
 		m.counts()[i].WithLabelValues(cluster.Namespace, cluster.Name).Set(float64(count))
 	}
-	m.setReasons(cluster, r.Without, r.blocked)
+	m.setReasons(cluster, r)
 }
 
 // setReasons sets the gauges that have a reason. A reason that does not apply has no
 // sample.
-func (m *metrics) setReasons(cluster types.NamespacedName, without []Pod, by *obstacle) {
+func (m *metrics) setReasons(cluster types.NamespacedName, r *Report) {
 	counts, blocked := map[injection.Reason]int{}, map[injection.Reason]int{}
-	for _, pod := range without {
+	for _, pod := range r.Without {
 		counts[pod.Reason]++
 	}
-	if by != nil {
-		blocked[by.reason] = 1
+	if r.blocked != nil {
+		blocked[r.blocked.reason] = 1
+	}
+	if r.strict != "" {
+		blocked[WebhookFailurePolicy] = 1
 	}
 	for gauge, now := range map[*prometheus.GaugeVec]map[injection.Reason]int{m.without: counts, m.blocked: blocked} {
 		for _, reason := range reasonsWithout() {
@@ -96,7 +99,7 @@ func (m *metrics) forget(cluster types.NamespacedName) {
 	for _, g := range m.counts() {
 		g.DeleteLabelValues(cluster.Namespace, cluster.Name)
 	}
-	m.setReasons(cluster, nil, nil)
+	m.setReasons(cluster, &Report{})
 }
 
 // reset removes everything.

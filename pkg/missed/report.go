@@ -54,6 +54,9 @@ type Report struct {
 	// blocked is what keeps a pod of the TidbCluster from being injected if it is
 	// created now; nil for nothing.
 	blocked *obstacle
+	// strict says that pods are not made at all while the injector does not answer;
+	// empty if they are.
+	strict string
 	// undecided has a cause for each pod about which nothing can be said.
 	undecided []error
 
@@ -145,7 +148,7 @@ func (r *Report) addReplies(replies []reply, sure func(types.UID, Pod) bool) {
 // reasonsWithout lists every reason that a pod of Report.Without, or an obstacle, may
 // have.
 func reasonsWithout() []injection.Reason {
-	return slices.Concat([]injection.Reason{Missed}, injection.Reasons(), obstacleReasons())
+	return slices.Concat([]injection.Reason{Missed}, injection.Reasons(), obstacleReasons(), []injection.Reason{WebhookFailurePolicy})
 }
 
 // total returns the number of pods that are asked for.
@@ -190,6 +193,8 @@ func (r *Report) reason() injection.Reason {
 		return firstReason(r.Unusable)
 	case r.blocked != nil:
 		return r.blocked.reason
+	case r.strict != "":
+		return WebhookFailurePolicy
 	case r.total() == 0:
 		return NoPods
 	default:
@@ -235,8 +240,15 @@ func (r *Report) message() string {
 	if len(r.refused) > 0 {
 		parts = append(parts, "those refused are tried with the agent again when they are next created")
 	}
-	if r.blocked != nil {
+	switch {
+	case r.blocked == nil:
+	case r.strict != "" && r.blocked.isAnswer():
+		parts = append(parts, "a pod that is created now is not made at all: "+r.blocked.detail)
+	default:
 		parts = append(parts, "a pod that is created now goes without it: "+r.blocked.detail)
+	}
+	if r.strict != "" {
+		parts = append(parts, "no pod of a TidbCluster is made while the injector does not answer: "+r.strict)
 	}
 	if len(r.undecided) > 0 {
 		parts = append(parts, fmt.Sprintf("%d more could not be checked, and the controller's log says why", len(r.undecided)))

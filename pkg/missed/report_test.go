@@ -19,6 +19,7 @@ func TestReport(t *testing.T) {
 		reasons    []injection.Reason // of pod-0, pod-1, ...
 		notRunning bool               // the agents of those that have one
 		blocked    *obstacle
+		strict     string
 		undecided  []error
 		status     corev1.ConditionStatus
 		reason     injection.Reason
@@ -51,6 +52,20 @@ func TestReport(t *testing.T) {
 			reasons: []injection.Reason{injection.AlreadyInjected}, blocked: &obstacle{WebhookMissing, "there is none"},
 			status: corev1.ConditionFalse, reason: WebhookMissing, message: "1 of 1 pods carry the agent; a pod that is created now goes without it: there is none",
 		},
+		"of pods that are made only while the injector answers": {
+			reasons: []injection.Reason{injection.AlreadyInjected}, strict: "failurePolicy is Fail",
+			status: corev1.ConditionFalse, reason: WebhookFailurePolicy,
+			message: "1 of 1 pods carry the agent; no pod of a TidbCluster is made while the injector does not answer: failurePolicy is Fail",
+		},
+		"of pods that are not made since it does not": {
+			reasons: []injection.Reason{injection.Injected}, strict: "failurePolicy is Fail", blocked: &obstacle{InjectorNotReady, "none is"},
+			status: corev1.ConditionFalse, reason: InjectorNotReady,
+			message: "1 of 1 pods go without the agent: pod-0 (injector_not_ready); a pod that is created now is not made at all: none is; no pod of a TidbCluster is made while",
+		},
+		"of pods that it is not asked about": {
+			reasons: []injection.Reason{injection.AlreadyInjected}, strict: "failurePolicy is Fail", blocked: &obstacle{WebhookRules, "no rule"},
+			status: corev1.ConditionFalse, reason: WebhookRules, message: "1 of 1 pods carry the agent; a pod that is created now goes without it: no rule; no pod",
+		},
 		"of agents that do not run": {
 			reasons: []injection.Reason{injection.AlreadyInjected, injection.AlreadyInjected, injection.Injected}, notRunning: true,
 			status: corev1.ConditionFalse, reason: AgentNotRunning, missed: 1,
@@ -69,7 +84,7 @@ func TestReport(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := Report{undecided: test.undecided}
+			r := Report{undecided: test.undecided, strict: test.strict}
 			// In another order than the names'.
 			for i, reason := range slices.Backward(test.reasons) {
 				pod := &corev1.Pod{}

@@ -66,6 +66,7 @@ func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1al
 	}
 	c.explainRefusals(ctx, namespace, clusters, reports)
 	for _, report := range reports {
+		report.strict = hook.strictness()
 		if report.total() == 0 {
 			report.blocked = cmp.Or(hook.obstacle(namespaceLabels, tidbcluster.OperatorLabels(), now), obstacleFrom(excluded, detail))
 		}
@@ -153,7 +154,29 @@ func (c *Checker) readWebhook(ctx context.Context) (*webhook, error) {
 		return nil, fmt.Errorf("list EndpointSlices of Service %s: %w", w.service, err)
 	}
 	w.ready = slices.ContainsFunc(endpoints.Items, hasReady)
+	w.unreachable = c.reach(ctx, w)
 	return w, nil
+}
+
+// reach says why no connection to the injector can be made, or "" if one can. It takes
+// two checks in a row: replicas come and go. The error, which may have another port each
+// time, is in the log.
+func (c *Checker) reach(ctx context.Context, w *webhook) string {
+	bundle := w.caBundle(time.Now())
+	if c.options.Reach == nil || !w.ready || bundle == nil {
+		c.unreached = 0
+		return ""
+	}
+	err := c.options.Reach(ctx, bundle)
+	if err == nil || ctx.Err() != nil {
+		c.unreached = 0
+		return ""
+	}
+	c.logError(ctx, err, "the injector is not reached through its Service")
+	if c.unreached++; c.unreached < 2 {
+		return ""
+	}
+	return "the controller gets no TLS connection to them that it trusts, and its log says why"
 }
 
 // hasReady reports whether one of the endpoints is ready. Whoever makes an EndpointSlice

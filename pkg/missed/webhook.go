@@ -34,16 +34,25 @@ const (
 	WebhookClientConfig injection.Reason = "webhook_client_config"
 	// WebhookCABundle: its caBundle has no CA that is valid now.
 	WebhookCABundle injection.Reason = "webhook_ca_bundle"
+	// WebhookReviewVersions: its admissionReviewVersions lack v1, the only one that the
+	// API server sends.
+	WebhookReviewVersions injection.Reason = "webhook_admission_review_versions"
 	// InjectorNotReady: no replica of the injector is ready behind its Service.
 	InjectorNotReady injection.Reason = "injector_not_ready"
+	// InjectorUnreachable: replicas are ready, and the Service does not lead to them.
+	InjectorUnreachable injection.Reason = "injector_unreachable"
 )
+
+// WebhookFailurePolicy is the reason of a webhook that keeps pods from being made at all
+// while the injector does not answer. It is told beside an obstacle, or without one.
+const WebhookFailurePolicy injection.Reason = "webhook_failure_policy"
 
 // obstacleReasons lists the reasons of an obstacle: these, and those of an admission
 // that are the same for every pod of a namespace.
 func obstacleReasons() []injection.Reason {
 	return []injection.Reason{
 		WebhookMissing, WebhookRules, NamespaceExcluded, WebhookObjectSelector, WebhookMatchConditions, WebhookClientConfig,
-		WebhookCABundle, InjectorNotReady, injection.PodSecurity, injection.ImageUnavailable,
+		WebhookCABundle, WebhookReviewVersions, InjectorNotReady, InjectorUnreachable, injection.PodSecurity, injection.ImageUnavailable,
 	}
 }
 
@@ -69,6 +78,12 @@ type obstacle struct {
 	detail string
 }
 
+// isAnswer reports whether the obstacle is that the API server gets no answer. The
+// webhook's failurePolicy then decides about the pod.
+func (o *obstacle) isAnswer() bool {
+	return slices.Contains([]injection.Reason{WebhookClientConfig, WebhookCABundle, WebhookReviewVersions, InjectorNotReady, InjectorUnreachable}, o.reason)
+}
+
 // obstacleFrom returns an obstacle with a reason of an admission, or nil if it is "".
 func obstacleFrom(reason injection.Reason, detail string) *obstacle {
 	if reason == "" {
@@ -87,6 +102,37 @@ type webhook struct {
 	service types.NamespacedName
 	// ready is whether a replica of the injector is ready behind the Service.
 	ready bool
+	// unreachable says why the Service does not lead to a replica that is ready; empty
+	// if it does, or if that was not tried.
+	unreachable string
+}
+
+// caBundle returns the first CA bundle of the webhooks that has a CA that is valid now,
+// or nil.
+func (w *webhook) caBundle(now time.Time) []byte {
+	if w.configuration == nil {
+		return nil
+	}
+	for i := range w.configuration.Webhooks {
+		if bundle := w.configuration.Webhooks[i].ClientConfig.CABundle; cabundle.Check(bundle, now) == nil {
+			return bundle
+		}
+	}
+	return nil
+}
+
+// strictness says that pods are not made while the injector does not answer, or "" if
+// they are made without the agent then. A failurePolicy that is left out is Fail.
+func (w *webhook) strictness() string {
+	if w.configuration == nil {
+		return ""
+	}
+	for i := range w.configuration.Webhooks {
+		if policy := w.configuration.Webhooks[i].FailurePolicy; policy == nil || *policy != admissionregistrationv1.Ignore {
+			return fmt.Sprintf(`MutatingWebhookConfiguration %s: failurePolicy is "Fail", want "Ignore"`, w.name)
+		}
+	}
+	return ""
 }
 
 // obstacle returns why the API server would not have the injector see a pod with
@@ -135,8 +181,14 @@ func (w *webhook) obstacleOf(hook *admissionregistrationv1.MutatingWebhook, name
 	if err := cabundle.Check(hook.ClientConfig.CABundle, now); err != nil {
 		return because(WebhookCABundle, "caBundle: %v", err)
 	}
+	if !slices.Contains(hook.AdmissionReviewVersions, "v1") {
+		return because(WebhookReviewVersions, "admissionReviewVersions are %q, want v1 among them", hook.AdmissionReviewVersions)
+	}
 	if !w.ready {
 		return &obstacle{InjectorNotReady, fmt.Sprintf("no replica of the injector is ready behind the Service %s", w.service)}
+	}
+	if w.unreachable != "" {
+		return &obstacle{InjectorUnreachable, fmt.Sprintf("replicas of the injector are ready, and the Service %s does not lead to them: %s", w.service, w.unreachable)}
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ func installed(ca []byte) admissionregistrationv1.MutatingWebhook {
 		NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
 			Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"kube-system"},
 		}}},
+		AdmissionReviewVersions: []string{"v1"}, FailurePolicy: new(admissionregistrationv1.Ignore),
 		ObjectSelector: &metav1.LabelSelector{MatchLabels: tidbcluster.OperatorLabels()},
 		ClientConfig: admissionregistrationv1.WebhookClientConfig{CABundle: ca, Service: &admissionregistrationv1.ServiceReference{
 			Namespace: injector.Namespace, Name: injector.Name, Path: new(WebhookPath), Port: new(int32(WebhookPort)),
@@ -104,19 +105,20 @@ func TestObstacle(t *testing.T) {
 		"another condition": {change: func(h *hook) {
 			h.MatchConditions = append(h.MatchConditions, admissionregistrationv1.MatchCondition{Name: "never", Expression: "false"})
 		}, want: WebhookMatchConditions, says: `matchConditions "never"`},
-		"a changed condition": {change: func(h *hook) { h.MatchConditions[0].Expression = "!" + h.MatchConditions[0].Expression }, want: WebhookMatchConditions},
-		"a URL":               {change: func(h *hook) { h.ClientConfig.URL, h.ClientConfig.Service = new("https://localhost"), nil }, want: WebhookClientConfig, says: `clientConfig.url is "https://localhost", want the Service tidelay-system/tidelay-injector`},
-		"no Service":          {change: func(h *hook) { h.ClientConfig.Service = nil }, want: WebhookClientConfig},
-		"another namespace":   {change: func(h *hook) { h.ClientConfig.Service.Namespace = "db" }, want: WebhookClientConfig, says: "service is db/tidelay-injector"},
-		"another Service":     {change: func(h *hook) { h.ClientConfig.Service.Name = "a" }, want: WebhookClientConfig, says: "service is tidelay-system/a"},
-		"another path":        {change: func(h *hook) { h.ClientConfig.Service.Path = new("/") }, want: WebhookClientConfig, says: `service.path is "/", want "/inject"`},
-		"no path":             {change: func(h *hook) { h.ClientConfig.Service.Path = nil }, want: WebhookClientConfig, says: `service.path is ""`},
-		"another port":        {change: func(h *hook) { h.ClientConfig.Service.Port = new(int32(80)) }, want: WebhookClientConfig, says: "service.port is 80, want 443"},
-		"no CA":               {change: func(h *hook) { h.ClientConfig.CABundle = nil }, want: WebhookCABundle, says: "caBundle: empty"},
-		"a word for a CA":     {change: func(h *hook) { h.ClientConfig.CABundle = []byte("garbage") }, want: WebhookCABundle, says: "no certificate in it can be read"},
-		"a leaf for a CA":     {change: func(h *hook) { h.ClientConfig.CABundle = certificateOf(t, false, now) }, want: WebhookCABundle, says: "is not that of a CA"},
-		"an expired CA":       {change: func(h *hook) { h.ClientConfig.CABundle = certificateOf(t, true, now.Add(-2*time.Hour)) }, want: WebhookCABundle, says: "expired at 2030-01-31T11:00:00Z"},
-		"a CA of tomorrow":    {change: func(h *hook) { h.ClientConfig.CABundle = certificateOf(t, true, now.Add(24*time.Hour)) }, want: WebhookCABundle, says: "not valid before"},
+		"a changed condition":        {change: func(h *hook) { h.MatchConditions[0].Expression = "!" + h.MatchConditions[0].Expression }, want: WebhookMatchConditions},
+		"a URL":                      {change: func(h *hook) { h.ClientConfig.URL, h.ClientConfig.Service = new("https://localhost"), nil }, want: WebhookClientConfig, says: `clientConfig.url is "https://localhost", want the Service tidelay-system/tidelay-injector`},
+		"no Service":                 {change: func(h *hook) { h.ClientConfig.Service = nil }, want: WebhookClientConfig},
+		"another namespace":          {change: func(h *hook) { h.ClientConfig.Service.Namespace = "db" }, want: WebhookClientConfig, says: "service is db/tidelay-injector"},
+		"another Service":            {change: func(h *hook) { h.ClientConfig.Service.Name = "a" }, want: WebhookClientConfig, says: "service is tidelay-system/a"},
+		"another path":               {change: func(h *hook) { h.ClientConfig.Service.Path = new("/") }, want: WebhookClientConfig, says: `service.path is "/", want "/inject"`},
+		"no path":                    {change: func(h *hook) { h.ClientConfig.Service.Path = nil }, want: WebhookClientConfig, says: `service.path is ""`},
+		"another port":               {change: func(h *hook) { h.ClientConfig.Service.Port = new(int32(80)) }, want: WebhookClientConfig, says: "service.port is 80, want 443"},
+		"no CA":                      {change: func(h *hook) { h.ClientConfig.CABundle = nil }, want: WebhookCABundle, says: "caBundle: empty"},
+		"a word for a CA":            {change: func(h *hook) { h.ClientConfig.CABundle = []byte("garbage") }, want: WebhookCABundle, says: "no certificate in it can be read"},
+		"a leaf for a CA":            {change: func(h *hook) { h.ClientConfig.CABundle = certificateOf(t, false, now) }, want: WebhookCABundle, says: "is not that of a CA"},
+		"an expired CA":              {change: func(h *hook) { h.ClientConfig.CABundle = certificateOf(t, true, now.Add(-2*time.Hour)) }, want: WebhookCABundle, says: "expired at 2030-01-31T11:00:00Z"},
+		"another version of reviews": {change: func(h *hook) { h.AdmissionReviewVersions = []string{"v1beta1"} }, want: WebhookReviewVersions, says: `["v1beta1"], want v1`},
+		"a CA of tomorrow":           {change: func(h *hook) { h.ClientConfig.CABundle = certificateOf(t, true, now.Add(24*time.Hour)) }, want: WebhookCABundle, says: "not valid before"},
 	}
 	namespace := labels.Set{"kubernetes.io/metadata.name": "db"}
 	for name, test := range tests {
@@ -146,25 +148,52 @@ func TestObstacleOfTheWholeWebhook(t *testing.T) {
 	broken.Rules = nil
 	type hooks = []admissionregistrationv1.MutatingWebhook
 	tests := map[string]struct {
-		missing  bool
-		hooks    hooks
-		notReady bool
-		want     injection.Reason
-		says     string
+		missing     bool
+		hooks       hooks
+		notReady    bool
+		unreachable string
+		want        injection.Reason
+		says        string
 	}{
-		"without a configuration":   {missing: true, notReady: true, want: WebhookMissing, says: "there is no MutatingWebhookConfiguration tidelay-injector"},
-		"without a webhook in it":   {want: WebhookMissing, says: "has no webhooks"},
-		"without a replica":         {hooks: hooks{good}, notReady: true, want: InjectorNotReady, says: "behind the Service tidelay-system/tidelay-injector"},
-		"with one that works":       {hooks: hooks{broken, good}},
-		"with two that do not work": {hooks: hooks{broken, broken}, want: WebhookRules},
+		"without a configuration":             {missing: true, notReady: true, want: WebhookMissing, says: "there is no MutatingWebhookConfiguration tidelay-injector"},
+		"without a webhook in it":             {want: WebhookMissing, says: "has no webhooks"},
+		"without a replica":                   {hooks: hooks{good}, notReady: true, want: InjectorNotReady, says: "behind the Service tidelay-system/tidelay-injector"},
+		"with a Service that leads elsewhere": {hooks: hooks{good}, unreachable: "refused", want: InjectorUnreachable, says: "the Service tidelay-system/tidelay-injector does not lead to them: refused"},
+		"with one that works":                 {hooks: hooks{broken, good}},
+		"with two that do not work":           {hooks: hooks{broken, broken}, want: WebhookRules},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := &webhook{name: "tidelay-injector", service: injector, ready: !test.notReady}
+			w := &webhook{name: "tidelay-injector", service: injector, ready: !test.notReady, unreachable: test.unreachable}
 			if !test.missing {
 				w.configuration = &admissionregistrationv1.MutatingWebhookConfiguration{Webhooks: test.hooks}
 			}
 			wantObstacle(t, w.obstacle(nil, tidbcluster.OperatorLabels(), now), test.want, test.says)
 		})
+	}
+}
+
+func TestStrictness(t *testing.T) {
+	ignore, fail := new(admissionregistrationv1.Ignore), new(admissionregistrationv1.Fail)
+	for name, test := range map[string]struct {
+		policies []*admissionregistrationv1.FailurePolicyType
+		strict   bool
+	}{
+		"as installed": {policies: []*admissionregistrationv1.FailurePolicyType{ignore}},
+		"no webhook":   {},
+		"Fail":         {[]*admissionregistrationv1.FailurePolicyType{fail}, true},
+		"left out":     {[]*admissionregistrationv1.FailurePolicyType{nil}, true},
+		"one of two":   {[]*admissionregistrationv1.FailurePolicyType{ignore, fail}, true},
+	} {
+		w := &webhook{name: "tidelay-injector", configuration: &admissionregistrationv1.MutatingWebhookConfiguration{}}
+		for _, policy := range test.policies {
+			w.configuration.Webhooks = append(w.configuration.Webhooks, admissionregistrationv1.MutatingWebhook{FailurePolicy: policy})
+		}
+		if got := w.strictness(); (got != "") != test.strict || test.strict && !strings.Contains(got, `failurePolicy is "Fail", want "Ignore"`) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := (&webhook{}).strictness(); got != "" {
+		t.Errorf("without a configuration: %q", got)
 	}
 }

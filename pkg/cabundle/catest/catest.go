@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -44,6 +45,14 @@ func New(t testing.TB, name string, notBefore, notAfter time.Time) CA {
 func (ca CA) Leaf(t testing.TB, name string, notBefore, notAfter time.Time) *x509.Certificate {
 	t.Helper()
 	return sign(t, newTemplate(t, name, notBefore, notAfter), ca.Certificate, newKey(t).Public(), ca.key)
+}
+
+// Serving returns a certificate with its key, for a server of a DNS name.
+func (ca CA) Serving(t testing.TB, name string, notBefore, notAfter time.Time) tls.Certificate {
+	t.Helper()
+	key, template := newKey(t), newTemplate(t, name, notBefore, notAfter)
+	template.DNSNames = []string{name}
+	return tls.Certificate{Certificate: [][]byte{sign(t, template, ca.Certificate, key.Public(), ca.key).Raw}, PrivateKey: key}
 }
 
 func newKey(t testing.TB) crypto.Signer {

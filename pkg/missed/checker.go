@@ -81,6 +81,8 @@ type Checker struct {
 	unusable recent[badReply]
 	// unreached is in how many checks in a row the injector was not reached.
 	unreached int
+	// away has the injector's Service while no replica is ready behind it.
+	away recent[types.NamespacedName]
 }
 
 // badReply is what is wrong with the agent of a pod.
@@ -179,6 +181,12 @@ func divide(clusters []v1alpha1.TidbCluster) (asking map[string][]*v1alpha1.Tidb
 func (c *Checker) surveyAll(ctx context.Context, asking map[string][]*v1alpha1.TidbCluster) map[*v1alpha1.TidbCluster]*Report {
 	all := map[*v1alpha1.TidbCluster]*Report{}
 	hook, common := c.readCommon(ctx)
+	if common == nil {
+		c.away.next()
+		if !hook.ready {
+			hook.ready = !c.away.again(hook.service) && !saidByAny(asking, hook.notReady().detail)
+		}
+	}
 	if common != nil {
 		c.logError(ctx, common, "TidbClusters not checked")
 	}

@@ -460,6 +460,49 @@ func TestCheckWithoutAWebhook(t *testing.T) {
 	}
 }
 
+// A single replica that is replaced is away for a moment, which is not told. One that is
+// away in two checks in a row is, and so it is by a replica of the controller that begins to
+// lead then.
+func TestCheckWhileTheInjectorIsReplaced(t *testing.T) {
+	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic", injected))
+	ready := func(yes bool) {
+		t.Helper()
+		slice := &discoveryv1.EndpointSlice{}
+		if err := w.client.Get(t.Context(), types.NamespacedName{Namespace: injector.Namespace, Name: "tidelay-injector-x"}, slice); err != nil {
+			t.Fatal(err)
+		}
+		slice.Endpoints[0].Conditions.Ready = &yes
+		if err := w.client.Update(t.Context(), slice); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, step := range []struct {
+		ready, anotherLeads bool
+		want                string
+	}{
+		{false, false, "True injected"},
+		{true, false, "True injected"},
+		{false, false, "True injected"},
+		{false, false, "False injector_not_ready"},
+		{false, true, "False injector_not_ready"},
+		{false, false, "False injector_not_ready"},
+		{true, false, "True injected"},
+		{false, true, "True injected"},
+	} {
+		ready(step.ready)
+		if step.anotherLeads {
+			w.checker.away = recent[types.NamespacedName]{}
+		}
+		w.checker.check(t.Context())
+		if got, want := w.conditions("basic"), []string{operators, "TidelayInjected " + step.want}; !cmp.Equal(got, want) {
+			t.Errorf("check %d: conditions %q, want %q", i, got, want)
+		}
+	}
+	if w.patches != 3 {
+		t.Errorf("%d patches, want 3", w.patches)
+	}
+}
+
 // An agent that does not run is told once.
 func TestCheckOfAnAgentThatDoesNotRun(t *testing.T) {
 	bad := pod("basic-tikv-0", "basic", injected, func(p *corev1.Pod) {

@@ -28,3 +28,15 @@ func says(cluster *v1alpha1.TidbCluster, text string) bool {
 	own := ownCondition(cluster)
 	return own != nil && strings.Contains(own.Message, text)
 }
+
+// saidByAny reports whether one of the conditions has a text in its message.
+func saidByAny(clusters map[string][]*v1alpha1.TidbCluster, text string) bool {
+	for _, ofNamespace := range clusters {
+		for _, cluster := range ofNamespace {
+			if says(cluster, text) {
+				return true
+			}
+		}
+	}
+	return false
+}

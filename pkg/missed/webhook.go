@@ -100,7 +100,8 @@ type webhook struct {
 	configuration *admissionregistrationv1.MutatingWebhookConfiguration
 	// service is the Service of the injector.
 	service types.NamespacedName
-	// ready is whether a replica of the injector is ready behind the Service.
+	// ready is whether a replica of the injector is ready behind the Service, or was a
+	// moment ago.
 	ready bool
 	// unreachable says why the Service does not lead to a replica that is ready; empty
 	// if it does, or if that was not tried.
@@ -185,12 +186,17 @@ func (w *webhook) obstacleOf(hook *admissionregistrationv1.MutatingWebhook, name
 		return because(WebhookReviewVersions, "admissionReviewVersions are %q, want v1 among them", hook.AdmissionReviewVersions)
 	}
 	if !w.ready {
-		return &obstacle{InjectorNotReady, fmt.Sprintf("no replica of the injector is ready behind the Service %s", w.service)}
+		return w.notReady()
 	}
 	if w.unreachable != "" {
 		return &obstacle{InjectorUnreachable, fmt.Sprintf("replicas of the injector are ready, and the Service %s does not lead to them: %s", w.service, w.unreachable)}
 	}
 	return nil
+}
+
+// notReady returns the obstacle of an injector that is away.
+func (w *webhook) notReady() *obstacle {
+	return &obstacle{InjectorNotReady, fmt.Sprintf("no replica of the injector is ready behind the Service %s", w.service)}
 }
 
 // createsPods reports whether a rule covers the creation of pods, as the API server

@@ -96,6 +96,10 @@ type state struct {
 	cluster types.NamespacedName
 	// missed, notRunning and unusable count the pods of the last report.
 	missed, notRunning, unusable int
+	// refused has the refused pods of the last report, if it was looked for what refuses
+	// them, and refusal what is known of that.
+	refused map[string]refusedPod
+	refusal string
 	// checked is the time of the last check that worked, zero for none.
 	checked time.Time
 	// failures is the number of checks that have failed since.
@@ -223,13 +227,7 @@ func (c *Checker) readCommon(ctx context.Context) (*webhook, error) {
 // publish puts a report in the metrics, in Events and in the condition. A report that
 // says nothing changes nothing, until there were too many of them.
 func (c *Checker) publish(ctx context.Context, cluster *v1alpha1.TidbCluster, report *Report) error {
-	name := client.ObjectKeyFromObject(cluster)
-	s := c.states[cluster.UID]
-	if s == nil {
-		s = &state{cluster: name}
-		c.states[cluster.UID] = s
-	}
-	own := ownCondition(cluster)
+	name, s, own := client.ObjectKeyFromObject(cluster), c.stateOf(cluster), ownCondition(cluster)
 	if cause := report.err(); cause != nil {
 		s.failures++
 		// The first cause is told, and not the latest: a text that changes with each
@@ -260,6 +258,16 @@ func (c *Checker) publish(ctx context.Context, cluster *v1alpha1.TidbCluster, re
 		return nil
 	}
 	return c.write(ctx, cluster, &want)
+}
+
+// stateOf returns what is remembered about a TidbCluster.
+func (c *Checker) stateOf(cluster *v1alpha1.TidbCluster) *state {
+	s := c.states[cluster.UID]
+	if s == nil {
+		s = &state{cluster: client.ObjectKeyFromObject(cluster)}
+		c.states[cluster.UID] = s
+	}
+	return s
 }
 
 // sendEvent puts an Event on a TidbCluster.

@@ -41,8 +41,9 @@ type world struct {
 	patches int
 	// listErr fails every list of pods.
 	listErr error
-	// eventsErr fails every list of Events.
-	eventsErr error
+	// eventsErr fails every list of Events, and eventLists counts them.
+	eventsErr  error
+	eventLists int
 	// image is what is known against the agent's image.
 	image string
 	// level is the Pod Security level that the namespace enforces.
@@ -84,8 +85,11 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 			if _, pods := l.(*corev1.PodList); pods && w.listErr != nil {
 				return w.listErr
 			}
-			if _, events := l.(*corev1.EventList); events && w.eventsErr != nil {
-				return w.eventsErr
+			if _, events := l.(*corev1.EventList); events {
+				w.eventLists++
+				if w.eventsErr != nil {
+					return w.eventsErr
+				}
 			}
 			return c.List(ctx, l, opts...)
 		},

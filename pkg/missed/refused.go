@@ -1,6 +1,7 @@
 package missed
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -21,6 +22,8 @@ const (
 	// failedCreate is the reason of the Event in which the controller of a
 	// StatefulSet or a ReplicaSet says why it can't create a pod.
 	failedCreate = "FailedCreate"
+	// eventLife is how long the API server keeps Events (its flag --event-ttl).
+	eventLife = time.Hour
 	// maxRefusal is the longest text of a refusal in a message, in bytes.
 	maxRefusal = 500
 	// refusalIntro comes before the text of the refusal, which a message has last.
@@ -37,39 +40,70 @@ func refusedBefore(pod *corev1.Pod, reason injection.Reason) injection.Reason {
 	return reason
 }
 
-// addRefused notes the owner of a refused pod, whose Events say what refuses it.
+// refusedPod is what is needed to find what refuses a pod: the Events of its owner.
+type refusedPod struct {
+	uid, owner types.UID
+	// made is when the pod was made without the agent, as Unix time.
+	made int64
+}
+
+// addRefused notes a refused pod.
 func (r *Report) addRefused(pod *corev1.Pod) {
 	if r.refused == nil {
-		r.refused = map[string]types.UID{}
+		r.refused = map[string]refusedPod{}
 	}
 	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
-		r.refused[pod.Name] = owner.UID
+		r.refused[pod.Name] = refusedPod{uid: pod.UID, owner: owner.UID, made: pod.CreationTimestamp.Unix()}
 	}
 }
 
-// explainRefusals puts into each report what refuses its pods, from the Events of the
-// namespace. Events live for an hour: when they are gone, what the condition of the
-// TidbCluster says is kept.
+// explainRefusals puts into each report what refuses its pods. That is looked for in the
+// Events of the namespace when other pods are refused than in the check before, or
+// nothing is known of it, and is kept from then on: Events are read from etcd, and are
+// gone after an hour.
 func (c *Checker) explainRefusals(ctx context.Context, namespace string, clusters []*v1alpha1.TidbCluster, reports []*Report) {
-	if !slices.ContainsFunc(reports, func(r *Report) bool { return len(r.refused) > 0 }) {
+	var unexplained []int
+	for i, report := range reports {
+		s := c.stateOf(clusters[i])
+		if len(report.refused) == 0 {
+			s.refused, s.refusal = nil, ""
+			continue
+		}
+		report.refusal = cmp.Or(s.refusal, formerRefusal(clusters[i]))
+		if !maps.Equal(report.refused, s.refused) || report.refusal == "" && mayHaveEvents(report.refused, time.Now()) {
+			unexplained = append(unexplained, i)
+		}
+	}
+	if len(unexplained) == 0 {
 		return
 	}
 	var events corev1.EventList
 	if err := c.options.Live.List(ctx, &events, client.InNamespace(namespace), client.MatchingFields{"reason": failedCreate}); err != nil {
 		c.logError(ctx, fmt.Errorf("list Events: %w", err), "what refuses pods is not known", "namespace", namespace)
+		return
 	}
-	for i, report := range reports {
-		if len(report.refused) == 0 {
-			continue
-		}
-		report.refusal = formerRefusal(clusters[i])
+	for _, i := range unexplained {
+		report := reports[i]
 		for _, pod := range slices.Sorted(maps.Keys(report.refused)) {
-			if text := refusalOf(events.Items, report.refused[pod], pod); text != "" {
+			if text := refusalOf(events.Items, report.refused[pod].owner, pod); text != "" {
 				report.refusal = text
 				break
 			}
 		}
+		s := c.stateOf(clusters[i])
+		s.refused, s.refusal = report.refused, report.refusal
 	}
+}
+
+// mayHaveEvents reports whether one of the pods was made so lately that there are Events
+// of its refusal.
+func mayHaveEvents(pods map[string]refusedPod, now time.Time) bool {
+	for _, pod := range pods {
+		if now.Sub(time.Unix(pod.made, 0)) < eventLife {
+			return true
+		}
+	}
+	return false
 }
 
 // refusalOf returns the text of the newest of the Events on owner, one that names the

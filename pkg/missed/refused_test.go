@@ -54,7 +54,10 @@ func TestCheckOfRefusedPods(t *testing.T) {
 		}
 	}
 	w.checker.check(t.Context())
+	w.checker.states = map[types.UID]*state{} // another replica leads
+	w.checker.check(t.Context())
 	w.eventsErr = errors.New("events is forbidden")
+	w.checker.states = map[types.UID]*state{}
 	w.checker.check(t.Context())
 	if got := w.message("basic"); got != want || w.patches != 1 {
 		t.Errorf("after the Events are gone, %d patches and message %q", w.patches, got)
@@ -72,6 +75,63 @@ func TestCheckOfRefusedPods(t *testing.T) {
 	if got := w.message("basic"); strings.Contains(got, "refus") {
 		t.Errorf("when no pod is refused, the message says %q", got)
 	}
+}
+
+// Events are read from etcd, so they are listed when there may be something new in them,
+// and not with each check.
+func TestEventsAreListedOnChange(t *testing.T) {
+	madeAgo := func(age time.Duration, uid types.UID) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			withoutRefused(p)
+			p.UID, p.CreationTimestamp = uid, metav1.NewTime(time.Now().Add(-age).Truncate(time.Second))
+		}
+	}
+	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic", madeAgo(time.Minute, "1")))
+	lists := func(what string, checks, want int) {
+		t.Helper()
+		before := w.eventLists
+		for range checks {
+			w.checker.check(t.Context())
+		}
+		if got := w.eventLists - before; got != want {
+			t.Errorf("%s, %d checks list Events %d times, want %d", what, checks, got, want)
+		}
+	}
+	replace := func(change func(*corev1.Pod)) {
+		t.Helper()
+		p := pod("basic-tikv-0", "basic", change)
+		if err := errors.Join(w.client.Delete(t.Context(), p), w.client.Create(t.Context(), p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lists("while nothing is known", 3, 3)
+	if err := w.client.Create(t.Context(), failure("told", "set", "FailedCreate", 0, "basic-tikv-0: no")); err != nil {
+		t.Fatal(err)
+	}
+	lists("once it is known", 3, 1)
+	if err := w.client.Create(t.Context(), failure("newer", "set", "FailedCreate", -time.Minute, "basic-tikv-0: quota")); err != nil {
+		t.Fatal(err)
+	}
+	lists("while the pods are the same", 3, 0)
+	replace(madeAgo(0, "2"))
+	lists("when another pod of that name is refused", 3, 1)
+	if got := w.message("basic"); !strings.HasSuffix(got, "the refusal: basic-tikv-0: quota") {
+		t.Errorf("message %q, want the newest refusal", got)
+	}
+	w.eventsErr = errors.New("down")
+	replace(madeAgo(0, "3"))
+	lists("while they can't be listed", 2, 2)
+	w.eventsErr = nil
+	lists("and then", 2, 1)
+	replace(injected)
+	lists("when none is refused", 2, 0)
+	for _, gone := range []string{"told", "newer"} {
+		if err := w.client.Delete(t.Context(), &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "db", Name: gone}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(madeAgo(2*time.Hour, "4"))
+	lists("when the Events must be gone", 3, 1)
 }
 
 // A pod that was refused once and would not be injected now is told by what keeps it

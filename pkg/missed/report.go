@@ -60,9 +60,9 @@ type Report struct {
 	// undecided has a cause for each pod about which nothing can be said.
 	undecided []error
 
-	// refused has the UIDs of the owners of those pods that are Refused, by the names of
-	// the pods, and refusal what is known of what refuses them.
-	refused map[string]types.UID
+	// refused has those pods that are Refused, by their names, and refusal what is known
+	// of what refuses them.
+	refused map[string]refusedPod
 	refusal string
 }
 

@@ -79,10 +79,8 @@ type Checker struct {
 	states map[types.UID]*state
 	// unusable has the agents that did not answer as they should.
 	unusable recent[badReply]
-	// unreached is in how many checks in a row the injector was not reached.
-	unreached int
-	// away has the injector's Service while no replica is ready behind it.
-	away recent[types.NamespacedName]
+	// away has InjectorNotReady or InjectorUnreachable while that is so.
+	away recent[injection.Reason]
 }
 
 // badReply is what is wrong with the agent of a pod.
@@ -186,10 +184,7 @@ func (c *Checker) surveyAll(ctx context.Context, asking map[string][]*v1alpha1.T
 	all := map[*v1alpha1.TidbCluster]*Report{}
 	hook, common := c.readCommon(ctx)
 	if common == nil {
-		c.away.next()
-		if !hook.ready {
-			hook.ready = !c.away.again(hook.service) && !saidByAny(asking, hook.notReady().detail)
-		}
+		c.confirmAway(hook, asking)
 	}
 	if common != nil {
 		c.logError(ctx, common, "TidbClusters not checked")

@@ -495,7 +495,7 @@ func TestCheckWhileTheInjectorIsReplaced(t *testing.T) {
 	} {
 		ready(step.ready)
 		if step.anotherLeads {
-			w.checker.away = recent[types.NamespacedName]{}
+			w.checker.away = recent[injection.Reason]{}
 		}
 		w.checker.check(t.Context())
 		if got, want := w.conditions("basic"), []string{operators, "TidelayInjected " + step.want}; !cmp.Equal(got, want) {

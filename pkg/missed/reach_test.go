@@ -67,7 +67,9 @@ func TestReachTakesTwoChecks(t *testing.T) {
 		{failure, false, false}, {failure, true, false}, {failure, true, true}, {nil, true, false},
 	} {
 		err, w.ready = step.err, step.ready
-		if got := c.reach(t.Context(), w); (got != "") != step.unreachable {
+		w.unreachable = c.reach(t.Context(), w)
+		c.confirmAway(w, nil)
+		if got := w.unreachable; (got != "") != step.unreachable {
 			t.Errorf("check %d: %q, unreachable should be %t", i, got, step.unreachable)
 		}
 	}

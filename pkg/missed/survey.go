@@ -158,25 +158,32 @@ func (c *Checker) readWebhook(ctx context.Context) (*webhook, error) {
 	return w, nil
 }
 
-// reach says why no connection to the injector can be made, or "" if one can. It takes
-// two checks in a row: replicas come and go. The error, which may have another port each
-// time, is in the log.
+// reach says why no connection to the injector can be made, or "" if one can, or if there
+// is nobody to reach. The error, which may have another port each time, is in the log.
 func (c *Checker) reach(ctx context.Context, w *webhook) string {
 	bundle := w.caBundle(time.Now())
 	if c.options.Reach == nil || !w.ready || bundle == nil {
-		c.unreached = 0
 		return ""
 	}
 	err := c.options.Reach(ctx, bundle)
 	if err == nil || ctx.Err() != nil {
-		c.unreached = 0
 		return ""
 	}
 	c.logError(ctx, err, "the injector is not reached through its Service")
-	if c.unreached++; c.unreached < 2 {
-		return ""
-	}
 	return "the controller gets no TLS connection to them that it trusts, and its log says why"
+}
+
+// confirmAway leaves out that the injector is away unless two checks in a row find it so,
+// or a condition says it already.
+func (c *Checker) confirmAway(w *webhook, asking map[string][]*v1alpha1.TidbCluster) {
+	c.away.next()
+	isSure := func(o *obstacle) bool { return c.away.again(o.reason) || saidByAny(asking, o.detail) }
+	switch {
+	case !w.ready:
+		w.ready = !isSure(w.notReady())
+	case w.unreachable != "" && !isSure(w.notReached()):
+		w.unreachable = ""
+	}
 }
 
 // hasReady reports whether one of the endpoints is ready. Whoever makes an EndpointSlice

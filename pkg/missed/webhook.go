@@ -189,7 +189,7 @@ func (w *webhook) obstacleOf(hook *admissionregistrationv1.MutatingWebhook, name
 		return w.notReady()
 	}
 	if w.unreachable != "" {
-		return &obstacle{InjectorUnreachable, fmt.Sprintf("replicas of the injector are ready, and the Service %s does not lead to them: %s", w.service, w.unreachable)}
+		return w.notReached()
 	}
 	return nil
 }
@@ -197,6 +197,11 @@ func (w *webhook) obstacleOf(hook *admissionregistrationv1.MutatingWebhook, name
 // notReady returns the obstacle of an injector that is away.
 func (w *webhook) notReady() *obstacle {
 	return &obstacle{InjectorNotReady, fmt.Sprintf("no replica of the injector is ready behind the Service %s", w.service)}
+}
+
+// notReached returns the obstacle of an injector that its Service does not lead to.
+func (w *webhook) notReached() *obstacle {
+	return &obstacle{InjectorUnreachable, fmt.Sprintf("replicas of the injector are ready, and the Service %s does not lead to them: %s", w.service, w.unreachable)}
 }
 
 // createsPods reports whether a rule covers the creation of pods, as the API server

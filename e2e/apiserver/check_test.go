@@ -49,17 +49,22 @@ func TestBrokenWebhookIsTold(t *testing.T) {
 			return world.client.Update(t.Context(), config)
 		}
 	}
+	policy := func(p admissionregistrationv1.FailurePolicyType) {
+		t.Helper()
+		must(t, edit(func(h *admissionregistrationv1.MutatingWebhook) { h.FailurePolicy = new(p) })())
+	}
+	policy(admissionregistrationv1.Fail)
+	if message := n.hasCondition("basic", "False webhook_failure_policy"); !strings.Contains(message, `failurePolicy is "Fail", want "Ignore"`) {
+		t.Errorf("with the failurePolicy Fail: %q", message)
+	}
+	policy(admissionregistrationv1.Ignore)
+
 	// Each change comes on top of those before, and is looked for before them.
 	for _, test := range []struct {
 		reason, says string
 		change       func() error
 	}{
-		{"webhook_failure_policy", `failurePolicy is "Fail"`, edit(func(h *admissionregistrationv1.MutatingWebhook) {
-			h.FailurePolicy = new(admissionregistrationv1.Fail)
-		})},
-		{"injector_not_ready", "no replica of the injector is ready", func() error {
-			return errors.Join(edit(func(h *admissionregistrationv1.MutatingWebhook) { h.FailurePolicy = new(admissionregistrationv1.Ignore) })(), world.setEndpoints(t.Context(), 0))
-		}},
+		{"injector_not_ready", "no replica of the injector is ready", func() error { return world.setEndpoints(t.Context(), 0) }},
 		{"webhook_client_config", `service.path is "/other"`, edit(func(h *admissionregistrationv1.MutatingWebhook) {
 			h.ClientConfig.Service.Path = new("/other")
 		})},

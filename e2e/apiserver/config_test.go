@@ -22,7 +22,7 @@ func TestConfigurationIsFollowed(t *testing.T) {
 		t.Helper()
 		must(t, os.WriteFile(path, []byte(content), 0o600))
 	}
-	write("")
+	write("agent: {}")
 	r := newReplica(t, "--config="+path)
 	lend(t, r)
 	inject := func(a annotations) admission {
@@ -32,7 +32,7 @@ func TestConfigurationIsFollowed(t *testing.T) {
 		return got
 	}
 	if agent := inject(optedIn()).agent(t); agent.Image != world.agentImage(t) || slices.ContainsFunc(agent.Args, isMaxDuration) {
-		t.Errorf("an empty file gives image %s with %q", agent.Image, agent.Args)
+		t.Errorf("no setting gives image %s with %q", agent.Image, agent.Args)
 	}
 
 	loaded := func() float64 {

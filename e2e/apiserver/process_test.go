@@ -4,6 +4,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -125,15 +126,20 @@ func (s *suite) startProcess(ctx context.Context, name string, flags ...string) 
 	return p, nil
 }
 
-// mountConfig writes a shipped ConfigMap to where a process can read it, as kubelet
-// does, and returns the file's path.
+// mountConfig writes a shipped ConfigMap to where a process can read it, at once as
+// kubelet does, and returns the file's path.
 func (s *suite) mountConfig(ctx context.Context, name string) (string, error) {
 	config := &corev1.ConfigMap{}
 	if err := s.client.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: name}, config); err != nil {
 		return "", fmt.Errorf("get ConfigMap: %w", err)
 	}
 	path := filepath.Join(s.dir, "config.yaml")
-	if err := os.WriteFile(path, []byte(config.Data["config.yaml"]), 0o600); err != nil {
+	next, err := os.CreateTemp(s.dir, "next-*.yaml")
+	if err != nil {
+		return "", fmt.Errorf("write configuration: %w", err)
+	}
+	_, err = next.WriteString(config.Data["config.yaml"])
+	if err := errors.Join(err, next.Close(), os.Rename(next.Name(), path)); err != nil {
 		return "", fmt.Errorf("write configuration: %w", err)
 	}
 	return path, nil

@@ -61,6 +61,9 @@
 //	ask  ─► injected ─► somebody refuses the pod
 //	ask  ─► is the pod there? no ─► refused ─► the pod is made without the agent
 //
+// A pod that is not made without the agent either is refused for something else. It is
+// answered with the agent and without in turn then, until it is made.
+//
 // The other pods of its workload are refused at the first ask, for two minutes. Type
 // refusals counts the asks, and identity says which pod is the same. Each answer
 // that changes a pod is followed (Injector.Start): by what is found in the 15 seconds

@@ -116,18 +116,14 @@ func (i *Injector) decide(ctx context.Context, req admission.Request, pod *corev
 // the answer, and has it followed.
 func (i *Injector) injectOrRefuse(ctx context.Context, req admission.Request, pod *corev1.Pod, member tidbcluster.Membership, d injection.Decision) injection.Decision {
 	id := identify(req.Namespace, pod, d)
-	next, admissions := i.refusals.next(id)
-	if next == stepRefuse && pod.Annotations[injection.NotInjectedAnnotation] == string(injection.Refused) {
-		// The API server asks again during one admission (reinvocationPolicy).
-		return d.Refused(pod, refusedDetail(pod)).Marked(req.UID)
-	}
+	next, admissions := i.refusals.next(id, types.UID(pod.Annotations[injection.AdmissionAnnotation]))
 	if next == stepLook {
 		next = i.lookUp(ctx, id, admissions)
 	}
 	switch next {
 	case stepRefuse, stepLeave:
 		d = d.Refused(pod, refusedDetail(pod))
-		i.refusals.refused(id)
+		i.refusals.refused(id, req.UID)
 	default:
 		i.refusals.injected(id, req.UID)
 	}
@@ -139,21 +135,22 @@ func (i *Injector) injectOrRefuse(ctx context.Context, req admission.Request, po
 	return d.Marked(req.UID)
 }
 
-// lookUp returns stepInject if the pod was made of one of the admissions before, or
-// that is not known, and otherwise stepRefuse.
+// lookUp returns how to answer after a look whether the pod was made of one of the
+// admissions before.
 func (i *Injector) lookUp(ctx context.Context, id identity, admissions []types.UID) step {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	pod, found, err := i.lookups.find(ctx, id, admissions...)
 	switch {
-	case err != nil && len(admissions) < asksUnknown:
-		logf.FromContext(ctx).Error(err, "not known whether the pod was made when it was asked for before; it is injected again")
-		return stepInject
+	case err != nil:
+		logf.FromContext(ctx).Error(err, "not known whether the pod was made when it was asked for before")
+		return i.refusals.nextUnknown(id)
 	case found:
 		i.refusals.made(id, injection.HasAgent(pod))
-		return stepInject
+		next, _ := i.refusals.next(id, "")
+		return next
 	default:
-		return stepRefuse
+		return i.refusals.nextUnmade(id)
 	}
 }
 
@@ -164,7 +161,7 @@ func refusedDetail(pod *corev1.Pod) string {
 	if ref := metav1.GetControllerOfNoCopy(pod); ref != nil {
 		owner = ref.Kind + " " + ref.Name
 	}
-	return "the API server did not make it with the agent when it was asked for again and again; it is admitted without. The Events FailedCreate of " + owner + " say what refuses it"
+	return "the API server did not make it with the agent when it was asked for again and again; this request is answered without. The Events FailedCreate of " + owner + " say what refuses it"
 }
 
 // answer counts the decision and turns it into an admission response.

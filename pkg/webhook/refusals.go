@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -13,9 +14,8 @@ const (
 	// is asked whether it was made, and asksUnknown how many it gets if the API
 	// server does not tell.
 	asksBefore, asksUnknown = 2, 9
-	// asksMarked is how many answers without the agent change annotations of the pod
-	// before the annotations may be the cause. After those, every other answer leaves the
-	// pod as it is.
+	// asksMarked is how many answers without the agent change annotations of the pod.
+	// The next one leaves it as it is, in case they are what is refused, and so on.
 	asksMarked = 3
 	// seriesWindow is how long the asks for a pod belong together, counted from the
 	// first. After a pod was made without the agent, it is how long the next one of
@@ -38,7 +38,7 @@ type step int
 const (
 	// stepInject: with the agent.
 	stepInject step = iota
-	// stepLook: with the agent if the pod was made, which has to be looked up.
+	// stepLook: it depends on whether the pod was made, which has to be looked up.
 	stepLook
 	// stepRefuse: without the agent, and with an annotation that says why.
 	stepRefuse
@@ -46,9 +46,14 @@ const (
 	stepLeave
 )
 
-// refusals counts how often the same pod was asked for and answered with the agent,
-// and knows which pods are to be made without. It reads nothing: what became of a pod
-// is told by made and unmade. It is safe for concurrent use.
+// refusals knows how often the same pod was asked for and not made, and so whether it is
+// to be made without the agent. It reads nothing: what became of a pod is told by made,
+// unmade and the methods that are called after it was looked up. It is safe for
+// concurrent use.
+//
+//	asked for twice and not made with the agent     ─► without
+//	not made without either: something else refuses ─► with and without in turn
+//	made without                                    ─► without for a while
 //
 // What refuses one pod refuses the others of its workload. A StatefulSet that makes all
 // pods at once has one back-off for all of them, which doubles with each refusal. So
@@ -64,35 +69,85 @@ type refusals struct {
 	workloads *expiring.LRUExpireCache
 }
 
-// series are the asks for one pod since it was last known to be there.
+// series are the asks for one pod since it was last known to be there with the agent.
 type series struct {
-	// admissions are those that were answered with the agent.
+	state seriesState
+	// admissions are those whose outcome is not known. All were answered with the agent,
+	// or all without.
 	admissions []types.UID
-	// refused counts the answers without the agent. After the first there is none
-	// with it.
+	// refused counts the answers without the agent.
 	refused int
 }
+
+type seriesState int
+
+const (
+	// answeredWith: the last answer was with the agent.
+	answeredWith seriesState = iota
+	// answeredWithout: the last answer was without.
+	answeredWithout
+	// madeWithout: the pod was made without.
+	madeWithout
+)
 
 func newRefusals() *refusals {
 	return &refusals{series: expiring.NewLRUExpireCache(maxSeries), workloads: expiring.NewLRUExpireCache(maxSeries)}
 }
 
-// next returns how to answer the next ask for a pod, and the admissions that were
-// answered with the agent since it was last known to be there.
-func (r *refusals) next(id identity) (step, []types.UID) {
+// next returns how to answer the next ask for a pod, and for stepLook the admissions that
+// it may have been made of. mark is the admission that the pod has an annotation of: when
+// the API server asks again during one admission (reinvocationPolicy), it is that one.
+func (r *refusals) next(id identity, mark types.UID) (step, []types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.find(id)
+	switch untried := s == nil || s.refused == 0; {
+	case untried && r.refusedWorkload(id):
+		return stepRefuse, nil
+	case untried && (s == nil || len(s.admissions) < asksBefore):
+		return stepInject, nil
+	case s.state == madeWithout, s.state == answeredWithout && slices.Contains(s.admissions, mark):
+		return stepRefuse, nil
+	default:
+		return stepLook, slices.Clone(s.admissions)
+	}
+}
+
+// nextUnmade returns how to answer the next ask for a pod that is known not to be there:
+// the other way than before.
+func (r *refusals) nextUnmade(id identity) step {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.find(id)
 	switch {
-	case s != nil && s.refused >= asksMarked && (s.refused-asksMarked)%2 == 0:
-		return stepLeave, nil
-	case s != nil && s.refused > 0, r.refusedWorkload(id):
-		return stepRefuse, nil
-	case s == nil || len(s.admissions) < asksBefore:
-		return stepInject, nil
+	case s == nil:
+		return stepInject
+	case s.state == answeredWithout:
+		// It is not made without the agent either, so the agent may not be the cause.
+		r.workloads.Remove(id.workload())
+		return stepInject
 	default:
-		return stepLook, append([]types.UID(nil), s.admissions...)
+		return s.without()
 	}
+}
+
+// nextUnknown returns how to answer the next ask for a pod if it can't be known whether it
+// is there: as before, but with the agent not for ever.
+func (r *refusals) nextUnknown(id identity) step {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.find(id); s != nil && (s.state != answeredWith || len(s.admissions) >= asksUnknown) {
+		return s.without()
+	}
+	return stepInject
+}
+
+// without returns how to answer without the agent.
+func (s *series) without() step {
+	if s.refused%(asksMarked+1) == asksMarked {
+		return stepLeave
+	}
+	return stepRefuse
 }
 
 // injected notes an answer with the agent.
@@ -104,39 +159,43 @@ func (r *refusals) injected(id identity, admission types.UID) {
 		s = &series{}
 		r.series.Add(id, s, seriesWindow)
 	}
+	if s.state != answeredWith {
+		s.state, s.admissions = answeredWith, nil
+	}
 	s.admissions = append(s.admissions, admission)
 }
 
-// refused notes an answer without the agent. The following ones are the same until
-// the pod is made, and for seriesWindow after that. The other pods of its workload go
-// without too, for seriesWindow from the first such answer, unless this pod is not made
-// without the agent either: then something else than the agent may be the cause.
-func (r *refusals) refused(id identity) {
+// refused notes an answer without the agent. If it follows one with the agent, the other
+// pods of the workload go without for seriesWindow.
+func (r *refusals) refused(id identity, admission types.UID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.find(id)
-	if s == nil {
-		s = &series{}
-	}
 	switch {
-	case s.refused > 0:
-		r.workloads.Remove(id.workload())
-	case !r.refusedWorkload(id):
+	case s == nil:
+		s = &series{}
+	case s.state == madeWithout:
+		return
+	case s.state == answeredWith:
 		r.workloads.Add(id.workload(), nil, seriesWindow)
 	}
-	s.admissions = nil
+	if s.state != answeredWithout {
+		s.state, s.admissions = answeredWithout, nil
+	}
+	s.admissions = append(s.admissions, admission)
 	s.refused++
 	r.series.Add(id, s, unmadeWindow)
 }
 
-// made notes that the pod is there, with the agent or without.
+// made notes that the pod is there, with the agent or without. If it was refused, the next
+// one of its identity goes without the agent for seriesWindow.
 func (r *refusals) made(id identity, agent bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch s := r.find(id); {
 	case s == nil:
 	case s.refused > 0 && !agent:
-		s.refused = 1
+		s.state, s.admissions, s.refused = madeWithout, nil, 1
 		r.series.Add(id, s, seriesWindow)
 	default:
 		r.series.Remove(id)
@@ -146,12 +205,11 @@ func (r *refusals) made(id identity, agent bool) {
 	}
 }
 
-// unmade notes that the pod was not made of an answer with the agent, although there
-// was time.
+// unmade notes that the pod was not made of an answer, although there was time.
 func (r *refusals) unmade(id identity) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s := r.find(id); s != nil && s.refused == 0 {
+	if s := r.find(id); s != nil && s.state != madeWithout {
 		r.series.Add(id, s, unmadeWindow)
 	}
 }

@@ -16,32 +16,40 @@ import (
 	"github.com/tidelay/tidelay/pkg/injection"
 )
 
-// refusalTests are what happens to one pod, and how the next ask for it is answered.
+// refusalTests are what happens to one pod, and how the next ask for it is answered. If it
+// is looked up then, unmade is how it is answered when the pod is not there, and unknown
+// when that can't be known.
 var refusalTests = map[string]struct {
-	steps []func(*refusals)
-	want  step
+	steps           []func(*refusals)
+	want            step
+	unmade, unknown step
 }{
-	"if nobody asked before, inject":              {want: stepInject},
-	"if it was asked for once, inject":            {steps: []func(*refusals){answer}, want: stepInject},
-	"if it was asked for twice, look":             {steps: []func(*refusals){answer, answer}, want: stepLook},
-	"if that was more than two minutes, inject":   {steps: []func(*refusals){answer, wait(time.Minute), answer, wait(61 * time.Second)}, want: stepInject},
-	"if that was less, look":                      {steps: []func(*refusals){answer, wait(time.Minute), answer, wait(59 * time.Second)}, want: stepLook},
-	"if it was made, inject":                      {steps: []func(*refusals){answer, answer, made(true)}, want: stepInject},
-	"if it was made by somebody else, inject":     {steps: []func(*refusals){answer, answer, made(false)}, want: stepInject},
-	"if it was made in between, inject":           {steps: []func(*refusals){answer, made(true), answer}, want: stepInject},
-	"if it is known to be unmade, look later too": {steps: []func(*refusals){answer, unmade, wait(17 * time.Minute), answer, unmade, wait(17 * time.Minute)}, want: stepLook},
-	"if that is very long ago, inject":            {steps: []func(*refusals){answer, answer, unmade, wait(20*time.Minute + time.Second)}, want: stepInject},
-	"if it was refused, refuse":                   {steps: []func(*refusals){answer, answer, refuse}, want: stepRefuse},
-	"if it is not made without either, refuse":    {steps: []func(*refusals){answer, answer, refuse, wait(17 * time.Minute), refuse, wait(17 * time.Minute)}, want: stepRefuse},
-	"if it was made without, refuse for a while":  {steps: []func(*refusals){answer, answer, refuse, made(false), wait(119 * time.Second)}, want: stepRefuse},
-	"if the annotation is refused too, leave it":  {steps: []func(*refusals){refuse, refuse, refuse}, want: stepLeave},
-	"but only every other time":                   {steps: []func(*refusals){refuse, refuse, refuse, refuse}, want: stepRefuse},
-	"and leave it again after that":               {steps: []func(*refusals){refuse, refuse, refuse, refuse, refuse}, want: stepLeave},
-	"and annotate it again when it was made":      {steps: []func(*refusals){refuse, refuse, refuse, made(false)}, want: stepRefuse},
-	"and then try again":                          {steps: []func(*refusals){answer, answer, refuse, made(false), wait(121 * time.Second)}, want: stepInject},
-	"late news of the first asks change nothing":  {steps: []func(*refusals){answer, answer, refuse, made(false), wait(15 * time.Second), unmade, wait(106 * time.Second)}, want: stepInject},
-	"if it was refused and made with it, inject":  {steps: []func(*refusals){answer, answer, refuse, made(true)}, want: stepInject},
-	"what is not known can't be made":             {steps: []func(*refusals){made(true), made(false), unmade}, want: stepInject},
+	"if nobody asked before, inject":               {want: stepInject},
+	"if it was asked for once, inject":             {steps: []func(*refusals){answer}, want: stepInject},
+	"if it was asked for twice, look":              {steps: []func(*refusals){answer, answer}, want: stepLook, unmade: stepRefuse, unknown: stepInject},
+	"if that was more than two minutes, inject":    {steps: []func(*refusals){answer, wait(time.Minute), answer, wait(61 * time.Second)}, want: stepInject},
+	"if that was less, look":                       {steps: []func(*refusals){answer, wait(time.Minute), answer, wait(59 * time.Second)}, want: stepLook, unmade: stepRefuse},
+	"if it was made, inject":                       {steps: []func(*refusals){answer, answer, made(true)}, want: stepInject},
+	"if it was made by somebody else, inject":      {steps: []func(*refusals){answer, answer, made(false)}, want: stepInject},
+	"if it was made in between, inject":            {steps: []func(*refusals){answer, made(true), answer}, want: stepInject},
+	"if it is known to be unmade, look later too":  {steps: []func(*refusals){answer, unmade, wait(17 * time.Minute), answer, unmade, wait(17 * time.Minute)}, want: stepLook, unmade: stepRefuse},
+	"if that is very long ago, inject":             {steps: []func(*refusals){answer, answer, unmade, wait(20*time.Minute + time.Second)}, want: stepInject},
+	"if nothing is ever known, refuse in the end":  {steps: slices.Repeat([]func(*refusals){answer}, 9), want: stepLook, unmade: stepRefuse, unknown: stepRefuse},
+	"if it was refused, try when it is not made":   {steps: []func(*refusals){answer, answer, refuse}, want: stepLook, unmade: stepInject, unknown: stepRefuse},
+	"and then refuse it again":                     {steps: []func(*refusals){answer, answer, refuse, answer}, want: stepLook, unmade: stepRefuse, unknown: stepInject},
+	"and so on, however slowly it is asked for":    {steps: []func(*refusals){answer, answer, refuse, wait(17 * time.Minute), answer, unmade, wait(17 * time.Minute)}, want: stepLook, unmade: stepRefuse},
+	"if it was made without, refuse for a while":   {steps: []func(*refusals){answer, answer, refuse, made(false), wait(119 * time.Second)}, want: stepRefuse},
+	"however often it is asked for then":           {steps: []func(*refusals){answer, answer, refuse, made(false), refuse, refuse, wait(119 * time.Second)}, want: stepRefuse},
+	"but not for longer":                           {steps: []func(*refusals){answer, answer, refuse, made(false), wait(time.Minute), refuse, wait(61 * time.Second)}, want: stepInject},
+	"if the annotation may be refused, leave it":   {steps: []func(*refusals){answer, answer, refuse, answer, refuse, answer, refuse, answer}, want: stepLook, unmade: stepLeave},
+	"but only every fourth time":                   {steps: []func(*refusals){answer, answer, refuse, answer, refuse, answer, refuse, answer, refuse, answer}, want: stepLook, unmade: stepRefuse},
+	"and annotate it again when it was made":       {steps: []func(*refusals){answer, answer, refuse, answer, refuse, answer, refuse, made(false)}, want: stepRefuse},
+	"and then try again":                           {steps: []func(*refusals){answer, answer, refuse, made(false), wait(121 * time.Second)}, want: stepInject},
+	"late news of the first asks change nothing":   {steps: []func(*refusals){answer, answer, refuse, made(false), wait(15 * time.Second), unmade, wait(106 * time.Second)}, want: stepInject},
+	"if it was refused and made with it, inject":   {steps: []func(*refusals){answer, answer, refuse, made(true)}, want: stepInject},
+	"if it was tried again and made, inject":       {steps: []func(*refusals){answer, answer, refuse, answer, made(true)}, want: stepInject},
+	"what is not known can't be made":              {steps: []func(*refusals){made(true), made(false), unmade}, want: stepInject},
+	"if it was refused twice in a row, look still": {steps: []func(*refusals){answer, answer, refuse, refuse}, want: stepLook, unmade: stepInject, unknown: stepRefuse},
 }
 
 // siblingTests are what happens to one pod, and how the first ask for another of the same
@@ -55,14 +63,15 @@ var siblingTests = map[string]struct {
 	"if it may be refused, inject":             {steps: []func(*refusals){answer, answer}, want: stepInject},
 	"if it was made with it, inject":           {steps: []func(*refusals){answer, answer, made(true)}, want: stepInject},
 	"if it was refused, refuse":                {steps: []func(*refusals){answer, answer, refuse}, want: stepRefuse},
-	"if it was refused and made, refuse":       {steps: []func(*refusals){refuse, made(false), wait(119 * time.Second)}, want: stepRefuse},
-	"after a while, try":                       {steps: []func(*refusals){refuse, made(false), wait(121 * time.Second)}, want: stepInject},
-	"if it is not made without either, inject": {steps: []func(*refusals){refuse, refuse, made(false)}, want: stepInject},
+	"if it was refused and made, refuse":       {steps: []func(*refusals){answer, answer, refuse, made(false), wait(119 * time.Second)}, want: stepRefuse},
+	"after a while, try":                       {steps: []func(*refusals){answer, answer, refuse, made(false), wait(121 * time.Second)}, want: stepInject},
+	"if it is not made without either, inject": {steps: []func(*refusals){answer, answer, refuse, notThere, answer}, want: stepInject},
+	"if it is made in the end, refuse":         {steps: []func(*refusals){answer, answer, refuse, notThere, answer, notThere, refuse, made(false)}, want: stepRefuse},
 	// Otherwise a workload that makes a pod each minute would never be tried again.
-	"what followed from it is not counted": {steps: []func(*refusals){refuse, wait(time.Minute), refuseSibling, wait(61 * time.Second)}, sibling: ofSet("2"), want: stepInject},
-	"of another template, inject":          {steps: []func(*refusals){refuse}, sibling: identity{namespace: "db", name: "basic-tikv-1", owner: "set", revision: "2"}, want: stepInject},
-	"with another agent, inject":           {steps: []func(*refusals){refuse}, sibling: identity{namespace: "db", name: "basic-tikv-1", owner: "set", revision: "1", patch: 2}, want: stepInject},
-	"of another set, inject":               {steps: []func(*refusals){refuse}, sibling: identity{namespace: "db", name: "basic-pd-0", owner: "other", revision: "1"}, want: stepInject},
+	"what followed from it is not counted": {steps: []func(*refusals){answer, refuse, wait(time.Minute), refuseSibling, wait(61 * time.Second)}, sibling: ofSet("2"), want: stepInject},
+	"of another template, inject":          {steps: []func(*refusals){answer, refuse}, sibling: identity{namespace: "db", name: "basic-tikv-1", owner: "set", revision: "2"}, want: stepInject},
+	"with another agent, inject":           {steps: []func(*refusals){answer, refuse}, sibling: identity{namespace: "db", name: "basic-tikv-1", owner: "set", revision: "1", patch: 2}, want: stepInject},
+	"of another set, inject":               {steps: []func(*refusals){answer, refuse}, sibling: identity{namespace: "db", name: "basic-pd-0", owner: "other", revision: "1"}, want: stepInject},
 }
 
 // ofSet is a pod of the StatefulSet of thePod.
@@ -72,9 +81,10 @@ func ofSet(ordinal string) identity {
 
 var thePod, theSibling = ofSet("0"), ofSet("1")
 
-func refuseSibling(r *refusals)              { r.refused(theSibling) }
+func refuseSibling(r *refusals)              { r.refused(theSibling, "c6d7") }
+func notThere(r *refusals)                   { r.nextUnmade(thePod) }
 func answer(r *refusals)                     { r.injected(thePod, "b5a4") }
-func refuse(r *refusals)                     { r.refused(thePod) }
+func refuse(r *refusals)                     { r.refused(thePod, "90ab") }
 func unmade(r *refusals)                     { r.unmade(thePod) }
 func made(agent bool) func(*refusals)        { return func(r *refusals) { r.made(thePod, agent) } }
 func wait(d time.Duration) func(r *refusals) { return func(*refusals) { time.Sleep(d) } }
@@ -87,10 +97,18 @@ func TestRefusals(t *testing.T) {
 				for _, s := range test.steps {
 					s(r)
 				}
-				if got, _ := r.next(thePod); got != test.want {
+				if got, _ := r.next(thePod, ""); got != test.want {
 					t.Errorf("the next step is %d, want %d", got, test.want)
 				}
-				if got, _ := r.next(identity{namespace: "db", name: "basic-pd-0"}); got != stepInject {
+				if test.want == stepLook {
+					if got := r.nextUnknown(thePod); got != test.unknown {
+						t.Errorf("the next step is %d if nothing is known, want %d", got, test.unknown)
+					}
+					if got := r.nextUnmade(thePod); got != test.unmade {
+						t.Errorf("the next step is %d if it is not there, want %d", got, test.unmade)
+					}
+				}
+				if got, _ := r.next(identity{namespace: "db", name: "basic-pd-0"}, ""); got != stepInject {
 					t.Errorf("the next step of another pod is %d, want %d", got, stepInject)
 				}
 			})
@@ -106,7 +124,7 @@ func TestRefusalsOfSiblings(t *testing.T) {
 				for _, s := range test.steps {
 					s(r)
 				}
-				if got, _ := r.next(cmp.Or(test.sibling, theSibling)); got != test.want {
+				if got, _ := r.next(cmp.Or(test.sibling, theSibling), ""); got != test.want {
 					t.Errorf("the next step is %d, want %d", got, test.want)
 				}
 			})
@@ -122,7 +140,7 @@ func TestRefusalsKnowTheAdmissions(t *testing.T) {
 			r.made(thePod, true)
 		}
 	}
-	if _, got := r.next(thePod); !slices.Equal(got, []types.UID{"2", "3"}) {
+	if _, got := r.next(thePod, ""); !slices.Equal(got, []types.UID{"2", "3"}) {
 		t.Errorf("admissions %q, want 2 and 3", got)
 	}
 }
@@ -132,7 +150,9 @@ func TestRefusalsAreBounded(t *testing.T) {
 	r := newRefusals()
 	number := func(i int) identity { return identity{name: fmt.Sprint(i)} }
 	for i := range 2 * maxSeries {
-		r.refused(identity{owner: types.UID(fmt.Sprint(i))})
+		workload := identity{owner: types.UID(fmt.Sprint(i))}
+		r.injected(workload, "1")
+		r.refused(workload, "2")
 	}
 	for i := range 2 * maxSeries {
 		r.injected(number(i), "1")
@@ -142,7 +162,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 		t.Errorf("%d pods and %d workloads are known, want %d of each", pods, workloads, maxSeries)
 	}
 	for i, want := range map[int]step{0: stepInject, 2*maxSeries - 1: stepLook} {
-		if got, _ := r.next(number(i)); got != want {
+		if got, _ := r.next(number(i), ""); got != want {
 			t.Errorf("the next step of pod %d is %d, want %d", i, got, want)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -91,7 +92,7 @@ func TestRefusedPod(t *testing.T) {
 		time.Sleep(time.Minute)
 		checkPrefixes(t, "Events", w.recorder.told(), []string{
 			"Warning refused TidbCluster/basic Inject Pod/" + tikv(w.change).Name + ": pod " + podName(tikv(w.change)) +
-				" (tikv): the API server did not make it with the agent when it was asked for again and again; it is admitted without. The Events FailedCreate of StatefulSet basic-tikv",
+				" (tikv): the API server did not make it with the agent when it was asked for again and again; this request is answered without. The Events FailedCreate of StatefulSet basic-tikv",
 		})
 		decisions := w.decisions(t)
 		if decisions["injected tikv"] != 2 || decisions["refused tikv"] != 1 {
@@ -107,17 +108,19 @@ func TestRefusedPod(t *testing.T) {
 	})
 }
 
-// A StatefulSet that makes all its pods at once tries them one after the other, begins
-// anew after each refusal, and waits twice as long each time
+// A StatefulSet that makes all its pods at once, or a ReplicaSet, tries them one after the
+// other, begins anew after each refusal, and waits twice as long each time
 // (k8s.io/kubernetes/pkg/controller/statefulset; client-go's ItemExponentialFailureRateLimiter).
-func TestRefusedPodsOfAParallelStatefulSet(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := &workload{t: t, fixture: start(t, resolved(optedIn()), level{})}
+func TestRefusedPodsMadeAtOnce(t *testing.T) {
+	inBubble(t, interceptor.Funcs{}, func(t *testing.T, w *workload) {
 		var refusals, made int
+		generate := w.change != nil
 		started := time.Now()
 		for backOff := 5 * time.Millisecond; made < 8; backOff *= 2 {
 			for ; made < 8; made++ {
-				w.change = func(pod *corev1.Pod) { pod.Name = fmt.Sprintf("basic-tikv-%d", made) }
+				if !generate {
+					w.change = func(pod *corev1.Pod) { pod.Name = fmt.Sprintf("basic-tikv-%d", made) }
+				}
 				reason, create := w.ask()
 				if reason == injection.Injected {
 					refusals++
@@ -140,52 +143,51 @@ func (w *workload) remake() {
 	create()
 }
 
-// A pod that is refused with the agent and without is never asked to wait for us once
-// what refuses it without is gone.
+// A pod that is refused without the agent too is not refused for the agent. So it is asked
+// for with and without in turn, and gets the agent when what refused it is gone, unless
+// that lets it in only without.
 func TestPodRefusedAnyway(t *testing.T) {
-	inBubble(t, interceptor.Funcs{}, func(_ *testing.T, w *workload) {
-		w.wants(injection.Injected, injection.Injected, injection.Refused, injection.Refused)
-		time.Sleep(1000 * time.Second) // the longest time between two tries of a controller
-		w.wants(injection.Refused)
-		time.Sleep(1000 * time.Second)
-		w.wants(injection.Refused)
-	})
+	for _, wait := range []time.Duration{20 * time.Millisecond, time.Minute, 1000 * time.Second} { // the last is the longest time between two tries of a controller
+		inBubble(t, interceptor.Funcs{}, func(t *testing.T, w *workload) {
+			w.wants(injection.Injected)
+			for range 5 {
+				time.Sleep(wait)
+				w.wants(injection.Injected)
+				time.Sleep(wait)
+				w.wants(injection.Refused)
+			}
+			time.Sleep(wait)
+			reason, create := w.ask()
+			if pod := create(); reason != injection.Injected || !injection.HasAgent(pod) {
+				t.Errorf("when nothing refuses the pod, it is answered with %s", reason)
+			}
+			time.Sleep(time.Minute)
+			w.wants(injection.Injected)
+		})
+	}
 }
 
-// A pod that something else has refused for long is told as refused all the same: the
-// annotation is left out only every other time.
-func TestPodRefusedForLongIsMarked(t *testing.T) {
+// A pod that is refused even with an annotation of ours is left as it is, which is tried
+// every fourth time. Otherwise it says that it was refused.
+func TestPodRefusedForItsAnnotations(t *testing.T) {
 	inBubble(t, interceptor.Funcs{}, func(t *testing.T, w *workload) {
-		w.wants(injection.Injected, injection.Injected)
-		marked := 0
-		for range 20 {
-			time.Sleep(time.Minute)
+		w.wants(injection.Injected)
+		var marked []bool
+		for range 8 {
+			w.wants(injection.Injected)
 			reason, create := w.ask()
-			if reason != injection.Refused {
+			pod := create()
+			if reason != injection.Refused || injection.HasAgent(pod) {
 				t.Fatalf("ask %d is answered with %s", w.asked, reason)
 			}
-			pod := create()
-			if pod.Annotations["tidelay.io/not-injected"] == "refused" {
-				marked++
-			}
-			// It was not made after all.
-			if err := w.made.Delete(t.Context(), pod); err != nil {
+			_, isMarked := pod.Annotations["tidelay.io/not-injected"]
+			marked = append(marked, isMarked)
+			if err := w.made.Delete(t.Context(), pod); err != nil { // it was not made after all
 				t.Fatal(err)
 			}
 		}
-		if marked != 11 {
-			t.Errorf("%d of 20 pods say that they were refused, want the first 3 and every other one after that", marked)
-		}
-	})
-}
-
-// A pod that is refused even with an annotation of ours is left as it is.
-func TestPodRefusedForItsAnnotations(t *testing.T) {
-	inBubble(t, interceptor.Funcs{}, func(t *testing.T, w *workload) {
-		w.wants(injection.Injected, injection.Injected, injection.Refused, injection.Refused, injection.Refused)
-		reason, create := w.ask()
-		if pod := create(); reason != injection.Refused || len(pod.Annotations) != 0 {
-			t.Errorf("the sixth ask is answered with %s and annotations %v", reason, pod.Annotations)
+		if want := []bool{true, true, true, false, true, true, true, false}; !slices.Equal(marked, want) {
+			t.Errorf("marked: %t, want %t", marked, want)
 		}
 	})
 }
@@ -316,12 +318,17 @@ func TestDryRunsDoNotCount(t *testing.T) {
 func TestRefusedPodIsAskedAboutTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &workload{t: t, fixture: start(t, resolved(optedIn()), level{})}
-		w.wants(injection.Injected, injection.Injected, injection.Refused)
+		w.wants(injection.Injected, injection.Injected)
+		_, create := w.ask()
+		mark := create().Annotations["tidelay.io/admission"]
+		if err := w.made.Delete(t.Context(), tikv(nil)); err != nil { // it is not made yet
+			t.Fatal(err)
+		}
 		w.change = func(pod *corev1.Pod) {
-			pod.Annotations = map[string]string{"tidelay.io/not-injected": "refused", "other": "x"}
+			pod.Annotations = map[string]string{"tidelay.io/not-injected": "refused", "tidelay.io/admission": mark, "other": "x"}
 		}
 		w.wants(injection.Refused)
-		// It counts once: the other pods of the StatefulSet are refused as well.
+		// The other pods of the StatefulSet are refused as well.
 		w.change = func(pod *corev1.Pod) { pod.Name = "basic-tikv-1" }
 		w.wants(injection.Refused)
 	})

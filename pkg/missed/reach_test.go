@@ -63,8 +63,16 @@ func TestReachTakesTwoChecks(t *testing.T) {
 		ready       bool
 		unreachable bool
 	}{
-		{nil, true, false}, {failure, true, false}, {nil, true, false}, {failure, true, false}, {failure, true, true}, {failure, true, true},
-		{failure, false, false}, {failure, true, false}, {failure, true, true}, {nil, true, false},
+		{nil, true, false},
+		{failure, true, false},
+		{nil, true, false},
+		{failure, true, false},
+		{failure, true, true},
+		{failure, true, true},
+		{failure, false, false},
+		{failure, true, false},
+		{failure, true, true},
+		{nil, true, false},
 	} {
 		err, w.ready = step.err, step.ready
 		w.unreachable = c.reach(t.Context(), w)

@@ -32,7 +32,7 @@ func (deaf) Eventf(runtime.Object, runtime.Object, string, string, string, strin
 // pulled knows nothing against the agent's image.
 type pulled struct{}
 
-func (pulled) Problem(injection.Config) string { return "" }
+func (pulled) Problem(string, injection.Config) (none injection.ImageProblem) { return none }
 
 // Injector returns the injector's handler without a process and a network
 // around it: its caches are filled from the API server at url, which must be a

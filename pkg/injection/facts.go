@@ -19,6 +19,15 @@ type Facts struct {
 	OperatorErr error
 }
 
+// ImageProblem is an image of the agent that can't be pulled; zero is for none.
+type ImageProblem struct {
+	// Image is the one that kubelet pulls. Another webhook may have put it in place of the
+	// configured one.
+	Image string
+	// Detail says in a sentence on which pod, and kubelet's words.
+	Detail string
+}
+
 // Exclusion returns why no pod of the namespace is injected, and what led to it. The
 // reason is "" if nothing keeps all of them out.
 func (f Facts) Exclusion() (reason Reason, detail string) {

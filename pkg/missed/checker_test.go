@@ -142,7 +142,12 @@ func (w *world) Labels(context.Context, string) (map[string]string, error) {
 	return map[string]string{"leave-out": strconv.FormatBool(w.excluded)}, nil
 }
 
-func (w *world) Problem(injection.Config) string { return w.image }
+func (w *world) Problem(string, injection.Config) (problem injection.ImageProblem) {
+	if w.image != "" {
+		problem = injection.ImageProblem{Image: "tidelay/agent:v1", Detail: w.image}
+	}
+	return problem
+}
 
 func (w *world) EnforcedLevel(context.Context, string) (string, error) { return w.level, nil }
 

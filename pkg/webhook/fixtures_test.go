@@ -28,7 +28,7 @@ func gathererOf(r resolver, l level) *gather.Gatherer {
 // pulled knows nothing against the agent's image.
 type pulled struct{}
 
-func (pulled) Problem(injection.Config) string { return "" }
+func (pulled) Problem(string, injection.Config) (none injection.ImageProblem) { return none }
 
 // memberOf returns the membership of a TiKV pod whose TidbCluster has the given
 // annotations, key and value in turn.

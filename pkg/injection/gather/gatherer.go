@@ -31,7 +31,7 @@ type namespaces interface {
 // images knows whether the agent's image can be pulled. It is an
 // imagewatch.Watcher.
 type images interface {
-	Problem(config injection.Config) string
+	Problem(namespace string, config injection.Config) injection.ImageProblem
 }
 
 // Gatherer gathers facts about pods. All fields are required. It is safe for
@@ -58,7 +58,7 @@ func (g *Gatherer) Decide(ctx context.Context, namespace string, pod *corev1.Pod
 	if member.OptIn.Native && member.OptIn.Covers(member.Component) {
 		facts.Operator, facts.OperatorErr = g.Resolver.OperatorVersion(ctx, member.Cluster)
 	}
-	return member, g.decide(pod, member, facts), nil
+	return member, g.decide(namespace, pod, member, facts), nil
 }
 
 // Reason returns the reason of the decision that Decide would return, and the same
@@ -69,7 +69,7 @@ func (g *Gatherer) Reason(ctx context.Context, namespace string, pod *corev1.Pod
 	if skipped != nil {
 		return member, skipped.Reason, err
 	}
-	return member, g.decide(pod, member, facts).Reason, nil
+	return member, g.decide(namespace, pod, member, facts).Reason, nil
 }
 
 // Exclusion returns why no pod of a namespace would be injected if it were created now,
@@ -82,17 +82,17 @@ func (g *Gatherer) Exclusion(ctx context.Context, namespace string) (injection.R
 		return "", "", err
 	}
 	config, facts := g.Config(), injection.Facts{PodSecurity: level}
-	if g.Images.Problem(config) != "" {
-		facts.ImageProblem = fmt.Sprintf("the agent's image %s can't be pulled on some pod, which the injector's log names", config.Image)
+	if image := g.Images.Problem(namespace, config).Image; image != "" {
+		facts.ImageProblem = fmt.Sprintf("the agent's image %s can't be pulled on some pod, which the injector's log names", image)
 	}
 	reason, detail := facts.Exclusion()
 	return reason, detail, nil
 }
 
 // decide decides by the configuration of this moment.
-func (g *Gatherer) decide(pod *corev1.Pod, member tidbcluster.Membership, facts injection.Facts) injection.Decision {
+func (g *Gatherer) decide(namespace string, pod *corev1.Pod, member tidbcluster.Membership, facts injection.Facts) injection.Decision {
 	config := g.Config()
-	facts.ImageProblem = g.Images.Problem(config)
+	facts.ImageProblem = g.Images.Problem(namespace, config).Detail
 	return config.Decide(pod, member, facts)
 }
 

@@ -46,11 +46,14 @@ func (w *world) gatherer() *Gatherer {
 }
 
 // Problem is told the configuration that the decision is made by.
-func (w *world) Problem(config injection.Config) string {
-	if config.Image != "a" {
-		return "asked about image " + config.Image
+func (w *world) Problem(namespace string, config injection.Config) injection.ImageProblem {
+	switch {
+	case config.Image != "a" || namespace != "db":
+		return injection.ImageProblem{Image: "other", Detail: "asked about image " + config.Image + " in " + namespace}
+	case w.image == "":
+		return injection.ImageProblem{}
 	}
-	return w.image
+	return injection.ImageProblem{Image: "mirror/a", Detail: w.image}
 }
 
 func member(annotations ...string) tidbcluster.Membership {

@@ -11,6 +11,12 @@ import (
 type failure struct {
 	pod types.NamespacedName
 	uid types.UID
+	// image is the one that kubelet pulls.
+	image string
+	// namespace is where the next pods fail as well: everywhere, as "", or for an image
+	// that was put in place of the injected one only in the namespace of the pod. What
+	// replaced it there may not do so elsewhere.
+	namespace string
 	// reason and message are kubelet's.
 	reason, message string
 }
@@ -26,13 +32,18 @@ func failures(pods []corev1.Pod, next pull) []failure {
 		if status == nil || status.State.Waiting == nil || !isPullFailure(status.State.Waiting.Reason) || !pod.DeletionTimestamp.IsZero() {
 			continue
 		}
-		if p, injected := pullOfPod(pod); !injected || !p.predicts(next) {
+		p, actual, injected := pullOfPod(pod)
+		if !injected || !p.predicts(next) {
 			continue
 		}
-		all = append(all, failure{
-			pod: types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}, uid: pod.UID,
+		f := failure{
+			pod: types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}, uid: pod.UID, image: actual,
 			reason: status.State.Waiting.Reason, message: status.State.Waiting.Message,
-		})
+		}
+		if actual != p.image {
+			f.namespace = pod.Namespace
+		}
+		all = append(all, f)
 	}
 	return all
 }

@@ -52,7 +52,7 @@ func TestFailures(t *testing.T) {
 		"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed",
 	} {
 		got := failures([]corev1.Pod{*pending("basic-tikv-0", reason)}, pullOf(config()))
-		if len(got) != 1 || got[0] != (failure{types.NamespacedName{Namespace: "db", Name: "basic-tikv-0"}, "uid of basic-tikv-0", reason, "kubelet's message"}) {
+		if len(got) != 1 || got[0] != (failure{types.NamespacedName{Namespace: "db", Name: "basic-tikv-0"}, "uid of basic-tikv-0", "tidelay/agent:v2", "", reason, "kubelet's message"}) {
 			t.Errorf("%s: failures %+v", reason, got)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 // pull is how kubelet gets the agent's image.
 type pull struct {
+	// image is the one that was injected.
 	image string
 	// never is true if kubelet only looks on the node. The other policies are not told
 	// apart, because the API server's plugin AlwaysPullImages replaces them.
@@ -25,24 +26,25 @@ func pullOf(config injection.Config) pull {
 }
 
 // pullOfPod returns how the image of an injected pod is pulled, and false for a pod
-// that was not injected. The image is that of our annotation, because another webhook
-// may put a mirror of the registry into the container.
-func pullOfPod(pod *corev1.Pod) (pull, bool) {
+// that was not injected. The image that was injected is that of our annotation. Another
+// webhook may have put a mirror of the registry into the container, whose image is
+// returned as actual.
+func pullOfPod(pod *corev1.Pod) (p pull, actual string, injected bool) {
 	var status injection.Status
 	if json.Unmarshal([]byte(pod.Annotations[injection.StatusAnnotation]), &status) != nil {
-		return pull{}, false
+		return pull{}, "", false
 	}
-	p := pull{image: status.Image}
+	p.image = status.Image
 	for _, s := range pod.Spec.ImagePullSecrets {
 		p.secrets = append(p.secrets, s.Name)
 	}
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		if c.Name == injection.ContainerName {
 			p.never = c.ImagePullPolicy == corev1.PullNever
-			return p, true
+			return p, c.Image, true
 		}
 	}
-	return pull{}, false
+	return pull{}, "", false
 }
 
 // predicts reports whether next fails if p does: next is the same image, and has no

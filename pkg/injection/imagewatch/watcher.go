@@ -5,12 +5,14 @@
 // It lists the pods of TiDB Operator that are pending and looks at what kubelet says
 // of their agents. An image that fails on one pod, anywhere in the cluster, counts as
 // one that can't be pulled until the last such pod has it, or until ten minutes after
-// the last such pod was seen. A pod whose agent ran before is not pending any more and
+// the last such pod was seen. Where another webhook has put another image in place of the
+// agent's, that counts in the namespace of the pod only. A pod whose agent ran before is not pending any more and
 // is not seen.
 package imagewatch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -51,22 +53,23 @@ type Options struct {
 type Watcher struct {
 	options Options
 	now     func() time.Time
-	known   atomic.Pointer[record]
-	// reported and unread are the problem and the error that were logged last, ""
-	// for none.
-	reported, unread string
+	known   atomic.Pointer[records]
+	// reported has the problems that were logged last, by namespace, "" for all.
+	reported map[string]bool
+	// unread is the error that was logged last, "" for none.
+	unread string
 }
 
 // New returns a Watcher that knows of no failure. It fails if its metric can't be
 // registered.
 func New(o Options) (*Watcher, error) {
-	w := &Watcher{options: o, now: time.Now}
-	w.known.Store(&record{})
+	w := &Watcher{options: o, now: time.Now, reported: map[string]bool{}}
+	w.known.Store(&records{})
 	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tidelay_image_unavailable",
 		Help: "1 while the agent's image is known not to be pulled on some pod, so that no pod is injected, else 0.",
 	}, func() float64 {
-		if w.Problem(o.Config()) != "" {
+		if w.Problem("", o.Config()) != (injection.ImageProblem{}) {
 			return 1
 		}
 		return 0
@@ -77,11 +80,11 @@ func New(o Options) (*Watcher, error) {
 	return w, nil
 }
 
-// Problem says in a sentence on which pod the agent's image can't be pulled as config
-// says, or "" if that is not known of any. It does not block and is safe for
-// concurrent use.
-func (w *Watcher) Problem(config injection.Config) string {
-	return w.known.Load().problem(pullOf(config), w.now())
+// Problem returns the image of the agent that can't be pulled by a pod of a namespace that
+// is injected as config says, or zero if that is not known of any. Namespace "" is for
+// what is so everywhere. It does not block and is safe for concurrent use.
+func (w *Watcher) Problem(namespace string, config injection.Config) injection.ImageProblem {
+	return w.known.Load().problem(namespace, pullOf(config), w.now())
 }
 
 // NeedLeaderElection is false, because every replica decides by what it knows.
@@ -99,27 +102,43 @@ func (w *Watcher) look(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	found, err := w.read(limited, pullOf(config))
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return
+	}
+	w.known.Store(&found)
+	switch {
 	case err == nil:
-		w.known.Store(&found)
 		w.unread = ""
 	case err.Error() != w.unread:
 		w.unread = err.Error()
 		w.options.Log.Error(err, "pods that wait for the agent's image not read")
 	}
-	problem := w.Problem(config)
-	if problem != "" && w.reported == "" {
-		w.options.Log.Info("pods are no longer injected", "because", problem)
-	} else if problem == "" && w.reported != "" {
-		w.options.Log.Info("pods are injected again", "image", config.Image)
-	}
-	w.reported = problem
+	w.report(config)
 }
 
-// read returns what is known of the next pull after another look at the pods.
-func (w *Watcher) read(ctx context.Context, next pull) (record, error) {
+// report logs what has changed. The namespace is empty for what is so everywhere.
+func (w *Watcher) report(config injection.Config) {
+	now := map[string]bool{}
+	for namespace, r := range *w.known.Load() {
+		problem := r.problem(pullOf(config), w.now())
+		if problem == (injection.ImageProblem{}) {
+			continue
+		}
+		if now[namespace] = true; !w.reported[namespace] {
+			w.options.Log.Info("pods are no longer injected", "because", problem.Detail, "namespace", namespace)
+		}
+	}
+	for namespace := range w.reported {
+		if !now[namespace] {
+			w.options.Log.Info("pods are injected again", "image", config.Image, "namespace", namespace)
+		}
+	}
+	w.reported = now
+}
+
+// read returns what is known of the next pull after another look at the pods. With an
+// error it is what was known before of what could not be read.
+func (w *Watcher) read(ctx context.Context, next pull) (records, error) {
 	known := *w.known.Load()
 	// Version 0 is what the API server has in its cache, which costs it little.
 	var pending corev1.PodList
@@ -128,22 +147,36 @@ func (w *Watcher) read(ctx context.Context, next pull) (record, error) {
 	if err != nil {
 		return known, fmt.Errorf("list pending pods: %w", err)
 	}
-	if found := failures(pending.Items, next); len(found) > 0 {
-		return record{pull: next, failures: found[:min(len(found), maxFailures)], seen: w.now()}, nil
-	}
-	if known.problem(next, w.now()) == "" {
-		return record{}, nil
-	}
-	for _, f := range known.failures {
-		pulled, err := w.pulled(ctx, f)
-		if err != nil {
-			return known, err
+	found := records{}
+	for _, f := range failures(pending.Items, next) {
+		r := found[f.namespace]
+		if r.pull, r.seen = next, w.now(); len(r.failures) < maxFailures {
+			r.failures = append(r.failures, f)
 		}
-		if pulled {
-			return record{}, nil
+		found[f.namespace] = r
+	}
+	var errs []error
+	for namespace, r := range known {
+		if len(found[namespace].failures) > 0 || r.problem(next, w.now()) == (injection.ImageProblem{}) {
+			continue
+		}
+		pulled, err := w.anyPulled(ctx, r.failures)
+		if !pulled {
+			found[namespace] = r
+		}
+		errs = append(errs, err)
+	}
+	return found, errors.Join(errs...)
+}
+
+// anyPulled reports whether one of the pods that failed has its image now.
+func (w *Watcher) anyPulled(ctx context.Context, failures []failure) (bool, error) {
+	for _, f := range failures {
+		if pulled, err := w.pulled(ctx, f); pulled || err != nil {
+			return pulled, err
 		}
 	}
-	return known, nil
+	return false, nil
 }
 
 // pulled reports whether a pod that failed has its image now. It is listed and not

@@ -87,7 +87,7 @@ func (w *world) wants(after time.Duration, problem string) {
 
 func (w *world) says(problem string) {
 	w.t.Helper()
-	got := w.watcher.Problem(w.config)
+	got := w.watcher.Problem("db", w.config).Detail
 	if (got == "") != (problem == "") || !strings.Contains(got, problem) {
 		w.t.Errorf("problem %q, want %q", got, problem)
 	}
@@ -134,6 +134,45 @@ func TestImageIsPulledAtLast(t *testing.T) {
 	if w.wants(time.Minute, ""); w.lists != lists+1 {
 		t.Errorf("%d lists for a look where nothing is known, want 1", w.lists-lists)
 	}
+}
+
+// An image that another webhook has put in place of the agent's is called by its name, and
+// keeps the agent from no other namespace. Each namespace is known by itself.
+func TestImageOfAnotherWebhook(t *testing.T) {
+	w := newWorld(t)
+	mirrored := func(p *corev1.Pod) {
+		p.Namespace, p.Spec.Containers[1].Image = "mirrored", "mirror.example.com/tidelay/agent:v2"
+	}
+	of := func(namespace, image string) {
+		t.Helper()
+		got := w.watcher.Problem(namespace, w.config)
+		if got.Image != image || !strings.Contains(got.Detail, image) {
+			t.Errorf("in namespace %q: %+v, want image %q", namespace, got, image)
+		}
+	}
+	failing := pending("basic-tikv-0", "ImagePullBackOff", mirrored)
+	w.pods = []*corev1.Pod{failing}
+	w.wants(0, "")
+	of("mirrored", "mirror.example.com/tidelay/agent:v2")
+	of("", "")
+
+	// Then the agent's own image fails too, elsewhere, and is pulled at last.
+	own := pending("basic-pd-0", "ErrImagePull")
+	w.pods = append(w.pods, own)
+	w.wants(time.Minute, "image tidelay/agent:v2 can't be pulled on pod db/basic-pd-0")
+	of("", "tidelay/agent:v2")
+	runs(own)
+	w.wants(time.Minute, "")
+	of("mirrored", "mirror.example.com/tidelay/agent:v2")
+
+	w.pods = nil
+	w.wants(retryAfter-time.Second, "")
+	of("mirrored", "mirror.example.com/tidelay/agent:v2")
+	runs(failing)
+	w.pods = []*corev1.Pod{failing}
+	w.wants(0, "")
+	of("mirrored", "")
+	w.wantsLog("mirror.example.com/tidelay/agent:v2 can't be pulled on pod mirrored/basic-tikv-0", "pod db/basic-pd-0", "injected again", "injected again")
 }
 
 func TestPodThatFailedGoes(t *testing.T) {
@@ -212,7 +251,7 @@ func TestManyPodsFail(t *testing.T) {
 		w.pods = append(w.pods, pending(fmt.Sprintf("basic-tikv-%d", i), "ErrImagePull", long))
 	}
 	w.wants(0, "basic-tikv-0")
-	if got := w.watcher.Problem(w.config); len(got) > 600 || !strings.Contains(got, "üüü") {
+	if got := w.watcher.Problem("db", w.config).Detail; len(got) > 600 || !strings.Contains(got, "üüü") {
 		t.Errorf("the problem has %d bytes: %s", len(got), got)
 	}
 	w.pods, w.lists = nil, 0
@@ -249,7 +288,7 @@ func TestStart(t *testing.T) {
 	ended := make(chan error)
 	go func() { ended <- w.watcher.Start(ctx) }()
 	deadline := time.Now().Add(time.Minute)
-	for w.watcher.Problem(config()) == "" {
+	for w.watcher.Problem("", config()).Image == "" {
 		if time.Now().After(deadline) {
 			t.Fatal("no look within a minute")
 		}

@@ -73,6 +73,8 @@ func (w *world) restart(ctx context.Context, t *testing.T, cluster, component st
 	annotations := fmt.Sprintf(`"annotations":{%q:%q}`, restartedAt, now)
 	if component != "" {
 		annotations = fmt.Sprintf(`%q:{%s}`, component, annotations)
+	} else { // a component's own annotation would win
+		annotations += fmt.Sprintf(`,"tikv":{"annotations":{%q:null}}`, restartedAt)
 	}
 	w.patchCluster(ctx, t, cluster, `{"spec":{%s}}`, annotations)
 	start := time.Now()

@@ -84,12 +84,14 @@ func (w *world) clusters() []object {
 }
 
 // bystanders carry TiDB Operator's own labels, to look as much like its pods as
-// anything can without being owned by a TidbCluster.
+// anything can without being owned by a TidbCluster. They are of a component that the
+// TidbCluster has not: by its labels alone TiDB Operator would take a pod for a TiKV
+// without a volume, and every sync of the TidbCluster would fail.
 func (w *world) bystanders() []object {
 	labels := func(app string) map[string]string {
 		return map[string]string{
 			"app": app, "app.kubernetes.io/name": operatorName, "app.kubernetes.io/managed-by": "tidb-operator",
-			"app.kubernetes.io/instance": annotated, "app.kubernetes.io/component": "tikv",
+			"app.kubernetes.io/instance": annotated, "app.kubernetes.io/component": "tiproxy",
 		}
 	}
 	spec := corev1.PodSpec{Containers: []corev1.Container{{

@@ -3,13 +3,18 @@
 package cluster
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
 )
 
-// What tests share, beside the names of the TidbClusters.
-const theInjector = "injector"
+// What tests share, beside the names of the TidbClusters. Every test needs the machine,
+// whose processors are few; one that measures times claims all of it.
+const (
+	theInjector = "injector"
+	theMachine  = "machine"
+)
 
 // Tests run side by side where they can. A test claims what it uses before it begins:
 // any number of tests may need a thing as it is, and one alone may change it.
@@ -39,6 +44,9 @@ func newClaims() *claims {
 func (c *claims) sideBySide(t *testing.T, all ...claim) {
 	t.Helper()
 	t.Parallel()
+	if !slices.Contains(all, changes(theMachine)) {
+		all = append(all, needs(theMachine))
+	}
 	asked := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 // A set of faults for one peer meets that peer and nobody else, and what it
 // cuts off still reaches the control port.
 func TestFaultsForOnePeer(t *testing.T) {
-	theClaims.sideBySide(t, changes(annotated))
+	theClaims.sideBySide(t, changes(annotated), changes(theMachine))
 	testEnv.Test(t, features.New("faults for one peer").
 		Assess("meet that peer only", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			pod := theWorld.pod(ctx, t, annotated, "tikv")

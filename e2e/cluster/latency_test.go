@@ -15,7 +15,7 @@ import (
 // Before, during and after, from the node and from another pod, with a
 // bystander beside it all the time.
 func TestLatency(t *testing.T) {
-	theClaims.sideBySide(t, changes(annotated), needs(plain))
+	theClaims.sideBySide(t, changes(annotated), needs(plain), changes(theMachine))
 	all := make([]features.Feature, 0, len(components()))
 	for _, component := range components() {
 		all = append(all, features.New(component).
@@ -49,7 +49,7 @@ func TestLatency(t *testing.T) {
 // kubelet gives TiDB's readiness probe one second. Under two seconds of delay
 // it must go on answering, or the fault would take the pod out of its Service.
 func TestProbesPassUnderDelay(t *testing.T) {
-	theClaims.sideBySide(t, changes(annotated))
+	theClaims.sideBySide(t, changes(annotated), changes(theMachine))
 	testEnv.Test(t, features.New("tidb under 2s of delay").
 		Assess("stays ready", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			pod := theWorld.pod(ctx, t, annotated, "tidb")

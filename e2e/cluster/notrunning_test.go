@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/e2e-framework/pkg/features"
 )
 
-// An agent whose image can't be pulled is told within a minute, in kubelet's words, and
+// An agent whose image can't be pulled is told within a minute, by kubelet's reason, and
 // told no more when it runs again.
 func TestAgentNotRunning(t *testing.T) {
 	theClaims.sideBySide(t, needs(theInjector), changes(annotated))

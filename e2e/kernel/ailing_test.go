@@ -223,8 +223,8 @@ func TestABadEnvironment(t *testing.T) {
 // network is that of the node then.
 func TestOnTheNodesNetwork(t *testing.T) {
 	netlab.EngineIndependent(t)
-	for _, ip := range []string{theLab.pod.IP, theLab.pod.IP6} {
-		a := freshAgent(t)
+	a := freshAgent(t)
+	for _, ip := range []string{a.lab.pod.IP, a.lab.pod.IP6} {
 		a.stop(syscall.SIGTERM)
 		a.env = []string{"NODE_IP=" + ip}
 		a.start()

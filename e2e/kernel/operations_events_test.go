@@ -57,7 +57,7 @@ func (w *walk) killWhileItChanges() {
 	w.a.stop(syscall.SIGKILL)
 	<-asked
 	w.start()
-	if next.is(w.a.faults()) {
+	if next.showsAs(w.a.faults(), time.Now()) {
 		w.faults, w.stored = next, next.with(nil)
 		w.said += " made"
 	}

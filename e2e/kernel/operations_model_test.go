@@ -143,6 +143,23 @@ func (s faultSet) is(shown []api.Fault) bool {
 	return len(shown) == len(s) && !slices.ContainsFunc(shown, func(f api.Fault) bool { return !sameEffect(f, s[f.Name].Fault) })
 }
 
+// showsAs reports whether the agent shows this set, without those faults whose time may
+// be over by now.
+func (s faultSet) showsAs(shown []api.Fault, now time.Time) bool {
+	there := make(faultSet)
+	for _, f := range shown {
+		if w, is := s[f.Name]; is {
+			there[f.Name] = w
+		}
+	}
+	for name, w := range s {
+		if _, is := there[name]; !is && !w.mayBeOver(now) {
+			return false
+		}
+	}
+	return there.is(shown)
+}
+
 func (s faultSet) names() []string { return slices.Sorted(maps.Keys(s)) }
 
 // nextEnd returns the fault that ends first by itself; empty if none does.

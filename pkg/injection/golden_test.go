@@ -247,6 +247,7 @@ func diffObjects(a, b any) string { return cmp.Diff(a, b) }
 func checkRemoval(t *testing.T, before, after *corev1.Pod) {
 	t.Helper()
 	moved, want := after.DeepCopy(), before.DeepCopy()
+	moved.Annotations[AdmissionAnnotation] = "some"
 	moved.Spec.HostNetwork, want.Spec.HostNetwork = true, true
 	d := testConfig.Decide(moved, member(moved), Facts{})
 	got := apply(t, moved, d)

@@ -91,8 +91,10 @@ func removal(pod *corev1.Pod) []jsonpatch.Operation {
 			remove(fmt.Sprintf("/spec/volumes/%d", i))
 		}
 	}
-	if _, ok := pod.Annotations[StatusAnnotation]; ok {
-		remove(annotationPath(StatusAnnotation))
+	for _, annotation := range []string{StatusAnnotation, AdmissionAnnotation} {
+		if _, ok := pod.Annotations[annotation]; ok {
+			remove(annotationPath(annotation))
+		}
 	}
 	return ops
 }

@@ -12,9 +12,9 @@ import (
 
 // metrics are the gauges of a Checker. They are empty while the replica does not lead.
 type metrics struct {
-	missed, notRunning, unusable, silent *prometheus.GaugeVec // by namespace and tidbcluster
-	without, blocked                     *prometheus.GaugeVec // by reason as well
-	interval, last                       *prometheus.GaugeVec // without labels
+	missed, notRunning, unusable, silent, needing *prometheus.GaugeVec // by namespace and tidbcluster
+	without, blocked                              *prometheus.GaugeVec // by reason as well
+	interval, last                                *prometheus.GaugeVec // without labels
 }
 
 func newMetrics(registry prometheus.Registerer) (*metrics, error) {
@@ -30,10 +30,12 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			"Pods with an agent that runs and can't be used: it can't set faults, or something else has its port.", "namespace", "tidbcluster"),
 		silent: gauge("tidelay_agents_silent",
 			"Pods with an agent that the controller could not ask, maybe because of the network between them.", "namespace", "tidbcluster"),
+		needing: gauge("tidelay_pods_need_injector",
+			"1 if pods of the TidbCluster are not made while the injector does not answer (failurePolicy Fail), else 0.", "namespace", "tidbcluster"),
 		without: gauge("tidelay_pods_without_agent",
-			"Running pods that are asked to carry the agent and do not, by what would keep one from it if it were made now.", "namespace", "tidbcluster", "reason"),
+			"Running pods that are asked to carry the agent and do not, by the reason in the condition TidelayInjected.", "namespace", "tidbcluster", "reason"),
 		blocked: gauge("tidelay_injection_blocked",
-			"1 for what keeps a pod that is made now from being injected, or keeps pods from being made while the injector does not answer.", "namespace", "tidbcluster", "reason"),
+			"1 for what keeps a pod that is made now from being injected.", "namespace", "tidbcluster", "reason"),
 		interval: gauge("tidelay_missed_check_interval_seconds",
 			"Time between two checks of all TidbClusters."),
 		last: gauge("tidelay_missed_check_last_success_timestamp_seconds",
@@ -51,9 +53,9 @@ func (m *metrics) all() []*prometheus.GaugeVec {
 	return append(m.counts(), m.without, m.blocked, m.interval, m.last)
 }
 
-// counts are the gauges that count pods of a TidbCluster.
+// counts are the gauges of a TidbCluster that have no reason.
 func (m *metrics) counts() []*prometheus.GaugeVec {
-	return []*prometheus.GaugeVec{m.missed, m.notRunning, m.unusable, m.silent}
+	return []*prometheus.GaugeVec{m.missed, m.notRunning, m.unusable, m.silent, m.needing}
 }
 
 // begin sets what is known before the first check.
@@ -64,7 +66,11 @@ func (m *metrics) begin(interval time.Duration) {
 
 // set sets what a report says of a TidbCluster.
 func (m *metrics) set(cluster types.NamespacedName, r *Report) {
-	for i, count := range []int{r.Missed(), len(r.NotRunning), len(r.Unusable), r.Silent} {
+	needing := 0
+	if r.needsInjector() != "" {
+		needing = 1
+	}
+	for i, count := range []int{r.Missed(), len(r.NotRunning), len(r.Unusable), r.Silent, needing} {
 		m.counts()[i].WithLabelValues(cluster.Namespace, cluster.Name).Set(float64(count))
 	}
 	m.setReasons(cluster, r)
@@ -79,9 +85,6 @@ func (m *metrics) setReasons(cluster types.NamespacedName, r *Report) {
 	}
 	if r.blocked != nil {
 		blocked[r.blocked.reason] = 1
-	}
-	if r.strict != "" {
-		blocked[WebhookFailurePolicy] = 1
 	}
 	for gauge, now := range map[*prometheus.GaugeVec]map[injection.Reason]int{m.without: counts, m.blocked: blocked} {
 		for _, reason := range reasonsWithout() {

@@ -18,7 +18,7 @@ func TestPodsWithoutTheAgentAreCounted(t *testing.T) {
 	wants := func(want string) {
 		t.Helper()
 		if want != "" {
-			want = "# HELP tidelay_pods_without_agent Running pods that are asked to carry the agent and do not, by what would keep one from it if it were made now.\n" +
+			want = "# HELP tidelay_pods_without_agent Running pods that are asked to carry the agent and do not, by the reason in the condition TidelayInjected.\n" +
 				"# TYPE tidelay_pods_without_agent gauge\n" + want
 		}
 		if err := testutil.CollectAndCompare(w.checker.metrics.without, strings.NewReader(want)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -43,8 +44,25 @@ func TestHandshake(t *testing.T) {
 		"nobody listens there": {nobody, name, ca, "refused"},
 	} {
 		err := handshake(t.Context(), test.address, test.name, cabundle.Encode(test.ca.Certificate))
-		if (err == nil) != (test.says == "") || err != nil && (!strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), test.address)) {
+		if (err == nil) != (test.says == "") || err != nil && (!strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), test.address) || !errors.Is(err, errElsewhere)) {
 			t.Errorf("%s: %v, want one that says %q", what, err, test.says)
+		}
+	}
+}
+
+// What may be the controller's own trouble says nothing about the injector.
+func TestHandshakeThatSaysNothing(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for what, test := range map[string]struct {
+		ctx     context.Context
+		address string
+	}{
+		"a name that nobody knows": {t.Context(), "tidelay-injector.tidelay-system.svc.invalid:443"},
+		"no time":                  {ended, "127.0.0.1:443"},
+	} {
+		if err := handshake(test.ctx, test.address, "injector", nil); err == nil || errors.Is(err, errElsewhere) {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }
@@ -57,7 +75,7 @@ func TestReachTakesTwoChecks(t *testing.T) {
 	}}
 	var err error
 	c := &Checker{options: Options{Reach: func(context.Context, []byte) error { return err }}}
-	failure := errors.New("connection refused")
+	failure, unknown := fmt.Errorf("%w: refused", errElsewhere), errors.New("no such host")
 	for i, step := range []struct {
 		err         error
 		ready       bool
@@ -68,6 +86,10 @@ func TestReachTakesTwoChecks(t *testing.T) {
 		{nil, true, false},
 		{failure, true, false},
 		{failure, true, true},
+		{failure, true, true},
+		{unknown, true, false},
+		{unknown, true, false},
+		{failure, true, false},
 		{failure, true, true},
 		{failure, false, false},
 		{failure, true, false},

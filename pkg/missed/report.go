@@ -145,10 +145,19 @@ func (r *Report) addReplies(replies []reply, sure func(types.UID, Pod) bool) {
 	}
 }
 
+// needsInjector returns r.strict if the API server asks the injector about pods of the
+// TidbCluster, whether it gets an answer or not.
+func (r *Report) needsInjector() string {
+	if r.blocked != nil && !r.blocked.getsNoAnswer() {
+		return ""
+	}
+	return r.strict
+}
+
 // reasonsWithout lists every reason that a pod of Report.Without, or an obstacle, may
 // have.
 func reasonsWithout() []injection.Reason {
-	return slices.Concat([]injection.Reason{Missed}, injection.Reasons(), obstacleReasons(), []injection.Reason{WebhookFailurePolicy})
+	return slices.Concat([]injection.Reason{Missed}, injection.Reasons(), obstacleReasons())
 }
 
 // total returns the number of pods that are asked for.
@@ -193,7 +202,7 @@ func (r *Report) reason() injection.Reason {
 		return firstReason(r.Unusable)
 	case r.blocked != nil:
 		return r.blocked.reason
-	case r.strict != "":
+	case r.needsInjector() != "":
 		return WebhookFailurePolicy
 	case r.total() == 0:
 		return NoPods
@@ -242,13 +251,13 @@ func (r *Report) message() string {
 	}
 	switch {
 	case r.blocked == nil:
-	case r.strict != "" && r.blocked.isAnswer():
+	case r.needsInjector() != "":
 		parts = append(parts, "a pod that is created now is not made at all: "+r.blocked.detail)
 	default:
 		parts = append(parts, "a pod that is created now goes without it: "+r.blocked.detail)
 	}
-	if r.strict != "" {
-		parts = append(parts, "no pod of a TidbCluster is made while the injector does not answer: "+r.strict)
+	if why := r.needsInjector(); why != "" {
+		parts = append(parts, "no pod of a TidbCluster is made while the injector does not answer: "+why)
 	}
 	if len(r.undecided) > 0 {
 		parts = append(parts, fmt.Sprintf("%d more could not be checked, and the controller's log says why", len(r.undecided)))

@@ -64,7 +64,7 @@ func TestReport(t *testing.T) {
 		},
 		"of pods that it is not asked about": {
 			reasons: []injection.Reason{injection.AlreadyInjected}, strict: "failurePolicy is Fail", blocked: &obstacle{WebhookRules, "no rule"},
-			status: corev1.ConditionFalse, reason: WebhookRules, message: "1 of 1 pods carry the agent; a pod that is created now goes without it: no rule; no pod",
+			status: corev1.ConditionFalse, reason: WebhookRules, message: "1 of 1 pods carry the agent; a pod that is created now goes without it: no rule",
 		},
 		"of agents that do not run": {
 			reasons: []injection.Reason{injection.AlreadyInjected, injection.AlreadyInjected, injection.Injected}, notRunning: true,

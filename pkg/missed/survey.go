@@ -3,6 +3,7 @@ package missed
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -54,6 +55,9 @@ func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1al
 		}
 		if report := byUID[member.UID]; report != nil {
 			blocked := hook.obstacle(namespaceLabels, pod.Labels, now)
+			if reason == injection.HostNetwork && injection.HasAgent(pod) {
+				reason = injection.AlreadyInjected // its agent says that it can't be used
+			}
 			if blocked == nil {
 				reason = refusedBefore(pod, reason)
 				blocked = obstacleFrom(excluded, detail)
@@ -170,7 +174,10 @@ func (c *Checker) reach(ctx context.Context, w *webhook) string {
 		return ""
 	}
 	c.logError(ctx, err, "the injector is not reached through its Service")
-	return "the controller gets no TLS connection to them that it trusts, and its log says why"
+	if !errors.Is(err, errElsewhere) {
+		return ""
+	}
+	return "a connection is refused or can't be trusted, and the controller's log says why"
 }
 
 // confirmAway leaves out that the injector is away unless two checks in a row find it so,

@@ -34,9 +34,6 @@ const (
 	WebhookClientConfig injection.Reason = "webhook_client_config"
 	// WebhookCABundle: its caBundle has no CA that is valid now.
 	WebhookCABundle injection.Reason = "webhook_ca_bundle"
-	// WebhookReviewVersions: its admissionReviewVersions lack v1, the only one that the
-	// API server sends.
-	WebhookReviewVersions injection.Reason = "webhook_admission_review_versions"
 	// InjectorNotReady: no replica of the injector is ready behind its Service.
 	InjectorNotReady injection.Reason = "injector_not_ready"
 	// InjectorUnreachable: replicas are ready, and the Service does not lead to them.
@@ -52,7 +49,7 @@ const WebhookFailurePolicy injection.Reason = "webhook_failure_policy"
 func obstacleReasons() []injection.Reason {
 	return []injection.Reason{
 		WebhookMissing, WebhookRules, NamespaceExcluded, WebhookObjectSelector, WebhookMatchConditions, WebhookClientConfig,
-		WebhookCABundle, WebhookReviewVersions, InjectorNotReady, InjectorUnreachable, injection.PodSecurity, injection.ImageUnavailable,
+		WebhookCABundle, InjectorNotReady, InjectorUnreachable, injection.PodSecurity, injection.ImageUnavailable,
 	}
 }
 
@@ -78,10 +75,10 @@ type obstacle struct {
 	detail string
 }
 
-// isAnswer reports whether the obstacle is that the API server gets no answer. The
-// webhook's failurePolicy then decides about the pod.
-func (o *obstacle) isAnswer() bool {
-	return slices.Contains([]injection.Reason{WebhookClientConfig, WebhookCABundle, WebhookReviewVersions, InjectorNotReady, InjectorUnreachable}, o.reason)
+// getsNoAnswer reports whether the API server asks and gets no answer. The webhook's
+// failurePolicy then decides about the pod.
+func (o *obstacle) getsNoAnswer() bool {
+	return slices.Contains([]injection.Reason{WebhookClientConfig, WebhookCABundle, InjectorNotReady, InjectorUnreachable}, o.reason)
 }
 
 // obstacleFrom returns an obstacle with a reason of an admission, or nil if it is "".
@@ -181,9 +178,6 @@ func (w *webhook) obstacleOf(hook *admissionregistrationv1.MutatingWebhook, name
 	}
 	if err := cabundle.Check(hook.ClientConfig.CABundle, now); err != nil {
 		return because(WebhookCABundle, "caBundle: %v", err)
-	}
-	if !slices.Contains(hook.AdmissionReviewVersions, "v1") {
-		return because(WebhookReviewVersions, "admissionReviewVersions are %q, want v1 among them", hook.AdmissionReviewVersions)
 	}
 	if !w.ready {
 		return w.notReady()

@@ -346,7 +346,9 @@ func TestEventsOnlyOfWhatHappened(t *testing.T) {
 		"if it is there from before": func(w *workload) {
 			pod := tikv(nil)
 			pod.Annotations = map[string]string{"tidelay.io/status": "{}", "tidelay.io/admission": "other"}
-			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "tidelay-agent"})
+			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
+				Name: "tidelay-agent", VolumeMounts: []corev1.VolumeMount{{Name: "tidelay-state", MountPath: "/run/tidelay"}},
+			})
 			w.make(w.t, createRequest(w.t, pod), &admissionv1.AdmissionResponse{})
 			w.wants(injection.Injected)
 		},

@@ -10,7 +10,8 @@
 //	  maxDuration: 1h                                 # the longest life of a fault, 1s to 720h
 //	  tokenSecret: tidelay-token                      # a Secret whose key "token" is the agent's token
 //
-// Every setting may be left out, but not all that is in the file. A setting that is unknown or given twice is an
+// Every setting may be left out. A file without any content is an error: "agent: {}" is
+// for the defaults. A setting that is unknown or given twice is an
 // error. The agent's image is not set here, but by --agent-image: a change of this
 // file is in force everywhere at once, and a rollout tries the image first.
 package configfile

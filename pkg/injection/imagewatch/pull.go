@@ -26,12 +26,14 @@ func pullOf(config injection.Config) pull {
 }
 
 // pullOfPod returns how the image of an injected pod is pulled, and false for a pod
-// that was not injected. The image that was injected is that of our annotation. Another
+// that was not injected. The image that was injected is that of our annotation, or
+// without one that of the container. Another
 // webhook may have put a mirror of the registry into the container, whose image is
 // returned as actual.
 func pullOfPod(pod *corev1.Pod) (p pull, actual string, injected bool) {
 	var status injection.Status
-	if json.Unmarshal([]byte(pod.Annotations[injection.StatusAnnotation]), &status) != nil {
+	known := json.Unmarshal([]byte(pod.Annotations[injection.StatusAnnotation]), &status) == nil
+	if !known && !injection.HasAgent(pod) {
 		return pull{}, "", false
 	}
 	p.image = status.Image
@@ -41,6 +43,9 @@ func pullOfPod(pod *corev1.Pod) (p pull, actual string, injected bool) {
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		if c.Name == injection.ContainerName {
 			p.never = c.ImagePullPolicy == corev1.PullNever
+			if !known {
+				p.image = c.Image
+			}
 			return p, c.Image, true
 		}
 	}

@@ -74,7 +74,7 @@ func New(o Options) (*Injector, error) {
 }
 
 // Handle answers one admission. It always allows it, and changes the pod only if the
-// reason is Injected or Refused.
+// reason is Injected or Refused, or HostNetwork for one that has the agent already.
 func (i *Injector) Handle(ctx context.Context, req admission.Request) (response admission.Response) {
 	start := time.Now()
 	defer func() { i.metrics.duration.Observe(time.Since(start).Seconds()) }()

@@ -68,5 +68,5 @@
 // refusals counts the asks, and identity says which pod is the same. Each answer
 // that changes a pod is followed (Injector.Start): by what is found in the 15 seconds
 // after it, the count begins anew or goes on. The annotation tidelay.io/admission ties
-// a pod to its answer.
+// a pod to its answer, also when the API server asks again in the same admission.
 package webhook

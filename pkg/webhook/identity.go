@@ -28,9 +28,8 @@ type identity struct {
 	generated bool
 	// revision is that of the workload's template, from the pod's labels.
 	revision string
-	// patch is a hash of what is added to the pod's spec. Annotations are left out:
-	// when the API server asks again during one admission (reinvocationPolicy), the
-	// pod has ours already.
+	// patch is a hash of what is added to the pod's spec. It depends on the
+	// rest of the spec too.
 	patch uint64
 }
 
@@ -38,6 +37,13 @@ type identity struct {
 // template and agent.
 func (id identity) workload() identity {
 	id.name = ""
+	return id
+}
+
+// unpatched returns id without the patch, which depends on the rest of the pod, and so
+// on what another webhook makes of it.
+func (id identity) unpatched() identity {
+	id.patch = 0
 	return id
 }
 

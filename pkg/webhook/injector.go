@@ -113,7 +113,7 @@ func (i *Injector) decide(ctx context.Context, req admission.Request, pod *corev
 
 // injectOrRefuse returns d, which is to inject pod, or the decision Refused if the API
 // server has not made the pod with the agent when it was asked for before. It notes
-// the answer, and has it followed.
+// the answer, and has it followed, once in an admission.
 func (i *Injector) injectOrRefuse(ctx context.Context, req admission.Request, pod *corev1.Pod, member tidbcluster.Membership, d injection.Decision) injection.Decision {
 	id := identify(req.Namespace, pod, d)
 	next, admissions := i.refusals.next(id, types.UID(pod.Annotations[injection.AdmissionAnnotation]))
@@ -124,11 +124,16 @@ func (i *Injector) injectOrRefuse(ctx context.Context, req admission.Request, po
 	case stepRefuse, stepLeave:
 		d = d.Refused(pod, refusedDetail(pod))
 		i.refusals.refused(id, req.UID)
+	case stepRepeat:
+		d = d.Refused(pod, refusedDetail(pod))
+		d.Patch = nil
+		return d
 	default:
 		i.refusals.injected(id, req.UID)
 	}
 	i.followLater(followUp{pod: id, admission: req.UID, member: member, decision: d})
 	if next == stepLeave {
+		i.refusals.leave(id)
 		d.Patch = nil
 		return d
 	}

@@ -26,6 +26,14 @@ const (
 	// made. It is more than the longest time between two tries of a workload's
 	// controller, 1000 s (client-go's DefaultTypedControllerRateLimiter).
 	unmadeWindow = 20 * time.Minute
+	// markedWindow is how long the API server may ask again in an admission that was
+	// answered with a mark: as long as it works on a request (its flag
+	// --request-timeout).
+	markedWindow = time.Minute
+	// leftWindow is the same for an answer that leaves the pod as it is. That has no
+	// mark, so a new admission of the pod can't be told from the same. It is less than
+	// a controller waits after so many refusals, 1.28 s.
+	leftWindow = time.Second
 	// maxSeries bounds the memory, at a few hundred bytes each, and the number of
 	// workloads as well. The one that was asked for the longest time ago is forgotten
 	// first.
@@ -44,6 +52,9 @@ const (
 	stepRefuse
 	// stepLeave: without any change.
 	stepLeave
+	// stepRepeat: without any change and not counted, since it is the same admission as
+	// one that was answered without the agent.
+	stepRepeat
 )
 
 // refusals knows how often the same pod was asked for and not made, and so whether it is
@@ -60,6 +71,10 @@ const (
 // only the first pod is counted, and the others are made without the agent when they are
 // first asked for.
 //
+// When another webhook changes the pod, the API server asks again in the same admission
+// (reinvocationPolicy), with another UID. That is not a new ask: it is answered like the
+// first, and not counted.
+//
 // Each replica of the injector counts for itself.
 type refusals struct {
 	mu     sync.Mutex
@@ -67,13 +82,17 @@ type refusals struct {
 	// workloads are those of which a pod was found refused, by identity.workload. The
 	// values mean nothing.
 	workloads *expiring.LRUExpireCache
+	// marked are the admissions that were answered without the agent and with a mark,
+	// by types.UID, and left the pods that were left as they are, by identity.unpatched.
+	// The values mean nothing.
+	marked, left *expiring.LRUExpireCache
 }
 
 // series are the asks for one pod since it was last known to be there with the agent.
 type series struct {
 	state seriesState
-	// admissions are those whose outcome is not known. All were answered with the agent,
-	// or all without.
+	// admissions are those whose outcome is not known, the last asksUnknown of them. All
+	// were answered with the agent, or all without.
 	admissions []types.UID
 	// refused counts the answers without the agent.
 	refused int
@@ -91,22 +110,27 @@ const (
 )
 
 func newRefusals() *refusals {
-	return &refusals{series: expiring.NewLRUExpireCache(maxSeries), workloads: expiring.NewLRUExpireCache(maxSeries)}
+	return &refusals{
+		series: expiring.NewLRUExpireCache(maxSeries), workloads: expiring.NewLRUExpireCache(maxSeries),
+		marked: expiring.NewLRUExpireCache(maxSeries), left: expiring.NewLRUExpireCache(maxSeries),
+	}
 }
 
 // next returns how to answer the next ask for a pod, and for stepLook the admissions that
-// it may have been made of. mark is the admission that the pod has an annotation of: when
-// the API server asks again during one admission (reinvocationPolicy), it is that one.
+// it may have been made of. mark is the admission that the pod has an annotation of, or
+// "".
 func (r *refusals) next(id identity, mark types.UID) (step, []types.UID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.find(id)
 	switch untried := s == nil || s.refused == 0; {
+	case r.answeredBefore(id, mark):
+		return stepRepeat, nil
 	case untried && r.refusedWorkload(id):
 		return stepRefuse, nil
 	case untried && (s == nil || len(s.admissions) < asksBefore):
 		return stepInject, nil
-	case s.state == madeWithout, s.state == answeredWithout && slices.Contains(s.admissions, mark):
+	case s.state == madeWithout:
 		return stepRefuse, nil
 	default:
 		return stepLook, slices.Clone(s.admissions)
@@ -162,7 +186,7 @@ func (r *refusals) injected(id identity, admission types.UID) {
 	if s.state != answeredWith {
 		s.state, s.admissions = answeredWith, nil
 	}
-	s.admissions = append(s.admissions, admission)
+	s.add(admission)
 }
 
 // refused notes an answer without the agent. If it follows one with the agent, the other
@@ -170,6 +194,7 @@ func (r *refusals) injected(id identity, admission types.UID) {
 func (r *refusals) refused(id identity, admission types.UID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.marked.Add(admission, nil, markedWindow)
 	s := r.find(id)
 	switch {
 	case s == nil:
@@ -182,9 +207,24 @@ func (r *refusals) refused(id identity, admission types.UID) {
 	if s.state != answeredWithout {
 		s.state, s.admissions = answeredWithout, nil
 	}
-	s.admissions = append(s.admissions, admission)
+	s.add(admission)
 	s.refused++
 	r.series.Add(id, s, unmadeWindow)
+}
+
+// leave notes that the answer without the agent, which refused notes too, has no mark.
+func (r *refusals) leave(id identity) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left.Add(id.unpatched(), nil, leftWindow)
+}
+
+// add notes an admission.
+func (s *series) add(admission types.UID) {
+	s.admissions = append(s.admissions, admission)
+	if extra := len(s.admissions) - asksUnknown; extra > 0 {
+		s.admissions = slices.Delete(s.admissions, 0, extra)
+	}
 }
 
 // made notes that the pod is there, with the agent or without. If it was refused, the next
@@ -212,6 +252,14 @@ func (r *refusals) unmade(id identity) {
 	if s := r.find(id); s != nil && s.state != madeWithout {
 		r.series.Add(id, s, unmadeWindow)
 	}
+}
+
+// answeredBefore reports whether the pod is asked for in an admission that was answered
+// without the agent before.
+func (r *refusals) answeredBefore(id identity, mark types.UID) bool {
+	_, left := r.left.Get(id.unpatched())
+	_, marked := r.marked.Get(mark)
+	return left || marked && mark != ""
 }
 
 // refusedWorkload reports whether a pod of the same workload was found refused.

@@ -145,6 +145,22 @@ func TestRefusalsKnowTheAdmissions(t *testing.T) {
 	}
 }
 
+// Only the last admissions are known, however often the pod is asked for while lookups
+// fail.
+func TestAdmissionsAreBounded(t *testing.T) {
+	for name, note := range map[string]func(*refusals, identity, types.UID){"with": (*refusals).injected, "without": (*refusals).refused} {
+		t.Run(name, func(t *testing.T) {
+			r := newRefusals()
+			for i := range 100 {
+				note(r, thePod, types.UID(fmt.Sprint(i)))
+			}
+			if got := r.find(thePod).admissions; len(got) != asksUnknown || got[asksUnknown-1] != "99" {
+				t.Errorf("admissions %q, want the last %d", got, asksUnknown)
+			}
+		})
+	}
+}
+
 // However many pods there are, memory is bounded, and those last asked for are known.
 func TestRefusalsAreBounded(t *testing.T) {
 	r := newRefusals()
@@ -152,8 +168,13 @@ func TestRefusalsAreBounded(t *testing.T) {
 	for i := range 2 * maxSeries {
 		workload := identity{owner: types.UID(fmt.Sprint(i))}
 		r.injected(workload, "1")
-		r.refused(workload, "2")
+		r.refused(workload, types.UID(fmt.Sprint(i)))
+		r.leave(number(i))
 	}
+	if marked, left := len(r.marked.Keys()), len(r.left.Keys()); marked > maxSeries || left > maxSeries {
+		t.Errorf("known are %d marks, and %d pods that were left as they are, want at most %d of each", marked, left, maxSeries)
+	}
+	r.left = newRefusals().left
 	for i := range 2 * maxSeries {
 		r.injected(number(i), "1")
 		r.injected(number(i), "2")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -147,16 +150,22 @@ func (w *workload) remake() {
 // for with and without in turn, and gets the agent when what refused it is gone, unless
 // that lets it in only without.
 func TestPodRefusedAnyway(t *testing.T) {
-	for _, wait := range []time.Duration{20 * time.Millisecond, time.Minute, 1000 * time.Second} { // the last is the longest time between two tries of a controller
+	const longest = 1000 * time.Second // between two tries of a controller
+	for _, first := range []time.Duration{5 * time.Millisecond, time.Minute, longest} {
 		inBubble(t, interceptor.Funcs{}, func(t *testing.T, w *workload) {
+			backOff := first
+			wait := func() {
+				time.Sleep(backOff)
+				backOff = min(2*backOff, longest)
+			}
 			w.wants(injection.Injected)
 			for range 5 {
-				time.Sleep(wait)
+				wait()
 				w.wants(injection.Injected)
-				time.Sleep(wait)
+				wait()
 				w.wants(injection.Refused)
 			}
-			time.Sleep(wait)
+			wait()
 			reason, create := w.ask()
 			if pod := create(); reason != injection.Injected || !injection.HasAgent(pod) {
 				t.Errorf("when nothing refuses the pod, it is answered with %s", reason)
@@ -185,6 +194,7 @@ func TestPodRefusedForItsAnnotations(t *testing.T) {
 			if err := w.made.Delete(t.Context(), pod); err != nil { // it was not made after all
 				t.Fatal(err)
 			}
+			time.Sleep(1280 * time.Millisecond) // the first back-off after a pod is left as it is
 		}
 		if want := []bool{true, true, true, false, true, true, true, false}; !slices.Equal(marked, want) {
 			t.Errorf("marked: %t, want %t", marked, want)
@@ -313,23 +323,102 @@ func TestDryRunsDoNotCount(t *testing.T) {
 	})
 }
 
-// When the API server asks again during one admission, because another webhook has
-// changed the pod, the answer is the same.
+// When another webhook changes the pod, the API server asks again in the same admission.
+// The answer is the same, and is not counted: in eight turns, two leave the pod as it is.
 func TestRefusedPodIsAskedAboutTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := &workload{t: t, fixture: start(t, resolved(optedIn()), level{})}
-		w.wants(injection.Injected, injection.Injected)
-		_, create := w.ask()
-		mark := create().Annotations["tidelay.io/admission"]
-		if err := w.made.Delete(t.Context(), tikv(nil)); err != nil { // it is not made yet
+	others := map[string]func(*corev1.Pod){
+		"changes nothing that matters": func(pod *corev1.Pod) { pod.Labels["other"] = "x" },
+		"adds a container": func(pod *corev1.Pod) {
+			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "proxy"})
+		},
+		"rewrites a probe": func(pod *corev1.Pod) {
+			pod.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(15020)}}}
+		},
+	}
+	for name, other := range others {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, interceptor.Funcs{}, func(t *testing.T, w *workload) { askTwice(t, w, other) })
+		})
+	}
+}
+
+// askTwice has w ask for a pod that is refused whatever the answer is, and again in each
+// admission that is answered without the agent, after other has changed the pod.
+func askTwice(t *testing.T, w *workload, other func(*corev1.Pod)) {
+	first := w.change
+	limitCPU := func(pod *corev1.Pod) {
+		if first != nil {
+			first(pod)
+		}
+		pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}
+	}
+	backOff := 5 * time.Millisecond
+	turn := func() (injection.Reason, func() *corev1.Pod) {
+		time.Sleep(backOff)
+		backOff = min(2*backOff, 1000*time.Second)
+		w.change = limitCPU
+		return w.ask()
+	}
+	wantInjected := func() {
+		t.Helper()
+		if reason, _ := turn(); reason != injection.Injected {
+			t.Errorf("ask %d is answered with %s, want injected", w.asked, reason)
+		}
+	}
+	refuse := func(pod *corev1.Pod) {
+		t.Helper()
+		if err := w.made.Delete(t.Context(), pod); err != nil {
 			t.Fatal(err)
 		}
+	}
+	wantInjected()
+	var marked []bool
+	for range 8 {
+		wantInjected()
+		_, create := turn()
+		answered := create()
+		refuse(answered)
+		_, isMarked := answered.Annotations["tidelay.io/not-injected"]
+		marked = append(marked, isMarked)
+
+		time.Sleep(20 * time.Millisecond)
 		w.change = func(pod *corev1.Pod) {
-			pod.Annotations = map[string]string{"tidelay.io/not-injected": "refused", "tidelay.io/admission": mark, "other": "x"}
+			limitCPU(pod)
+			pod.Annotations = maps.Clone(answered.Annotations)
+			other(pod)
 		}
-		w.wants(injection.Refused)
-		// The other pods of the StatefulSet are refused as well.
-		w.change = func(pod *corev1.Pod) { pod.Name = "basic-tikv-1" }
+		reason, create := w.ask()
+		again := create()
+		refuse(again)
+		if reason != injection.Refused || injection.HasAgent(again) || !maps.Equal(again.Annotations, answered.Annotations) {
+			t.Fatalf("turn %d: the second answer is %s, and the pod has annotations %v, want %v", len(marked), reason, again.Annotations, answered.Annotations)
+		}
+	}
+	if want := []bool{true, true, true, false, true, true, true, false}; !slices.Equal(marked, want) {
+		t.Errorf("marked: %t, want %t", marked, want)
+	}
+}
+
+// A pod of a workload that is refused goes without at the first ask, and so it does when
+// it is asked for again in the same admission.
+func TestSiblingIsAskedAboutTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &workload{t: t, fixture: start(t, resolved(optedIn()), level{})}
+		limitCPU := func(pod *corev1.Pod) {
+			pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}
+		}
+		w.change = limitCPU
+		w.wants(injection.Injected, injection.Injected, injection.Refused)
+		w.change = func(pod *corev1.Pod) { limitCPU(pod); pod.Name = "basic-tikv-1" }
+		reason, create := w.ask()
+		answered := create()
+		if err := w.made.Delete(t.Context(), answered); reason != injection.Refused || err != nil {
+			t.Fatalf("the sibling is answered with %s, %v", reason, err)
+		}
+		w.change = func(pod *corev1.Pod) {
+			pod.Name, pod.Annotations = "basic-tikv-1", answered.Annotations
+			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "proxy"})
+		}
 		w.wants(injection.Refused)
 	})
 }

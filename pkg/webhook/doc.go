@@ -62,7 +62,8 @@
 //	ask  ─► is the pod there? no ─► refused ─► the pod is made without the agent
 //
 // A pod that is not made without the agent either is refused for something else. It is
-// answered with the agent and without in turn then, until it is made.
+// answered with the agent and without in turn then, until it is made, by whichever answer
+// is next when the cause is gone.
 //
 // The other pods of its workload are refused at the first ask, for two minutes. Type
 // refusals counts the asks, and identity says which pod is the same. Each answer

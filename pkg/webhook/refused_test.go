@@ -147,32 +147,45 @@ func (w *workload) remake() {
 }
 
 // A pod that is refused without the agent too is not refused for the agent. So it is asked
-// for with and without in turn, and gets the agent when what refused it is gone, unless
-// that lets it in only without.
+// for with and without in turn. When what refused it is gone, it is made of the next answer,
+// and the one after it has the agent again.
 func TestPodRefusedAnyway(t *testing.T) {
 	const longest = 1000 * time.Second // between two tries of a controller
 	for _, first := range []time.Duration{5 * time.Millisecond, time.Minute, longest} {
-		inBubble(t, interceptor.Funcs{}, func(t *testing.T, w *workload) {
-			backOff := first
-			wait := func() {
-				time.Sleep(backOff)
-				backOff = min(2*backOff, longest)
-			}
-			w.wants(injection.Injected)
-			for range 5 {
-				wait()
+		for _, freedAt := range []injection.Reason{injection.Injected, injection.Refused} {
+			inBubble(t, interceptor.Funcs{}, func(t *testing.T, w *workload) {
+				backOff := first
+				wait := func() {
+					time.Sleep(backOff)
+					backOff = min(2*backOff, longest)
+				}
 				w.wants(injection.Injected)
+				for range 5 {
+					wait()
+					w.wants(injection.Injected)
+					wait()
+					w.wants(injection.Refused)
+				}
 				wait()
-				w.wants(injection.Refused)
-			}
-			wait()
-			reason, create := w.ask()
-			if pod := create(); reason != injection.Injected || !injection.HasAgent(pod) {
-				t.Errorf("when nothing refuses the pod, it is answered with %s", reason)
-			}
-			time.Sleep(time.Minute)
-			w.wants(injection.Injected)
-		})
+				if freedAt == injection.Refused {
+					w.wants(injection.Injected)
+					wait()
+				}
+				reason, create := w.ask()
+				pod := create()
+				if reason != freedAt || injection.HasAgent(pod) != (freedAt == injection.Injected) {
+					t.Errorf("when nothing refuses the pod, it is answered with %s, want %s", reason, freedAt)
+				}
+				time.Sleep(time.Minute)
+				if freedAt == injection.Refused {
+					if err := w.made.Delete(t.Context(), pod); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(seriesWindow)
+				}
+				w.wants(injection.Injected)
+			})
+		}
 	}
 }
 

@@ -94,8 +94,8 @@ type state struct {
 	cluster types.NamespacedName
 	// missed, notRunning and unusable count the pods of the last report.
 	missed, notRunning, unusable int
-	// refused has the refused pods of the last report, if it was looked for what refuses
-	// them, and refusal what is known of that.
+	// refused has the refused pods of a report whose refusal was found, or can no longer be,
+	// and refusal what is known of it.
 	refused map[string]refusedPod
 	refusal string
 	// checked is the time of the last check that worked, zero for none.

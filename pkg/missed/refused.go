@@ -24,6 +24,14 @@ const (
 	failedCreate = "FailedCreate"
 	// eventLife is how long the API server keeps Events (its flag --event-ttl).
 	eventLife = time.Hour
+	// eventDelay is how long after a pod was made the Event of its refusal may still
+	// come. Most are there before the pod is. A client sends its first 25 Events on an
+	// object at once, then one in five minutes (client-go's EventSourceObjectSpamFilter).
+	eventDelay = 5 * time.Minute
+	// eventLead is how long before a pod was made an Event may have been last seen and be
+	// taken for that of its refusal, without waiting for another. The request that was
+	// refused is mostly some milliseconds older than the pod.
+	eventLead = time.Minute
 	// maxRefusal is the longest text of a refusal in a message, in bytes.
 	maxRefusal = 500
 	// refusalIntro comes before the text of the refusal, which a message has last.
@@ -58,9 +66,9 @@ func (r *Report) addRefused(pod *corev1.Pod) {
 }
 
 // explainRefusals puts into each report what refuses its pods. That is looked for in the
-// Events of the namespace when other pods are refused than in the check before, or
+// Events of the namespace when other pods are refused than those that are explained, or
 // nothing is known of it, and is kept from then on: Events are read from etcd, and are
-// gone after an hour.
+// gone after an hour. If pods are new, the newest of their Events counts.
 func (c *Checker) explainRefusals(ctx context.Context, namespace string, clusters []*v1alpha1.TidbCluster, reports []*Report) {
 	var unexplained []int
 	for i, report := range reports {
@@ -83,16 +91,33 @@ func (c *Checker) explainRefusals(ctx context.Context, namespace string, cluster
 		return
 	}
 	for _, i := range unexplained {
-		report := reports[i]
-		for _, pod := range slices.Sorted(maps.Keys(report.refused)) {
-			if text := refusalOf(events.Items, report.refused[pod].owner, pod); text != "" {
-				report.refusal = text
-				break
-			}
+		report, s := reports[i], c.stateOf(clusters[i])
+		pods := maps.Clone(report.refused)
+		maps.DeleteFunc(pods, func(name string, pod refusedPod) bool { return s.refused[name] == pod })
+		if len(pods) == 0 {
+			pods = report.refused
 		}
-		s := c.stateOf(clusters[i])
-		s.refused, s.refusal = report.refused, report.refusal
+		report.refusal = cmp.Or(refusalOf(events.Items, pods), report.refusal)
+		s.refusal = report.refusal
+		if explained(events.Items, pods, time.Now()) {
+			s.refused = report.refused
+		}
 	}
+}
+
+// explained reports whether each of the pods has an Event of its refusal, or no longer can
+// be expected to get one. An Event from before the pod was made may be of another
+// refusal, of a pod of the same name.
+func explained(events []corev1.Event, pods map[string]refusedPod, now time.Time) bool {
+	for name, pod := range pods {
+		made := time.Unix(pod.made, 0)
+		if now.Sub(made) < eventDelay && !slices.ContainsFunc(events, func(e corev1.Event) bool {
+			return e.InvolvedObject.UID == pod.owner && names(&e, name) && lastSeen(&e).After(made.Add(-eventLead))
+		}) {
+			return false
+		}
+	}
+	return true
 }
 
 // mayHaveEvents reports whether one of the pods was made so lately that there are Events
@@ -106,17 +131,24 @@ func mayHaveEvents(pods map[string]refusedPod, now time.Time) bool {
 	return false
 }
 
-// refusalOf returns the text of the newest of the Events on owner, one that names the
-// pod if there is one, or "".
-func refusalOf(events []corev1.Event, owner types.UID, pod string) string {
+// refusalOf returns the text of the newest of the Events on the owners of pods, one that
+// names one of the pods if there is one, or "".
+func refusalOf(events []corev1.Event, pods map[string]refusedPod) string {
 	var newest *corev1.Event
+	var newestNames bool
 	for i := range events {
 		event := &events[i]
-		if event.InvolvedObject.UID != owner {
+		var owns, named bool
+		for name, pod := range pods {
+			if pod.owner == event.InvolvedObject.UID {
+				owns, named = true, named || names(event, name)
+			}
+		}
+		if !owns {
 			continue
 		}
-		if newest == nil || names(event, pod) && !names(newest, pod) || names(event, pod) == names(newest, pod) && lastSeen(event).After(lastSeen(newest)) {
-			newest = event
+		if newest == nil || named && !newestNames || named == newestNames && lastSeen(event).After(lastSeen(newest)) {
+			newest, newestNames = event, named
 		}
 	}
 	if newest == nil {

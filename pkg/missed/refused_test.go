@@ -2,13 +2,16 @@ package missed
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/injection"
 )
@@ -134,6 +137,79 @@ func TestEventsAreListedOnChange(t *testing.T) {
 	lists("when the Events must be gone", 3, 1)
 }
 
+// When another pod is refused, or the same again, the condition tells of that refusal, also
+// if its Event comes only after the check.
+func TestRefusalOfTheNewestPod(t *testing.T) {
+	const was, is = "the refusal: create Pod basic-tikv-0 failed: old", "failed: new"
+	made := func(uid types.UID) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			withoutRefused(p)
+			p.UID, p.CreationTimestamp = uid, metav1.NewTime(time.Now().Truncate(time.Second))
+		}
+	}
+	for _, refused := range []string{"basic-tikv-0", "basic-tikv-1"} {
+		for _, late := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, late %t", refused, late), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic", made("1")),
+						failure("old", "set", "FailedCreate", 0, "create Pod basic-tikv-0 failed: old"))
+					check := func(want string) {
+						t.Helper()
+						w.checker.check(t.Context())
+						if got := w.message("basic"); !strings.HasSuffix(got, want) {
+							t.Errorf("message %q, want it to end with %q", got, want)
+						}
+					}
+					create := func(object client.Object) {
+						t.Helper()
+						if err := w.client.Create(t.Context(), object); err != nil {
+							t.Fatal(err)
+						}
+					}
+					check(was)
+					time.Sleep(30 * time.Minute)
+					if refused == "basic-tikv-0" {
+						if err := w.client.Delete(t.Context(), pod("basic-tikv-0", "basic")); err != nil {
+							t.Fatal(err)
+						}
+					}
+					create(pod(refused, "basic", made("2")))
+					event := failure("new", "set", "FailedCreate", 0, "create Pod "+refused+" failed: new")
+					if late {
+						check(was)
+						time.Sleep(time.Minute)
+					}
+					create(event)
+					check(is)
+					// It is known now, and not looked for again.
+					lists := w.eventLists
+					time.Sleep(time.Minute)
+					check(is)
+					if w.eventLists != lists {
+						t.Errorf("Events are listed %d times more", w.eventLists-lists)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A pod that never gets an Event of its own, like one made without the agent at the first
+// request, is looked for until none can be expected.
+func TestRefusedPodWithoutAnEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, cluster("basic", "true"), failure("told", "set", "FailedCreate", 0, "create Pod basic-tikv-0 failed: no"),
+			pod("basic-tikv-1", "basic", withoutRefused, func(p *corev1.Pod) { p.CreationTimestamp = metav1.Now() }))
+		for range 10 {
+			w.checker.check(t.Context())
+			time.Sleep(time.Minute + time.Second)
+		}
+		if got := w.message("basic"); !strings.HasSuffix(got, "failed: no") || w.eventLists != 6 {
+			t.Errorf("Events are listed %d times, want 6, and the message is %q", w.eventLists, got)
+		}
+	})
+}
+
 // A pod that was refused once and would not be injected now is told by what keeps it
 // out now.
 func TestRefusedPodThatIsNotToBeInjected(t *testing.T) {
@@ -159,7 +235,7 @@ func TestRefusalOf(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := refusalOf(test.events, "set", "basic-tikv-0"); got != test.want {
+			if got := refusalOf(test.events, map[string]refusedPod{"basic-tikv-0": {owner: "set"}}); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

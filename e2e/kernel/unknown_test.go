@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tidelay/tidelay/e2e/netlab"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
@@ -88,7 +90,8 @@ func hideState(t *testing.T, a *agent) (show func()) {
 	must(os.WriteFile(a.state, nil, 0o600))
 	return func() {
 		t.Helper()
-		must(os.Remove(a.state))
-		must(os.Rename(aside, a.state))
+		// At once, so that the agent never finds that nothing is stored.
+		must(unix.Renameat2(unix.AT_FDCWD, aside, unix.AT_FDCWD, a.state, unix.RENAME_EXCHANGE))
+		must(os.Remove(aside))
 	}
 }

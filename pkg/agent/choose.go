@@ -111,10 +111,13 @@ func choose(want string, all []candidate) choice {
 }
 
 // chooseInPod is choose with all engines, for a pod that has a network of its own. In the
-// node's network nothing is tried, and no engine runs. The error of addresses counts
-// as no address: the agent is in a pod then, as it was made to be.
+// node's network nothing is tried, and no engine runs; nor while it can't be told.
 func chooseInPod(nodeAddrs []netip.Addr, addresses func() ([]netip.Addr, error), choose func() choice) choice {
-	own, _ := addresses()
+	own, err := addresses()
+	if err != nil && len(nodeAddrs) > 0 {
+		reason := "not known whether the pod is on its node's network: " + err.Error()
+		return choice{engine: noEngine{reason: reason}, name: api.EngineNone, reason: reason, capabilities: map[string]api.Capability{}}
+	}
 	i := slices.IndexFunc(nodeAddrs, func(node netip.Addr) bool { return slices.Contains(own, node) })
 	if i < 0 {
 		return choose()

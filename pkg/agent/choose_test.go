@@ -84,7 +84,7 @@ func TestNothingIsTriedOnTheNodesNetwork(t *testing.T) {
 		"on the node":             {node: []netip.Addr{node}, own: []netip.Addr{netip.MustParseAddr("127.0.0.1"), node}, refused: true},
 		"on the node by IPv6":     {node: []netip.Addr{node, node6}, own: []netip.Addr{node6}, refused: true},
 		"the node is not known":   {own: []netip.Addr{node}},
-		"addresses can't be read": {node: []netip.Addr{node}, err: errors.New("no memory")},
+		"addresses can't be read": {node: []netip.Addr{node}, err: errors.New("no memory"), refused: true},
 	} {
 		tried := false
 		got := chooseInPod(c.node, func() ([]netip.Addr, error) { return c.own, c.err }, func() choice {

@@ -21,7 +21,7 @@ import (
 // pod is what is known of the pod's network. Its interfaces and routes come and
 // go while the agent runs.
 type pod struct {
-	follower *rtnl.Follower
+	follower follower
 	options  Options
 	parsed   parsed
 	log      *slog.Logger
@@ -31,9 +31,19 @@ type pod struct {
 	err     error // why no device could be chosen, nil if some were
 }
 
+// follower reads the pod's network again and again. It is an rtnl.Follower.
+type follower interface {
+	Read() (rtnl.Network, error)
+	Run(ctx context.Context, changed func(links bool) error) error
+}
+
 // newPod reads the network for the first time.
 func newPod(o Options, p parsed, log *slog.Logger) *pod {
-	n := &pod{follower: rtnl.NewFollower(o.Device), options: o, parsed: p, log: log}
+	return newPodOf(rtnl.NewFollower(o.Device), o, p, log)
+}
+
+func newPodOf(f follower, o Options, p parsed, log *slog.Logger) *pod {
+	n := &pod{follower: f, options: o, parsed: p, log: log}
 	n.publish(n.read())
 	return n
 }
@@ -100,11 +110,14 @@ func (p *pod) scopeIn(n rtnl.Network) fault.Scope {
 // follow makes faults act on interfaces that come back, until ctx ends or something
 // fails. It calls works when faults act on the interfaces that are there. A network
 // is published only then, so that the status does not promise an exemption early.
-// Without an engine there is nothing to exempt from, and the next engine gets the
-// network of then.
+// Without an engine there is nothing to exempt from, and the next engine starts in the
+// scope that was set last. A network that could not be read changes nothing.
 func (p *pod) follow(ctx context.Context, faults *control.Control, works func()) error {
 	return p.follower.Run(ctx, func(links bool) error {
 		network, readErr := p.read()
+		if errors.Is(readErr, rtnl.ErrNotRead) {
+			return readErr
+		}
 		known := p.isKnown(network, readErr)
 		if !known || links {
 			if err := faults.Follow(p.scopeIn(network)); err != nil && !errors.Is(err, control.ErrNoEngine) {

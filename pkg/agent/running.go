@@ -53,8 +53,7 @@ func (r *running) run(ctx context.Context, restore func() error, works func()) e
 
 // runOpened runs an engine, and meanwhile restores the faults: packets that a fault
 // holds leave only while the engine runs. What can't be restored is tried again. Once
-// the engine has failed, noEngine stands for it. The error is nil if ctx ended, unless
-// the engine did not end well.
+// the engine has failed, noEngine stands for it. The error is nil if ctx ended.
 func (r *running) runOpened(ctx context.Context, chosen choice, restore func() error) error {
 	restoring, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
@@ -79,6 +78,10 @@ func (r *running) runOpened(ctx context.Context, chosen choice, restore func() e
 		return nil
 	}
 	err = fmt.Errorf("engine %s failed: %w", chosen.name, err)
+	if ctx.Err() != nil {
+		r.tasks.log.Error("end the engine", "err", err)
+		return nil
+	}
 	r.use(choice{engine: noEngine{reason: err.Error()}, name: api.EngineNone, reason: err.Error(), capabilities: chosen.capabilities})
 	return err
 }

@@ -82,7 +82,7 @@ func (t *tasks) noteSuccess(name string) {
 	}
 }
 
-// forget ends a task that fails: nobody tries it again.
+// forget drops what is noted of a task, which nobody tries again.
 func (t *tasks) forget(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

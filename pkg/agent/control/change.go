@@ -23,9 +23,9 @@ var (
 	ErrUnknown = errors.New("the faults of an earlier agent are not known")
 )
 
-// Edit returns the desired set that is to follow the current one. It changes
-// neither.
+// Edit is a change of the desired set. The zero value is none.
 type Edit struct {
+	// after returns the set that is to follow the current one. It changes neither.
 	after func(current []fault.Fault) ([]fault.Fault, error)
 	// endsAll is set if the next set is empty, whatever the current one is.
 	endsAll bool
@@ -203,10 +203,15 @@ func (c *Control) commit(before, after Set) (changed bool, pending pendingSave, 
 		apply = c.engine.Reapply
 	}
 	switch err = apply(after.Faults); {
-	case errors.Is(err, ErrNoEngine):
+	case errors.Is(err, ErrNoEngine) && len(after.Faults) < len(before.Faults):
+		c.unended = true
 		err = fmt.Errorf("%w; what ends is not applied again, and what the kernel still has of it is removed when an engine runs", err)
+	case errors.Is(err, ErrNoEngine):
+		err = fmt.Errorf("%w; the new times of faults are kept", err)
 	case err != nil:
 		return false, pendingSave{}, err
+	default:
+		c.unended = false
 	}
 	c.setDesired(after)
 	return true, c.beginSave(), err

@@ -37,6 +37,8 @@ type Control struct {
 	stored  Set   // what the state file has, as far as this process wrote it
 	unsaved error // why the file has not the desired set; nil if it has
 	overdue error // why faults whose time is over have not ended; nil if none
+	// unended is set when faults ended while no engine ran: the kernel may have them.
+	unended bool
 	// warning is what an operator should know of the start; empty if nothing.
 	warning string
 	// rescheduled has room for one signal to Run that the deadlines changed.
@@ -87,6 +89,8 @@ type Snapshot struct {
 	Unknown error
 	// Overdue is why faults whose time is over have not ended; nil if none.
 	Overdue error
+	// Unended is whether the kernel may have faults that ended while no engine ran.
+	Unended bool
 }
 
 // Read returns the desired set and reads what the kernel has of it now. With an
@@ -103,5 +107,6 @@ func (c *Control) Read() (Snapshot, error) {
 		Unsaved: c.whatIsUnsaved(),
 		Unknown: c.unknown,
 		Overdue: c.overdue,
+		Unended: c.unended,
 	}, err
 }

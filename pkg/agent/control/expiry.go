@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -63,6 +64,9 @@ func (c *Control) expire() (time.Duration, pendingSave, error) {
 		var changed bool
 		if changed, pending, c.overdue = c.commit(before, newSet(live)); changed {
 			c.logEnded(before.Faults, live)
+		}
+		if errors.Is(c.overdue, ErrNoEngine) {
+			c.overdue = nil // there is nothing to try again: the next engine removes it
 		}
 		if c.overdue != nil {
 			return 0, pending, c.overdue

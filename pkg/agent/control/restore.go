@@ -37,6 +37,7 @@ func (c *Control) restore() (pendingSave, error) {
 	if err := c.engine.Reapply(live); err != nil {
 		return pendingSave{}, fmt.Errorf("restore %d faults: %w", len(live), err)
 	}
+	c.unended = false
 	c.reschedule()
 	if len(live) > 0 {
 		c.log.Info("faults restored", "faults", strings.Join(fault.Names(live), ", "))
@@ -46,16 +47,16 @@ func (c *Control) restore() (pendingSave, error) {
 
 // learn finds out which set is desired when the agent starts: the stored one, or
 // without one what the kernel has. None of its faults lasts longer than maxDuration
-// from now. It does nothing if that is known. The error wraps ErrUnknown, or
-// ErrNoEngine if nothing is stored and nothing can tell what the kernel has.
+// from now. It does nothing if that is known. The error wraps ErrUnknown if the stored
+// set can't be read, and otherwise says why the kernel's faults can't be adopted.
 func (c *Control) learn() error {
 	if c.known {
 		return nil
 	}
 	stored, err := c.loadOrAdopt()
 	if err != nil {
-		if !errors.Is(err, ErrNoEngine) {
-			err = fmt.Errorf("%w: %w; it is tried again, and until then they can only be ended all at once", ErrUnknown, err)
+		c.unknown = nil
+		if errors.Is(err, ErrUnknown) {
 			c.unknown = err
 		}
 		return err
@@ -84,20 +85,25 @@ const unreadableFor = 5 * time.Minute
 
 // loadOrAdopt returns the stored set, or without one what the kernel has.
 func (c *Control) loadOrAdopt() ([]fault.Fault, error) {
+	var lost error // why the stored set is given up
 	stored, err := c.load()
 	switch {
 	case err == nil:
+		c.stored = newSet(stored)
 		return stored, nil
 	case errors.Is(err, errNoState):
 	case errors.Is(err, errDamaged) || c.isUnreadableForLong():
-		c.warning = fmt.Sprintf("the state of an earlier agent could not be read when this one started, so the faults were what the kernel had: %v", err)
-		c.log.Error("read the state of an earlier agent; the kernel's faults are adopted", "err", err)
+		lost = err
 	default:
-		return nil, err
+		return nil, fmt.Errorf("%w: %w; it is tried again, and until then they can only be ended all at once", ErrUnknown, err)
 	}
 	adopted, err := c.adopt()
 	if err != nil {
 		return nil, fmt.Errorf("adopt what an earlier agent left: %w", err)
+	}
+	if lost != nil {
+		c.warning = fmt.Sprintf("the state of an earlier agent could not be read when this one started, so the faults were what the kernel had: %v", lost)
+		c.log.Error("read the state of an earlier agent; the kernel's faults are adopted", "err", lost)
 	}
 	return adopted, nil
 }
@@ -135,6 +141,12 @@ func (c *Control) load() ([]fault.Fault, error) {
 		c.loading = nil
 		return l.faults, l.err
 	case <-timeout.C:
+	}
+	select { // with patience 0 both were ready
+	case l := <-c.loading:
+		c.loading = nil
+		return l.faults, l.err
+	default:
 		return nil, errSlowDisk
 	}
 }

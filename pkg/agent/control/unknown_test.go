@@ -172,8 +172,11 @@ func TestAnEndWithoutAnEngineIsKept(t *testing.T) {
 		t.Errorf("the end of one: %v, desired %+v", err, c.Desired().Faults)
 	}
 	c.now = func() fault.Moment { m := now(); m.Boot += time.Hour; return m }
-	if _, err := tick(c); !errors.Is(err, ErrNoEngine) || len(c.Desired().Faults) != 0 {
+	if _, err := tick(c); err != nil || len(c.Desired().Faults) != 0 {
 		t.Errorf("the time of the other is over: %v, desired %+v", err, c.Desired().Faults)
+	}
+	if now, _ := c.Read(); !now.Unended {
+		t.Error("it is not told that the kernel may have them")
 	}
 	if _, err := tick(c); err != nil {
 		t.Error(err)
@@ -181,6 +184,9 @@ func TestAnEndWithoutAnEngineIsKept(t *testing.T) {
 	e.ApplyErr = nil
 	if err := c.Restore(); err != nil || len(e.Faults) != 0 {
 		t.Errorf("the next engine: %v, has %+v", err, e.Faults)
+	}
+	if now, _ := c.Read(); now.Unended {
+		t.Error("the warning stays after they are removed")
 	}
 	next := enginetest.New(enginetest.Kernel{})
 	if err := testControl(next, dir).Restore(); err != nil || len(next.Faults) != 0 {

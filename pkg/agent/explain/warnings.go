@@ -58,6 +58,9 @@ func Unsaved(err error, ended []string) string {
 	return text
 }
 
+// Unended warns of faults that ended while no engine ran.
+const Unended = "faults ended while no engine ran: packets may still meet what the kernel has of them, and it is removed as soon as an engine runs"
+
 // Overdue warns of faults that should have ended.
 func Overdue(err error) string {
 	return fmt.Sprintf("a fault whose time is over could not be ended and is tried again: %v", err)

@@ -42,7 +42,7 @@ func newMetrics(version string, engine func() Engine, read func() (control.Snaps
 		info: prometheus.NewDesc("tidelay_agent_info", "Always 1; the labels say which agent and engine run.",
 			[]string{"engine"}, prometheus.Labels{"version": version}),
 		readable:   prometheus.NewDesc("tidelay_agent_kernel_readable", "1 when the kernel's state could be read for this scrape, else 0.", nil, nil),
-		stored:     prometheus.NewDesc("tidelay_agent_state_stored", "1 when the state file has the faults as they are, or none is kept; 0 while it can't be written.", nil, nil),
+		stored:     prometheus.NewDesc("tidelay_agent_state_stored", "1 when the state file has the faults as they are, or none is kept; 0 while it can't be written or read.", nil, nil),
 		held:       perFault("held", "1 when the kernel holds all of the fault, 0 when it is wanted and not held."),
 		delay:      perFault("delay_seconds", "One-way delay of the fault; 0 for a fault that delays nothing."),
 		expires:    perFault("expiry_timestamp_seconds", "When the fault ends by itself, Unix time; absent when it does not."),

@@ -67,6 +67,9 @@ func (s *Server) status(now control.Snapshot, noEngine bool) api.Status {
 	if now.Unknown != nil {
 		status.Warnings = append(status.Warnings, now.Unknown.Error())
 	}
+	if now.Unended {
+		status.Warnings = append(status.Warnings, explain.Unended)
+	}
 	if now.Overdue != nil {
 		status.Warnings = append(status.Warnings, explain.Overdue(now.Overdue))
 	}

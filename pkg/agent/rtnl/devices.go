@@ -22,6 +22,9 @@ const AllDevices = "all"
 // ownPrefix starts the names of the interfaces that the agent makes itself.
 const ownPrefix = "tidelay"
 
+// ErrNotRead reports that the kernel could not be asked. What is there may be as it was.
+var ErrNotRead = errors.New("not read")
+
 // Network is what the agent must know of its pod's network.
 type Network struct {
 	// Devices are the interfaces that were selected. One that is not there now is
@@ -53,16 +56,16 @@ func NewFollower(selection string) *Follower { return &Follower{selection: selec
 // not loopback.
 //
 // With an error, the network has no devices, but may have gateways. The error
-// says what there is to choose from.
+// says what there is to choose from, or wraps ErrNotRead.
 func (f *Follower) Read() (Network, error) {
 	links, err := Dump(netlink.LinkList)
 	if err != nil {
-		return Network{}, fmt.Errorf("list interfaces: %w", err)
+		return Network{}, fmt.Errorf("list interfaces: %w: %w", ErrNotRead, err)
 	}
 	links = slices.DeleteFunc(links, func(l netlink.Link) bool { return strings.HasPrefix(l.Attrs().Name, ownPrefix) })
 	routes, err := defaultRoutes()
 	if err != nil {
-		return Network{}, err
+		return Network{}, fmt.Errorf("%w: %w", ErrNotRead, err)
 	}
 	devices, err := f.choose(links, routes)
 	return Network{Devices: devices, Gateways: gateways(routes)}, err

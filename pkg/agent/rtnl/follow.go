@@ -17,9 +17,9 @@ import (
 const groupNextHop = 32
 
 // Run calls changed at once, and then whenever the kernel reports a change, until
-// ctx ends or changed fails. Links says whether an interface that is not the agent's own has
-// changed, also if it looks the same by now: it may have been deleted and made
-// again. Otherwise only routes have changed.
+// ctx ends or changed fails. Links says whether an interface that is not the
+// agent's own has changed, also if it looks the same by now: it may have been
+// deleted and made again. Otherwise only routes have changed.
 //
 // Changes that come together are one call. When the kernel has dropped reports
 // because there were too many (ENOBUFS), everything may have changed.

@@ -55,9 +55,6 @@ func (c *Checker) survey(ctx context.Context, namespace string, clusters []*v1al
 		}
 		if report := byUID[member.UID]; report != nil {
 			blocked := hook.obstacle(namespaceLabels, pod.Labels, now)
-			if reason == injection.HostNetwork && injection.HasAgent(pod) {
-				reason = injection.AlreadyInjected // its agent says that it can't be used
-			}
 			if blocked == nil {
 				reason = refusedBefore(pod, reason)
 				blocked = obstacleFrom(excluded, detail)
@@ -130,15 +127,21 @@ func fromServerCache() client.ListOption {
 	return &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: "0"}}
 }
 
-// reason returns the reason of the decision about a pod if it were created now. A
-// panic turns into an error, so that one odd pod does not end the process.
+// reason returns the reason of the decision about a pod if it were created now. One that
+// was moved to the node's network with its agent carries it: the agent itself says that
+// it can't be used. A panic turns into an error, so that one odd pod does not end the
+// process.
 func (c *Checker) reason(ctx context.Context, pod *corev1.Pod) (member tidbcluster.Membership, reason injection.Reason, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return c.options.Gatherer.Reason(ctx, pod.Namespace, pod)
+	member, reason, err = c.options.Gatherer.Reason(ctx, pod.Namespace, pod)
+	if reason == injection.HostNetwork && injection.HasAgent(pod) {
+		reason = injection.AlreadyInjected
+	}
+	return member, reason, err
 }
 
 // readWebhook reads the API server's way to the injector.

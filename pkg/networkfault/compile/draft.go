@@ -1,0 +1,161 @@
+package compile
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// draft is a fault of a pod before its impairment is known.
+type draft struct {
+	direction       fault.Direction
+	protocol        string
+	remotes, locals []api.PortRange
+	objects         set
+	isFirst         bool
+	peers           []netip.Prefix
+}
+
+// drafts are those of one pod.
+type drafts struct{ all []draft }
+
+// objects returns all objects of the drafts.
+func (d *drafts) objects() (all set) {
+	for _, one := range d.all {
+		all |= one.objects
+	}
+	return all
+}
+
+// add adds the packets of some cells with the peers of a group. Packets that meet the
+// same objects are one draft where a fault can match them together: by their remote
+// ports, their local ports, and then by their peers.
+func (d *drafts) add(g group, cells []cell) {
+	var own []draft
+	for _, c := range cells {
+		own = append(own, draft{
+			direction: g.direction, protocol: c.protocol, remotes: portsOf(c.remote), locals: portsOf(c.local),
+			objects: c.objects, isFirst: g.met.isFirst, peers: g.peers,
+		})
+	}
+	own = mergePorts(own, func(d *draft) (merged, other *[]api.PortRange) { return &d.remotes, &d.locals })
+	own = mergePorts(own, func(d *draft) (merged, other *[]api.PortRange) { return &d.locals, &d.remotes })
+	for _, one := range own {
+		i := slices.IndexFunc(d.all, func(other draft) bool {
+			return one.isLike(other) && slices.Equal(one.remotes, other.remotes) && slices.Equal(one.locals, other.locals)
+		})
+		if i >= 0 {
+			d.all[i].peers = append(slices.Clip(d.all[i].peers), one.peers...)
+		} else {
+			d.all = append(d.all, one)
+		}
+	}
+}
+
+// mergePorts makes one draft of those that differ in the ports of one side only. Where a
+// side has no ports, that means all of them, and is never merged.
+func mergePorts(all []draft, sides func(*draft) (merged, other *[]api.PortRange)) []draft {
+	var merged []draft
+	for _, one := range all {
+		ports, others := sides(&one)
+		i := slices.IndexFunc(merged, func(other draft) bool {
+			have, same := sides(&other)
+			return len(*ports) > 0 && len(*have) > 0 && len(*have) < maxPorts && slices.Equal(*others, *same) && one.isLike(other)
+		})
+		if i < 0 {
+			merged = append(merged, one)
+			continue
+		}
+		have, _ := sides(&merged[i])
+		*have = append(*have, *ports...)
+	}
+	return merged
+}
+
+// isLike reports whether two drafts differ in their ports and peers only.
+func (d draft) isLike(other draft) bool {
+	return d.direction == other.direction && d.protocol == other.protocol && d.objects == other.objects && d.isFirst == other.isFirst
+}
+
+// maxPorts is how many ports and ranges a fault has on a side at most.
+const maxPorts = 16
+
+func portsOf(r api.PortRange) []api.PortRange {
+	if r == (api.PortRange{}) {
+		return nil
+	}
+	return []api.PortRange{r}
+}
+
+// split returns the faults of a draft, which are several if it has too many peers.
+func (c *compilation) split(d draft, impairment fault.Impairment) []Fault {
+	var names []string
+	d.objects.each(func(i int) bool {
+		names = append(names, c.objects[i].Name)
+		return true
+	})
+	slices.SortFunc(d.peers, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	var all []Fault
+	for part := range slices.Chunk(d.peers, maxPeers) {
+		f := Fault{Objects: names}
+		f.Match = fault.Match{Direction: d.direction, Peers: part, Protocol: d.protocol, RemotePorts: joined(d.remotes), LocalPorts: joined(d.locals)}
+		f.Impairment = impairment
+		f.Name = name(names, d, len(all))
+		all = append(all, f)
+	}
+	return all
+}
+
+// joined returns ports sorted, and ranges that touch as one.
+func joined(ports []api.PortRange) []api.PortRange {
+	sorted := slices.Clone(ports)
+	slices.SortFunc(sorted, func(a, b api.PortRange) int { return cmp.Compare(a.First, b.First) })
+	var all []api.PortRange
+	for _, p := range sorted {
+		if last := len(all) - 1; last >= 0 && int(all[last].Last)+1 == int(p.First) {
+			all[last].Last = p.Last
+		} else {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// name returns the name of a fault. It depends on the objects and on the class of
+// packets, and not on what happens to them: that changes in place.
+func name(objects []string, d draft, part int) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %s %s %v %v %t %d", objects, d.direction, d.protocol, d.remotes, d.locals, d.isFirst, part))
+	first := strings.Trim(objects[0][:min(len(objects[0]), 40)], "-.")
+	return first + "." + hex.EncodeToString(sum[:5])
+}
+
+// mergeDirections makes one fault of two that differ in the direction only, where that
+// is the same for the packets: a link of a rate, and random choices, are of one
+// direction.
+func mergeDirections(faults []Fault) []Fault {
+	var all []Fault
+	for _, f := range faults {
+		twin := func(other Fault) bool {
+			return other.Match.Direction == fault.Egress && f.Match.Direction == fault.Ingress && f.Impairment.Partition &&
+				slices.Equal(other.Objects, f.Objects) && slices.Equal(other.Match.Peers, f.Match.Peers) && other.Match.Protocol == f.Match.Protocol &&
+				slices.Equal(other.Match.RemotePorts, f.Match.RemotePorts) && slices.Equal(other.Match.LocalPorts, f.Match.LocalPorts) &&
+				reflect.DeepEqual(other.Impairment, f.Impairment)
+		}
+		if i := slices.IndexFunc(all, twin); i >= 0 {
+			all[i].Match.Direction = fault.Both
+			continue
+		}
+		all = append(all, f)
+	}
+	return all
+}

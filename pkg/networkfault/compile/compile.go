@@ -82,7 +82,7 @@ func (c *compilation) refusal(found conflict) Refusal {
 // compilation is what some objects mean for some pods.
 type compilation struct {
 	objects []Object // by age
-	peers   []peer
+	peers   []peer   // by address
 	// oneWay, partition, odd and rated are the objects of that kind.
 	oneWay, partition, odd, rated set
 	// classes is set if any object is for some packets between its pods only.
@@ -145,10 +145,12 @@ func newCompilation(objects []Object, pods []Pod) *compilation {
 	for prefix := range ranges {
 		c.peers = append(c.peers, peer{prefix: prefix, to: covering(prefix)})
 	}
-	slices.SortFunc(c.peers, func(a, b peer) int {
-		return cmp.Or(cmp.Compare(a.pod, b.pod), a.prefix.Addr().Compare(b.prefix.Addr()), cmp.Compare(a.prefix.Bits(), b.prefix.Bits()))
-	})
+	slices.SortFunc(c.peers, func(a, b peer) int { return comparePrefixes(a.prefix, b.prefix) })
 	return c
+}
+
+func comparePrefixes(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 }
 
 // met are the objects that packets between a pod and a peer meet: by the peer's port

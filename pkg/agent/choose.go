@@ -62,6 +62,11 @@ type choice struct {
 	capabilities map[string]api.Capability
 }
 
+// none is the choice where no engine runs, for a reason.
+func none(reason string, capabilities map[string]api.Capability) choice {
+	return choice{engine: noEngine{reason: reason}, name: api.EngineNone, reason: reason, capabilities: capabilities}
+}
+
 // choose probes every candidate and opens the wanted one, or with api.EngineAuto
 // the first that works. It removes the faults that an agent with another engine
 // left in the kernel, so that no packet meets both. If no engine works, the
@@ -115,15 +120,14 @@ func choose(want string, all []candidate) choice {
 func chooseInPod(nodeAddrs []netip.Addr, addresses func() ([]netip.Addr, error), choose func() choice) choice {
 	own, err := addresses()
 	if err != nil && len(nodeAddrs) > 0 {
-		reason := "not known whether the pod is on its node's network: " + err.Error()
-		return choice{engine: noEngine{reason: reason}, name: api.EngineNone, reason: reason, capabilities: map[string]api.Capability{}}
+		return none("not known whether the pod is on its node's network: "+err.Error(), map[string]api.Capability{})
 	}
 	i := slices.IndexFunc(nodeAddrs, func(node netip.Addr) bool { return slices.Contains(own, node) })
 	if i < 0 {
 		return choose()
 	}
 	reason := fmt.Sprintf("the pod is on its node's network, of which %s is an address: a fault would hit the node and every pod that shares its network", nodeAddrs[i])
-	return choice{engine: noEngine{reason: reason}, name: api.EngineNone, reason: reason, capabilities: map[string]api.Capability{}}
+	return none(reason, map[string]api.Capability{})
 }
 
 func wireLacks(lacks map[fault.Feature]string) map[string]string {

@@ -32,8 +32,7 @@ type running struct {
 const restoreTask = "restore the faults"
 
 func newRunning(scope fault.Scope, t *tasks, open func(fault.Scope) choice) *running {
-	none := choice{engine: noEngine{reason: "not tried yet"}, name: api.EngineNone}
-	return &running{open: open, tasks: t, tried: make(chan struct{}), choice: none, scope: scope}
+	return &running{open: open, tasks: t, tried: make(chan struct{}), choice: none("not tried yet", nil), scope: scope}
 }
 
 // run opens an engine, restores the faults by it, and runs it until it fails or ctx
@@ -82,7 +81,7 @@ func (r *running) runOpened(ctx context.Context, chosen choice, restore func() e
 		r.tasks.log.Error("end the engine", "err", err)
 		return nil
 	}
-	r.use(choice{engine: noEngine{reason: err.Error()}, name: api.EngineNone, reason: err.Error(), capabilities: chosen.capabilities})
+	r.use(none(err.Error(), chosen.capabilities))
 	return err
 }
 

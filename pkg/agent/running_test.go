@@ -52,10 +52,6 @@ func runEngines(t *testing.T, choices ...choice) (*running, *control.Control) {
 	return r, c
 }
 
-func none(reason string) choice {
-	return choice{engine: noEngine{reason: reason}, name: api.EngineNone, reason: reason}
-}
-
 func delay() control.Request {
 	f := fault.Fault{Name: fault.Latency, Match: fault.Match{Direction: fault.Egress}, Impairment: fault.Impairment{Delay: time.Millisecond}}
 	return control.Request{Edit: control.ReplaceOne(f)}
@@ -65,7 +61,7 @@ func delay() control.Request {
 func TestAnEngineThatBreaksIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second := newBreakable(), newBreakable()
-		r, c := runEngines(t, choice{engine: first, name: "first"}, none("queue 2340 has a reader"), choice{engine: second, name: "second"})
+		r, c := runEngines(t, choice{engine: first, name: "first"}, none("queue 2340 has a reader", nil), choice{engine: second, name: "second"})
 		if _, err := c.Change(delay()); err != nil || len(first.Get().Faults) != 1 {
 			t.Fatalf("the first engine: %v", err)
 		}
@@ -101,7 +97,7 @@ func TestTheFirstEngineThatWorksAdopts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := []fault.Fault{{Name: fault.Latency, Match: fault.Match{Direction: fault.Egress}, Impairment: fault.Impairment{Delay: 1}}}
 		works := breakable{enginetest.New(enginetest.Kernel{Faults: left}), nil}
-		_, c := runEngines(t, none("no CAP_NET_ADMIN"), choice{engine: works, name: "works"})
+		_, c := runEngines(t, none("no CAP_NET_ADMIN", nil), choice{engine: works, name: "works"})
 		if len(c.Desired().Faults) != 0 {
 			t.Fatalf("without an engine %+v is desired", c.Desired().Faults)
 		}

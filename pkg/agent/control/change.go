@@ -195,6 +195,7 @@ func (c *Control) commit(before, after Set) (changed bool, pending pendingSave, 
 		if err := c.engine.Apply(after.Faults); err != nil {
 			return false, c.beginSave(), err
 		}
+		c.unended = false
 		c.setDesired(after)
 		return true, pendingSave{}, nil
 	}
@@ -203,7 +204,7 @@ func (c *Control) commit(before, after Set) (changed bool, pending pendingSave, 
 		apply = c.engine.Reapply
 	}
 	switch err = apply(after.Faults); {
-	case errors.Is(err, ErrNoEngine) && len(after.Faults) < len(before.Faults):
+	case errors.Is(err, ErrNoEngine) && (len(after.Faults) < len(before.Faults) || !c.known):
 		c.unended = true
 		err = fmt.Errorf("%w; what ends is not applied again, and what the kernel still has of it is removed when an engine runs", err)
 	case errors.Is(err, ErrNoEngine):

@@ -215,3 +215,23 @@ func TestAnOverdueFaultIsTold(t *testing.T) {
 		}
 	}
 }
+
+// Faults that nobody knows, and that are ended while no engine runs, may still be in the
+// kernel.
+func TestUnknownFaultsThatEndWithoutAnEngineAreTold(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	hidden(t, dir, late(time.Millisecond))
+	e := enginetest.New(enginetest.Kernel{ApplyErr: ErrNoEngine, StateErr: ErrNoEngine, AdoptErr: ErrNoEngine})
+	c := testControl(e, dir)
+	_, err := c.Change(Request{Edit: RemoveAll()})
+	if now, _ := c.Read(); !errors.Is(err, ErrNoEngine) || !strings.Contains(err.Error(), "not applied again") || !now.Unended || now.Unknown != nil {
+		t.Errorf("%v, told: %t, unknown: %v", err, now.Unended, now.Unknown)
+	}
+	e.Set(func(k *enginetest.Kernel) { k.ApplyErr = nil })
+	if err := c.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	if now, _ := c.Read(); now.Unended {
+		t.Error("it is told after an engine has removed them")
+	}
+}

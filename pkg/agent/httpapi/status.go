@@ -20,6 +20,11 @@ func (s *Server) getReadyz(c *gin.Context) {
 		c.String(http.StatusServiceUnavailable, "not ready: %s\n", engine.Reason)
 		return
 	}
+	if err := s.Control.Unknown(); err != nil {
+		c.Set(keyReason, reasonUnknown)
+		c.String(http.StatusServiceUnavailable, "not ready: %v\n", err)
+		return
+	}
 	if !s.hasDevice() {
 		c.Set(keyReason, reasonNoEngine)
 		c.String(http.StatusServiceUnavailable, "not ready: no interface to act on; see %s\n", api.PathStatus)

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -42,5 +43,13 @@ func TestStatusShowsWhatTheKernelHolds(t *testing.T) {
 	}
 	if len(got.Warnings) != 2 || !strings.Contains(got.Warnings[0], "1 packets were dropped though no loss was asked for") || got.Warnings[1] != "can't serve on tcp6" {
 		t.Errorf("warnings %q", got.Warnings)
+	}
+}
+
+// An agent that can change nothing is not ready, so that the controller tells it.
+func TestNotReadyWhileTheFaultsAreUnknown(t *testing.T) {
+	s := newTestServer(t, &enginetest.Engine{}, func(c *httpapi.Config) { c.Control = unknowing(t) })
+	if response := s.get(api.PathReadyz); response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text(t, response), "not known") {
+		t.Errorf("status %d", response.StatusCode)
 	}
 }

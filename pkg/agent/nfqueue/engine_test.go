@@ -57,3 +57,17 @@ func TestRunAfterClose(t *testing.T) {
 		t.Errorf("run after close: %v", err)
 	}
 }
+
+// A closed engine opens no other connection to the kernel.
+func TestAClosedEngineDoesNothing(t *testing.T) {
+	e := &Engine{closed: true}
+	_, stateErr := e.State(nil)
+	_, adoptErr := e.Adopt()
+	for what, err := range map[string]error{
+		"apply": e.Apply(nil), "reapply": e.Reapply(nil), "end beside": e.endBeside(nil, nil), "read": stateErr, "adopt": adoptErr, "follow": e.followObstacles(),
+	} {
+		if !errors.Is(err, errClosed) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

@@ -24,8 +24,6 @@ type Plan struct {
 	Faults map[string][]Fault
 	// Refused are the objects that are not in force, by name.
 	Refused []Refusal
-
-	compilation *compilation
 }
 
 // Fault is a fault of one pod, and the objects that it comes from.
@@ -46,25 +44,21 @@ func Compile(objects []Object, pods []Pod) Plan {
 		}
 		sorted = sorted[:MaxObjects]
 	}
-	c := newCompilation(sorted, pods)
-	faults, found := c.faults()
+	faults, found := newCompilation(sorted, pods).faults()
 	if found != nil {
-		accepted := []Object{}
+		var accepted []Object
+		faults, _ = newCompilation(accepted, pods).faults() // nothing has no conflict
 		for _, o := range sorted {
 			next := newCompilation(append(slices.Clone(accepted), o), pods)
 			if with, found := next.faults(); found == nil {
-				c, faults, accepted = next, with, append(accepted, o)
+				faults, accepted = with, append(accepted, o)
 			} else {
 				refused = append(refused, next.refusal(*found))
 			}
 		}
-		if len(accepted) == 0 {
-			c = newCompilation(nil, pods)
-			faults, _ = c.faults()
-		}
 	}
 	slices.SortFunc(refused, func(a, b Refusal) int { return cmp.Compare(a.Object, b.Object) })
-	return Plan{Faults: faults, Refused: refused, compilation: c}
+	return Plan{Faults: faults, Refused: refused}
 }
 
 // refusal refuses the newest object for a conflict that is not there without it.

@@ -45,10 +45,11 @@ func described(plan Plan, pod string) string {
 			what = append(what, fmt.Sprint(f.Impairment.Rate.BitsPerSecond))
 		}
 		class := f.Match.Protocol
-		for side, ports := range map[string][]api.PortRange{" remote ": f.Match.RemotePorts, " local ": f.Match.LocalPorts} {
-			for _, p := range ports {
-				class += side + p.String()
-			}
+		for _, p := range f.Match.RemotePorts {
+			class += " remote " + p.String()
+		}
+		for _, p := range f.Match.LocalPorts {
+			class += " local " + p.String()
 		}
 		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %v%s: %s of %s", f.Match.Direction, f.Match.Peers, class, strings.Join(what, " "), strings.Join(f.Objects, "+"))))
 	}

@@ -1,0 +1,85 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// NetworkFaultStatus is what came of a NetworkFault. It is written when something in it
+// changes, and not as time passes.
+type NetworkFaultStatus struct {
+	// Phase is where the fault is in its life.
+	// +optional
+	Phase Phase `json:"phase,omitempty"`
+	// Reason is why, in one word.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// Message is why, in a sentence.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// What is what happens to packets, in short: "+50ms RTT", "partition".
+	// +optional
+	What string `json:"what,omitempty"`
+	// Applied is how many of the pods that are to have the fault have it: "4/4".
+	// +optional
+	Applied string `json:"applied,omitempty"`
+	// Selected are the pods that the selectors selected, at most 64 of them. A pod that
+	// was picked, such as a leader, stays selected by its name.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	Selected []SelectedPod `json:"selected,omitempty"`
+	// StartedAt is when the fault started.
+	// +optional
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	// ExpiresAt is when it ends by itself; empty for one that lasts until it is deleted.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// ObservedGeneration is the generation of the spec that all this is about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions are Resolved, Safe and Applied.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Phase is where a fault is in its life.
+type Phase string
+
+// The phases of a fault.
+const (
+	// Pending waits for something, such as a role that nobody knows yet.
+	Pending Phase = "Pending"
+	// Running is in force.
+	Running Phase = "Running"
+	// Paused is not in force because the spec says so.
+	Paused Phase = "Paused"
+	// Ended was in force, and will not be again.
+	Ended Phase = "Ended"
+	// Refused is not in force until the spec is changed.
+	Refused Phase = "Refused"
+)
+
+// The conditions of a fault.
+const (
+	// Resolved is whether the selectors select somebody.
+	Resolved = "Resolved"
+	// Safe is whether no rule of safety refuses the fault.
+	Safe = "Safe"
+	// Applied is whether every pod that is to have the fault has it.
+	Applied = "Applied"
+)
+
+// SelectedPod is a pod that a selector selected.
+type SelectedPod struct {
+	// Selector is the selector as it was understood.
+	// +required
+	Selector string `json:"selector"`
+	// Pod is the pod's name.
+	// +required
+	Pod string `json:"pod"`
+	// Zone is that of the pod's node, if that has one.
+	// +optional
+	Zone string `json:"zone,omitempty"`
+}

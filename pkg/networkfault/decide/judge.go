@@ -1,0 +1,131 @@
+package decide
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
+	"github.com/tidelay/tidelay/pkg/networkfault/safety"
+)
+
+// atPlace returns the age by which a compilation gives precedence.
+func atPlace(place int) time.Time { return time.Unix(int64(place), 0) }
+
+// compile compiles objects, which are in order of precedence.
+func (d *decision) compile(objects []*object) compile.Plan {
+	all := make([]compile.Object, 0, len(objects))
+	for place, o := range objects {
+		all = append(all, o.compiled(place))
+	}
+	return compile.Compile(all, d.compiledPods())
+}
+
+// combine refuses the objects that can't be combined with those before them.
+func (d *decision) combine(objects []*object) []*object {
+	refused := map[string]compile.Refusal{}
+	for _, r := range d.compile(objects).Refused {
+		refused[r.Object] = r
+	}
+	return slices.DeleteFunc(objects, func(o *object) bool {
+		r, is := refused[o.Name]
+		if is {
+			message := r.Problem
+			if r.With != "" {
+				message = fmt.Sprintf("can't be combined with NetworkFault %s: %s", r.With, r.Problem)
+			}
+			d.refuse(o, ReasonConflict, message)
+		}
+		return is
+	})
+}
+
+// judge refuses the objects that break a rule of safety.
+func (d *decision) judge(objects []*object) []*object {
+	if len(objects) == 0 {
+		return nil
+	}
+	pods := make([]safety.Pod, 0, len(d.Pods))
+	for _, p := range d.Pods {
+		pods = append(pods, safety.Pod{Name: p.Name, Component: p.Component, Zone: p.Zone, Ready: p.Ready})
+	}
+	asked := make([]safety.Object, 0, len(objects))
+	for _, o := range objects {
+		asked = append(asked, safety.Object{
+			Name: o.Name, Allow: o.Spec.Allow, Starting: o.Status.Phase != v1alpha1.Running, Length: o.duration,
+		})
+	}
+	broken := map[string][]safety.Refusal{}
+	for _, r := range safety.Judge(safety.FactsOf(d.Cluster, pods), asked, d.effects(objects)) {
+		broken[r.Object] = append(broken[r.Object], r)
+	}
+	return slices.DeleteFunc(objects, func(o *object) bool {
+		rules := broken[o.Name]
+		if len(rules) == 0 {
+			d.setCondition(o, v1alpha1.Safe, true, "Safe", "no rule of safety refuses it")
+			return false
+		}
+		var words []string
+		for _, r := range rules {
+			words = append(words, r.Message)
+		}
+		message := strings.Join(words, " ")
+		d.setCondition(o, v1alpha1.Safe, false, string(rules[0].Rule), message)
+		d.refuse(o, string(rules[0].Rule), message)
+		return true
+	})
+}
+
+// effects returns the function that says what some objects do to pairs of pods.
+func (d *decision) effects(objects []*object) func(names []string) map[compile.Pair]compile.Effect {
+	return func(names []string) map[compile.Pair]compile.Effect {
+		var some []*object
+		for _, o := range objects {
+			if slices.Contains(names, o.Name) {
+				some = append(some, o)
+			}
+		}
+		return d.compile(some).Effects(d.compiledPods())
+	}
+}
+
+// takeBack refuses objects that an agent refused before they were in force everywhere,
+// unless they allow to be in force at some pods only.
+func (d *decision) takeBack(objects []*object) []*object {
+	plan := d.compile(objects)
+	for _, p := range d.Pods {
+		if p.State.Failed == "" || len(p.State.Refused) == 0 || !isPart(p.State.Refused, plan.Faults[p.Name]) {
+			continue
+		}
+		if i := blamed(p.State.Refused, objects); i >= 0 {
+			d.refuse(objects[i], ReasonAgentRefused, fmt.Sprintf("the agent of pod %s: %s", p.Name, p.State.Failed))
+			return d.takeBack(slices.Delete(objects, i, i+1))
+		}
+	}
+	return objects
+}
+
+// blamed returns the place of the object that an agent's refusal is about: the last of
+// those in the refused faults that were not in force everywhere before. It is -1 for none.
+func blamed(refused []compile.Fault, objects []*object) int {
+	for i, o := range slices.Backward(objects) {
+		isIn := slices.ContainsFunc(refused, func(f compile.Fault) bool { return slices.Contains(f.Objects, o.Name) })
+		if isIn && !o.wasApplied() && !slices.Contains(o.Spec.Allow, v1alpha1.Partial) {
+			return i
+		}
+	}
+	return -1
+}
+
+// isPart reports whether all faults are among others, as they are.
+func isPart(faults, others []compile.Fault) bool {
+	for _, f := range faults {
+		if !slices.ContainsFunc(others, func(other compile.Fault) bool { return reflect.DeepEqual(f.Fault, other.Fault) }) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,215 @@
+package decide
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
+	"github.com/tidelay/tidelay/pkg/networkfault/selector"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// MaxSelected is how many pods a status lists.
+const MaxSelected = 1024
+
+// resolve finds the pods of each object.
+func (d *decision) resolve(objects []*object) []*object {
+	cluster := d.selectable()
+	return slices.DeleteFunc(objects, func(o *object) bool {
+		return !d.resolveOne(o, cluster) || !d.canHold(o)
+	})
+}
+
+// selectable returns what selectors need to know of the cluster.
+func (d *decision) selectable() selector.Cluster {
+	var c selector.Cluster
+	if d.Cluster != nil {
+		c.Roles = selector.RolesOf(&d.Cluster.Status)
+	}
+	for _, p := range d.Pods {
+		c.Pods = append(c.Pods, selector.Pod{Name: p.Name, Component: p.Component, Zone: p.Zone})
+	}
+	return c
+}
+
+// resolveOne finds the pods of one object. It reports false if that must wait, or can't
+// be done.
+func (d *decision) resolveOne(o *object, cluster selector.Cluster) bool {
+	from, err := o.choose(o.fromSelectors, cluster, selector.Selection{})
+	var to selector.Selection
+	if err == nil {
+		to, err = o.choose(o.toSelectors, cluster, from)
+	}
+	if err == nil && o.Status.StartedAt == nil && !hasPair(from, to) {
+		err = fmt.Errorf("%w: spec.from and spec.to are the same pod", selector.ErrNobody)
+	}
+	if err != nil {
+		d.setCondition(o, v1alpha1.Resolved, false, ReasonNobodySelected, err.Error())
+		if errors.Is(err, selector.ErrUnknownRole) {
+			d.setCondition(o, v1alpha1.Resolved, false, ReasonRoleUnknown, err.Error())
+			d.stop(o, v1alpha1.Pending, ReasonRoleUnknown, err.Error())
+		} else {
+			d.refuse(o, ReasonNobodySelected, err.Error())
+		}
+		return false
+	}
+	d.setCondition(o, v1alpha1.Resolved, true, "Resolved", fmt.Sprintf("%d pods on the side from, %d on the side to", len(from.Pods), len(to.Pods)))
+	o.from, o.to = names(from), names(to)
+	o.cidrs = to.CIDRs
+	o.status.Selected = nil
+	for _, p := range slices.Concat(from.Pods, to.Pods) {
+		one := v1alpha1.SelectedPod{Selector: p.Selector.String(), Pod: p.Pod.Name, Zone: p.Pod.Zone}
+		if len(o.status.Selected) < MaxSelected && !slices.Contains(o.status.Selected, one) {
+			o.status.Selected = append(o.status.Selected, one)
+		}
+	}
+	return true
+}
+
+// choose returns what selectors select. What an object that has started pinned stays
+// as it was, and what it did not pin may be nobody for a while.
+func (o *object) choose(selectors []selector.Selector, cluster selector.Cluster, from selector.Selection) (selector.Selection, error) {
+	if o.Status.StartedAt == nil {
+		return cluster.Select(selectors, o.Spec.Seed, from)
+	}
+	var all selector.Selection
+	for _, s := range selectors {
+		some := o.pinned(s, cluster)
+		if !s.IsPinned() {
+			var err error
+			if some, err = cluster.Select([]selector.Selector{s}, o.Spec.Seed, from); err != nil && !errors.Is(err, selector.ErrNobody) {
+				return selector.Selection{}, err
+			}
+		}
+		all.CIDRs = append(all.CIDRs, some.CIDRs...)
+		for _, p := range some.Pods {
+			if !all.Has(p.Pod.Name) {
+				all.Pods = append(all.Pods, p)
+			}
+		}
+	}
+	slices.SortFunc(all.Pods, func(a, b selector.Picked) int { return strings.Compare(a.Pod.Name, b.Pod.Name) })
+	return all, nil
+}
+
+// pinned returns the pods that a selector selected when the object started.
+func (o *object) pinned(s selector.Selector, cluster selector.Cluster) selector.Selection {
+	var all selector.Selection
+	for _, one := range o.Status.Selected {
+		if one.Selector != s.String() {
+			continue
+		}
+		pod := selector.Pod{Name: one.Pod, Component: s.Component, Zone: one.Zone}
+		if i := slices.IndexFunc(cluster.Pods, func(p selector.Pod) bool { return p.Name == one.Pod }); i >= 0 {
+			pod = cluster.Pods[i]
+		}
+		all.Pods = append(all.Pods, selector.Picked{Selector: s, Pod: pod})
+	}
+	return all
+}
+
+// hasPair reports whether there are two pods, or a pod and a range, that packets can go
+// between.
+func hasPair(from, to selector.Selection) bool {
+	return len(to.CIDRs) > 0 || len(from.Pods) > 1 || slices.ContainsFunc(to.Pods, func(p selector.Picked) bool { return !from.Has(p.Pod.Name) })
+}
+
+func names(s selector.Selection) []string {
+	all := make([]string, 0, len(s.Pods))
+	for _, p := range s.Pods {
+		all = append(all, p.Pod.Name)
+	}
+	return all
+}
+
+// canHold refuses an object for selected pods that can't have it, unless it allows that.
+// A pod with the node's address takes no part even then.
+func (d *decision) canHold(o *object) bool {
+	var hosts, bare []string
+	for _, name := range o.both() {
+		switch p := d.find(name); {
+		case p == nil: // a pod that was pinned, and is being replaced
+		case p.HostNetwork:
+			hosts = append(hosts, name)
+		case !p.Agent:
+			bare = append(bare, name)
+		}
+	}
+	o.bare = slices.Concat(hosts, bare)
+	switch {
+	case slices.Contains(o.Spec.Allow, v1alpha1.Partial):
+		return true
+	case len(hosts) > 0:
+		d.refuse(o, ReasonHostNetwork, fmt.Sprintf("%s: on the network of the node, whose address is not the pod's alone; set allow: [%s] to leave such pods out", list(hosts), v1alpha1.Partial))
+	case len(bare) > 0:
+		d.refuse(o, ReasonNoAgent, fmt.Sprintf("%s: without an agent; restart such pods, or set allow: [%s] for the fault without them", list(bare), v1alpha1.Partial))
+	default:
+		return true
+	}
+	return false
+}
+
+// both returns the names of the pods of both sides, each once, sorted.
+func (o *object) both() []string {
+	all := slices.Concat(o.from, o.to)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// list names pods, not too many.
+func list(pods []string) string {
+	const shown = 8
+	text := strings.Join(pods[:min(len(pods), shown)], ", ")
+	if more := len(pods) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// compiled returns an object as the compilation takes it, with its place in the order of
+// precedence instead of its age.
+func (o *object) compiled(place int) compile.Object {
+	return compile.Object{
+		Name: o.Name, Created: atPlace(place), From: o.from, To: o.to, CIDRs: o.cidrs,
+		OneWay: o.Spec.OneWay, RoundTrip: o.Spec.RTT != "", Impairment: o.impairment, Ports: o.ports, Protocol: o.Spec.Protocol,
+	}
+}
+
+// compiledPods returns the pods as the compilation takes them.
+func (d *decision) compiledPods() []compile.Pod {
+	var all []compile.Pod
+	for _, p := range d.Pods {
+		if !p.HostNetwork {
+			all = append(all, compile.Pod{Name: p.Name, Addrs: usable(p.Addrs), Agent: p.Agent && p.Component != tidbcluster.Component("")})
+		}
+	}
+	return all
+}
+
+// usable returns the addresses that can be those of a pod.
+func usable(addrs []netip.Addr) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() })
+}
+
+// setCondition sets a condition. Its time changes only with its status.
+func (d *decision) setCondition(o *object, kind string, is bool, reason, message string) {
+	one := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: message, LastTransitionTime: metav1.Time{Time: d.Now}}
+	if is {
+		one.Status = metav1.ConditionTrue
+	}
+	i := slices.IndexFunc(o.status.Conditions, func(c metav1.Condition) bool { return c.Type == kind })
+	if i < 0 {
+		o.status.Conditions = append(o.status.Conditions, one)
+		return
+	}
+	if o.status.Conditions[i].Status == one.Status {
+		one.LastTransitionTime = o.status.Conditions[i].LastTransitionTime
+	}
+	o.status.Conditions[i] = one
+}

@@ -1,0 +1,134 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
+)
+
+// wasApplied reports whether the object, as it is now, was in force everywhere.
+func (o *object) wasApplied() bool {
+	c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.Applied)
+	return o.runs() && c != nil && c.Status == metav1.ConditionTrue
+}
+
+// apply settles the objects that are in force.
+func (d *decision) apply(objects []*object) {
+	plan := d.compile(objects)
+	ends := map[string]time.Time{}
+	for _, o := range objects {
+		if o.status.StartedAt == nil {
+			// Times of objects are in whole seconds. No fault is shorter than asked for.
+			o.status.StartedAt = &metav1.Time{Time: d.Now.Add(time.Second - 1).Truncate(time.Second)}
+		}
+		o.expire()
+		o.status.Phase = v1alpha1.Running
+		d.tell(o, plan)
+		d.settle(o)
+		if o.status.ExpiresAt != nil {
+			ends[o.Name] = o.status.ExpiresAt.Time
+		}
+	}
+	d.result.Faults = map[string][]Fault{}
+	for pod, faults := range plan.Faults {
+		all := make([]Fault, 0, len(faults))
+		for _, f := range faults {
+			one := Fault{Fault: f}
+			for _, name := range f.Objects {
+				if end, ok := ends[name]; ok && (one.End.IsZero() || end.Before(one.End)) {
+					one.End = end
+				}
+			}
+			all = append(all, one)
+		}
+		d.result.Faults[pod] = all
+	}
+	for _, status := range d.result.Statuses {
+		if end := status.ExpiresAt; end != nil && status.Phase != v1alpha1.Ended && status.Phase != v1alpha1.Refused && (d.result.Next.IsZero() || end.Time.Before(d.result.Next)) {
+			d.result.Next = end.Time
+		}
+	}
+}
+
+// tell says in the status of an object that is in force where it is so.
+func (d *decision) tell(o *object, plan compile.Plan) {
+	total, held, pending := 0, 0, false
+	var missing []string
+	for _, name := range d.holders(o, plan) {
+		total++
+		switch p := d.find(name); {
+		case p == nil:
+			missing = append(missing, name+" is not there")
+		case len(p.Addrs) == 0:
+			missing = append(missing, name+" has no address yet")
+		case isPart(ofObject(o.Name, plan.Faults[name]), p.State.Holds):
+			held++
+		case p.State.Failed != "":
+			missing = append(missing, name+": "+p.State.Failed)
+		default:
+			pending = true
+		}
+	}
+	o.status.Reason, o.status.Message = ReasonApplied, ""
+	switch {
+	case pending && o.runs():
+		// Asked a moment ago. What was true before is told until there is an answer.
+		o.status.Reason, o.status.Message = o.Status.Reason, o.Status.Message
+		return
+	case pending:
+		o.status.Reason = ReasonApplying
+		held = 0
+	case len(missing) > 0:
+		o.status.Reason, o.status.Message = ReasonNotApplied, strings.Join(missing[:min(len(missing), 4)], "; ")
+		if more := len(missing) - 4; more > 0 {
+			o.status.Message += fmt.Sprintf("; and %d more", more)
+		}
+	case total == 0:
+		o.status.Reason, o.status.Message = ReasonNotApplied, "no pod can have it now"
+	}
+	if len(o.bare) > 0 {
+		o.status.Message = strings.TrimPrefix(o.status.Message+"; left out: "+list(o.bare), "; ")
+	}
+	o.status.Applied = fmt.Sprintf("%d/%d", held, total)
+	d.setCondition(o, v1alpha1.Applied, o.status.Reason == ReasonApplied, o.status.Reason, o.status.Message)
+}
+
+// holders returns the pods whose agents are to have an object, by name: those of the
+// plan, and those that would be in it if they had an address.
+func (d *decision) holders(o *object, plan compile.Plan) []string {
+	var all []string
+	for pod, faults := range plan.Faults {
+		if len(ofObject(o.Name, faults)) > 0 {
+			all = append(all, pod)
+		}
+	}
+	sides := o.both()
+	if o.Spec.OneWay && !o.Spec.Partition {
+		sides = o.from
+	}
+	for _, name := range sides {
+		if p := d.find(name); p == nil || p.Agent && !p.HostNetwork && len(p.Addrs) == 0 {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// ofObject returns those faults of a pod that an object takes part in.
+func ofObject(name string, faults []compile.Fault) []compile.Fault {
+	var own []compile.Fault
+	for _, f := range faults {
+		if slices.Contains(f.Objects, name) {
+			own = append(own, f)
+		}
+	}
+	return own
+}

@@ -250,3 +250,63 @@ func TestTheOlderGoesOn(t *testing.T) {
 		}
 	})
 }
+
+// Effects are the worst that a packet between two pods meets, of any kind that the
+// objects speak of.
+func TestEffectsAreTheWorstPackets(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pods, objects := drawPods(t), drawObjects(t)
+		plan := Compile(objects, pods)
+		want := make(map[Pair]Effect)
+		for i, a := range pods {
+			for _, b := range pods[i+1:] {
+				forth, back := worstPacket(plan, kinds(objects), a, b), worstPacket(plan, kinds(objects), b, a)
+				e := Effect{forth.Partition || back.Partition, max(forth.Loss, back.Loss), forth.RTT + back.RTT}
+				if e != (Effect{}) {
+					want[Pair{a.Name, b.Name}] = e
+				}
+			}
+		}
+		if got := plan.Effects(rapid.Permutation(pods).Draw(t, "pods in another order")); !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v\nwant\n%+v", got, want)
+		}
+	})
+}
+
+// kinds has a packet of each kind that objects treat alike.
+func kinds(objects []Object) []packet {
+	ports := []uint16{60_000}
+	for _, o := range objects {
+		for _, p := range o.Ports {
+			ports = append(ports, p.First, p.Last+1)
+		}
+	}
+	slices.Sort(ports)
+	all := []packet{{protocol: "icmp"}, {protocol: "other"}}
+	for _, source := range slices.Compact(ports) {
+		for _, target := range slices.Compact(ports) {
+			all = append(all, packet{protocol: "tcp", sourcePort: source, targetPort: target}, packet{protocol: "udp", sourcePort: source, targetPort: target})
+		}
+	}
+	return all
+}
+
+// worstPacket is the worst that some packets meet on the way from one pod to another.
+func worstPacket(plan Plan, kinds []packet, from, to Pod) (worst Effect) {
+	for _, source := range from.Addrs {
+		for _, target := range to.Addrs {
+			for _, p := range kinds {
+				if source.Is4() != target.Is4() {
+					continue
+				}
+				p.source, p.sender, p.senderAgent = source, from.Name, from.Agent
+				p.target, p.receiver, p.targetAgent = target, to.Name, to.Agent
+				h := compiled(plan, p)
+				worst.Partition = worst.Partition || h.cut
+				worst.Loss = max(worst.Loss, fault.Percent(math.Round((1-h.passes)*float64(fault.Hundred))))
+				worst.RTT = max(worst.RTT, h.delay+4*h.jitter) // the jitter is normal
+			}
+		}
+	}
+	return worst
+}

@@ -78,9 +78,3 @@ func (o OptIn) Covers(c Component) bool {
 func (o *OptIn) problemf(format string, args ...any) {
 	o.Problems = append(o.Problems, fmt.Errorf(format, args...).Error())
 }
-
-// IsProtected reports whether the annotations of a TidbCluster refuse NetworkFaults.
-func IsProtected(annotations map[string]string) bool {
-	value, ok := annotations[ProtectAnnotation]
-	return ok && value != "false"
-}

@@ -188,8 +188,8 @@ func (d *decision) lives(o *object) bool {
 		d.stop(o, v1alpha1.Ended, ReasonClusterNotFound, "TidbCluster "+o.Spec.Cluster+" is gone")
 	case gone:
 		d.stop(o, v1alpha1.Pending, ReasonClusterNotFound, "there is no TidbCluster "+o.Spec.Cluster+" in this namespace")
-	case tidbcluster.IsProtected(d.Cluster.Annotations):
-		d.refuse(o, ReasonProtected, "TidbCluster "+o.Spec.Cluster+" takes no fault, by its annotation "+tidbcluster.ProtectAnnotation)
+	case isProtected(d.Cluster.Annotations):
+		d.refuse(o, ReasonProtected, "TidbCluster "+o.Spec.Cluster+" takes no fault, by its annotation "+ProtectAnnotation)
 	case !tidbcluster.ParseOptIn(d.Cluster.Annotations).Inject:
 		d.refuse(o, ReasonNotInjected, "TidbCluster "+o.Spec.Cluster+" does not ask for agents: set its annotation "+tidbcluster.InjectAnnotation+`: "true" and restart its pods, then change this fault or create it again`)
 	case o.Spec.Paused:
@@ -208,4 +208,13 @@ func (d *decision) find(name string) *Pod {
 		return &d.Pods[i]
 	}
 	return nil
+}
+
+// ProtectAnnotation of a TidbCluster refuses and ends every NetworkFault. Every value
+// but "false" does, so that a misspelt one protects.
+const ProtectAnnotation = tidbcluster.AnnotationPrefix + "protect"
+
+func isProtected(annotations map[string]string) bool {
+	value, ok := annotations[ProtectAnnotation]
+	return ok && value != "false"
 }

@@ -183,8 +183,12 @@ func (o *object) what() string {
 	if spec.Protocol != "" {
 		text += " " + spec.Protocol
 	}
-	for n, p := range o.ports {
-		text += map[bool]string{true: " port ", false: ","}[n == 0] + p.String()
+	var ports []string
+	for _, p := range o.ports {
+		ports = append(ports, p.String())
+	}
+	if len(ports) > 0 {
+		text += " port " + strings.Join(ports, ",")
 	}
 	return text
 }

@@ -50,11 +50,17 @@ func (d *decision) apply(objects []*object) {
 		}
 		d.result.Faults[pod] = all
 	}
+	d.result.Next = d.next()
+}
+
+// next returns when a fault ends next; zero if none will.
+func (d *decision) next() (next time.Time) {
 	for _, status := range d.result.Statuses {
-		if end := status.ExpiresAt; end != nil && status.Phase != v1alpha1.Ended && status.Phase != v1alpha1.Refused && (d.result.Next.IsZero() || end.Time.Before(d.result.Next)) {
-			d.result.Next = end.Time
+		if end := status.ExpiresAt; end != nil && status.Phase != v1alpha1.Ended && status.Phase != v1alpha1.Refused && (next.IsZero() || end.Time.Before(next)) {
+			next = end.Time
 		}
 	}
+	return next
 }
 
 // tell says in the status of an object that is in force where it is so.

@@ -22,10 +22,10 @@ type NetworkFaultStatus struct {
 	// Applied is how many of the pods that are to have the fault have it: "4/4".
 	// +optional
 	Applied string `json:"applied,omitempty"`
-	// Selected are the pods that the selectors selected, at most 64 of them. A pod that
+	// Selected are the pods that the selectors selected, at most 1024 of them. A pod that
 	// was picked, such as a leader, stays selected by its name.
 	// +optional
-	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:MaxItems=1024
 	// +listType=atomic
 	Selected []SelectedPod `json:"selected,omitempty"`
 	// StartedAt is when the fault started.

@@ -39,7 +39,7 @@ type Pod struct {
 	HostNetwork bool
 	// Agent is whether it has an agent.
 	Agent bool
-	// Ready is whether it is ready to serve.
+	// Ready is whether its component's container is ready, whatever its agent is.
 	Ready bool
 	// State is what is known of its agent.
 	State AgentState
@@ -49,11 +49,8 @@ type Pod struct {
 type AgentState struct {
 	// Holds are the faults that the agent confirmed last.
 	Holds []compile.Fault
-	// Pending is set while the agent is being asked for the first time to hold something
-	// else.
-	Pending bool
 	// Failed says in a sentence why it does not hold what it should; empty if it does, or
-	// if nobody knows yet.
+	// while it is being asked for the first time.
 	Failed string
 	// Refused are the faults that it refused for what they are, and will refuse again;
 	// Failed has the agent's words.
@@ -62,7 +59,8 @@ type AgentState struct {
 
 // Decision is what is to become of the faults of a TidbCluster.
 type Decision struct {
-	// Statuses has what the status of each fault is to be, by the fault's name.
+	// Statuses has what the status of each fault is to be, by the fault's name. A fault
+	// that is being deleted is not in it.
 	Statuses map[string]v1alpha1.NetworkFaultStatus
 	// Faults has what the agent of each pod is to hold, by the pod's name. Every pod
 	// with an agent and an address is in it.
@@ -81,7 +79,8 @@ type Fault struct {
 // Decide decides about the faults of a TidbCluster. A fault that is being deleted is in
 // force no more.
 func Decide(in Input) Decision {
-	d := decision{Input: in, result: Decision{Statuses: map[string]v1alpha1.NetworkFaultStatus{}}}
+	d := decision{Input: in, plans: map[string]compile.Plan{}, result: Decision{Statuses: map[string]v1alpha1.NetworkFaultStatus{}}}
+	d.Pods = slices.SortedFunc(slices.Values(in.Pods), func(a, b Pod) int { return cmp.Compare(a.Name, b.Name) })
 	objects := d.inForce()
 	objects = d.resolve(objects)
 	objects = d.combine(objects)
@@ -95,6 +94,8 @@ func Decide(in Input) Decision {
 // force after it, in order of precedence, and settles the status of the others.
 type decision struct {
 	Input
+	// plans are the compilations that were made, by the names of their objects.
+	plans  map[string]compile.Plan
 	result Decision
 }
 
@@ -112,6 +113,13 @@ type object struct {
 // runs reports whether the fault has been in force as it is now.
 func (o *object) runs() bool {
 	return o.Status.Phase == v1alpha1.Running && o.Status.ObservedGeneration == o.Generation
+}
+
+// isSettled reports whether nothing can bring the fault into force any more, but for a
+// change of one that was refused.
+func (o *object) isSettled() bool {
+	isRefused := o.Status.Phase == v1alpha1.Refused && o.Status.ObservedGeneration == o.Generation
+	return isRefused || o.Status.Phase == v1alpha1.Ended
 }
 
 // settle notes what the status of an object is to be.
@@ -135,6 +143,7 @@ func (d *decision) refuse(o *object, reason, message string) {
 
 // stop settles an object that is not in force.
 func (d *decision) stop(o *object, phase v1alpha1.Phase, reason, message string) {
+	message = tidbcluster.EventNote(message) // short enough for an Event is short enough here
 	o.status.Phase, o.status.Reason, o.status.Message, o.status.Applied = phase, reason, message, ""
 	d.setCondition(o, v1alpha1.Applied, false, string(phase), message)
 	d.settle(o)
@@ -166,12 +175,8 @@ func (o *object) started() time.Time {
 // lives reports whether an object is to be in force as far as it alone and its cluster
 // say, and settles it if not.
 func (d *decision) lives(o *object) bool {
-	switch {
-	case o.Status.Phase == v1alpha1.Ended:
-		d.result.Statuses[o.Name] = o.Status // as it was
-		return false
-	case o.Status.Phase == v1alpha1.Refused && o.Status.ObservedGeneration == o.Generation:
-		d.result.Statuses[o.Name] = o.Status // until somebody changes it
+	if o.isSettled() {
+		d.result.Statuses[o.Name] = o.Status
 		return false
 	}
 	if err := o.parse(); err != nil {
@@ -194,7 +199,7 @@ func (d *decision) lives(o *object) bool {
 		d.refuse(o, ReasonNotInjected, "TidbCluster "+o.Spec.Cluster+" does not ask for agents: set its annotation "+tidbcluster.InjectAnnotation+`: "true" and restart its pods, then change this fault or create it again`)
 	case o.Spec.Paused:
 		d.stop(o, v1alpha1.Paused, ReasonPaused, "spec.paused is true")
-	case d.Hold[o.Name]:
+	case d.Hold[o.Name] && o.Status.StartedAt == nil:
 		d.stop(o, v1alpha1.Pending, ReasonStarting, "its start could not be written yet")
 	default:
 		return true

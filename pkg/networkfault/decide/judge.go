@@ -15,13 +15,22 @@ import (
 // atPlace returns the age by which a compilation gives precedence.
 func atPlace(place int) time.Time { return time.Unix(int64(place), 0) }
 
-// compile compiles objects, which are in order of precedence.
+// compile compiles objects, which are in order of precedence. The same objects are
+// compiled once.
 func (d *decision) compile(objects []*object) compile.Plan {
 	all := make([]compile.Object, 0, len(objects))
+	names := make([]string, 0, len(objects))
 	for place, o := range objects {
 		all = append(all, o.compiled(place))
+		names = append(names, o.Name)
 	}
-	return compile.Compile(all, d.compiledPods())
+	key := strings.Join(names, "\n")
+	plan, known := d.plans[key]
+	if !known {
+		plan = compile.Compile(all, d.compiledPods())
+		d.plans[key] = plan
+	}
+	return plan
 }
 
 // combine refuses the objects that can't be combined with those before them.
@@ -101,7 +110,8 @@ func (d *decision) takeBack(objects []*object) []*object {
 			continue
 		}
 		if i := blamed(p.State.Refused, objects); i >= 0 {
-			d.refuse(objects[i], ReasonAgentRefused, fmt.Sprintf("the agent of pod %s: %s", p.Name, p.State.Failed))
+			// It has not been in force everywhere, so it has not ended and can be changed.
+			d.stop(objects[i], v1alpha1.Refused, ReasonAgentRefused, fmt.Sprintf("the agent of pod %s: %s", p.Name, p.State.Failed))
 			return d.takeBack(slices.Delete(objects, i, i+1))
 		}
 	}

@@ -143,9 +143,13 @@ func invalid(err error, isRoundTrip bool) string {
 func (o *object) expire() {
 	o.status.ExpiresAt = nil
 	if o.status.StartedAt != nil && o.duration > 0 {
-		o.status.ExpiresAt = &metav1.Time{Time: o.status.StartedAt.Add(o.duration)}
+		o.status.ExpiresAt = &metav1.Time{Time: wholeSecond(o.status.StartedAt.Add(o.duration))}
 	}
 }
+
+// wholeSecond rounds up. Times of objects are kept in whole seconds, so that what is read
+// back is what was written, and no fault is shorter than asked for.
+func wholeSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
 
 // what says in short what happens to packets.
 func (o *object) what() string {

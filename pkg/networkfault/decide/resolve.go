@@ -50,11 +50,11 @@ func (d *decision) resolveOne(o *object, cluster selector.Cluster) bool {
 		err = fmt.Errorf("%w: spec.from and spec.to are the same pod", selector.ErrNobody)
 	}
 	if err != nil {
-		d.setCondition(o, v1alpha1.Resolved, false, ReasonNobodySelected, err.Error())
 		if errors.Is(err, selector.ErrUnknownRole) {
 			d.setCondition(o, v1alpha1.Resolved, false, ReasonRoleUnknown, err.Error())
 			d.stop(o, v1alpha1.Pending, ReasonRoleUnknown, err.Error())
 		} else {
+			d.setCondition(o, v1alpha1.Resolved, false, ReasonNobodySelected, err.Error())
 			d.refuse(o, ReasonNobodySelected, err.Error())
 		}
 		return false
@@ -63,7 +63,11 @@ func (d *decision) resolveOne(o *object, cluster selector.Cluster) bool {
 	o.from, o.to = names(from), names(to)
 	o.cidrs = to.CIDRs
 	o.status.Selected = nil
-	for _, p := range slices.Concat(from.Pods, to.Pods) {
+	// What is pinned is first: the status is where it is remembered.
+	rank := map[bool]int{true: 0, false: 1}
+	both := slices.Concat(from.Pods, to.Pods)
+	slices.SortStableFunc(both, func(a, b selector.Picked) int { return rank[a.Selector.IsPinned()] - rank[b.Selector.IsPinned()] })
+	for _, p := range both {
 		one := v1alpha1.SelectedPod{Selector: p.Selector.String(), Pod: p.Pod.Name, Zone: p.Pod.Zone}
 		if len(o.status.Selected) < MaxSelected && !slices.Contains(o.status.Selected, one) {
 			o.status.Selected = append(o.status.Selected, one)
@@ -186,7 +190,7 @@ func (d *decision) compiledPods() []compile.Pod {
 	var all []compile.Pod
 	for _, p := range d.Pods {
 		if !p.HostNetwork {
-			all = append(all, compile.Pod{Name: p.Name, Addrs: usable(p.Addrs), Agent: p.Agent && p.Component != tidbcluster.Component("")})
+			all = append(all, compile.Pod{Name: p.Name, Addrs: usable(p.Addrs), Agent: p.Agent})
 		}
 	}
 	return all
@@ -199,7 +203,7 @@ func usable(addrs []netip.Addr) []netip.Addr {
 
 // setCondition sets a condition. Its time changes only with its status.
 func (d *decision) setCondition(o *object, kind string, is bool, reason, message string) {
-	one := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: message, LastTransitionTime: metav1.Time{Time: d.Now}}
+	one := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: tidbcluster.EventNote(message), LastTransitionTime: metav1.Time{Time: d.Now}}
 	if is {
 		one.Status = metav1.ConditionTrue
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
 // wasApplied reports whether the object, as it is now, was in force everywhere.
@@ -25,8 +26,7 @@ func (d *decision) apply(objects []*object) {
 	ends := map[string]time.Time{}
 	for _, o := range objects {
 		if o.status.StartedAt == nil {
-			// Times of objects are in whole seconds. No fault is shorter than asked for.
-			o.status.StartedAt = &metav1.Time{Time: d.Now.Add(time.Second - 1).Truncate(time.Second)}
+			o.status.StartedAt = &metav1.Time{Time: wholeSecond(d.Now)}
 		}
 		o.expire()
 		o.status.Phase = v1alpha1.Running
@@ -102,6 +102,7 @@ func (d *decision) tell(o *object, plan compile.Plan) {
 	if len(o.bare) > 0 {
 		o.status.Message = strings.TrimPrefix(o.status.Message+"; left out: "+list(o.bare), "; ")
 	}
+	o.status.Message = tidbcluster.EventNote(o.status.Message)
 	o.status.Applied = fmt.Sprintf("%d/%d", held, total)
 	d.setCondition(o, v1alpha1.Applied, o.status.Reason == ReasonApplied, o.status.Reason, o.status.Message)
 }

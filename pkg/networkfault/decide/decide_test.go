@@ -250,6 +250,7 @@ func TestBadSpecs(t *testing.T) {
 		`{"from": ["tikv"], "rtt": "601s", "duration": "1m"}`:                          `spec.rtt "601s"`,
 		`{"from": ["tikv"], "loss": {"percent": 0.00001}, "duration": "1m"}`:           "spec.loss.percent",
 		`{"from": ["tikv"], "rtt": "1ms", "ports": [0], "duration": "1m"}`:             "spec.ports[0]",
+		`{"from": ["tikv"], "rtt": "1ms", "ports": [1, "2-1"], "duration": "1m"}`:      "spec.ports[1]",
 		`{"from": ["tikv"], "rtt": "1ms"}`:                                             "spec.duration",
 		`{"from": ["tikv(0)"], "to": ["tikv(0)"], "rtt": "1ms", "duration": "1m"}`:     "are the same pod",
 		`{"from": ["tidb(minority)"], "rtt": "1ms", "duration": "1m"}`:                 "selects nobody",

@@ -133,14 +133,18 @@ func (k *Keeper) set(cluster types.NamespacedName, targets []Target, now time.Ti
 	for name, a := range agents {
 		if !asked[name] {
 			a.leave()
-			k.forget(a)
+			k.forgetIfGone(a)
 		}
+	}
+	if len(agents) == 0 {
+		delete(k.agents, cluster)
 	}
 	return changed
 }
 
-// forget drops an agent that is gone, once no request to it is in flight.
-func (k *Keeper) forget(a *agent) {
+// forgetIfGone drops an agent that is to be forgotten, once no request to it is in
+// flight.
+func (k *Keeper) forgetIfGone(a *agent) {
 	if a.target != nil || a.flight != nil {
 		return
 	}

@@ -1,0 +1,208 @@
+package keeper
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+)
+
+// patience is how long an agent may give no answer, or none that says why it does not
+// hold its faults, before that is told. A pod that is starting has an address before
+// its agent listens.
+const patience = 5 * time.Second
+
+// agent is what is known of an agent. The Keeper's mutex guards it.
+type agent struct {
+	cluster, pod types.NamespacedName
+	// target is what it is to hold; nil once it is to be forgotten. It is replaced and
+	// never changed, so that two are the same if their pointers are.
+	target *Target
+	// since is when the target got its UID and its address.
+	since time.Time
+	// flight is the request that is in flight; nil for none.
+	flight *request
+	// due is when it is to be asked next; zero for not.
+	due time.Time
+
+	// confirmed is the last target that it confirmed; nil for none.
+	confirmed *Target
+	// held is what it confirmed last; none if what it holds is not known.
+	held []held
+	// failure is why it does not hold its target; nil if it does, or if it has not
+	// answered since it has the target.
+	failure *result
+	// failingSince is when the first request was sent of those that have failed since
+	// the last one that did not; zero for none.
+	failingSince time.Time
+	// silent is whether it did not answer the last request.
+	silent bool
+
+	// state is what States says.
+	state decide.AgentState
+	// complaint is the failure that was logged last; empty once it was over.
+	complaint string
+}
+
+// held is a fault that an agent has confirmed.
+type held struct {
+	fault *decide.Fault
+	// until is when its life there is over, or somewhat earlier.
+	until time.Time
+}
+
+// request is one that is in flight.
+type request struct {
+	target *Target
+	sent   time.Time
+	faults []api.Fault
+	// asked are the faults of the target that faults are made of, in the same order.
+	asked []held
+	// isRenewal is whether the agent has confirmed the target before.
+	isRenewal bool
+	// cancel ends it, and dropped is set if nobody wants to know its answer.
+	cancel  context.CancelFunc
+	dropped bool
+}
+
+// aim gives the agent a target, and reports false for one that is the same as before.
+// Of another pod, or at another address, nothing is known.
+func (a *agent) aim(t *Target, now time.Time) bool {
+	if a.target != nil && sameTarget(a.target, t) {
+		return false
+	}
+	if a.target == nil || a.target.UID != t.UID || a.target.Addr != t.Addr {
+		a.leave()
+		a.since = now
+	}
+	a.target, a.failure, a.due = t, nil, now
+	return true
+}
+
+// leave forgets all that is known of the agent, and what it is to hold.
+func (a *agent) leave() {
+	if a.flight != nil {
+		a.flight.dropped = true
+		a.flight.cancel()
+	}
+	*a = agent{cluster: a.cluster, pod: a.pod, flight: a.flight, state: a.state}
+}
+
+// begin returns the request that is due, or nil for none.
+func (a *agent) begin(now time.Time) *request {
+	if a.target == nil || a.flight != nil || a.due.IsZero() || a.due.After(now) {
+		return nil
+	}
+	a.flight = newRequest(a.target, now)
+	a.flight.isRenewal = a.confirmed == a.target
+	return a.flight
+}
+
+// end takes the result of the request that is in flight, which is over.
+func (a *agent) end(res result, now time.Time) {
+	r := a.flight
+	a.flight = nil
+	if !res.isUnchanged {
+		a.held = res.confirmed
+	}
+	a.silent = res.outcome.isSilent()
+	switch {
+	case res.outcome == ok:
+		a.failingSince = time.Time{}
+	case a.failingSince.IsZero():
+		a.failingSince = r.sent
+	}
+	if a.target != r.target {
+		return // it is due since the target has changed
+	}
+	if res.outcome != ok {
+		a.fail(res, now)
+		return
+	}
+	a.due = time.Time{}
+	if len(r.asked) > 0 {
+		a.due = now.Add(untilRenewal(a.target.MaxDuration, a.confirmed != a.target))
+	}
+	a.confirmed, a.failure = a.target, nil
+}
+
+// fail notes why the agent does not hold its target. While it is silent, the words stay
+// what they were when that was first told, since each try may fail in another way.
+func (a *agent) fail(res result, now time.Time) {
+	if a.silent && a.failure != nil && a.failure.outcome.isSilent() && a.isTold(now) {
+		res.words = a.failure.words
+	}
+	a.failure = &res
+	isYoung := now.Sub(a.since) < youth
+	a.due = now.Add(untilRetry(res, now.Sub(a.failingSince), isYoung))
+}
+
+// isTold reports whether it is time to tell of the failure.
+func (a *agent) isTold(now time.Time) bool {
+	return a.failure.outcome.isVerdict() || now.Sub(a.failingSince) >= patience
+}
+
+// settle brings the agent's state up to date, and returns what that changed.
+func (a *agent) settle(now time.Time) change {
+	var next decide.AgentState
+	for _, h := range a.held {
+		if h.until.After(now) {
+			next.Holds = append(next.Holds, h.fault.Fault)
+		}
+	}
+	if a.failure != nil && a.isTold(now) {
+		next.Failed = a.failure.words
+		for _, f := range a.failure.refused {
+			next.Refused = append(next.Refused, f.Fault)
+		}
+	}
+	c := change{
+		holds:  !reflect.DeepEqual(a.state.Holds, next.Holds),
+		failed: a.state.Failed != next.Failed || !reflect.DeepEqual(a.state.Refused, next.Refused),
+	}
+	if c.isSome() {
+		a.state = next
+	}
+	return c
+}
+
+// change is what of an agent's state has changed.
+type change struct{ holds, failed bool }
+
+func (c change) isSome() bool { return c.holds || c.failed }
+
+// next returns when something is to be done about the agent, or when its state changes
+// by itself; zero for never.
+func (a *agent) next(now time.Time) (next time.Time) {
+	var all []time.Time
+	if a.flight == nil {
+		all = append(all, a.due)
+	}
+	for _, h := range a.held {
+		if h.until.After(now) {
+			all = append(all, h.until)
+		}
+	}
+	if a.failure != nil && !a.isTold(now) {
+		all = append(all, a.failingSince.Add(patience))
+	}
+	for _, t := range all {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	return next
+}
+
+// sameTarget reports whether two targets are the same for the agent.
+func sameTarget(a, b *Target) bool {
+	return a.Pod == b.Pod && a.UID == b.UID && a.Addr == b.Addr && a.MaxDuration == b.MaxDuration &&
+		slices.EqualFunc(a.Faults, b.Faults, func(f, g decide.Fault) bool {
+			return f.End.Equal(g.End) && reflect.DeepEqual(f.Fault, g.Fault)
+		})
+}

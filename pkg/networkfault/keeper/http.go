@@ -1,0 +1,50 @@
+package keeper
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/client"
+)
+
+// connectTime is how long a connection may take, which no fault delays: in that time
+// the first packet is sent twice.
+const connectTime = 2 * time.Second
+
+// Tokens returns the token of the agents in a namespace; empty for none.
+type Tokens func(ctx context.Context, namespace string) (string, error)
+
+// NewAgents returns what asks agents by HTTP, at their pods' addresses.
+func NewAgents(tokens Tokens) Agents {
+	dialer := &net.Dialer{Timeout: connectTime}
+	return &httpAgents{tokens: tokens, transport: &http.Transport{
+		DialContext: dialer.DialContext,
+		// The next request comes a minute later, and ten thousand open connections would
+		// need more memory than all else.
+		DisableKeepAlives: true,
+	}}
+}
+
+type httpAgents struct {
+	tokens    Tokens
+	transport http.RoundTripper
+}
+
+// Replace implements Agents.
+func (h *httpAgents) Replace(ctx context.Context, t Target, faults []api.Fault) (api.Changes, error) {
+	token, err := h.tokens(ctx, t.Pod.Namespace)
+	if err != nil {
+		return api.Changes{}, fmt.Errorf("read agents' token: %w", err)
+	}
+	// The pod's UID goes here.
+	agent, err := client.New(client.URL(t.Addr.String()), client.Options{Token: token, Transport: h.transport})
+	if err != nil {
+		return api.Changes{}, err
+	}
+	answer, err := agent.ReplaceOwned(ctx, Owner, faults)
+	return answer.Body, err
+}

@@ -1,0 +1,59 @@
+package keeper
+
+import (
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// news is what is to be told of an agent.
+type news struct {
+	cluster, pod types.NamespacedName
+	change
+	// faults are the names of those that it holds.
+	faults []string
+	// complaint is why it does not hold its faults, if that has not been logged yet.
+	complaint string
+	// recovered is set if the last complaint is over.
+	recovered bool
+	// putRight is what of its faults had been changed by somebody else.
+	putRight []api.Change
+}
+
+// news returns what is to be told after a change of the agent's state.
+func (a *agent) news(c change) news {
+	n := news{cluster: a.cluster, pod: a.pod, change: c}
+	if c.holds {
+		for _, f := range a.state.Holds {
+			n.faults = append(n.faults, f.Name)
+		}
+	}
+	switch {
+	case a.state.Failed != "" && a.state.Failed != a.complaint:
+		n.complaint, a.complaint = a.state.Failed, a.state.Failed
+	case a.complaint != "" && a.failingSince.IsZero():
+		n.recovered, a.complaint = true, ""
+	}
+	return n
+}
+
+// tell passes news on. The Keeper's mutex must not be held.
+func (k *Keeper) tell(n news) {
+	log := k.options.Log.WithValues("pod", n.pod)
+	if n.holds {
+		log.Info("agent holds other faults", "faults", n.faults)
+	}
+	if n.complaint != "" {
+		log.Info("agent does not hold its faults; trying again", "why", n.complaint)
+	}
+	if n.recovered {
+		log.Info("agent holds its faults again")
+	}
+	if n.isSome() {
+		k.options.Changed(n.cluster)
+	}
+	if len(n.putRight) > 0 {
+		k.metrics.putRight.Inc()
+		k.options.PutRight(n.pod, n.putRight)
+	}
+}

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,9 @@ import (
 // connectTime is how long a connection may take, which no fault delays: in that time
 // the first packet is sent twice.
 const connectTime = 2 * time.Second
+
+// errNotSent is for a request that was not sent, for a cause that is not the agent's.
+var errNotSent = errors.New("not asked")
 
 // Tokens returns the token of the agents in a namespace; empty for none.
 type Tokens func(ctx context.Context, namespace string) (string, error)
@@ -38,12 +42,12 @@ type httpAgents struct {
 func (h *httpAgents) Replace(ctx context.Context, t Target, faults []api.Fault) (api.Changes, error) {
 	token, err := h.tokens(ctx, t.Pod.Namespace)
 	if err != nil {
-		return api.Changes{}, fmt.Errorf("read agents' token: %w", err)
+		return api.Changes{}, fmt.Errorf("%w: read agents' token: %w", errNotSent, err)
 	}
 	// The pod's UID goes here.
 	agent, err := client.New(client.URL(t.Addr.String()), client.Options{Token: token, Transport: h.transport})
 	if err != nil {
-		return api.Changes{}, err
+		return api.Changes{}, fmt.Errorf("%w: %w", errNotSent, err)
 	}
 	answer, err := agent.ReplaceOwned(ctx, Owner, faults)
 	return answer.Body, err

@@ -103,6 +103,9 @@ func (r *request) judge(answer api.Changes, err error, limit time.Duration) resu
 	if refusal, is := errors.AsType[*client.Error](err); is {
 		return r.judgeRefusal(refusal)
 	}
+	if errors.Is(err, errNotSent) {
+		return result{outcome: failed, words: err.Error(), isUnchanged: true}
+	}
 	netError, isNet := errors.AsType[net.Error](err)
 	isLate := errors.Is(err, context.DeadlineExceeded) || isNet && netError.Timeout()
 	op, isOp := errors.AsType[*net.OpError](err)
@@ -133,18 +136,22 @@ func causeOf(err error) string {
 	return err.Error()
 }
 
-// judgeRefusal says what came of the request if the answer's status is not 200. Whatever
-// an agent refuses it has not changed, and after a failure of its own that is not known.
+// judgeRefusal says what came of the request if the answer's status is not 200. What an
+// agent refuses it has not changed. After a failure of its own that is not known.
 func (r *request) judgeRefusal(e *client.Error) result {
-	res := result{outcome: outcomeOf(e.Status), words: e.Detail, retryAfter: e.RetryAfter}
-	if e.Type == "" || e.Detail == "" {
-		res.words = fmt.Sprintf("something that is no agent answered %d %s", e.Status, http.StatusText(e.Status))
+	if e.Type == "" { // no problem document, so it is not the agent's
+		o := failed
+		if outcomeOf(e.Status) == busy {
+			o = busy
+		}
+		words := fmt.Sprintf("something that is no agent answered %d %s", e.Status, http.StatusText(e.Status))
+		return result{outcome: o, words: words, retryAfter: e.RetryAfter}
 	}
-	switch {
-	case res.outcome == noEngine && len(r.asked) == 0:
-		// It holds nothing, and that is what it is to hold.
-		return result{outcome: ok}
-	case res.outcome.isRefusal():
+	res := result{outcome: outcomeOf(e.Status), words: e.Detail, retryAfter: e.RetryAfter}
+	if res.outcome == noEngine && len(r.asked) == 0 {
+		return result{outcome: ok} // it can hold nothing, and that is what it is to hold
+	}
+	if res.outcome.isRefusal() {
 		res.refused = r.blamed(e)
 	}
 	res.isUnchanged = e.Status < http.StatusInternalServerError && res.outcome != otherPod

@@ -72,15 +72,15 @@ type request struct {
 
 // aim gives the agent a target, and reports false for one that is the same as before.
 // Of another pod, or at another address, nothing is known.
-func (a *agent) aim(t *Target, now time.Time) bool {
-	if a.target != nil && sameTarget(a.target, t) {
+func (a *agent) aim(t Target, now time.Time) bool {
+	if a.target != nil && sameTarget(a.target, &t) {
 		return false
 	}
 	if a.target == nil || a.target.UID != t.UID || a.target.Addr != t.Addr {
 		a.leave()
 		a.since = now
 	}
-	a.target, a.failure, a.due = t, nil, now
+	a.target, a.failure, a.due = &t, nil, now
 	return true
 }
 

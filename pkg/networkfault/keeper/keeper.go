@@ -99,7 +99,7 @@ func New(o Options) (*Keeper, error) {
 // Set says what the agents of a TidbCluster are to hold: all of its agents, and none
 // for a TidbCluster that is gone. An agent that is missing is forgotten and not asked
 // any more. One that has confirmed the same before is not asked either. Set does not
-// wait for agents, and can be called before Run. The targets must not be changed
+// wait for agents, and can be called before Run. The faults must not be changed
 // afterwards.
 func (k *Keeper) Set(cluster types.NamespacedName, targets []Target) {
 	if k.set(cluster, targets, time.Now()) {
@@ -117,8 +117,7 @@ func (k *Keeper) set(cluster types.NamespacedName, targets []Target, now time.Ti
 		k.agents[cluster] = agents
 	}
 	asked := make(map[string]bool, len(targets))
-	for i := range targets {
-		t := &targets[i]
+	for _, t := range targets {
 		asked[t.Pod.Name] = true
 		a := agents[t.Pod.Name]
 		if a == nil {

@@ -144,6 +144,7 @@ func TestAnAgentThatLies(t *testing.T) {
 		wantState(t, k, 1, "holds; failed: the agent answered with other faults than it was asked for")
 		f.respond(nil)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		wantState(t, k, 1, "holds a=1ms")
 	})
 }

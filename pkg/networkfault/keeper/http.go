@@ -23,7 +23,9 @@ var errNotSent = errors.New("not asked")
 type Tokens func(ctx context.Context, namespace string) (string, error)
 
 // NewAgents returns what asks agents by HTTP, at their pods' addresses.
-func NewAgents(tokens Tokens) Agents {
+func NewAgents(tokens Tokens) Agents { return newHTTPAgents(tokens) }
+
+func newHTTPAgents(tokens Tokens) *httpAgents {
 	dialer := &net.Dialer{Timeout: connectTime}
 	return &httpAgents{tokens: tokens, transport: &http.Transport{
 		DialContext: dialer.DialContext,
@@ -35,7 +37,7 @@ func NewAgents(tokens Tokens) Agents {
 
 type httpAgents struct {
 	tokens    Tokens
-	transport http.RoundTripper
+	transport *http.Transport
 }
 
 // Replace implements Agents.

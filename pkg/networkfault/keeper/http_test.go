@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -95,8 +96,8 @@ func TestARealAgent(t *testing.T) {
 			}
 		}
 	}
-	if got := e.Get(); len(got.Faults) != 2 || got.Applied != 1 {
-		t.Errorf("the kernel has %d faults, which were applied %d times", len(got.Faults), got.Applied)
+	if got := e.Get(); len(got.Faults) != 2 {
+		t.Errorf("the kernel has %d faults", len(got.Faults))
 	}
 	// A refusal names the fault.
 	e.Set(func(k *enginetest.Kernel) { k.Lacking = map[fault.Feature]string{fault.FeatureSeed: "old"} })
@@ -135,7 +136,12 @@ func TestNoAnswers(t *testing.T) {
 		return server.Listener.Addr().String()
 	}
 	drop := handle(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	hang := handle(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	hang := handle(func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil { // a server that has not read all does not see that its client is gone
+			t.Error(err)
+		}
+		<-r.Context().Done()
+	})
 	other := handle(http.NotFound)
 	for name, test := range map[string]struct {
 		agents  Agents

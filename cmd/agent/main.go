@@ -45,7 +45,12 @@ func run() int {
 }
 
 func parse(args []string) (agent.Options, error) {
-	o := agent.Options{Version: version, EnvNodeIP: os.Getenv("NODE_IP"), EnvProbePorts: os.Getenv("PROBE_PORTS")}
+	o := agent.Options{
+		Version:       version,
+		EnvNodeIP:     os.Getenv("NODE_IP"),
+		EnvProbePorts: os.Getenv("PROBE_PORTS"),
+		EnvPodUID:     os.Getenv("POD_UID"),
+	}
 	flags := flag.NewFlagSet("agent", flag.ContinueOnError)
 	flags.StringVar(&o.Listen, "listen", ":2332", "address of the HTTP API; no fault touches its port")
 	flags.StringVar(&o.Device, "device", "", `interfaces whose packets meet faults, comma-separated, or "all" (default those of the default route, else the only one that is not loopback)`)

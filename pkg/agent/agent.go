@@ -54,6 +54,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) error {
 		Exempt:      func() fault.Exemption { return pod.scope().Exempt },
 		Warnings:    func() []string { return append(tasks.failures(), p.warnings...) },
 		Version:     o.Version,
+		PodUID:      p.podUID,
 		MaxDuration: o.MaxDuration,
 		TokenFile:   o.TokenFile,
 		ReadOnly:    o.ReadOnly,

@@ -38,6 +38,9 @@ type Options struct {
 	// NodeIP and ProbePorts are empty. No person types them in a pod, so what is not
 	// valid in them is left out with a warning.
 	EnvNodeIP, EnvProbePorts string
+	// EnvPodUID is $POD_UID, the UID of the agent's pod. Requests for another pod are
+	// refused. If it is empty or not valid, the UID is not known, and they are not.
+	EnvPodUID string
 	// MaxDuration caps the duration of every fault, and is that of a fault that
 	// names none; 0 for no cap, else from fault.MinDuration to fault.MaxDuration.
 	MaxDuration time.Duration
@@ -58,6 +61,7 @@ type parsed struct {
 	controlPort uint16
 	nodeAddrs   []netip.Addr
 	probePorts  []uint16
+	podUID      string // empty if it is not known
 	queueMemory uint64
 	// warnings name what was left out.
 	warnings []string
@@ -85,6 +89,7 @@ func (o Options) parse() (parsed, error) {
 	errs = append(errs, bad...)
 	slices.Sort(p.probePorts)
 	p.probePorts = slices.Compact(p.probePorts)
+	p.podUID = parsePodUID(o.EnvPodUID, &p.warnings)
 	if o.MaxDuration != 0 && (o.MaxDuration < fault.MinDuration || o.MaxDuration > fault.MaxDuration) {
 		errs = append(errs, fmt.Errorf("--max-duration=%s: want 0 for no cap, or from %s to %s", o.MaxDuration, fault.MinDuration, fault.MaxDuration))
 	}
@@ -116,6 +121,16 @@ func parseList[T any](flag, value, variable, fromEnv, accepted string, parse fun
 		}
 	}
 	return items, errs
+}
+
+// parsePodUID reads $POD_UID. It returns "" with a warning if that is not valid.
+func parsePodUID(fromEnv string, warnings *[]string) string {
+	uid := strings.TrimSpace(fromEnv)
+	if uid == "" || api.IsPodUID(uid) {
+		return uid
+	}
+	*warnings = append(*warnings, fmt.Sprintf("$POD_UID=%q is left out; %s, or nothing", api.Shorten(uid), api.PodUIDAccepted))
+	return ""
 }
 
 func parseAddr(s string) (netip.Addr, error) {

@@ -88,22 +88,29 @@ func (c Config) volumes() []corev1.Volume {
 	return all
 }
 
-// environment returns the agent's environment variables. By NODE_IP the agent tells
-// whether it is in the node's own network, where it does nothing. With PROBE_PORTS as
-// well it tells which packets are kubelet's probes.
+// environment returns the agent's environment variables. By POD_UID the agent knows
+// which requests are meant for another pod. By NODE_IP it tells whether it is in the
+// node's own network, where it does nothing. With PROBE_PORTS as well it tells which
+// packets are kubelet's probes.
 func (c Config) environment(pod *corev1.Pod) []corev1.EnvVar {
 	env := []corev1.EnvVar{
 		// Three quarters of the memory limit: the garbage collector works harder
 		// before the limit is reached.
 		{Name: "GOMEMLIMIT", Value: fmt.Sprintf("%dMiB", c.Resources.Limits.Memory().Value()*3/4>>20)},
-		{Name: "NODE_IP", ValueFrom: &corev1.EnvVarSource{
-			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "status.hostIP"},
-		}},
+		fromPod("POD_UID", "metadata.uid"),
+		fromPod("NODE_IP", "status.hostIP"),
 	}
 	if ports := podProbePorts(pod); ports != "" {
 		env = append(env, corev1.EnvVar{Name: "PROBE_PORTS", Value: ports})
 	}
 	return env
+}
+
+// fromPod returns an environment variable with the value of a field of the pod.
+func fromPod(name, path string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{
+		FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path},
+	}}
 }
 
 // securityContext grants NET_ADMIN and nothing else. The user is UID 0, because a

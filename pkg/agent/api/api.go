@@ -5,6 +5,7 @@ package api
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -51,6 +52,22 @@ const ServerName = "tidelay-agent"
 // HeaderToken is a request header with the agent's token. It says the same as
 // "Authorization: Bearer TOKEN", which the API server's pod proxy removes.
 const HeaderToken = "X-Tidelay-Token"
+
+// HeaderPod is a request header with the UID of the pod that the request is meant
+// for. An address passes from one pod to another, and a pod of a StatefulSet has the
+// name of the one before it. An agent whose pod has another UID answers with status
+// 421 and changes nothing. An agent that does not know its pod's UID, or that is
+// older than this header, ignores it.
+const HeaderPod = "X-Tidelay-Pod"
+
+// PodUIDAccepted says what IsPodUID accepts.
+const PodUIDAccepted = "want the UID of a pod: from 1 to 64 letters, digits and hyphens"
+
+var podUIDPattern = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+
+// IsPodUID reports whether s can be the UID of a pod. Those of the API server are
+// UUIDs, of 36 characters.
+func IsPodUID(s string) bool { return podUIDPattern.MatchString(s) }
 
 // ContentTypeProblem is the media type of every error body (RFC 9457).
 const ContentTypeProblem = "application/problem+json"

@@ -22,12 +22,16 @@ import (
 const MaxAnswer = 8 << 20
 
 // Options say how a client connects to its agent. The zero value connects to the
-// base URL's host and sends no token.
+// base URL's host, sends no token, and takes whichever pod is there.
 type Options struct {
 	// Token is the agent's; empty for none. It is sent as api.HeaderToken and not
 	// as Authorization, which is for what is between: the API server's pod proxy
 	// reads it and does not pass it on.
 	Token string
+	// PodUID is the UID of the pod that the agent is in; empty for whichever pod the
+	// URL leads to. It is sent as api.HeaderPod with each request. If another pod has
+	// the address by then, the error has status 421, and nothing was changed.
+	PodUID string
 	// DialContext makes the connections, instead of a net.Dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Transport sends the requests, instead of an http.Transport of the client's
@@ -37,9 +41,10 @@ type Options struct {
 
 // Client talks to one agent. Its methods can be called concurrently.
 type Client struct {
-	base  string // without a slash at the end
-	token string
-	http  *http.Client
+	base   string // without a slash at the end
+	token  string
+	podUID string
+	http   *http.Client
 }
 
 // URL is where the agent of the pod with this IP address listens:
@@ -63,13 +68,17 @@ func New(base string, o Options) (*Client, error) {
 	if o.Transport != nil && o.DialContext != nil {
 		return nil, errors.New("agent's client: want Transport or DialContext, not both")
 	}
+	if o.PodUID != "" && !api.IsPodUID(o.PodUID) {
+		return nil, fmt.Errorf("agent's client: PodUID %q: %s; or none", api.Shorten(o.PodUID), api.PodUIDAccepted)
+	}
 	transport := o.Transport
 	if transport == nil {
 		transport = &http.Transport{DialContext: o.DialContext, MaxIdleConns: 2, IdleConnTimeout: 30 * time.Second}
 	}
 	return &Client{
-		base:  strings.TrimRight(u.String(), "/"),
-		token: o.Token,
+		base:   strings.TrimRight(u.String(), "/"),
+		token:  o.Token,
+		podUID: o.PodUID,
 		// A redirect is no answer of an agent, and must not get its token.
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}, nil
@@ -160,6 +169,9 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 	}
 	if c.token != "" {
 		request.Header.Set(api.HeaderToken, c.token)
+	}
+	if c.podUID != "" {
+		request.Header.Set(api.HeaderPod, c.podUID)
 	}
 	return request, nil
 }

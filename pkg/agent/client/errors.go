@@ -16,7 +16,7 @@ import (
 //
 // The statuses that a caller may want to handle: 409 for faults that conflict
 // and for kernel state that somebody else made, 412 for an ETag that is old,
-// 422 for what this kernel can't do, 429 for too many requests, 501 where no
+// 421 of another pod than Options.PodUID, 422 for what this kernel can't do, 429 for too many requests, 501 where no
 // engine works, and 503 of Ready.
 type Error struct {
 	// Problem is the agent's problem document (RFC 9457). Its Type is empty when

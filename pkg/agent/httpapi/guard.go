@@ -17,6 +17,7 @@ import (
 
 var (
 	errUnauthorized = errors.New("unauthorized")
+	errOtherPod     = errors.New("this is another pod")
 	errReadOnly     = errors.New("this agent is read-only")
 	errTooMany      = errors.New("too many requests")
 )
@@ -25,12 +26,13 @@ var (
 type guard struct {
 	// tokenFile has the bearer token; empty for none.
 	tokenFile string
+	podUID    string // empty if it is not known
 	readOnly  bool
 	clients   *clients
 }
 
-func newGuard(tokenFile string, readOnly bool) guard {
-	return guard{tokenFile: tokenFile, readOnly: readOnly, clients: newClients()}
+func newGuard(c Config) guard {
+	return guard{tokenFile: c.TokenFile, podUID: c.PodUID, readOnly: c.ReadOnly, clients: newClients()}
 }
 
 // authorize compares a request's token with that of the token file, in constant
@@ -66,8 +68,30 @@ func givenToken(header http.Header) string {
 	return strings.TrimSpace(token)
 }
 
-// admit refuses a request that is not authorized, comes too fast, or finds too
-// many others under way.
+// isForThisPod refuses a request whose api.HeaderPod names another pod. Without the
+// header a request is for whichever pod it reaches. While the agent's own UID is not
+// known, every UID is accepted.
+func (g guard) isForThisPod(header http.Header) error {
+	given := header.Values(api.HeaderPod)
+	if len(given) == 0 {
+		return nil
+	}
+	uid := strings.Join(given, ", ")
+	switch {
+	case len(given) > 1:
+		return fault.Invalid{{Field: "header " + api.HeaderPod, Value: api.Shorten(uid), Accepted: "want it once"}}
+	case !api.IsPodUID(uid):
+		return fault.Invalid{{Field: "header " + api.HeaderPod, Value: api.Shorten(uid), Accepted: api.PodUIDAccepted + "; or leave it out"}}
+	case g.podUID != "" && uid != g.podUID:
+		return fmt.Errorf("%w: the request is for the pod with UID %s (%s), and the agent that got it is in the pod with UID %s; look up where the pod is now", errOtherPod, uid, api.HeaderPod, g.podUID)
+	default:
+		return nil
+	}
+}
+
+// admit refuses a request that is not authorized, comes too fast, is meant for
+// another pod, or finds too many others under way. The token comes first, so that
+// nobody learns the pod's UID without it.
 func (s *Server) admit(c *gin.Context) {
 	limits := s.guard.clients.limits(address(c.Request.RemoteAddr))
 	if err := s.guard.authorizeSlowly(limits, c.Request.Header); err != nil {
@@ -83,6 +107,10 @@ func (s *Server) admit(c *gin.Context) {
 	}
 	if !limiter.Allow() {
 		s.fail(c, fmt.Errorf("%w: want at most %d per second from one address", errTooMany, requestsPerSecond))
+		return
+	}
+	if err := s.guard.isForThisPod(c.Request.Header); err != nil {
+		s.fail(c, err)
 		return
 	}
 	s.inPlace(c, places)

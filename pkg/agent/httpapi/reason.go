@@ -14,6 +14,7 @@ const (
 	reasonOK           = "ok"
 	reasonInvalid      = "invalid"       // a value is not accepted
 	reasonUnauthorized = "unauthorized"  // no token or the wrong one
+	reasonMisdirected  = "misdirected"   // the request is meant for another pod
 	reasonReadOnly     = "read_only"     // a change under --read-only
 	reasonNoRoute      = "no_route"      // no such route, or not with this method
 	reasonNoFault      = "no_such_fault" // the fault named is not there
@@ -48,6 +49,8 @@ func classify(err error) (reason string, status int) {
 		return reasonSlow, http.StatusRequestTimeout
 	case errors.Is(err, errUnauthorized):
 		return reasonUnauthorized, http.StatusUnauthorized
+	case errors.Is(err, errOtherPod):
+		return reasonMisdirected, http.StatusMisdirectedRequest
 	case errors.Is(err, errReadOnly):
 		return reasonReadOnly, http.StatusForbidden
 	case errors.Is(err, errTooMany):

@@ -63,6 +63,9 @@ type Config struct {
 	Warnings func() []string
 	// Version is the agent's.
 	Version string
+	// PodUID is the UID of the agent's pod; empty if it is not known. Requests that
+	// name another pod are refused.
+	PodUID string
 
 	// MaxDuration caps the duration of every fault, and is that of a fault
 	// without one; 0 for no cap.
@@ -107,7 +110,7 @@ type Server struct {
 func New(c Config) *Server {
 	s := &Server{
 		Config:   c,
-		guard:    newGuard(c.TokenFile, c.ReadOnly),
+		guard:    newGuard(c),
 		measurer: newMeasurer(c.Measure),
 		metrics:  newMetrics(c.Version, c.Engine, c.Control.Read, c.Log),
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,25 +47,31 @@ func TestOptionsNameFlagValueAndWhatIsAccepted(t *testing.T) {
 // What a machine set in the environment ends no agent. Flags go first.
 func TestTheEnvironmentIsNoReasonToEnd(t *testing.T) {
 	good := Options{Listen: ":2332", Engine: api.EngineAuto, QueueMemory: "2Mi"}
+	const uid = "5f0e4c9a-6f0b-4c55-9d51-0d6a2d3f7b10"
 	for name, c := range map[string]struct {
 		set                    func(o *Options)
 		addrs, ports, warnings int
+		uid                    string
 	}{
-		"nothing":       {func(*Options) {}, 0, 0, 0},
-		"good values":   {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts = "10.0.0.1,fd00::1", "4000" }, 2, 1, 0},
-		"spaces":        {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts = " ", " " }, 0, 0, 0},
-		"bad ones":      {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts = "$(HOST_IP)", "http" }, 0, 0, 2},
-		"some bad ones": {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts = "10.0.0.1,fe80::1%eth0", "4000,,0" }, 1, 1, 3},
-		"flags":         {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts, o.NodeIP, o.ProbePorts = "x", "y", "10.0.0.1", "1,2" }, 1, 2, 0},
+		"nothing":       {func(*Options) {}, 0, 0, 0, ""},
+		"good values":   {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts = "10.0.0.1,fd00::1", "4000" }, 2, 1, 0, ""},
+		"spaces":        {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts = " ", " " }, 0, 0, 0, ""},
+		"bad ones":      {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts = "$(HOST_IP)", "http" }, 0, 0, 2, ""},
+		"some bad ones": {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts = "10.0.0.1,fe80::1%eth0", "4000,,0" }, 1, 1, 3, ""},
+		"a UID":         {func(o *Options) { o.EnvPodUID = " " + uid + "\n" }, 0, 0, 0, uid},
+		"no UID":        {func(o *Options) { o.EnvPodUID = "$(POD_UID)" }, 0, 0, 1, ""},
+		"a long UID":    {func(o *Options) { o.EnvPodUID = strings.Repeat("a", 65) }, 0, 0, 1, ""},
+		"flags":         {func(o *Options) { o.EnvNodeIP, o.EnvProbePorts, o.NodeIP, o.ProbePorts = "x", "y", "10.0.0.1", "1,2" }, 1, 2, 0, ""},
 	} {
 		o := good
 		c.set(&o)
 		p, err := o.parse()
-		if err != nil || len(p.nodeAddrs) != c.addrs || len(p.probePorts) != c.ports || len(p.warnings) != c.warnings {
+		if err != nil || len(p.nodeAddrs) != c.addrs || len(p.probePorts) != c.ports || len(p.warnings) != c.warnings || p.podUID != c.uid {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
 		for _, warning := range p.warnings {
-			if !strings.Contains(warning, "$NODE_IP=") && !strings.Contains(warning, "$PROBE_PORTS=") || !strings.Contains(warning, "want") {
+			variable, _, _ := strings.Cut(warning, "=")
+			if !slices.Contains([]string{"$NODE_IP", "$PROBE_PORTS", "$POD_UID"}, variable) || !strings.Contains(warning, "want") {
 				t.Errorf("%s: the warning %q does not name the variable and what is accepted", name, warning)
 			}
 		}

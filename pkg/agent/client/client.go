@@ -30,7 +30,9 @@ type Options struct {
 	Token string
 	// PodUID is the UID of the pod that the agent is in; empty for whichever pod the
 	// URL leads to. It is sent as api.HeaderPod with each request. If another pod has
-	// the address by then, the error has status 421, and nothing was changed.
+	// the address by then, the error has status 421, and nothing was changed. Health
+	// and Ready are answered by whichever pod is there, and so is every request by an
+	// agent that does not know its UID.
 	PodUID string
 	// DialContext makes the connections, instead of a net.Dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)

@@ -16,7 +16,7 @@ import (
 )
 
 // sent is a request as it came over the wire.
-type sent struct{ Line, Body, IfMatch, Authorization, Token, ContentType string }
+type sent struct{ Line, Body, IfMatch, Authorization, Token, Pod, ContentType string }
 
 // serve answers every request with one answer, and returns a client of it and
 // what the last request was.
@@ -28,7 +28,7 @@ func serve(t *testing.T, o client.Options, answer http.HandlerFunc) (*client.Cli
 		if err != nil {
 			t.Error(err)
 		}
-		*last = sent{r.Method + " " + r.RequestURI, string(body), r.Header.Get("If-Match"), r.Header.Get("Authorization"), r.Header.Get(api.HeaderToken), r.Header.Get("Content-Type")}
+		*last = sent{r.Method + " " + r.RequestURI, string(body), r.Header.Get("If-Match"), r.Header.Get("Authorization"), r.Header.Get(api.HeaderToken), r.Header.Get(api.HeaderPod), r.Header.Get("Content-Type")}
 		answer(w, r)
 	}))
 	t.Cleanup(server.Close)
@@ -126,6 +126,11 @@ func TestNewRefuses(t *testing.T) {
 	dialer := &net.Dialer{}
 	if c, err := client.New("http://10.0.0.5", client.Options{Transport: http.DefaultTransport, DialContext: dialer.DialContext}); err == nil {
 		t.Errorf("New with both hooks = %v, want an error", c)
+	}
+	for _, uid := range []string{" ", "a b", "a,b", "a\r\nX-Other: b", strings.Repeat("a", 65)} {
+		if c, err := client.New("http://10.0.0.5", client.Options{PodUID: uid}); err == nil || !strings.Contains(err.Error(), "PodUID") {
+			t.Errorf("New with the pod's UID %q = %v, %v, want an error", uid, c, err)
+		}
 	}
 }
 

@@ -12,8 +12,11 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/client"
 )
 
+// podUID is the UID of the pod that pod stands for.
+const podUID = "0b0e6d53-93a6-4a3e-8a5e-52f3c6f0a1de"
+
 // pod stands for an agent that has a fault of version 1 and does what it is
-// asked.
+// asked, unless another pod is meant.
 func pod() *httptest.Server {
 	const etag = `"v1"`
 	answer := func(w http.ResponseWriter, status int, body any) {
@@ -24,6 +27,13 @@ func pod() *httptest.Server {
 		_ = json.NewEncoder(w).Encode(body)
 	}
 	mux := http.NewServeMux()
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if uid := r.Header.Get(api.HeaderPod); uid != "" && uid != podUID {
+			answer(w, http.StatusMisdirectedRequest, api.Problem{Type: "about:blank", Status: 421, Detail: "this is another pod"})
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 	mux.HandleFunc("GET /latency/{delay}", func(w http.ResponseWriter, r *http.Request) {
 		delay := r.PathValue("delay")
 		answer(w, http.StatusOK, api.Latency{Fault: &api.Fault{Name: "latency", Delay: delay}, RTT: "+" + delay})
@@ -39,7 +49,7 @@ func pod() *httptest.Server {
 		}
 		answer(w, http.StatusOK, api.Changes{Applied: true, Changes: []api.Change{{Name: r.PathValue("name"), Action: api.ActionAdd}}})
 	})
-	return httptest.NewServer(mux)
+	return httptest.NewServer(handler)
 }
 
 // Delay everything that leaves a pod.
@@ -85,6 +95,24 @@ func ExampleIfMatch() {
 		fmt.Println(change.Action, change.Name)
 	}
 	// Output: add lossy-pd
+}
+
+// Change nothing in another pod that got the address meanwhile.
+func ExampleOptions_podUID() {
+	server := pod()
+	defer server.Close()
+	const gone = "5f0e4c9a-6f0b-4c55-9d51-0d6a2d3f7b10" // in a cluster: string(pod.UID)
+	agent, err := client.New(server.URL, client.Options{PodUID: gone})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = agent.DeleteFaults(context.Background())
+	var refused *client.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusMisdirectedRequest {
+		fmt.Println("look the pod up again:", refused.Detail)
+	}
+	// Output: look the pod up again: this is another pod
 }
 
 // Tell the statuses of errors apart.

@@ -96,11 +96,11 @@ func TestRequests(t *testing.T) {
 		"metrics": {func(ctx context.Context, c *client.Client) error { _, err := c.Metrics(ctx); return err }, sent{Line: "GET /metrics"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			agent, last := serve(t, client.Options{Token: "secret"}, func(w http.ResponseWriter, _ *http.Request) { write(t, w, "{}") })
+			agent, last := serve(t, client.Options{Token: "secret", PodUID: "a-b"}, func(w http.ResponseWriter, _ *http.Request) { write(t, w, "{}") })
 			if err := c.call(t.Context(), agent); err != nil {
 				t.Fatal(err)
 			}
-			c.want.Token = "secret"
+			c.want.Token, c.want.Pod = "secret", "a-b"
 			if diff := cmp.Diff(c.want, *last); diff != "" {
 				t.Errorf("request (-want +got):\n%s", diff)
 			}

@@ -89,7 +89,17 @@ func circumstances(t *testing.T) map[string]circumstance {
 		return func(k *enginetest.Kernel) { k.ApplyErr, k.StateErr = err, err }
 	}
 	return map[string]circumstance{
-		"a bad request": {status: 400, ask: query("nobody=knows")},
+		"a bad request": {status: 400, ask: query("nobody=knows"), except: []string{"GET /openapi.json", "GET /metrics"}},
+		"a bad header": {status: 400, ask: func(a ask) ask {
+			a.headers = []string{api.HeaderPod, "basic-tikv-0, basic-tikv-1"}
+			return a
+		}},
+		"meant for another pod": {
+			status: 421, config: func(c *httpapi.Config) { c.PodUID = "here" }, ask: func(a ask) ask {
+				a.headers = []string{api.HeaderPod, "there"}
+				return a
+			},
+		},
 		"no token":      {status: 401, config: func(c *httpapi.Config) { c.TokenFile = filepath.Join(t.TempDir(), "token") }},
 		"read-only":     {status: 403, config: func(c *httpapi.Config) { c.ReadOnly = true }},
 		"no such fault": {status: 404, ask: func(a ask) ask {

@@ -55,8 +55,10 @@ func TestAgentContainer(t *testing.T) {
 	if !json.Valid([]byte(status)) || strings.ContainsAny(status, "$`\\") {
 		t.Errorf("%s is %s, want JSON that a shell can source", statusAnnotation, status)
 	}
-	if ip := variable(agent, "NODE_IP"); ip.ValueFrom == nil || ip.ValueFrom.FieldRef.FieldPath != "status.hostIP" {
-		t.Errorf("NODE_IP is %v, want it from status.hostIP", ip)
+	for name, path := range map[string]string{"POD_UID": "metadata.uid", "NODE_IP": "status.hostIP"} {
+		if v := variable(agent, name); v.ValueFrom == nil || v.ValueFrom.FieldRef.FieldPath != path {
+			t.Errorf("%s is %v, want it from %s", name, v, path)
+		}
 	}
 	if ports := variable(agent, "PROBE_PORTS").Value; ports != "20160,20180" {
 		t.Errorf("PROBE_PORTS is %q, want the probed ports 20160,20180", ports)

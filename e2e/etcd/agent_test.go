@@ -45,7 +45,7 @@ func newAgent(host, from *netlab.Host, folder string) *agent {
 func (a *agent) start() error {
 	a.cmd = exec.Command(agentBinary, "--engine="+engineFlag, "--state-dir="+a.folder)
 	a.cmd.Stdout, a.cmd.Stderr = &a.log, &a.log
-	a.cmd.Env = append(os.Environ(), "NODE_IP=", "PROBE_PORTS=")
+	a.cmd.Env = append(os.Environ(), "NODE_IP=", "PROBE_PORTS=", "POD_UID=")
 	if err := a.host.Start(a.cmd); err != nil {
 		return fmt.Errorf("start the agent of %s: %w", a.host.Name, err)
 	}

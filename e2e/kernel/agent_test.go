@@ -171,7 +171,7 @@ func (a *agent) launch() {
 	a.t.Helper()
 	a.cmd = exec.Command(agentBinary, a.args...)
 	a.cmd.Stderr, a.cmd.Stdout = a.log, a.log
-	a.cmd.Env = append(append(os.Environ(), "NODE_IP=", "PROBE_PORTS="), a.env...)
+	a.cmd.Env = append(append(os.Environ(), "NODE_IP=", "PROBE_PORTS=", "POD_UID="), a.env...)
 	if err := a.lab.pod.Start(a.cmd); err != nil {
 		a.t.Fatalf("start agent: %v", err)
 	}

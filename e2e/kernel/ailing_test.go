@@ -216,10 +216,10 @@ func TestABadEnvironment(t *testing.T) {
 	netlab.EngineIndependent(t)
 	a := freshAgent(t)
 	a.stop(syscall.SIGTERM)
-	a.env = []string{"NODE_IP=10.0.0.1,$(HOST_IP)", "PROBE_PORTS=http,4000"}
+	a.env = []string{"NODE_IP=10.0.0.1,$(HOST_IP)", "PROBE_PORTS=http,4000", "POD_UID=$(POD_UID)"}
 	a.start()
 	warnings := strings.Join(a.status().Warnings, "\n")
-	for _, part := range []string{"$NODE_IP", "$PROBE_PORTS", `"http"`, "want"} {
+	for _, part := range []string{"$NODE_IP", "$PROBE_PORTS", `"http"`, "$POD_UID", "want"} {
 		if !strings.Contains(warnings, part) {
 			t.Errorf("the warnings lack %q: %s", part, warnings)
 		}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,6 +97,43 @@ func TestReadOnlyRefusesChanges(t *testing.T) {
 	if after := kernelState(t, a.lab.pod); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
+}
+
+// A request for the pod that had the address before changes nothing here.
+func TestRequestsForAnotherPodChangeNothing(t *testing.T) {
+	netlab.EngineIndependent(t)
+	const uid, gone = "0b0e6d53-93a6-4a3e-8a5e-52f3c6f0a1de", "5f0e4c9a-6f0b-4c55-9d51-0d6a2d3f7b10"
+	a := freshAgent(t)
+	a.stop(syscall.SIGTERM)
+	a.env = []string{"POD_UID=" + uid}
+	a.start()
+	a.wantStatus("the right pod", http.MethodGet, api.PathLatency+"/20ms", "", http.StatusOK, api.HeaderPod, uid)
+	before := kernelState(t, a.lab.pod)
+	for _, c := range []struct{ method, path, body string }{
+		{http.MethodGet, api.PathLatency, ""},
+		{http.MethodGet, api.PathLatency + "/1ms", ""},
+		{http.MethodGet, api.PathLatency + "/0", ""},
+		{http.MethodDelete, api.PathLatency, ""},
+		{http.MethodPut, api.PathFaults, `{"faults":[{"name":"a","delay":"1ms"}]}`},
+		{http.MethodPut, api.PathFaults + "/latency", `{"delay":"1ms"}`},
+		{http.MethodDelete, api.PathFaults, ""},
+		{http.MethodGet, api.PathStatus, ""},
+	} {
+		problem := a.wantStatus("another pod", c.method, c.path, c.body, http.StatusMisdirectedRequest, api.HeaderPod, gone)
+		if !strings.Contains(problem.Detail, uid) || !strings.Contains(problem.Detail, gone) {
+			t.Errorf("the detail does not name both pods: %s", problem.Detail)
+		}
+		a.wantStatus("no pod", c.method, c.path, c.body, http.StatusBadRequest, api.HeaderPod, "")
+	}
+	if after := kernelState(t, a.lab.pod); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	if held := a.faults(); len(held) != 1 || held[0].Delay != "20ms" {
+		t.Errorf("faults %+v", held)
+	}
+	a.wantStatus("health", http.MethodGet, api.PathHealthz, "", http.StatusOK, api.HeaderPod, gone)
+	a.wantStatus("the right pod", http.MethodDelete, api.PathFaults, "", http.StatusOK, api.HeaderPod, uid)
+	a.wantHeld(0)
 }
 
 func TestBodiesAreBoundedAndStrict(t *testing.T) {

@@ -66,6 +66,7 @@ func TestGolden(t *testing.T) {
 			if again.Reason != AlreadyInjected || len(again.Patch) != 0 {
 				t.Errorf("a second time: %s with %d operations, want already_injected with none", again.Reason, len(again.Patch))
 			}
+			checkOlderAgent(t, after)
 			checkRemoval(t, before, after)
 			checkAnnotations(t, before, after)
 			if diff := cmp.Diff(object(t, in), without(object(t, got), object(t, in))); diff != "" {
@@ -113,9 +114,15 @@ func TestGoldenComponents(t *testing.T) {
 			env := map[string]string{}
 			for _, e := range agent.Env {
 				env[e.Name] = e.Value
+				if e.ValueFrom != nil {
+					env[e.Name] = e.ValueFrom.FieldRef.FieldPath
+				}
 			}
 			if env["PROBE_PORTS"] != want.probePorts {
 				t.Errorf("probe ports %q, want %q", env["PROBE_PORTS"], want.probePorts)
+			}
+			if env["POD_UID"] != "metadata.uid" || env["NODE_IP"] != "status.hostIP" {
+				t.Errorf("environment %v, want the pod's UID and the node's address", env)
 			}
 			if isTiDB := component == tidbcluster.TiDB; guaranteed(out) != isTiDB {
 				t.Errorf("class Guaranteed: %t, want %t", guaranteed(out), isTiDB)
@@ -241,6 +248,18 @@ func readFile(t *testing.T, path string) string {
 }
 
 func diffObjects(a, b any) string { return cmp.Diff(a, b) }
+
+// checkOlderAgent wants an agent to be recognised that an older injector added, with
+// other variables and arguments.
+func checkOlderAgent(t *testing.T, injected *corev1.Pod) {
+	t.Helper()
+	older := injected.DeepCopy()
+	agent := &older.Spec.Containers[len(older.Spec.Containers)-1]
+	agent.Args, agent.Env = nil, slices.DeleteFunc(agent.Env, func(e corev1.EnvVar) bool { return e.Name == "POD_UID" })
+	if d := testConfig.Decide(older, member(older), Facts{}); d.Reason != AlreadyInjected || len(d.Patch) != 0 || !HasAgent(older) {
+		t.Errorf("with an agent of an older injector: %s with %d operations, want already_injected with none", d.Reason, len(d.Patch))
+	}
+}
 
 // checkRemoval moves a pod to the node's network, as another webhook may after ours, and
 // wants it as it was before it was injected.

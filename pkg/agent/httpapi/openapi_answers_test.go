@@ -100,8 +100,8 @@ func circumstances(t *testing.T) map[string]circumstance {
 				return a
 			},
 		},
-		"no token":      {status: 401, config: func(c *httpapi.Config) { c.TokenFile = filepath.Join(t.TempDir(), "token") }},
-		"read-only":     {status: 403, config: func(c *httpapi.Config) { c.ReadOnly = true }},
+		"no token":  {status: 401, config: func(c *httpapi.Config) { c.TokenFile = filepath.Join(t.TempDir(), "token") }},
+		"read-only": {status: 403, config: func(c *httpapi.Config) { c.ReadOnly = true }},
 		"no such fault": {status: 404, ask: func(a ask) ask {
 			a.path = strings.ReplaceAll(a.path, "slow-store", "nobody")
 			return a

@@ -76,14 +76,13 @@ func (g guard) isForThisPod(header http.Header) error {
 	if len(given) == 0 {
 		return nil
 	}
-	uid := strings.Join(given, ", ")
+	uid := strings.Join(given, ", ") // two of them are no UID
 	switch {
-	case len(given) > 1:
-		return fault.Invalid{{Field: "header " + api.HeaderPod, Value: api.Shorten(uid), Accepted: "want it once"}}
 	case !api.IsPodUID(uid):
-		return fault.Invalid{{Field: "header " + api.HeaderPod, Value: api.Shorten(uid), Accepted: api.PodUIDAccepted + "; or leave it out"}}
+		return fault.Invalid{{Field: "header " + api.HeaderPod, Value: api.Shorten(uid), Accepted: api.PodUIDAccepted + ", once; or leave it out"}}
 	case g.podUID != "" && uid != g.podUID:
-		return fmt.Errorf("%w: the request is for the pod with UID %s (%s), and the agent that got it is in the pod with UID %s; look up where the pod is now", errOtherPod, uid, api.HeaderPod, g.podUID)
+		return fmt.Errorf("%w: the request is for the pod with UID %s (%s), and the agent that got it is in the pod with UID %s; look up where the pod is now",
+			errOtherPod, uid, api.HeaderPod, g.podUID)
 	default:
 		return nil
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -15,10 +17,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/tidelay/tidelay/cmd/internal/daemon"
+	tidelayv1alpha1 "github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/confirm"
 	"github.com/tidelay/tidelay/pkg/injection/configfile"
 	"github.com/tidelay/tidelay/pkg/injection/gather"
 	"github.com/tidelay/tidelay/pkg/missed"
+	"github.com/tidelay/tidelay/pkg/networkfault"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
 
@@ -40,7 +44,11 @@ func newManager(signals context.Context, o options, health *daemon.Health) (ctrl
 		return nil, err
 	}
 	kinds := slices.Concat(resolve.Kinds(), gather.Kinds())
-	options := o.ManagerOptions(kinds)
+	options := o.ManagerOptions(slices.Concat(kinds, networkfault.Kinds()))
+	options.Cache.DefaultTransform = networkfault.Trim
+	if err := tidelayv1alpha1.AddToScheme(options.Scheme); err != nil {
+		return nil, fmt.Errorf("add kinds to scheme: %w", err)
+	}
 	options.LeaderElection = true
 	options.LeaderElectionID = name
 	options.LeaderElectionNamespace = o.Namespace
@@ -61,8 +69,16 @@ func newManager(signals context.Context, o options, health *daemon.Health) (ctrl
 			return nil, err
 		}
 	}
-	health.Require(daemon.Check{Name: "informers", Check: func(*http.Request) error { return informers.Synced() }})
-	if err := daemon.Add(mgr, informers, file); err != nil {
+	// The check for missed pods does not wait for these, of which one may not be installed
+	// yet.
+	faultInformers := confirm.NewInformers(mgr.GetCache(), networkfault.Kinds())
+	if err := addFaults(mgr, file); err != nil {
+		return nil, err
+	}
+	health.Require(daemon.Check{Name: "informers", Check: func(*http.Request) error {
+		return errors.Join(informers.Synced(), faultInformers.Synced())
+	}})
+	if err := daemon.Add(mgr, informers, faultInformers, file); err != nil {
 		return nil, err
 	}
 	return mgr, nil

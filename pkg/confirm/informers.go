@@ -26,6 +26,9 @@ type Kind struct {
 	// for a CRD, to which the cache's default options apply: a cache with options
 	// for a kind that is not installed can't be made.
 	Cache *cache.ByObject
+	// Indexes are functions that return the values of an object by which the cache
+	// finds it (client.MatchingFields), by their names.
+	Indexes map[string]client.IndexerFunc
 	// Optional is whether the kind may be missing. If the API server does not have
 	// it when the informers start, it gets no informer.
 	Optional bool
@@ -49,6 +52,7 @@ type Informers struct {
 
 	mu      sync.Mutex
 	started []informer
+	indexed map[string]bool // by kind and index
 	missing error
 }
 
@@ -60,7 +64,7 @@ type informer struct {
 // NewInformers returns Informers that keep kinds in c. The options of c must be those
 // that ByObject returns.
 func NewInformers(c cache.Cache, kinds []Kind) *Informers {
-	return &Informers{cache: c, kinds: kinds, missing: errors.New("informers are not started")}
+	return &Informers{cache: c, kinds: kinds, indexed: map[string]bool{}, missing: errors.New("informers are not started")}
 }
 
 // Start starts an informer for every kind, and returns when all are started or ctx
@@ -107,7 +111,11 @@ func (i *Informers) watch(ctx context.Context, kinds []Kind) ([]Kind, error) {
 	var problems []error
 	for _, k := range kinds {
 		name := k.Object.GetObjectKind().GroupVersionKind().GroupKind().String()
-		started, err := i.cache.GetInformer(ctx, k.Object, cache.BlockUntilSynced(false))
+		err := i.index(ctx, name, k)
+		var started cache.Informer
+		if err == nil {
+			started, err = i.cache.GetInformer(ctx, k.Object, cache.BlockUntilSynced(false))
+		}
 		switch {
 		case err == nil:
 			i.started = append(i.started, informer{Informer: started, kind: name})
@@ -119,4 +127,19 @@ func (i *Informers) watch(ctx context.Context, kinds []Kind) ([]Kind, error) {
 	}
 	i.missing = errors.Join(problems...)
 	return pending, i.missing
+}
+
+// index adds the indexes of a kind, each once.
+func (i *Informers) index(ctx context.Context, name string, k Kind) error {
+	for field, values := range k.Indexes {
+		key := name + " " + field
+		if i.indexed[key] {
+			continue
+		}
+		if err := i.cache.IndexField(ctx, k.Object, field, values); err != nil {
+			return fmt.Errorf("index by %s: %w", field, err)
+		}
+		i.indexed[key] = true
+	}
+	return nil
 }

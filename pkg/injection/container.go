@@ -22,8 +22,8 @@ const (
 	serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 	// tokenDir is where the agent's own bearer token is mounted.
 	tokenDir = "/etc/tidelay"
-	// tokenKey is the key of the token in its Secret.
-	tokenKey = "token"
+	// TokenKey is the key of the token in its Secret.
+	TokenKey = "token"
 )
 
 // container returns the agent's container for pod. Faults end after maxDuration at
@@ -61,7 +61,7 @@ func (c Config) container(pod *corev1.Pod, maxDuration time.Duration) corev1.Con
 		container.Args = append(container.Args, "--max-duration="+maxDuration.String())
 	}
 	if c.TokenSecret != "" {
-		container.Args = append(container.Args, "--token-file="+tokenDir+"/"+tokenKey)
+		container.Args = append(container.Args, "--token-file="+tokenDir+"/"+TokenKey)
 		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: tokenVolume, MountPath: tokenDir, ReadOnly: true})
 	}
 	return container
@@ -80,7 +80,7 @@ func (c Config) volumes() []corev1.Volume {
 	if c.TokenSecret != "" {
 		all = append(all, corev1.Volume{Name: tokenVolume, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
 			SecretName:  c.TokenSecret,
-			Items:       []corev1.KeyToPath{{Key: tokenKey, Path: tokenKey}},
+			Items:       []corev1.KeyToPath{{Key: TokenKey, Path: TokenKey}},
 			DefaultMode: new(int32(0o400)),
 			Optional:    new(true),
 		}}})

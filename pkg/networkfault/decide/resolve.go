@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -203,7 +204,7 @@ func usable(addrs []netip.Addr) []netip.Addr {
 
 // setCondition sets a condition. Its time changes only with its status.
 func (d *decision) setCondition(o *object, kind string, is bool, reason, message string) {
-	one := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: tidbcluster.EventNote(message), LastTransitionTime: metav1.Time{Time: d.Now}}
+	one := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: tidbcluster.EventNote(message), LastTransitionTime: metav1.Time{Time: d.Now.Truncate(time.Second)}}
 	if is {
 		one.Status = metav1.ConditionTrue
 	}

@@ -138,7 +138,7 @@ func TestGoneAndBack(t *testing.T) {
 		f.respond(nil)
 		k.Set(cluster, nil)
 		synctest.Wait()
-		if got := len(k.States(cluster)); got != 0 {
+		if got := len(statesOf(k, cluster)); got != 0 {
 			t.Errorf("%d states of what is gone", got)
 		}
 		k.Set(cluster, one)
@@ -168,6 +168,6 @@ func TestChangedMayAsk(t *testing.T) {
 			t.Errorf("when told, states were %q", states)
 		}
 	}, func(o *Options) {
-		o.Changed = func(c types.NamespacedName) { states = append(states, say(k.States(c)["p-1"])) }
+		o.Changed = func(c types.NamespacedName) { states = append(states, say(statesOf(k, c)["p-1"])) }
 	})
 }

@@ -204,13 +204,13 @@ func newKeeper(t testing.TB, changes ...func(*Options)) (*Keeper, *fleet) {
 	o := Options{
 		Agents:  f,
 		Changed: func(c types.NamespacedName) { locked(func() { f.changed = append(f.changed, c) }) },
-		PutRight: func(pod types.NamespacedName, changes []api.Change) {
+		PutRight: func(_ types.NamespacedName, target Target, changes []api.Change) {
 			var all []string
 			for _, c := range changes {
 				all = append(all, c.Name+" "+c.Action)
 			}
 			slices.Sort(all)
-			locked(func() { f.putRight = append(f.putRight, pod.Name+": "+strings.Join(all, ", ")) })
+			locked(func() { f.putRight = append(f.putRight, target.Pod.Name+": "+strings.Join(all, ", ")) })
 		},
 		Metrics: prometheus.NewPedanticRegistry(),
 		Log:     funcr.New(func(_, args string) { locked(func() { f.logged = append(f.logged, args) }) }, funcr.Options{}),
@@ -277,10 +277,27 @@ func say(s decide.AgentState) string {
 	return text
 }
 
+// statesOf returns what is known of the agents of a TidbCluster, by the names of their
+// pods.
+func statesOf(k *Keeper, cluster types.NamespacedName) map[string]decide.AgentState {
+	states, byName := k.States(cluster), map[string]decide.AgentState{}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name, a := range k.agents[cluster] {
+		if a.target == nil {
+			continue
+		}
+		if state, ok := states[a.target.UID]; ok {
+			byName[name] = state
+		}
+	}
+	return byName
+}
+
 // wantState compares the state of pod "p-N".
 func wantState(t *testing.T, k *Keeper, n int, want string) {
 	t.Helper()
-	if got := say(k.States(cluster)[fmt.Sprintf("p-%d", n)]); got != want {
+	if got := say(statesOf(k, cluster)[fmt.Sprintf("p-%d", n)]); got != want {
 		t.Errorf("p-%d %s; want: %s", n, got, want)
 	}
 }

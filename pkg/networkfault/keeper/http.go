@@ -46,8 +46,7 @@ func (h *httpAgents) Replace(ctx context.Context, t Target, faults []api.Fault) 
 	if err != nil {
 		return api.Changes{}, fmt.Errorf("%w: read agents' token: %w", errNotSent, err)
 	}
-	// The pod's UID goes here.
-	agent, err := client.New(client.URL(t.Addr.String()), client.Options{Token: token, Transport: h.transport})
+	agent, err := client.New(client.URL(t.Addr.String()), client.Options{Token: token, PodUID: string(t.UID), Transport: h.transport})
 	if err != nil {
 		return api.Changes{}, fmt.Errorf("%w: %w", errNotSent, err)
 	}

@@ -49,7 +49,7 @@ type Options struct {
 	Changed func(cluster types.NamespacedName)
 	// PutRight is called when a renewal found that an agent did not hold what it had
 	// confirmed, with what had to be changed.
-	PutRight func(pod types.NamespacedName, changes []api.Change)
+	PutRight func(cluster types.NamespacedName, target Target, changes []api.Change)
 	// Metrics is where the metrics are registered.
 	Metrics prometheus.Registerer
 	// Log receives a line when an agent holds other faults than before, when it begins
@@ -153,15 +153,14 @@ func (k *Keeper) forgetIfGone(a *agent) {
 	}
 }
 
-// States returns what is known of the agents of a TidbCluster, by the names of their
-// pods.
-func (k *Keeper) States(cluster types.NamespacedName) map[string]decide.AgentState {
+// States returns what is known of the agents of a TidbCluster, by the UIDs of their pods.
+func (k *Keeper) States(cluster types.NamespacedName) map[types.UID]decide.AgentState {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	states := make(map[string]decide.AgentState, len(k.agents[cluster]))
-	for name, a := range k.agents[cluster] {
+	states := make(map[types.UID]decide.AgentState, len(k.agents[cluster]))
+	for _, a := range k.agents[cluster] {
 		if a.target != nil {
-			states[name] = a.state
+			states[a.target.UID] = a.state
 		}
 	}
 	return states

@@ -248,7 +248,7 @@ func TestForgetting(t *testing.T) {
 		if slices.ContainsFunc(f.take(), func(a asked) bool { return a.Pod.Name == "p-1" }) {
 			t.Error("an agent that is gone was asked")
 		}
-		if got := k.States(cluster); len(got) != 1 || say(got["p-2"]) != "holds a=1ms" {
+		if got := statesOf(k, cluster); len(got) != 1 || say(got["p-2"]) != "holds a=1ms" {
 			t.Errorf("states %v", got)
 		}
 		if got := f.held("10.0.0.1"); got != "" {
@@ -257,7 +257,7 @@ func TestForgetting(t *testing.T) {
 		k.Set(cluster, nil)
 		k.Set(cluster, nil)
 		synctest.Wait()
-		if len(k.agents) != 0 || len(k.States(cluster)) != 0 {
+		if len(k.agents) != 0 || len(statesOf(k, cluster)) != 0 {
 			t.Errorf("%d clusters are kept", len(k.agents))
 		}
 	})

@@ -137,7 +137,7 @@ func (m *model) checkClaims(r *rapid.T) {
 		if way == "does it and hangs" {
 			continue // its answer is on its way
 		}
-		for _, claimed := range m.k.States(cluster)[t.Pod.Name].Holds {
+		for _, claimed := range statesOf(m.k, cluster)[t.Pod.Name].Holds {
 			if held := live[claimed.Name]; held.Delay != claimed.Wire().Delay {
 				r.Fatalf("agent %d is said to hold %s=%s, and holds %q", n, claimed.Name, claimed.Impairment.Delay, held.Delay)
 			}
@@ -147,7 +147,7 @@ func (m *model) checkClaims(r *rapid.T) {
 
 // checkAll checks that all agents hold what they are to hold.
 func (m *model) checkAll(r *rapid.T) {
-	states := m.k.States(cluster)
+	states := statesOf(m.k, cluster)
 	if len(states) != len(m.targets) || m.k.outOfStep() != 0 {
 		r.Fatalf("%d states of %d agents, %v out of step", len(states), len(m.targets), m.k.outOfStep())
 	}

@@ -16,8 +16,10 @@ type news struct {
 	complaint string
 	// recovered is set if the last complaint is over.
 	recovered bool
-	// putRight is what of its faults had been changed by somebody else.
+	// putRight is what of its faults had been changed by somebody else, and target what
+	// it was to hold then.
 	putRight []api.Change
+	target   *Target
 }
 
 // news returns what is to be told after a change of the agent's state.
@@ -54,6 +56,6 @@ func (k *Keeper) tell(n news) {
 	}
 	if len(n.putRight) > 0 {
 		k.metrics.putRight.Inc()
-		k.options.PutRight(n.pod, n.putRight)
+		k.options.PutRight(n.cluster, *n.target, n.putRight)
 	}
 }

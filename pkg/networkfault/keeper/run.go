@@ -130,7 +130,7 @@ func (k *Keeper) end(ctx context.Context, a *agent, answer api.Changes, err erro
 	}
 	n := a.news(a.settle(now))
 	if res.outcome == ok {
-		n.putRight = r.putRight(answer, before, now)
+		n.putRight, n.target = r.putRight(answer, before, now), r.target
 	}
 	k.schedule(a, now)
 	return n

@@ -1,0 +1,160 @@
+package networkfault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/injection"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// observation is what is known of a TidbCluster at a moment.
+type observation struct {
+	cluster *tcv1alpha1.TidbCluster // nil if there is none
+	faults  []*v1alpha1.NetworkFault
+	pods    []member
+	// strangers are pods that are no longer of the TidbCluster, and whose agents may
+	// still hold its faults.
+	strangers []*corev1.Pod
+}
+
+// member is a pod of a TidbCluster.
+type member struct {
+	*corev1.Pod
+	component tidbcluster.Component
+	zone      string
+}
+
+// observe reads what is known of a TidbCluster. It changes nothing of what it reads,
+// which is the cache's own.
+func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName, states map[types.UID]decide.AgentState) (observation, error) {
+	var o observation
+	cluster := &tcv1alpha1.TidbCluster{}
+	switch err := r.options.Reader.Get(ctx, key, cluster, client.UnsafeDisableDeepCopy); {
+	case client.IgnoreNotFound(err) != nil:
+		return o, fmt.Errorf("read TidbCluster: %w", err)
+	case err == nil:
+		o.cluster = cluster
+	}
+	ofCluster := []client.ListOption{client.InNamespace(key.Namespace), client.MatchingFields{byCluster: key.Name}, client.UnsafeDisableDeepCopy}
+	var faults v1alpha1.NetworkFaultList
+	if err := r.options.Reader.List(ctx, &faults, ofCluster...); err != nil {
+		return o, fmt.Errorf("list NetworkFaults: %w", err)
+	}
+	for i := range faults.Items {
+		o.faults = append(o.faults, &faults.Items[i])
+	}
+	var pods corev1.PodList
+	if err := r.options.Reader.List(ctx, &pods, ofCluster...); err != nil {
+		return o, fmt.Errorf("list pods: %w", err)
+	}
+	for i := range pods.Items {
+		if err := r.observePod(ctx, &o, &pods.Items[i], states); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// observePod adds a pod to what is known of its TidbCluster, if it belongs to it.
+func (r *Reconciler) observePod(ctx context.Context, o *observation, pod *corev1.Pod, states map[types.UID]decide.AgentState) error {
+	hasEnded := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	isOfNoUse := len(o.faults) == 0 && !injection.HasAgent(pod)
+	if hasEnded || isOfNoUse {
+		return nil
+	}
+	found, err := r.options.Resolver.Resolve(ctx, pod.Namespace, pod)
+	switch _, isKnown := states[pod.UID]; {
+	case err == nil && o.cluster != nil && found.UID == o.cluster.UID:
+		zone, err := r.zone(ctx, pod.Spec.NodeName)
+		if err != nil {
+			return err
+		}
+		o.pods = append(o.pods, member{pod, found.Component, zone})
+	case err != nil && !errors.Is(err, tidbcluster.ErrNotMember) && !errors.Is(err, tidbcluster.ErrStaleOwner):
+		return fmt.Errorf("resolve pod %s: %w", pod.Name, err)
+	case isKnown:
+		o.strangers = append(o.strangers, pod)
+	}
+	return nil
+}
+
+// zone returns the zone of a node; "" if it has none or is not known yet.
+func (r *Reconciler) zone(ctx context.Context, node string) (string, error) {
+	if node == "" {
+		return "", nil
+	}
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(emptyNode().GroupVersionKind())
+	if err := r.options.Reader.Get(ctx, client.ObjectKey{Name: node}, object, client.UnsafeDisableDeepCopy); client.IgnoreNotFound(err) != nil {
+		return "", fmt.Errorf("read node %s: %w", node, err)
+	}
+	return object.Labels[corev1.LabelTopologyZone], nil
+}
+
+// podsToDecide returns the pods as package decide takes them.
+func (o *observation) podsToDecide(states map[types.UID]decide.AgentState) []decide.Pod {
+	all := make([]decide.Pod, 0, len(o.pods))
+	for _, p := range o.pods {
+		all = append(all, decide.Pod{
+			Name: p.Name, Component: p.component, Zone: p.zone, Addrs: addressesOf(p.Pod), HostNetwork: p.Spec.HostNetwork,
+			Agent: injection.HasAgent(p.Pod), Ready: isReady(p.Pod, p.component), State: states[p.UID],
+		})
+	}
+	return all
+}
+
+// targets returns what agents are to hold.
+func (o *observation) targets(faults map[string][]decide.Fault) []keeper.Target {
+	var all []keeper.Target
+	add := func(pod *corev1.Pod, faults []decide.Fault) {
+		if addrs := addressesOf(pod); len(addrs) > 0 {
+			all = append(all, keeper.Target{
+				Pod: client.ObjectKeyFromObject(pod), UID: pod.UID, Addr: addrs[0], MaxDuration: injection.MaxDuration(pod), Faults: faults,
+			})
+		}
+	}
+	for _, p := range o.pods {
+		if own, ok := faults[p.Name]; ok {
+			add(p.Pod, own)
+		}
+	}
+	for _, p := range o.strangers {
+		add(p, nil)
+	}
+	return all
+}
+
+// addressesOf returns the addresses of a pod, of which the first is the one it is best
+// known by.
+func addressesOf(pod *corev1.Pod) []netip.Addr {
+	texts := []string{pod.Status.PodIP}
+	for _, ip := range pod.Status.PodIPs {
+		texts = append(texts, ip.IP)
+	}
+	var all []netip.Addr
+	for _, text := range texts {
+		if addr, err := netip.ParseAddr(text); err == nil && !slices.Contains(all, addr) {
+			all = append(all, addr)
+		}
+	}
+	return all
+}
+
+// isReady reports whether a component is ready in its pod, whatever its agent is. TiDB
+// Operator names the container like the component.
+func isReady(pod *corev1.Pod, component tidbcluster.Component) bool {
+	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == string(component) && s.Ready })
+}

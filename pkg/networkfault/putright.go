@@ -1,0 +1,68 @@
+package networkfault
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// PutRight tells people by Events that an agent did not hold what it had confirmed, such
+// as after somebody replaced its faults by hand, or after it lost its state. The Events
+// are on the TidbCluster and on the NetworkFaults concerned.
+type PutRight struct {
+	// Reader reads TidbClusters and NetworkFaults from the cache.
+	Reader client.Reader
+	Events events.EventRecorder
+}
+
+// Tell tells what a renewal had to change at an agent.
+func (p PutRight) Tell(ctx context.Context, cluster types.NamespacedName, target keeper.Target, changes []api.Change) {
+	note := tidbcluster.EventNote(fmt.Sprintf("the agent of pod %s had lost or changed faults of the controller, which were put right: %s", target.Pod.Name, wordsOf(changes)))
+	pod := &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: target.Pod.Namespace, Name: target.Pod.Name, UID: target.UID}
+	var tc tcv1alpha1.TidbCluster
+	if err := p.Reader.Get(ctx, cluster, &tc); err == nil {
+		p.Events.Eventf(tidbcluster.Reference(cluster, tc.UID), pod, corev1.EventTypeWarning, "Fault"+EventPutRight, EventPutRight, "%s", note)
+	}
+	for _, name := range concerned(target, changes) {
+		fault := &v1alpha1.NetworkFault{}
+		if err := p.Reader.Get(ctx, types.NamespacedName{Namespace: cluster.Namespace, Name: name}, fault); err == nil {
+			fault.SetGroupVersionKind(emptyNetworkFault().GroupVersionKind())
+			p.Events.Eventf(fault, pod, corev1.EventTypeWarning, EventPutRight, EventPutRight, "%s", note)
+		}
+	}
+}
+
+// wordsOf says what was found, from what had to be done.
+func wordsOf(changes []api.Change) string {
+	found := map[string]string{api.ActionAdd: "was missing", api.ActionChange: "was another one", api.ActionRemove: "was there and should not have been"}
+	var all []string
+	for _, c := range changes {
+		all = append(all, fmt.Sprintf("fault %q %s", c.Name, found[c.Action]))
+	}
+	return strings.Join(all, ", ")
+}
+
+// concerned returns the names of the NetworkFaults that the changed faults are made of,
+// each once.
+func concerned(target keeper.Target, changes []api.Change) []string {
+	var names []string
+	for _, f := range target.Faults {
+		if slices.ContainsFunc(changes, func(c api.Change) bool { return c.Name == f.Name }) {
+			names = append(names, f.Objects...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

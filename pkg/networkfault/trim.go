@@ -1,0 +1,83 @@
+package networkfault
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/injection"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
+)
+
+// Trim drops from an object, before it is cached, what nobody reads. It keeps what the
+// Reconciler reads, and of other objects what resolve.Trim keeps.
+func Trim(object any) (any, error) {
+	switch object := object.(type) {
+	case *corev1.Pod:
+		trimPod(object)
+		return object, nil
+	case *v1alpha1.NetworkFault:
+		object.ManagedFields = nil
+		object.Annotations = nil // kubectl's last-applied-configuration
+		return object, nil
+	case *tcv1alpha1.TidbCluster:
+		return trimTidbCluster(object)
+	default:
+		return resolve.Trim(object)
+	}
+}
+
+// trimPod keeps what leads to the TidbCluster, and where the pod and its agent are.
+func trimPod(pod *corev1.Pod) {
+	kept := corev1.Pod{
+		TypeMeta: pod.TypeMeta,
+		ObjectMeta: metav1.ObjectMeta{
+			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
+			DeletionTimestamp: pod.DeletionTimestamp,
+			Labels:            map[string]string{tidbcluster.ComponentLabel: pod.Labels[tidbcluster.ComponentLabel]},
+		},
+		Spec: corev1.PodSpec{
+			NodeName: pod.Spec.NodeName, HostNetwork: pod.Spec.HostNetwork,
+			Containers: agentsOf(pod.Spec.Containers), InitContainers: agentsOf(pod.Spec.InitContainers),
+		},
+		Status: corev1.PodStatus{Phase: pod.Status.Phase, PodIP: pod.Status.PodIP, PodIPs: pod.Status.PodIPs},
+	}
+	if ref := metav1.GetControllerOfNoCopy(pod); ref != nil {
+		kept.OwnerReferences = []metav1.OwnerReference{*ref}
+	}
+	for _, s := range pod.Status.ContainerStatuses {
+		kept.Status.ContainerStatuses = append(kept.Status.ContainerStatuses, corev1.ContainerStatus{Name: s.Name, Ready: s.Ready})
+	}
+	*pod = kept
+}
+
+// agentsOf returns the containers that may be the agent, without what nobody reads.
+func agentsOf(containers []corev1.Container) []corev1.Container {
+	var kept []corev1.Container
+	for _, c := range containers {
+		if c.Name != injection.ContainerName {
+			continue
+		}
+		agent := corev1.Container{Name: c.Name, Args: c.Args, RestartPolicy: c.RestartPolicy}
+		for _, m := range c.VolumeMounts {
+			agent.VolumeMounts = append(agent.VolumeMounts, corev1.VolumeMount{Name: m.Name})
+		}
+		kept = append(kept, agent)
+	}
+	return kept
+}
+
+// trimNode keeps a node's zone.
+func trimNode(object any) (any, error) {
+	if node, ok := object.(*metav1.PartialObjectMetadata); ok {
+		kept := metav1.ObjectMeta{Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion}
+		if zone, ok := node.Labels[corev1.LabelTopologyZone]; ok {
+			kept.Labels = map[string]string{corev1.LabelTopologyZone: zone}
+		}
+		node.ObjectMeta = kept
+	}
+	return object, nil
+}

@@ -30,6 +30,10 @@ build: ## Build the injector, the controller and the agent as static binaries in
 images: ## Build tidelay/injector:dev, tidelay/controller:dev and tidelay/agent:dev, FROM scratch; with PLATFORMS=linux/amd64,linux/arm64 into dist/ instead
 	hack/images.sh
 
+.PHONY: generate
+generate: ## Make the CRDs, the deep copies and docs/api.md from the types in pkg/apis
+	hack/generate.sh
+
 ##@ Test
 .PHONY: test
 test: test-unit test-kernel test-apiserver ## Run the unit, kernel and API-server tiers
@@ -70,7 +74,7 @@ ifdef PEER
 endif
 
 .PHONY: lint
-lint: ## Run golangci-lint (import arrows included), shellcheck, helm lint and go mod tidy -diff
+lint: ## Run golangci-lint (import arrows included), shellcheck, helm lint and go mod tidy -diff; checks what make generate makes
 	hack/lint.sh
 
 ##@ Cluster

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/measure"
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
@@ -110,9 +111,9 @@ func TestYAML(t *testing.T) {
 			switch object.Kind {
 			case "": // a part of one
 			case "NetworkPolicy":
-				if err := yaml.UnmarshalStrict([]byte(b.content), &networkingv1.NetworkPolicy{}); err != nil {
-					t.Errorf("%s: %v in:\n%s", p.name, err, b.content)
-				}
+				checkObject(t, p.name, b.content, &networkingv1.NetworkPolicy{})
+			case "NetworkFault":
+				checkObject(t, p.name, b.content, &v1alpha1.NetworkFault{})
 			default:
 				t.Errorf("%s: kind %s: this test does not know how to check it", p.name, object.Kind)
 			}
@@ -120,6 +121,14 @@ func TestYAML(t *testing.T) {
 	}
 	if shown == 0 {
 		t.Error("no page shows YAML: the blocks are not found")
+	}
+}
+
+// checkObject is an error for a field that the type of the object does not have.
+func checkObject(t *testing.T, page, text string, object any) {
+	t.Helper()
+	if err := yaml.UnmarshalStrict([]byte(text), object); err != nil {
+		t.Errorf("%s: %v in:\n%s", page, err, text)
 	}
 }
 

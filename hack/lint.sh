@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# lint.sh: runs golangci-lint, which also enforces the import arrows, shellcheck, helm lint and go mod tidy -diff.
+# lint.sh: runs golangci-lint, which also enforces the import arrows, shellcheck, helm lint and go mod
+# tidy -diff, and checks that what generate.sh makes is up to date.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -8,6 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$repo"
 step "go mod tidy -diff" go mod tidy -diff
 step "shellcheck" shellcheck -x .ci/run hack/*.sh hack/offline/{*.sh,runc-capbound,node/*.sh}
+"$hack/generate.sh" --check
 helm=$("$hack/program.sh" helm)
 step "helm lint --strict" "$helm" lint --strict manifests/chart
 lint=$("$hack/program.sh" golangci-lint)

@@ -15,6 +15,7 @@ import (
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=nf,categories=tidelay
+// +kubebuilder:metadata:labels={"app.kubernetes.io/name=tidelay","app.kubernetes.io/component=controller"}
 // +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.cluster`
 // +kubebuilder:printcolumn:name="From",type=string,JSONPath=`.spec.from`
 // +kubebuilder:printcolumn:name="To",type=string,JSONPath=`.spec.to`
@@ -97,8 +98,8 @@ type NetworkFaultSpec struct {
 	// 600s.
 	// +optional
 	Delay Delay `json:"delay,omitempty"`
-	// OneWay says that only packets from From to To meet the fault, and not those back.
-	// With "rtt" it is refused.
+	// OneWay says that only packets that the From side sends to the To side meet the
+	// fault, and not those back. It is refused with rtt.
 	// +optional
 	// +kubebuilder:default=false
 	OneWay bool `json:"oneWay,omitempty"`

@@ -24,6 +24,7 @@ var tools = map[string]map[string][]string{
 		"get":          {"-n=", "-o=", "--raw=", "--field-selector=", "--all-namespaces"},
 		"logs":         {"-n=", "-c="},
 		"exec":         {},
+		"explain":      {},
 		"patch":        {"-n=", "--type=", "-p=", "--patch-file="},
 		"port-forward": {"-n="},
 		"replace":      {"--raw=", "-f="},

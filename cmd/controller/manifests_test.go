@@ -81,7 +81,10 @@ func TestManifestsGrantWhatIsUsed(t *testing.T) {
 	used := manifesttest.Permissions{}
 	used.Add("", "events.k8s.io", "events", "", "create", "patch")
 	used.Add("", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "tidelay-injector", "get")
-	used.Add("", "", "pods", "", "list")
+	used.Add("", "tidelay.io", "networkfaults", "", "get", "list", "watch")
+	used.Add("", "tidelay.io", "networkfaults/status", "", "patch", "update")
+	used.Add("", "", "nodes", "", "get", "list", "watch")
+	used.Add("", "", "pods", "", "get", "list", "watch")
 	used.Add(manifesttest.Namespace, "discovery.k8s.io", "endpointslices", "", "list")
 	used.Add("", "", "events", "", "list")
 	used.Add("", "pingcap.com", "tidbclusters", "", "patch")

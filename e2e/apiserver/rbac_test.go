@@ -46,7 +46,6 @@ func wantAllowed(ctx context.Context, program string, want bool, a access) error
 func TestLeastPrivilege(t *testing.T) {
 	const admission = "admissionregistration.k8s.io"
 	for name, a := range map[string]access{
-		"watch pods":                       {Verb: "watch", Resource: "pods"},
 		"delete pods":                      {Verb: "delete", Resource: "pods", Namespace: "any", Name: "any"},
 		"change pods":                      {Verb: "patch", Resource: "pods", Namespace: "any", Name: "any"},
 		"create pods":                      {Verb: "create", Resource: "pods", Namespace: systemNamespace},
@@ -67,7 +66,12 @@ func TestLeastPrivilege(t *testing.T) {
 		"exec into the pods it injects":    {Verb: "create", Resource: "pods", Subresource: "exec", Namespace: "any", Name: "any"},
 		"evict pods":                       {Verb: "create", Resource: "pods", Subresource: "eviction", Namespace: "any", Name: "any"},
 		"read ConfigMaps":                  {Verb: "list", Resource: "configmaps", Namespace: "any"},
-		"read nodes":                       {Verb: "list", Resource: "nodes"},
+		"change nodes":                     {Verb: "patch", Resource: "nodes", Name: "any"},
+		"reach pods by the API server":     {Verb: "get", Resource: "pods", Subresource: "proxy", Namespace: "any", Name: "any"},
+		"make faults":                      {Verb: "create", Group: faultGroup, Resource: faultResource, Namespace: "any"},
+		"change what faults ask for":       {Verb: "patch", Group: faultGroup, Resource: faultResource, Namespace: "any", Name: "any"},
+		"delete faults":                    {Verb: "delete", Group: faultGroup, Resource: faultResource, Namespace: "any", Name: "any"},
+		"change the CRD of faults":         {Verb: "patch", Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions", Name: faultResource + "." + faultGroup},
 		"delete its CA":                    {Verb: "delete", Resource: "secrets", Namespace: systemNamespace, Name: caSecretName},
 		"change the CRDs of TiDB Operator": {Verb: "patch", Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions", Name: "tidbclusters.pingcap.com"},
 	} {
@@ -84,7 +88,12 @@ func TestPrivilegesAreApart(t *testing.T) {
 		only   string
 		access access
 	}{
-		"read a pod":                  {injectorName, access{Verb: "get", Resource: "pods", Namespace: "any", Name: "any"}},
+		"watch pods":                  {controllerName, access{Verb: "watch", Resource: "pods"}},
+		"watch nodes":                 {controllerName, access{Verb: "watch", Resource: "nodes"}},
+		"read a node":                 {controllerName, access{Verb: "get", Resource: "nodes", Name: "any"}},
+		"watch faults":                {controllerName, access{Verb: "watch", Group: faultGroup, Resource: faultResource}},
+		"read a fault":                {controllerName, access{Verb: "get", Group: faultGroup, Resource: faultResource, Namespace: "any", Name: "any"}},
+		"say what came of a fault":    {controllerName, access{Verb: "patch", Group: faultGroup, Resource: faultResource, Subresource: "status", Namespace: "any", Name: "any"}},
 		"list Events":                 {controllerName, access{Verb: "list", Resource: "events", Namespace: "any"}},
 		"patch TidbClusters":          {controllerName, access{Verb: "patch", Group: "pingcap.com", Resource: "tidbclusters", Namespace: "any", Name: "any"}},
 		"create leases":               {controllerName, access{Verb: "create", Group: "coordination.k8s.io", Resource: "leases", Namespace: systemNamespace}},
@@ -103,6 +112,7 @@ func TestPrivilegesAreApart(t *testing.T) {
 	for program := range programs { // what both need
 		must(t, wantAllowed(t.Context(), program, true, readStatefulSets()))
 		must(t, wantAllowed(t.Context(), program, true, access{Verb: "list", Resource: "pods", Namespace: "any"}))
+		must(t, wantAllowed(t.Context(), program, true, access{Verb: "get", Resource: "pods", Namespace: "any", Name: "any"}))
 	}
 }
 

@@ -155,11 +155,17 @@ type kubectl struct {
 }
 
 func (k kubectl) run(ctx context.Context, args ...string) error {
+	_, err := k.output(ctx, args...)
+	return err
+}
+
+// output is run that returns what kubectl prints.
+func (k kubectl) output(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, k.path, append([]string{"--kubeconfig", k.kubeconfig, "--cache-dir", k.cache}, args...)...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, output.String())
+		return "", fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, output.String())
 	}
-	return nil
+	return output.String(), nil
 }

@@ -108,7 +108,7 @@ const (
 // rule speaks up where another one is broken.
 var refusedFaults = map[string][]string{
 	"cluster: null":                       {"spec.cluster: Required value"},
-	"cluster: ''":                         {"spec.cluster: Invalid value: \"\": spec.cluster in body should be at least 1 chars long"},
+	"cluster: ''":                         {"spec.cluster: spec.cluster in body should be at least 1 chars long"},
 	"cluster: " + strings.Repeat("c", 64): {"spec.cluster: Too long: may not be more than 63 bytes"},
 	"from: null":                          {"spec.from: Required value"},
 	"from: []":                            {"spec.from: Invalid value: 0: spec.from in body should have at least 1 items"},

@@ -27,17 +27,20 @@ func readStatefulSets() access {
 
 // wantAllowed asks the API server whether a program may do it.
 func wantAllowed(ctx context.Context, program string, want bool, a access) error {
+	return wantUserAllowed(ctx, userPrefix+program, []string{"system:serviceaccounts", "system:serviceaccounts:" + systemNamespace, "system:authenticated"}, want, a)
+}
+
+// wantUserAllowed asks the API server whether a user may do it.
+func wantUserAllowed(ctx context.Context, user string, groups []string, want bool, a access) error {
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		User:               userPrefix + program,
-		Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + systemNamespace, "system:authenticated"},
-		ResourceAttributes: &a,
+		User: user, Groups: groups, ResourceAttributes: &a,
 	}}
 	if err := world.client.Create(ctx, review); err != nil {
 		return err
 	}
 	if review.Status.Allowed != want {
-		return fmt.Errorf("%s: %s %s.%s %s/%s is allowed: %t, want %t",
-			program, a.Verb, a.Resource, a.Group, a.Namespace, a.Name, review.Status.Allowed, want)
+		return fmt.Errorf("%s: %s %s.%s/%s %s/%s is allowed: %t, want %t",
+			user, a.Verb, a.Resource, a.Group, a.Subresource, a.Namespace, a.Name, review.Status.Allowed, want)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ import (
 // +kubebuilder:printcolumn:name="Ends",type=string,JSONPath=`.status.expiresAt`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.reason`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.message`,priority=1
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase != 'Ended' || self.spec == oldSelf.spec",message="this fault has ended and can't be changed: delete it and create it again"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase != 'Ended' || self.spec == oldSelf.spec",fieldPath=".spec",message="this fault has ended and can't be changed: delete it and create it again"
 type NetworkFault struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

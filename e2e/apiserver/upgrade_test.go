@@ -1,0 +1,153 @@
+//go:build apiserver
+
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
+)
+
+// An upgrade brings the new CRD and keeps the faults. After an uninstall the CRD and the
+// faults are gone, and none is stuck.
+func TestUpgradeAndUninstall(t *testing.T) {
+	base, err := filepath.Abs(manifests)
+	must(t, err)
+	older := t.TempDir()
+	must(t, os.CopyFS(older, os.DirFS(base)))
+	removeField(t, filepath.Join(older, "crds", "tidelay.io_networkfaults.yaml"), "paused")
+
+	s := newPlane(t)
+	n := namespace{t: t, name: "default"}
+	for name, install := range map[string]struct {
+		install, upgrade, uninstall func(context.Context) error
+	}{
+		"kustomize": {
+			install:   func(ctx context.Context) error { return s.kubectl.run(ctx, "apply", "-k", older) },
+			upgrade:   func(ctx context.Context) error { return s.kubectl.run(ctx, "apply", "-k", base) },
+			uninstall: func(ctx context.Context) error { return s.kubectl.run(ctx, "delete", "--wait=false", "-k", base) },
+		},
+		"helm": {
+			install: func(ctx context.Context) error {
+				return s.helm(ctx, "install", "tidelay", filepath.Join(older, "chart"))
+			},
+			upgrade: func(ctx context.Context) error {
+				return s.helm(ctx, "upgrade", "tidelay", filepath.Join(base, "chart"))
+			},
+			uninstall: func(ctx context.Context) error { return s.helm(ctx, "uninstall", "tidelay") },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			must(t, install.install(ctx))
+			fault, paused := n.fault("kept", "ports: [2379], seed: 7"), n.fault("paused", "paused: true")
+			eventually(t, 30*time.Second, func() error { return s.client.Create(ctx, fault, strictly) })
+			if err := s.client.Create(ctx, paused, strictly); err == nil || !strings.Contains(err.Error(), "paused") {
+				t.Fatalf("the older CRD knows the field paused (%v), and the test proves nothing", err)
+			}
+			before := fault.DeepCopy()
+
+			must(t, install.upgrade(ctx))
+			eventually(t, 30*time.Second, func() error { return s.client.Create(ctx, paused, strictly) })
+			must(t, s.client.Get(ctx, client.ObjectKeyFromObject(fault), fault))
+			spec, _, err := unstructured.NestedMap(fault.Object, "spec")
+			must(t, err)
+			if spec["paused"] != false {
+				t.Errorf("the new field has %v in a fault from before, want its default", spec["paused"])
+			}
+			delete(spec, "paused")
+			if old := before.Object["spec"]; fault.GetUID() != before.GetUID() || asJSON(t, spec) != asJSON(t, old) {
+				t.Errorf("the upgrade made of\n%s\n%s", asJSON(t, old), asJSON(t, spec))
+			}
+
+			must(t, install.uninstall(ctx))
+			eventually(t, 30*time.Second, func() error { return s.isGone(ctx, fault) })
+		})
+	}
+}
+
+// isGone is an error while the CRD or a fault is there. Faults that hang in their
+// deletion would keep the CRD too.
+func (s *suite) isGone(ctx context.Context, fault client.Object) error {
+	crd := &unstructured.Unstructured{}
+	crd.SetAPIVersion("apiextensions.k8s.io/v1")
+	crd.SetKind("CustomResourceDefinition")
+	if err := s.client.Get(ctx, client.ObjectKey{Name: crdName}, crd); !apierrors.IsNotFound(err) {
+		return fmt.Errorf("the CRD is still there: %w", err)
+	}
+	if err := s.kubectl.run(ctx, "get", "--raw", "/apis/"+faultVersion+"/namespaces/default/"+faultResource+"/"+fault.GetName()); err == nil {
+		return fmt.Errorf("the fault %s is still there", fault.GetName())
+	}
+	return nil
+}
+
+// newPlane starts another API server with nothing installed, for tests that would take
+// away what others stand on.
+func newPlane(t *testing.T) *suite {
+	t.Helper()
+	assets, err := assetDir()
+	must(t, err)
+	const patience = 2 * time.Minute // a loaded two-core machine
+	s := &suite{dir: t.TempDir(), plane: &envtest.ControlPlane{
+		APIServer: &envtest.APIServer{StartTimeout: patience, StopTimeout: patience},
+		Etcd:      &envtest.Etcd{StartTimeout: patience, StopTimeout: patience},
+	}}
+	must(t, s.plane.Start())
+	t.Cleanup(func() { must(t, s.plane.Stop()) })
+	must(t, s.connect(filepath.Join(assets, "kubectl")))
+	return s
+}
+
+// helm runs Helm in Tidelay's namespace.
+func (s *suite) helm(ctx context.Context, verb string, args ...string) error {
+	path, err := exec.CommandContext(ctx, root+"/hack/program.sh", "helm").Output()
+	if err != nil {
+		return fmt.Errorf("find helm: %w", err)
+	}
+	args = append([]string{verb, "--kubeconfig", s.kubectl.kubeconfig, "--namespace", systemNamespace}, args...)
+	if verb == "install" {
+		args = append(args, "--create-namespace")
+	}
+	cmd := exec.CommandContext(ctx, strings.TrimSpace(string(path)), args...)
+	for _, kind := range []string{"CACHE", "CONFIG", "DATA"} { // none of the user's
+		cmd.Env = append(cmd.Environ(), "HELM_"+kind+"_HOME="+filepath.Join(s.dir, "helm"))
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("helm %s: %w\n%s", verb, err, out)
+	}
+	return nil
+}
+
+// removeField takes a field out of the spec in a CRD's file, as if it had not been
+// thought of yet.
+func removeField(t *testing.T, file, field string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	must(t, err)
+	crd := map[string]any{}
+	must(t, yaml.Unmarshal(content, &crd))
+	versions, _, err := unstructured.NestedSlice(crd, "spec", "versions")
+	must(t, err)
+	path := []string{"schema", "openAPIV3Schema", "properties", "spec", "properties", field}
+	for _, version := range versions {
+		if _, ok, err := unstructured.NestedMap(version.(map[string]any), path...); err != nil || !ok {
+			t.Fatalf("the CRD has no field %s: %v", field, err)
+		}
+		unstructured.RemoveNestedField(version.(map[string]any), path...)
+	}
+	must(t, unstructured.SetNestedSlice(crd, versions, "spec", "versions"))
+	content, err = yaml.Marshal(crd)
+	must(t, err)
+	must(t, os.WriteFile(file, content, 0o600))
+}

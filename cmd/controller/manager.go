@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 
@@ -17,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/tidelay/tidelay/cmd/internal/daemon"
-	tidelayv1alpha1 "github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/confirm"
 	"github.com/tidelay/tidelay/pkg/injection/configfile"
 	"github.com/tidelay/tidelay/pkg/injection/gather"
@@ -46,9 +44,6 @@ func newManager(signals context.Context, o options, health *daemon.Health) (ctrl
 	kinds := slices.Concat(resolve.Kinds(), gather.Kinds())
 	options := o.ManagerOptions(slices.Concat(kinds, networkfault.Kinds()))
 	options.Cache.DefaultTransform = networkfault.Trim
-	if err := tidelayv1alpha1.AddToScheme(options.Scheme); err != nil {
-		return nil, fmt.Errorf("add kinds to scheme: %w", err)
-	}
 	options.LeaderElection = true
 	options.LeaderElectionID = name
 	options.LeaderElectionNamespace = o.Namespace

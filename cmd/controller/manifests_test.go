@@ -13,6 +13,7 @@ import (
 	"github.com/tidelay/tidelay/cmd/internal/manifesttest"
 	"github.com/tidelay/tidelay/pkg/injection/gather"
 	"github.com/tidelay/tidelay/pkg/missed"
+	"github.com/tidelay/tidelay/pkg/networkfault"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
 
@@ -81,10 +82,7 @@ func TestManifestsGrantWhatIsUsed(t *testing.T) {
 	used := manifesttest.Permissions{}
 	used.Add("", "events.k8s.io", "events", "", "create", "patch")
 	used.Add("", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "tidelay-injector", "get")
-	used.Add("", "tidelay.io", "networkfaults", "", "get", "list", "watch")
-	used.Add("", "tidelay.io", "networkfaults/status", "", "patch", "update")
-	used.Add("", "", "nodes", "", "get", "list", "watch")
-	used.Add("", "", "pods", "", "get", "list", "watch")
+	used.Add("", "tidelay.io", "networkfaults/status", "", "update")
 	used.Add(manifesttest.Namespace, "discovery.k8s.io", "endpointslices", "", "list")
 	used.Add("", "", "events", "", "list")
 	used.Add("", "pingcap.com", "tidbclusters", "", "patch")
@@ -92,7 +90,7 @@ func TestManifestsGrantWhatIsUsed(t *testing.T) {
 	used.Add(manifesttest.Namespace, "coordination.k8s.io", "leases", "", "create")
 	used.Add(manifesttest.Namespace, "coordination.k8s.io", "leases", name, "get", "update")
 	used.Add(manifesttest.Namespace, "", "events", "", "create", "patch")
-	for _, k := range slices.Concat(resolve.Kinds(), gather.Kinds()) {
+	for _, k := range slices.Concat(resolve.Kinds(), gather.Kinds(), networkfault.Kinds()) {
 		used.AddReads(t, k)
 	}
 	if diff := cmp.Diff(used, manifesttest.Granted(t, "controller")); diff != "" {

@@ -3,7 +3,7 @@ package daemon
 import (
 	"fmt"
 
-	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 )
 
 // RESTConfig returns how to reach the API server: by a kubeconfig, or if there is
@@ -45,10 +47,11 @@ func NewClient(mgr ctrl.Manager, limit flowcontrol.RateLimiter) (client.Client, 
 	return limited, nil
 }
 
-// NewScheme returns a scheme with the kinds of Kubernetes and of TiDB Operator.
+// NewScheme returns a scheme with the kinds of Kubernetes, of TiDB Operator and of Tidelay.
 func NewScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(tcv1alpha1.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 	return scheme
 }

@@ -69,4 +69,3 @@ func addFaults(mgr ctrl.Manager, file *configfile.File) error {
 	}
 	return daemon.Add(mgr, manager.RunnableFunc(agents.Run))
 }
-

@@ -336,7 +336,9 @@ func asked(faults []v1alpha1.NetworkFault, from, to string) onPacket {
 			continue
 		}
 		isFrom := func(pod string) bool { return selects(&f, f.Spec.From, pod) }
-		isTo := func(pod string) bool { return selects(&f, f.Spec.To, pod) && (f.Spec.To[0] != "others" || !isFrom(pod)) }
+		isTo := func(pod string) bool {
+			return selects(&f, f.Spec.To, pod) && (f.Spec.To[0] != "others" || !isFrom(pod))
+		}
 		isForth, isBack := isFrom(from) && isTo(to), isFrom(to) && isTo(from)
 		if !isForth && (!isBack || f.Spec.OneWay) {
 			continue

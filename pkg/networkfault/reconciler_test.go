@@ -109,8 +109,10 @@ func TestAStartIsWrittenFirst(t *testing.T) {
 // TestAnEndNeedsNoWriting ends faults while the API server takes no status.
 func TestAnEndNeedsNoWriting(t *testing.T) {
 	for name, end := range map[string]func(*world){
-		"time":    func(w *world) { w.now = w.now.Add(time.Minute) },
-		"pause":   func(w *world) { change(w, "slow", &v1alpha1.NetworkFault{}, func(f *v1alpha1.NetworkFault) { f.Spec.Paused = true }) },
+		"time": func(w *world) { w.now = w.now.Add(time.Minute) },
+		"pause": func(w *world) {
+			change(w, "slow", &v1alpha1.NetworkFault{}, func(f *v1alpha1.NetworkFault) { f.Spec.Paused = true })
+		},
 		"protect": func(w *world) { w.annotate(decide.ProtectAnnotation, "true") },
 		"opt out": func(w *world) { w.annotate(tidbcluster.InjectAnnotation, "false") },
 		"cluster": func(w *world) { w.remove(&tcv1alpha1.TidbCluster{}, basic.Name) },

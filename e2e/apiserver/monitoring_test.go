@@ -28,6 +28,14 @@ func TestMonitoringNamesRealMetrics(t *testing.T) {
 	onHost := func(pod *corev1.Pod) { pod.Spec.HostNetwork = true }
 	n.post(n.pod("host-tikv-0", "tikv", n.statefulSet("host-tikv", n.cluster("host", optedIn())), onHost), wet)
 	n.hasCondition("host", "False host_network")
+	fault := n.fault("waiting", "cluster: other")
+	must(t, world.client.Create(t.Context(), fault))
+	eventually(t, 10*time.Second, func() error {
+		if _, found := controller.gauge(t, "tidelay_faults", n.name); !found {
+			return errors.New("tidelay_faults does not have the NetworkFault")
+		}
+		return nil
+	})
 	// One is there only while something is in the way.
 	must(t, world.setEndpoints(t.Context(), 0))
 	n.hasCondition("other", "False injector_not_ready")

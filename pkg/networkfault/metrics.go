@@ -23,7 +23,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Help: "NetworkFaults of a TidbCluster, by phase: Pending, Running, Paused, Ended or Refused.",
 		}, []string{"namespace", "tidbcluster", "phase"}),
 		apply: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "tidelay_fault_apply_seconds",
+			Name:    "tidelay_apply_duration_seconds",
 			Help:    "Time from when a NetworkFault is first seen, new or changed, until it is in force at all its pods.",
 			Buckets: []float64{0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 300},
 		}),

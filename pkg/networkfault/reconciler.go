@@ -46,7 +46,7 @@ type Options struct {
 	Keeper Keeper
 	// Events tells people what happened to NetworkFaults and TidbClusters.
 	Events events.EventRecorder
-	// Metrics gets tidelay_faults and tidelay_fault_apply_seconds.
+	// Metrics gets tidelay_faults and tidelay_apply_duration_seconds.
 	Metrics prometheus.Registerer
 	Log     logr.Logger
 	// Now is the time; time.Now if it is nil.

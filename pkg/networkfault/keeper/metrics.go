@@ -18,13 +18,13 @@ type metrics struct {
 func newMetrics(registry prometheus.Registerer, outOfStep func() float64) (*metrics, error) {
 	m := &metrics{
 		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tidelay_agent_pushes_total",
+			Name: "tidelay_pushes_total",
 			Help: "Requests that bring an agent its faults, or renew them, by result: ok, unreachable (no connection), timeout (no answer), " +
 				"refused (400, 413, 422), conflict (409), other_pod (421), unauthorized (401, 403), busy (429, 503), no_engine (501), " +
 				"other_faults (200 with faults that were not asked for) or error.",
 		}, []string{"result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "tidelay_agent_push_seconds", Help: "How long these requests took.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 13),
+			Name: "tidelay_push_duration_seconds", Help: "How long these requests took.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 13),
 		}),
 		putRight: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tidelay_agents_put_right_total", Help: "Renewals that found an agent without the faults that it had confirmed, or with others.",

@@ -19,7 +19,7 @@ import (
 )
 
 // outcome names what came of a request. It is the label "result" of
-// tidelay_agent_pushes_total.
+// tidelay_pushes_total.
 type outcome string
 
 const (

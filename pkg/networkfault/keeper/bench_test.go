@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,24 +19,34 @@ func BenchmarkFleet(b *testing.B) {
 	const clusters, agents = 1000, 10
 	var bytes, took float64
 	for b.Loop() {
-		f := fleetTargets(clusters, agents)
-		k, agentsOf := newKeeper(b, func(o *Options) { o.Log = logr.Discard() })
-		stop := run(b, k)
+		var confirmed atomic.Int64
+		all := make(chan struct{})
+		k, f := newKeeper(b, func(o *Options) {
+			o.Log = logr.Discard()
+			o.Changed = func(types.NamespacedName) {
+				if confirmed.Add(1) == clusters*agents {
+					close(all)
+				}
+			}
+		})
+		targets := fleetTargets(clusters, agents)
 		before := heap()
+		stop := run(b, k)
 		start := time.Now()
-		for c, targets := range f {
-			k.Set(types.NamespacedName{Namespace: "n", Name: fmt.Sprintf("c-%d", c)}, targets)
+		for c := range targets {
+			k.Set(types.NamespacedName{Namespace: "n", Name: fmt.Sprintf("c-%d", c)}, targets[c])
 		}
-		for k.outOfStep() > 0 {
-			runtime.Gosched()
-		}
+		<-all
 		took += time.Since(start).Seconds()
-		agentsOf.mu.Lock()
-		agentsOf.asked, agentsOf.changed, agentsOf.nowAt, agentsOf.mostAt, agentsOf.holds = nil, nil, nil, nil, nil
-		agentsOf.mu.Unlock()
+		f.mu.Lock()
+		f.asked, f.nowAt, f.mostAt, f.holds = nil, map[netip.Addr]int{}, map[netip.Addr]int{}, map[netip.Addr]map[string]held1{}
+		f.mu.Unlock()
 		bytes += heap() - before
+		if count := k.outOfStep(); count != 0 {
+			b.Fatalf("%v agents are out of step", count)
+		}
 		stop()
-		runtime.KeepAlive(f)
+		runtime.KeepAlive(targets)
 	}
 	b.ReportMetric(bytes/float64(b.N)/(clusters*agents), "B/target")
 	b.ReportMetric(took/float64(b.N)*1000, "ms/fleet")

@@ -3,7 +3,9 @@ package keeper
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,24 +21,53 @@ import (
 // an agent does not hold, but for what somebody else took away since it was confirmed.
 func TestAgentsHoldWhatTheyAreToHold(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
+		// All is drawn here and not in the bubble, whose goroutines rapid does not know.
+		steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 25).Draw(r, "steps")
+		var wrong error
 		synctest.Test(t, func(t *testing.T) {
 			k, f := newKeeper(t, func(o *Options) { o.Parallel = 4 })
 			m := model{k: k, f: f, targets: map[byte]Target{}, ways: map[netip.Addr]string{}, next: 100}
 			f.answer = m.answer
 			stop := run(t, k)
-			for i := range rapid.IntRange(1, 25).Draw(r, "steps") {
-				m.step(r, i)
-				m.checkClaims(r)
+			defer stop()
+			for _, s := range steps {
+				m.do(s)
+				if wrong = m.checkClaims(); wrong != nil {
+					return
+				}
 			}
 			f.mu.Lock()
 			clear(m.ways)
 			f.mu.Unlock()
 			time.Sleep(2 * time.Minute)
 			synctest.Wait()
-			m.checkAll(r)
-			stop()
+			wrong = m.checkAll()
 		})
+		if wrong != nil {
+			r.Fatal(wrong)
+		}
 	})
+}
+
+// step is something that happens.
+type step struct {
+	what   string
+	agent  byte
+	way    string
+	wait   time.Duration
+	delays []int // of the faults of a target, in milliseconds
+	settle bool  // until nothing goes on any more
+}
+
+func drawStep(r *rapid.T) step {
+	return step{
+		what:   rapid.SampledFrom([]string{"target", "target", "pod", "gone", "way", "way", "lost", "wait", "wait"}).Draw(r, "what"),
+		agent:  rapid.ByteRange(0, 3).Draw(r, "agent"),
+		way:    rapid.SampledFrom([]string{"", "refuses the connection", "refuses", "hangs", "does it and hangs", "is slow", "resets", "lies"}).Draw(r, "way"),
+		wait:   time.Duration(rapid.IntRange(1, 400_000).Draw(r, "ms")) * time.Millisecond,
+		delays: rapid.SliceOfN(rapid.IntRange(1, 3), 0, 3).Draw(r, "delays"),
+		settle: rapid.Bool().Draw(r, "settle"),
+	}
 }
 
 // model is what agents are to hold, and how they behave.
@@ -77,57 +108,52 @@ func (m *model) answer(ctx context.Context, t Target, faults []api.Fault) (api.C
 	case "resets":
 		return api.Changes{}, errReset, true
 	case "lies":
-		return api.Changes{}, nil, true
+		return api.Changes{Faults: []api.Fault{{Name: "lie", Owner: Owner, Delay: "9ms"}}}, nil, true
 	}
 	return api.Changes{}, nil, false
 }
 
-// step does something at random.
-func (m *model) step(r *rapid.T, i int) {
-	n := rapid.ByteRange(0, 3).Draw(r, "agent")
-	t, known := m.targets[n]
-	switch what := rapid.SampledFrom([]string{"target", "target", "pod", "gone", "way", "way", "lost", "wait", "wait"}).Draw(r, "what"); {
-	case what == "wait":
-		time.Sleep(time.Duration(rapid.IntRange(1, 400_000).Draw(r, "ms")) * time.Millisecond)
-	case what == "target" || !known:
+// do does a step.
+func (m *model) do(s step) {
+	t, known := m.targets[s.agent]
+	switch {
+	case s.what == "wait":
+		time.Sleep(s.wait)
+	case s.what == "target" || !known:
 		if !known {
-			t = target(n)
+			t = target(s.agent)
 		}
 		t.Faults = nil
-		for j := range rapid.IntRange(0, 3).Draw(r, "faults") {
-			t.Faults = append(t.Faults, delay(fmt.Sprintf("f%d", j), time.Duration(rapid.IntRange(1, 3).Draw(r, "delay"))*time.Millisecond, time.Time{}))
+		for i, ms := range s.delays {
+			t.Faults = append(t.Faults, delay(fmt.Sprintf("f%d", i), time.Duration(ms)*time.Millisecond, time.Time{}))
 		}
-		m.targets[n] = t
-	case what == "pod":
+		m.targets[s.agent] = t
+	case s.what == "pod":
 		m.next++
 		t.Addr, t.UID = target(m.next).Addr, target(m.next).UID
-		m.targets[n] = t
-	case what == "gone":
-		delete(m.targets, n)
-	case what == "way":
+		m.targets[s.agent] = t
+	case s.what == "gone":
+		delete(m.targets, s.agent)
+	case s.what == "way":
 		m.f.mu.Lock()
-		m.ways[t.Addr] = rapid.SampledFrom([]string{"", "refuses the connection", "refuses", "hangs", "does it and hangs", "is slow", "resets", "lies"}).Draw(r, "way")
+		m.ways[t.Addr] = s.way
 		m.f.mu.Unlock()
-	case what == "lost":
+	case s.what == "lost":
 		m.f.mu.Lock()
 		delete(m.f.holds, t.Addr)
 		m.byHand = true
 		m.f.mu.Unlock()
 	}
-	var all []Target
-	for _, t := range m.targets {
-		all = append(all, t)
-	}
-	m.k.Set(cluster, all)
-	if i%2 == 0 {
+	m.k.Set(cluster, slices.Collect(maps.Values(m.targets)))
+	if s.settle {
 		synctest.Wait()
 	}
 }
 
 // checkClaims checks that agents hold what States says, where that can be known.
-func (m *model) checkClaims(r *rapid.T) {
+func (m *model) checkClaims() error {
 	if m.byHand {
-		return
+		return nil
 	}
 	synctest.Wait()
 	for n, t := range m.targets {
@@ -139,17 +165,18 @@ func (m *model) checkClaims(r *rapid.T) {
 		}
 		for _, claimed := range statesOf(m.k, cluster)[t.Pod.Name].Holds {
 			if held := live[claimed.Name]; held.Delay != claimed.Wire().Delay {
-				r.Fatalf("agent %d is said to hold %s=%s, and holds %q", n, claimed.Name, claimed.Impairment.Delay, held.Delay)
+				return fmt.Errorf("agent %d is said to hold %s=%s, and holds %q", n, claimed.Name, claimed.Impairment.Delay, held.Delay)
 			}
 		}
 	}
+	return nil
 }
 
 // checkAll checks that all agents hold what they are to hold.
-func (m *model) checkAll(r *rapid.T) {
+func (m *model) checkAll() error {
 	states := statesOf(m.k, cluster)
 	if len(states) != len(m.targets) || m.k.outOfStep() != 0 {
-		r.Fatalf("%d states of %d agents, %v out of step", len(states), len(m.targets), m.k.outOfStep())
+		return fmt.Errorf("%d states of %d agents, %v out of step", len(states), len(m.targets), m.k.outOfStep())
 	}
 	for n, t := range m.targets {
 		want := decide.AgentState{}
@@ -162,15 +189,16 @@ func (m *model) checkAll(r *rapid.T) {
 			text += f.Name + "=" + f.Impairment.Delay.String()
 		}
 		if got := m.f.held(t.Addr.String()); got != text {
-			r.Fatalf("agent %d holds %q, want %q", n, got, text)
+			return fmt.Errorf("agent %d holds %q, want %q", n, got, text)
 		}
 		if got := say(states[t.Pod.Name]); got != say(want) {
-			r.Fatalf("agent %d: %s, want %s", n, got, say(want))
+			return fmt.Errorf("agent %d: %s, want %s", n, got, say(want))
 		}
 	}
 	for addr, most := range m.f.mostAt {
 		if most > 1 {
-			r.Fatalf("%d requests to %s at once", most, addr)
+			return fmt.Errorf("%d requests to %s at once", most, addr)
 		}
 	}
+	return nil
 }

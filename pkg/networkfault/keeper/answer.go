@@ -33,6 +33,9 @@ func (r *request) judgeAnswer(answer api.Changes) result {
 // answer has every value in its shortest form, so that both are read before they are
 // compared.
 func isSame(answered, asked api.Fault) bool {
+	if answered.Name != asked.Name {
+		return false
+	}
 	answered.Duration, answered.ExpiresAt, asked.Duration = "", "", ""
 	limits := fault.Limits{Stored: true}
 	a, errA := fault.Parse(answered, limits)

@@ -152,15 +152,15 @@ func TestAnAgentThatLies(t *testing.T) {
 // What somebody else did to the controller's faults is put right by a renewal, and told.
 func TestPutRight(t *testing.T) {
 	for name, test := range map[string]struct {
-		by   func(f *fleet, all map[string]held1)
+		by   func(f *fleet, all map[string]kept)
 		want string
 	}{
-		"a lost state":    {func(_ *fleet, all map[string]held1) { clear(all) }, "p-1: a add, b add"},
-		"one removed":     {func(_ *fleet, all map[string]held1) { delete(all, "a") }, "p-1: a add"},
-		"one changed":     {func(_ *fleet, all map[string]held1) { h := all["a"]; h.Delay = "9ms"; all["a"] = h }, "p-1: a change"},
-		"one more":        {func(_ *fleet, all map[string]held1) { h := all["a"]; h.Name = "c"; all["c"] = h }, "p-1: c remove"},
-		"another life":    {func(_ *fleet, all map[string]held1) { h := all["a"]; h.until = h.until.Add(time.Hour); all["a"] = h }, ""},
-		"nothing changed": {func(*fleet, map[string]held1) {}, ""},
+		"a lost state":    {func(_ *fleet, all map[string]kept) { clear(all) }, "p-1: a add, b add"},
+		"one removed":     {func(_ *fleet, all map[string]kept) { delete(all, "a") }, "p-1: a add"},
+		"one changed":     {func(_ *fleet, all map[string]kept) { h := all["a"]; h.Delay = "9ms"; all["a"] = h }, "p-1: a change"},
+		"one more":        {func(_ *fleet, all map[string]kept) { h := all["a"]; h.Name = "c"; all["c"] = h }, "p-1: c remove"},
+		"another life":    {func(_ *fleet, all map[string]kept) { h := all["a"]; h.until = h.until.Add(time.Hour); all["a"] = h }, ""},
+		"nothing changed": {func(*fleet, map[string]kept) {}, ""},
 	} {
 		keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
 			whole := target(1, delay("a", time.Millisecond, time.Time{}), delay("b", time.Millisecond, time.Time{}))
@@ -170,14 +170,14 @@ func TestPutRight(t *testing.T) {
 			test.by(f, f.holds[whole.Addr])
 			f.mu.Unlock()
 			time.Sleep(3 * time.Minute)
-			if got := strings.Join(f.putRight, "; "); got != test.want {
+			if got := strings.Join(f.saw().putRight, "; "); got != test.want {
 				t.Errorf("%s: put right %q, want %q", name, got, test.want)
 			}
 			if got := f.held("10.0.0.1"); got != "a=1ms b=1ms" {
 				t.Errorf("%s: holds %q", name, got)
 			}
-			if len(f.changed) != 1 {
-				t.Errorf("%s: told of %d changes", name, len(f.changed))
+			if len(f.saw().changed) != 1 {
+				t.Errorf("%s: told of %d changes", name, len(f.saw().changed))
 			}
 		})
 	}

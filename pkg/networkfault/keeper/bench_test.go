@@ -39,7 +39,7 @@ func BenchmarkFleet(b *testing.B) {
 		<-all
 		took += time.Since(start).Seconds()
 		f.mu.Lock()
-		f.asked, f.nowAt, f.mostAt, f.holds = nil, map[netip.Addr]int{}, map[netip.Addr]int{}, map[netip.Addr]map[string]held1{}
+		f.asked, f.nowAt, f.mostAt, f.holds = nil, map[netip.Addr]int{}, map[netip.Addr]int{}, map[netip.Addr]map[string]kept{}
 		f.mu.Unlock()
 		bytes += heap() - before
 		if count := k.outOfStep(); count != 0 {

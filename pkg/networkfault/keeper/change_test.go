@@ -45,8 +45,8 @@ func TestAChangeInFlight(t *testing.T) {
 		if len(all) != 2 || all[1].at.Sub(start) != time.Second {
 			t.Errorf("%d requests, the last after %s; want the first and the last target", len(all), all[len(all)-1].at.Sub(start))
 		}
-		if got := k.outOfStep(); got != 0 || len(f.putRight) != 0 {
-			t.Errorf("%v out of step, put right %q", got, f.putRight)
+		if got := k.outOfStep(); got != 0 || len(f.saw().putRight) != 0 {
+			t.Errorf("%v out of step, put right %q", got, f.saw().putRight)
 		}
 	})
 }
@@ -66,8 +66,8 @@ func TestAStaleRefusal(t *testing.T) {
 		wantState(t, k, 1, "holds")
 		time.Sleep(time.Second)
 		wantState(t, k, 1, "holds good=1ms")
-		if len(f.changed) != 1 || len(f.logged) != 1 {
-			t.Errorf("told of %d changes, logged %q", len(f.changed), f.logged)
+		if len(f.saw().changed) != 1 || len(f.saw().logged) != 1 {
+			t.Errorf("told of %d changes, logged %q", len(f.saw().changed), f.saw().logged)
 		}
 	})
 }
@@ -77,7 +77,7 @@ func TestAStaleTimeout(t *testing.T) {
 	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
 		k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}))})
 		synctest.Wait()
-		f.hang("10.0.0.1")
+		f.hang()
 		k.Set(cluster, []Target{target(1, delay("a", 2*time.Millisecond, time.Time{}))})
 		time.Sleep(time.Second)
 		k.Set(cluster, []Target{target(1, delay("a", 3*time.Millisecond, time.Time{}))})
@@ -97,18 +97,18 @@ func TestAReplacedPod(t *testing.T) {
 	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
 		k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}))})
 		synctest.Wait()
-		f.hang("10.0.0.1")
+		f.hang()
 		k.Set(cluster, []Target{target(1, delay("a", 2*time.Millisecond, time.Time{}))})
 		time.Sleep(time.Second)
 		again := target(2, delay("a", 2*time.Millisecond, time.Time{}))
 		again.Pod.Name = "p-1"
 		f.slowly(time.Second)
 		f.take()
-		f.changed = nil
+		before := len(f.saw().changed)
 		k.Set(cluster, []Target{again})
 		wantState(t, k, 1, "holds")
-		if len(f.changed) != 1 {
-			t.Errorf("told of %d changes, want that nothing is known", len(f.changed))
+		if len(f.saw().changed) != before+1 {
+			t.Errorf("told of %d changes, want that nothing is known", len(f.saw().changed)-before)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -116,10 +116,8 @@ func TestAReplacedPod(t *testing.T) {
 		if got := f.take(); len(got) != 1 || got[0].UID != "uid-2" {
 			t.Errorf("asked %v", got)
 		}
-		for _, line := range f.logged {
-			if len(f.logged) != 2 {
-				t.Errorf("logged %s", line)
-			}
+		if logged := f.saw().logged; len(logged) != 2 {
+			t.Errorf("logged %q", logged)
 		}
 	})
 }
@@ -143,14 +141,14 @@ func TestGoneAndBack(t *testing.T) {
 		}
 		k.Set(cluster, one)
 		synctest.Wait()
-		if f.now != 1 || len(f.take()) != 1 {
-			t.Errorf("%d requests in flight", f.now)
+		if f.saw().now != 1 || len(f.take()) != 1 {
+			t.Errorf("%d requests in flight", f.saw().now)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
 		wantState(t, k, 1, "holds a=1ms")
-		if len(f.changed) != 1 {
-			t.Errorf("told of %d changes", len(f.changed))
+		if len(f.saw().changed) != 1 {
+			t.Errorf("told of %d changes", len(f.saw().changed))
 		}
 	})
 }

@@ -27,15 +27,15 @@ func gaps(all []asked) (gaps []time.Duration) {
 // no failure before it has been tried for a while.
 func TestANewPod(t *testing.T) {
 	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
-		f.fail("10.0.0.1", errRefused)
+		f.fail(errRefused)
 		k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}))})
 		time.Sleep(patience - time.Millisecond)
 		wantState(t, k, 1, "holds")
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		wantState(t, k, 1, "holds; failed: connection refused")
-		if len(f.changed) != 1 {
-			t.Errorf("told of %d changes, want that of the failure", len(f.changed))
+		if len(f.saw().changed) != 1 {
+			t.Errorf("told of %d changes, want that of the failure", len(f.saw().changed))
 		}
 		time.Sleep(time.Minute - patience - time.Second)
 		for _, gap := range gaps(f.take()) {
@@ -47,8 +47,8 @@ func TestANewPod(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		wantState(t, k, 1, "holds a=1ms")
 		want := []string{"does not hold its faults", "holds other faults", "holds its faults again"}
-		if !slices.EqualFunc(f.logged, want, strings.Contains) {
-			t.Errorf("logged %q", f.logged)
+		if !slices.EqualFunc(f.saw().logged, want, strings.Contains) {
+			t.Errorf("logged %q", f.saw().logged)
 		}
 	})
 }
@@ -56,7 +56,7 @@ func TestANewPod(t *testing.T) {
 // Later the tries become rare, and are as many as ever for a new pod of the name.
 func TestTriesBecomeRare(t *testing.T) {
 	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
-		f.fail("10.0.0.1", errRefused)
+		f.fail(errRefused)
 		k.Set(cluster, []Target{target(1)})
 		time.Sleep(time.Minute)
 		f.take()
@@ -88,7 +88,7 @@ func TestAnAgentThatIsGone(t *testing.T) {
 	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
 		k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}))})
 		synctest.Wait()
-		f.fail("10.0.0.1", errRefused)
+		f.fail(errRefused)
 		time.Sleep(time.Minute + patience)
 		synctest.Wait()
 		wantState(t, k, 1, "holds a=1ms; failed: connection refused")
@@ -98,14 +98,14 @@ func TestAnAgentThatIsGone(t *testing.T) {
 		time.Sleep(4*time.Minute - patience)
 		synctest.Wait()
 		wantState(t, k, 1, "holds; failed: connection refused")
-		if len(f.changed) != 3 {
-			t.Errorf("told of %d changes, want that it holds, that it fails, and that it holds nothing", len(f.changed))
+		if len(f.saw().changed) != 3 {
+			t.Errorf("told of %d changes, want that it holds, that it fails, and that it holds nothing", len(f.saw().changed))
 		}
 		f.respond(nil)
 		time.Sleep(longest)
 		wantState(t, k, 1, "holds a=1ms")
-		if len(f.putRight) != 0 {
-			t.Errorf("put right %q, and the life was over", f.putRight)
+		if len(f.saw().putRight) != 0 {
+			t.Errorf("put right %q, and the life was over", f.saw().putRight)
 		}
 	})
 }
@@ -115,7 +115,7 @@ func TestTimedOutIsUnknown(t *testing.T) {
 	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
 		k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}))})
 		synctest.Wait()
-		f.hang("10.0.0.1")
+		f.hang()
 		k.Set(cluster, []Target{target(1, delay("a", 2*time.Millisecond, time.Time{}))})
 		synctest.Wait()
 		wantState(t, k, 1, "holds a=1ms")
@@ -125,8 +125,8 @@ func TestTimedOutIsUnknown(t *testing.T) {
 		f.respond(nil)
 		time.Sleep(6 * time.Second)
 		wantState(t, k, 1, "holds a=2ms")
-		if len(f.putRight) != 0 {
-			t.Errorf("put right %q", f.putRight)
+		if len(f.saw().putRight) != 0 {
+			t.Errorf("put right %q", f.saw().putRight)
 		}
 	})
 }
@@ -134,18 +134,18 @@ func TestTimedOutIsUnknown(t *testing.T) {
 // While an agent is silent, its words stay, however each try fails.
 func TestWordsStay(t *testing.T) {
 	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
-		f.fail("10.0.0.1", errRefused)
+		f.fail(errRefused)
 		k.Set(cluster, []Target{target(1)})
 		time.Sleep(patience)
 		synctest.Wait()
-		f.hang("10.0.0.1")
+		f.hang()
 		time.Sleep(time.Minute)
 		wantState(t, k, 1, "holds; failed: connection refused")
-		f.fail("10.0.0.1", problem(500, "netlink: no"))
+		f.fail(problem(500, "netlink: no"))
 		time.Sleep(time.Minute)
 		wantState(t, k, 1, "holds; failed: netlink: no")
-		if len(f.changed) != 2 {
-			t.Errorf("told of %d changes", len(f.changed))
+		if len(f.saw().changed) != 2 {
+			t.Errorf("told of %d changes", len(f.saw().changed))
 		}
 	})
 }
@@ -155,7 +155,7 @@ func TestWordsStay(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	for _, status := range []int{400, 409, 413, 422, 501} {
 		keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
-			f.fail("10.0.0.1", problem(status, "not so"))
+			f.fail(problem(status, "not so"))
 			k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}), delay("b", time.Millisecond, time.Time{}))})
 			synctest.Wait()
 			wantState(t, k, 1, "holds; failed: not so; refused a b")
@@ -185,7 +185,7 @@ func TestARefusalChangesNothing(t *testing.T) {
 		keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
 			k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}))})
 			synctest.Wait()
-			f.fail("10.0.0.1", problem(status, "not so", "faults[1].loss"))
+			f.fail(problem(status, "not so", "faults[1].loss"))
 			k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}), delay("b", time.Millisecond, time.Time{}))})
 			synctest.Wait()
 			wantState(t, k, 1, want)
@@ -201,7 +201,7 @@ func TestARefusalChangesNothing(t *testing.T) {
 func TestRetryAfterIsRespected(t *testing.T) {
 	for after, want := range map[time.Duration]time.Duration{0: time.Second, 7 * time.Second: 7 * time.Second, time.Hour: 30 * time.Second} {
 		keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
-			f.fail("10.0.0.1", fmt.Errorf("PUT: %w", &client.Error{Problem: api.Problem{Type: "about:blank", Status: 429, Detail: "wait"}, RetryAfter: after}))
+			f.fail(fmt.Errorf("PUT: %w", &client.Error{Problem: api.Problem{Type: "about:blank", Status: 429, Detail: "wait"}, RetryAfter: after}))
 			k.Set(cluster, []Target{target(1)})
 			time.Sleep(40 * time.Second)
 			if all := gaps(f.take()); len(all) == 0 || all[0] != want {
@@ -226,8 +226,8 @@ func TestSilentAgentsHaveHalfOfTheWorkers(t *testing.T) {
 		})
 		k.Set(cluster, all)
 		time.Sleep(5 * time.Minute)
-		if f.most > 10 {
-			t.Errorf("%d requests at once, want at most 10", f.most)
+		if f.saw().most > 10 {
+			t.Errorf("%d requests at once, want at most 10", f.saw().most)
 		}
 		f.take()
 		for n := range byte(50) {
@@ -243,8 +243,8 @@ func TestSilentAgentsHaveHalfOfTheWorkers(t *testing.T) {
 		if took := time.Since(start); took > 0 {
 			t.Errorf("those that answer waited for %s", took)
 		}
-		if f.now != 5 {
-			t.Errorf("%d requests to silent agents at once, want half of 10", f.now)
+		if f.saw().now != 5 {
+			t.Errorf("%d requests to silent agents at once, want half of 10", f.saw().now)
 		}
 	}, func(o *Options) { o.Parallel = 10 })
 }

@@ -30,19 +30,34 @@ import (
 type fleet struct {
 	mu sync.Mutex
 	// holds has the faults of each agent and when they end.
-	holds map[netip.Addr]map[string]held1
+	holds map[netip.Addr]map[string]kept
 	// answer answers instead of an agent if it returns true; nil for never.
-	answer func(ctx context.Context, t Target, faults []api.Fault) (api.Changes, error, bool)
+	answer answer
 	asked  []asked
-	// now and most are how many requests there are at once and were, also for each agent.
-	now, most     int
+	// nowAt and mostAt are how many requests there are at once to each agent, and were.
 	nowAt, mostAt map[netip.Addr]int
-	changed       []types.NamespacedName
-	putRight      []string
-	logged        []string
+	seen
 }
 
-type held1 struct {
+// seen is what can be seen of a Keeper.
+type seen struct {
+	// now and most are how many requests there are at once, and were.
+	now, most int
+	changed   []types.NamespacedName
+	putRight  []string
+	logged    []string
+}
+
+// saw returns what was seen until now.
+func (f *fleet) saw() seen {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return seen{f.now, f.most, slices.Clone(f.changed), slices.Clone(f.putRight), slices.Clone(f.logged)}
+}
+
+type answer func(ctx context.Context, t Target, faults []api.Fault) (api.Changes, error, bool)
+
+type kept struct {
 	api.Fault
 	until time.Time
 }
@@ -60,17 +75,18 @@ var (
 )
 
 func (f *fleet) Replace(ctx context.Context, t Target, faults []api.Fault) (api.Changes, error) {
-	f.begin(t, faults)
+	answer := f.begin(t, faults)
 	defer f.end(t)
-	if f.answer != nil {
-		if changes, err, is := f.answer(ctx, t, faults); is {
+	if answer != nil {
+		if changes, err, is := answer(ctx, t, faults); is {
 			return changes, err
 		}
 	}
 	return f.replace(t, faults), ctx.Err()
 }
 
-func (f *fleet) begin(t Target, faults []api.Fault) {
+// begin notes a request, and returns how it is answered.
+func (f *fleet) begin(t Target, faults []api.Fault) answer {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, asked{time.Now(), t, faults})
@@ -78,6 +94,7 @@ func (f *fleet) begin(t Target, faults []api.Fault) {
 	f.most = max(f.most, f.now)
 	f.nowAt[t.Addr]++
 	f.mostAt[t.Addr] = max(f.mostAt[t.Addr], f.nowAt[t.Addr])
+	return f.answer
 }
 
 func (f *fleet) end(t Target) {
@@ -92,7 +109,7 @@ func (f *fleet) replace(t Target, faults []api.Fault) api.Changes {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	before := f.live(t.Addr)
-	after, changes := map[string]held1{}, api.Changes{Applied: true}
+	after, changes := map[string]kept{}, api.Changes{Applied: true}
 	for _, one := range faults {
 		life, err := fault.ParseDuration(one.Duration)
 		if err != nil || t.MaxDuration > 0 && life > t.MaxDuration {
@@ -107,7 +124,7 @@ func (f *fleet) replace(t Target, faults []api.Fault) api.Changes {
 		}
 		changes.Changes = append(changes.Changes, api.Change{Name: one.Name, Action: action})
 		one.Owner, one.Duration, one.ExpiresAt = Owner, "", time.Now().Add(life).Format(time.RFC3339Nano)
-		after[one.Name] = held1{one, time.Now().Add(life)}
+		after[one.Name] = kept{one, time.Now().Add(life)}
 		changes.Faults = append(changes.Faults, one)
 	}
 	for name := range before {
@@ -121,8 +138,8 @@ func (f *fleet) replace(t Target, faults []api.Fault) api.Changes {
 }
 
 // live returns what an agent holds now. The mutex must be held.
-func (f *fleet) live(addr netip.Addr) map[string]held1 {
-	live := map[string]held1{}
+func (f *fleet) live(addr netip.Addr) map[string]kept {
+	live := map[string]kept{}
 	for name, h := range f.holds[addr] {
 		if h.until.After(time.Now()) {
 			live[name] = h
@@ -153,25 +170,20 @@ func (f *fleet) take() []asked {
 }
 
 // respond sets how agents answer; nil for as they do.
-func (f *fleet) respond(answer func(ctx context.Context, t Target, faults []api.Fault) (api.Changes, error, bool)) {
+func (f *fleet) respond(a answer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.answer = answer
+	f.answer = a
 }
 
-// fail has the agent at an address fail.
-func (f *fleet) fail(addr string, err error) {
-	f.respond(func(_ context.Context, t Target, _ []api.Fault) (api.Changes, error, bool) {
-		return api.Changes{}, err, t.Addr.String() == addr
-	})
+// fail has agents fail.
+func (f *fleet) fail(err error) {
+	f.respond(func(context.Context, Target, []api.Fault) (api.Changes, error, bool) { return api.Changes{}, err, true })
 }
 
-// hang has the agent at an address not answer.
-func (f *fleet) hang(addr string) {
-	f.respond(func(ctx context.Context, t Target, _ []api.Fault) (api.Changes, error, bool) {
-		if t.Addr.String() != addr {
-			return api.Changes{}, nil, false
-		}
+// hang has agents not answer.
+func (f *fleet) hang() {
+	f.respond(func(ctx context.Context, _ Target, _ []api.Fault) (api.Changes, error, bool) {
 		<-ctx.Done()
 		return api.Changes{}, fmt.Errorf("PUT /v1/faults: %w", ctx.Err()), true
 	})
@@ -195,7 +207,7 @@ func keeping(t *testing.T, test func(t *testing.T, k *Keeper, f *fleet), changes
 
 func newKeeper(t testing.TB, changes ...func(*Options)) (*Keeper, *fleet) {
 	t.Helper()
-	f := &fleet{holds: map[netip.Addr]map[string]held1{}, nowAt: map[netip.Addr]int{}, mostAt: map[netip.Addr]int{}}
+	f := &fleet{holds: map[netip.Addr]map[string]kept{}, nowAt: map[netip.Addr]int{}, mostAt: map[netip.Addr]int{}}
 	locked := func(do func()) {
 		f.mu.Lock()
 		defer f.mu.Unlock()

@@ -23,14 +23,14 @@ func TestAgentsGetTheirFaults(t *testing.T) {
 		}
 		wantState(t, k, 1, "holds a=20ms b=1ms")
 		wantState(t, k, 2, "holds")
-		if len(f.changed) != 1 || f.changed[0] != cluster || len(f.putRight) != 0 {
-			t.Errorf("told of %v and put right %v, want one change, that of the agent with faults", f.changed, f.putRight)
+		if len(f.saw().changed) != 1 || f.saw().changed[0] != cluster || len(f.saw().putRight) != 0 {
+			t.Errorf("told of %v and put right %v, want one change, that of the agent with faults", f.saw().changed, f.saw().putRight)
 		}
 		if got := len(f.take()); got != 2 {
 			t.Errorf("%d requests, want one for each agent", got)
 		}
-		if len(f.logged) != 1 || !strings.Contains(f.logged[0], `"faults"=["a" "b"]`) && !strings.Contains(f.logged[0], `"faults"=["a","b"]`) {
-			t.Errorf("logged %q", f.logged)
+		if len(f.saw().logged) != 1 || !strings.Contains(f.saw().logged[0], `"faults"=["a" "b"]`) && !strings.Contains(f.saw().logged[0], `"faults"=["a","b"]`) {
+			t.Errorf("logged %q", f.saw().logged)
 		}
 	})
 }
@@ -90,8 +90,8 @@ func TestRenewals(t *testing.T) {
 				t.Errorf("renewed after %s", a.at.Sub(all[i-1].at))
 			}
 		}
-		if len(f.changed) != 1 || len(f.logged) != 1 || len(f.putRight) != 0 {
-			t.Errorf("renewals are told: changed %v, log %q, put right %q", f.changed, f.logged, f.putRight)
+		if len(f.saw().changed) != 1 || len(f.saw().logged) != 1 || len(f.saw().putRight) != 0 {
+			t.Errorf("renewals are told: changed %v, log %q, put right %q", f.saw().changed, f.saw().logged, f.saw().putRight)
 		}
 		wantState(t, k, 1, "holds a=1ms")
 	})
@@ -138,8 +138,8 @@ func TestACapIsNoGap(t *testing.T) {
 				t.Fatalf("holds %q", got)
 			}
 		}
-		if len(f.changed) != 1 {
-			t.Errorf("told of %d changes", len(f.changed))
+		if len(f.saw().changed) != 1 {
+			t.Errorf("told of %d changes", len(f.saw().changed))
 		}
 	})
 }
@@ -163,7 +163,7 @@ func TestEnds(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		wantState(t, k, 1, "holds two=2ms")
-		if got := len(f.changed); got != 3 {
+		if got := len(f.saw().changed); got != 3 {
 			t.Errorf("told of %d changes, want 3", got)
 		}
 		time.Sleep(2 * time.Minute)
@@ -172,8 +172,8 @@ func TestEnds(t *testing.T) {
 		if got := last[len(last)-1].faults; len(got) != 1 || got[0].Name != "two" || got[0].Duration != "5m0s" {
 			t.Errorf("renewed %+v", got)
 		}
-		if len(f.putRight) != 0 {
-			t.Errorf("put right %q", f.putRight)
+		if len(f.saw().putRight) != 0 {
+			t.Errorf("put right %q", f.saw().putRight)
 		}
 	})
 }
@@ -222,17 +222,17 @@ func TestSetBeforeRun(t *testing.T) {
 func TestRunEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, f := newKeeper(t)
-		f.hang("10.0.0.1")
+		f.hang()
 		stop := run(t, k)
 		k.Set(cluster, []Target{target(1), target(2)})
 		synctest.Wait()
-		if f.now != 1 {
-			t.Fatalf("%d requests in flight, want that which hangs", f.now)
+		if f.saw().now != 2 {
+			t.Fatalf("%d requests in flight, want both", f.saw().now)
 		}
 		start := time.Now()
 		stop()
-		if f.now != 0 || time.Since(start) > 0 {
-			t.Errorf("%d requests in flight after %s", f.now, time.Since(start))
+		if f.saw().now != 0 || time.Since(start) > 0 {
+			t.Errorf("%d requests in flight after %s", f.saw().now, time.Since(start))
 		}
 	})
 }

@@ -41,15 +41,15 @@ func (a *agent) news(c change) news {
 
 // tell passes news on. The Keeper's mutex must not be held.
 func (k *Keeper) tell(n news) {
-	log := k.options.Log.WithValues("pod", n.pod)
+	log := k.options.Log
 	if n.holds {
-		log.Info("agent holds other faults", "faults", n.faults)
+		log.Info("agent holds other faults", "pod", n.pod, "faults", n.faults)
 	}
 	if n.complaint != "" {
-		log.Info("agent does not hold its faults; trying again", "why", n.complaint)
+		log.Info("agent does not hold its faults; trying again", "pod", n.pod, "why", n.complaint)
 	}
 	if n.recovered {
-		log.Info("agent holds its faults again")
+		log.Info("agent holds its faults again", "pod", n.pod)
 	}
 	if n.isSome() {
 		k.options.Changed(n.cluster)

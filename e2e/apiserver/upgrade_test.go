@@ -28,29 +28,30 @@ func TestUpgradeAndUninstall(t *testing.T) {
 	must(t, os.CopyFS(older, os.DirFS(base)))
 	removeField(t, filepath.Join(older, "crds", "tidelay.io_networkfaults.yaml"), "paused")
 
-	s := newPlane(t)
 	n := namespace{t: t, name: "default"}
-	for name, install := range map[string]struct {
-		install, upgrade, uninstall func(context.Context) error
+	for name, by := range map[string]struct {
+		install, upgrade, uninstall func(*suite, context.Context) error
 	}{
 		"kustomize": {
-			install:   func(ctx context.Context) error { return s.kubectl.run(ctx, "apply", "-k", older) },
-			upgrade:   func(ctx context.Context) error { return s.kubectl.run(ctx, "apply", "-k", base) },
-			uninstall: func(ctx context.Context) error { return s.kubectl.run(ctx, "delete", "--wait=false", "-k", base) },
+			install: func(s *suite, ctx context.Context) error { return s.kubectl.run(ctx, "apply", "-k", older) },
+			upgrade: func(s *suite, ctx context.Context) error { return s.kubectl.run(ctx, "apply", "-k", base) },
+			uninstall: func(s *suite, ctx context.Context) error {
+				return s.kubectl.run(ctx, "delete", "--wait=false", "-k", base)
+			},
 		},
 		"helm": {
-			install: func(ctx context.Context) error {
+			install: func(s *suite, ctx context.Context) error {
 				return s.helm(ctx, "install", "tidelay", filepath.Join(older, "chart"))
 			},
-			upgrade: func(ctx context.Context) error {
+			upgrade: func(s *suite, ctx context.Context) error {
 				return s.helm(ctx, "upgrade", "tidelay", filepath.Join(base, "chart"))
 			},
-			uninstall: func(ctx context.Context) error { return s.helm(ctx, "uninstall", "tidelay") },
+			uninstall: func(s *suite, ctx context.Context) error { return s.helm(ctx, "uninstall", "tidelay") },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx := t.Context()
-			must(t, install.install(ctx))
+			s, ctx := newPlane(t), t.Context()
+			must(t, by.install(s, ctx))
 			fault, paused := n.fault("kept", "ports: [2379], seed: 7"), n.fault("paused", "paused: true")
 			eventually(t, 30*time.Second, func() error { return s.client.Create(ctx, fault, strictly) })
 			if err := s.client.Create(ctx, paused, strictly); err == nil || !strings.Contains(err.Error(), "paused") {
@@ -58,7 +59,7 @@ func TestUpgradeAndUninstall(t *testing.T) {
 			}
 			before := fault.DeepCopy()
 
-			must(t, install.upgrade(ctx))
+			must(t, by.upgrade(s, ctx))
 			eventually(t, 30*time.Second, func() error { return s.client.Create(ctx, paused, strictly) })
 			must(t, s.client.Get(ctx, client.ObjectKeyFromObject(fault), fault))
 			spec, _, err := unstructured.NestedMap(fault.Object, "spec")
@@ -71,7 +72,7 @@ func TestUpgradeAndUninstall(t *testing.T) {
 				t.Errorf("the upgrade made of\n%s\n%s", asJSON(t, old), asJSON(t, spec))
 			}
 
-			must(t, install.uninstall(ctx))
+			must(t, by.uninstall(s, ctx))
 			eventually(t, 30*time.Second, func() error { return s.isGone(ctx, fault) })
 		})
 	}

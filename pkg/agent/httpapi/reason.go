@@ -37,12 +37,10 @@ func classify(err error) (reason string, status int) {
 	var conflict fault.Conflict
 	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.Is(err, fault.ErrOtherOwner):
+	case errors.Is(err, fault.ErrOtherOwner), errors.As(err, &conflict): // the first comes with an Invalid
 		return reasonConflict, http.StatusConflict
 	case errors.As(err, &invalid):
 		return reasonInvalid, http.StatusBadRequest
-	case errors.As(err, &conflict):
-		return reasonConflict, http.StatusConflict
 	case errors.As(err, &tooLarge):
 		return reasonTooLarge, http.StatusRequestEntityTooLarge
 	case errors.Is(err, errSlow):

@@ -1,8 +1,11 @@
 // Command standin stands in for PD, TiKV and TiDB in test clusters that cannot
 // pull their images. It answers what TiDB Operator and the kubelet ask of each,
 // so that a TidbCluster becomes Ready and rolls over, and nothing else: it is no
-// database. Use one PD: the first one always leads, so a roll-over of several,
-// in which TiDB Operator asks PD to transfer the leadership, does not end.
+// database. Each listens on the ports of what it stands in for.
+//
+// A test sets who leads PD, and how many regions each TiKV leads, at every PD:
+//
+//	PUT /standin/roles    {"leader":"basic-pd-1","leaders":{"basic-tikv-2":7}}
 //
 // TiDB Operator starts each of them with
 //
@@ -25,6 +28,9 @@ import (
 	"syscall"
 	"time"
 )
+
+// pdData is where TiDB Operator mounts PD's volume.
+const pdData = "/var/lib/pd"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -56,11 +62,11 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 func serversOf(component string, getenv func(string) string) ([]*http.Server, error) {
 	switch component {
 	case "pd":
-		p, err := newPD(getenv("SET_NAME"), getenv("NAMESPACE"))
+		p, err := newPD(getenv("SET_NAME"), getenv("NAMESPACE"), pdData)
 		if err != nil {
 			return nil, err
 		}
-		return []*http.Server{p.server(":2379")}, nil
+		return []*http.Server{p.server(":2379"), {Addr: ":2380"}}, nil
 	case "tikv":
 		return []*http.Server{{Addr: ":20160"}, {Addr: ":20180", Handler: tikvStatus()}}, nil
 	case "tidb":

@@ -5,25 +5,30 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/http"
+	"path/filepath"
 	"strings"
 )
 
-// A pd answers for every PD of a TidbCluster alike. It keeps no state: the
-// members and the stores are the pods that the cluster's DNS knows.
+// A pd answers for one PD of a TidbCluster. The members and the stores are the pods that
+// the cluster's DNS knows, all of them healthy. Who leads is what a test has set at this
+// PD (control.go).
 type pd struct {
 	cluster   string // the TidbCluster's name
 	namespace string
 	pods      podLister
+	roles     *rolesFile
+	client    *http.Client // for the other PDs
 }
 
 // newPD makes the pd of a StatefulSet, whose name TiDB Operator forms as
-// <cluster>-pd.
-func newPD(statefulSet, namespace string) (*pd, error) {
+// <cluster>-pd. It keeps its roles in the folder data.
+func newPD(statefulSet, namespace, data string) (*pd, error) {
 	cluster, ok := strings.CutSuffix(statefulSet, "-pd")
 	if !ok || namespace == "" {
 		return nil, fmt.Errorf("SET_NAME=%q NAMESPACE=%q: want <cluster>-pd and a namespace", statefulSet, namespace)
 	}
-	return &pd{cluster: cluster, namespace: namespace, pods: dnsPods}, nil
+	file := &rolesFile{path: filepath.Join(data, "standin-roles.json")}
+	return &pd{cluster: cluster, namespace: namespace, pods: dnsPods, roles: file, client: http.DefaultClient}, nil
 }
 
 // A member is one PD, in the words of PD's API.
@@ -34,7 +39,7 @@ type member struct {
 	ClientURLs []string `json:"client_urls"`
 }
 
-// members lists the PDs. The first is the leader.
+// members lists the PDs.
 func (p *pd) members(ctx context.Context) ([]member, error) {
 	pods, err := p.pods(ctx, "tcp-peer-2380", p.cluster+"-pd-peer", p.namespace)
 	if err != nil {
@@ -50,6 +55,20 @@ func (p *pd) members(ctx context.Context) ([]member, error) {
 		}
 	}
 	return members, nil
+}
+
+// leader returns which of the members leads.
+func (p *pd) leader(members []member) (member, error) {
+	now, err := p.roles.get()
+	if err != nil {
+		return member{}, err
+	}
+	for _, m := range members {
+		if m.Name == now.Leader {
+			return m, nil
+		}
+	}
+	return members[0], nil
 }
 
 // clusterID returns a number that is unique to the cluster. TiDB Operator makes
@@ -86,6 +105,10 @@ func (p *pd) handler() http.Handler {
 		writeJSON(w, "ok")
 	})
 	mux.HandleFunc("POST /etcdserverpb.KV/Range", etcdRange)
+	mux.HandleFunc("POST /pd/api/v1/leader/transfer/{name}", p.transferLeader)
+	mux.HandleFunc("GET /standin/roles", p.getRoles)
+	mux.HandleFunc("PUT /standin/roles", p.putRoles)
+	mux.HandleFunc("PUT /standin/leader/{name}", p.putLeader)
 	return mux
 }
 
@@ -116,7 +139,12 @@ func (p *pd) getLeader(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	writeJSON(w, members[0])
+	leader, err := p.leader(members)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, leader)
 }
 
 func (p *pd) getMembers(w http.ResponseWriter, r *http.Request) {
@@ -125,7 +153,12 @@ func (p *pd) getMembers(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	writeJSON(w, map[string]any{"members": members, "leader": members[0], "etcd_leader": members[0]})
+	leader, err := p.leader(members)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, map[string]any{"members": members, "leader": leader, "etcd_leader": leader})
 }
 
 // A store is one TiKV, in the words of PD's API.
@@ -153,12 +186,18 @@ func (p *pd) getStores(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	now, err := p.roles.get()
+	if err != nil {
+		writeError(w, err)
+		return
+	}
 	stores := make([]store, len(pods))
 	for i, pod := range pods {
 		stores[i].Store.ID = 1 + pod.ordinal
 		stores[i].Store.Address = pod.host + ":20160"
 		stores[i].Store.StateName = "Up"
-		stores[i].Status.RegionCount = 1
+		stores[i].Status.LeaderCount = now.Leaders[pod.name]
+		stores[i].Status.RegionCount = 1 + now.Leaders[pod.name]
 	}
 	writeJSON(w, map[string]any{"count": len(stores), "stores": stores})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// fakePods lists two PDs and no TiKV.
+// fakePods lists two PDs, and no TiKV in the cluster basic.
 func fakePods(_ context.Context, port, service, namespace string) ([]pod, error) {
 	if port == "tcp-peer-2380" && service == "basic-pd-peer" && namespace == "db" {
 		return []pod{
@@ -25,7 +25,7 @@ func fakePods(_ context.Context, port, service, namespace string) ([]pod, error)
 
 func testPD(t *testing.T) *httptest.Server {
 	t.Helper()
-	p, err := newPD("basic-pd", "db")
+	p, err := newPD("basic-pd", "db", t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,9 @@ import (
 // What tests share, beside the names of the TidbClusters. Every test needs the machine,
 // whose processors are few; one that measures times claims all of it.
 const (
-	theInjector = "injector"
-	theMachine  = "machine"
+	theInjector   = "injector"
+	theController = "controller"
+	theMachine    = "machine"
 )
 
 // Tests run side by side where they can. A test claims what it uses before it begins:
@@ -47,6 +48,26 @@ func (c *claims) sideBySide(t *testing.T, all ...claim) {
 	if !slices.Contains(all, changes(theMachine)) {
 		all = append(all, needs(theMachine))
 	}
+	c.wait(t, all)
+}
+
+// first runs a test beside others, and has its claims granted before any of them. It is
+// for one that takes long and leaves the machine alone.
+func (c *claims) first(t *testing.T, all ...claim) {
+	t.Helper()
+	c.mu.Lock()
+	free := c.free(all)
+	c.mu.Unlock()
+	if !free {
+		t.Fatal("another test is first, and claims the same")
+	}
+	c.wait(t, all)
+	t.Parallel()
+}
+
+// wait waits until all claims can be granted, and has them granted until the test ends.
+func (c *claims) wait(t *testing.T, all []claim) {
+	t.Helper()
 	asked := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()

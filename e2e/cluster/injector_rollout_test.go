@@ -30,7 +30,7 @@ var injectorRollouts = cmp.Or(os.Getenv("TIDELAY_ROLLOUTS"), "1")
 // all the while. None may be missed, and none that is asked for after kubectl has called
 // the rollout finished may have older settings.
 func TestInjectorRollout(t *testing.T) {
-	theClaims.sideBySide(t, changes(theInjector))
+	theClaims.sideBySide(t, changes(theInjector), needs(theController)) // which is applied again too
 	n, err := strconv.Atoi(injectorRollouts)
 	if err != nil || n < 1 {
 		t.Fatalf("TIDELAY_ROLLOUTS is %q, want a number from 1", injectorRollouts)

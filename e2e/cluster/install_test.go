@@ -24,7 +24,7 @@ import (
 // has to go before the next can come. Taken away, the injector leaves nothing behind;
 // applied again it injects within seconds, from no certificate and no CA on.
 func TestInstall(t *testing.T) {
-	theClaims.sideBySide(t, changes(theInjector))
+	theClaims.sideBySide(t, changes(theInjector), changes(theController))
 	testEnv.Test(t, features.New("the manifests").
 		Assess("on the host's network with as many replicas as nodes: a rollout finishes", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
 			t.Cleanup(func() {

@@ -18,7 +18,7 @@ import (
 // A pod is injected when it is made and at no other time. Until then the
 // TidbCluster says which pods were missed.
 func TestAnnotatedLater(t *testing.T) {
-	theClaims.sideBySide(t, needs(theInjector), changes(plain))
+	theClaims.sideBySide(t, needs(theInjector), needs(theController), changes(plain))
 	var before []corev1.Pod
 	testEnv.Test(t, features.New("a running cluster").
 		Assess("annotated: its pods stay as they are, and are found", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
@@ -69,7 +69,7 @@ func (w *world) wantCondition(ctx context.Context, t *testing.T, cluster string,
 	var got pingcapv1alpha1.TidbClusterCondition
 	err := w.poll(ctx, func(ctx context.Context) error {
 		var tc pingcapv1alpha1.TidbCluster
-		if err := w.Get(ctx, cluster, namespace, &tc); err != nil {
+		if err := w.Get(ctx, cluster, w.namespace, &tc); err != nil {
 			return err
 		}
 		got = pingcapv1alpha1.TidbClusterCondition{}

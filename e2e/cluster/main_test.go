@@ -5,6 +5,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +21,8 @@ import (
 	"sigs.k8s.io/e2e-framework/klient/wait/conditions"
 	"sigs.k8s.io/e2e-framework/pkg/env"
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 )
 
 // What hack/e2e.sh gives this package.
@@ -47,6 +50,10 @@ var (
 	namespace = envconf.RandomName("tidelay-e2e", 18)
 	theWorld  *world
 	theClaims = newClaims()
+
+	// Faults of whole TidbClusters have a world of their own (faulted_test.go).
+	faultedNamespace = namespace + "-faulted"
+	theFaulted       *world
 )
 
 func TestMain(m *testing.M) {
@@ -84,41 +91,70 @@ func uninstall(ctx context.Context, _ *envconf.Config) (context.Context, error) 
 }
 
 func removeWorld(ctx context.Context, cfg *envconf.Config) (context.Context, error) {
-	return ctx, cfg.Client().Resources().Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+	var err error
+	for _, name := range []string{namespace, faultedNamespace} {
+		err = errors.Join(err, cfg.Client().Resources().Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
+	}
+	return ctx, err
 }
 
-// makeWorld creates what the tests look at: an annotated and an un-annotated
-// TidbCluster side by side, workloads that are no TidbCluster's, and a place to
-// measure from.
+// makeWorld creates what the tests look at, all at once. In theWorld: an annotated and an
+// un-annotated TidbCluster side by side, workloads that are no TidbCluster's, and a place
+// to measure from. In theFaulted: a TidbCluster with a pod for each role, one beside it,
+// and a place to measure from in each of their pods.
 func makeWorld(ctx context.Context, cfg *envconf.Config) (context.Context, error) {
 	var err error
-	if theWorld, err = newWorld(cfg); err != nil {
+	if theWorld, err = newWorld(cfg, namespace); err != nil {
 		return ctx, err
 	}
-	objects := append(theWorld.clusters(), theWorld.bystanders()...)
-	objects = append([]object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}}, objects...)
-	for _, o := range objects {
-		if err := theWorld.Create(ctx, o); err != nil {
-			return ctx, fmt.Errorf("create %T %s: %w", o, o.GetName(), err)
-		}
+	if theFaulted, err = newWorld(cfg, faultedNamespace); err != nil {
+		return ctx, err
 	}
-	for _, name := range []string{annotated, plain} {
-		ready := conditions.New(theWorld.Resources).ResourceMatch(
-			&pingcapv1alpha1.TidbCluster{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}}, isReady)
-		if err := wait.For(ready, wait.WithContext(ctx), wait.WithTimeout(patient), wait.WithInterval(time.Second)); err != nil {
-			return ctx, fmt.Errorf("wait for TidbCluster %s to be Ready: %w\n%s", name, err, theWorld.describe(ctx))
-		}
+	if err := theWorld.create(ctx, append(theWorld.clusters(), theWorld.bystanders()...)); err != nil {
+		return ctx, err
 	}
-	return ctx, theWorld.waitForPods(ctx)
+	if err := theFaulted.create(ctx, theFaulted.faultedObjects()); err != nil {
+		return ctx, err
+	}
+	if err := theWorld.waitForClusters(ctx, annotated, plain); err != nil {
+		return ctx, err
+	}
+	if err := theWorld.waitForPods(ctx, podsOf(annotated)+podsOf(plain)+4); err != nil {
+		return ctx, err
+	}
+	return ctx, theFaulted.waitForFaulted(ctx)
 }
 
-// world is the test's namespace, and the injector's.
+// create creates the namespace and what is in it.
+func (w *world) create(ctx context.Context, objects []object) error {
+	objects = append([]object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}}, objects...)
+	for _, o := range objects {
+		if err := w.Create(ctx, o); err != nil {
+			return fmt.Errorf("create %T %s: %w", o, o.GetName(), err)
+		}
+	}
+	return nil
+}
+
+func (w *world) waitForClusters(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		ready := conditions.New(w.Resources).ResourceMatch(
+			&pingcapv1alpha1.TidbCluster{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace}}, isReady)
+		if err := wait.For(ready, wait.WithContext(ctx), wait.WithTimeout(patient), wait.WithInterval(time.Second)); err != nil {
+			return fmt.Errorf("wait for TidbCluster %s to be Ready: %w\n%s", name, err, w.describe(ctx))
+		}
+	}
+	return nil
+}
+
+// world is a namespace of the tests, and the injector's.
 type world struct {
 	*resources.Resources
-	injector *resources.Resources
+	injector  *resources.Resources
+	namespace string
 }
 
-func newWorld(cfg *envconf.Config) (*world, error) {
+func newWorld(cfg *envconf.Config, namespace string) (*world, error) {
 	// Two of them, because WithNamespace changes the one it is called on.
 	own, err := resources.New(cfg.Client().RESTConfig())
 	if err != nil {
@@ -131,12 +167,15 @@ func newWorld(cfg *envconf.Config) (*world, error) {
 	if err := pingcapv1alpha1.AddToScheme(own.GetScheme()); err != nil {
 		return nil, fmt.Errorf("add TidbCluster to the scheme: %w", err)
 	}
-	return &world{Resources: own.WithNamespace(namespace), injector: injector.WithNamespace(tidelayNamespace)}, nil
+	if err := v1alpha1.AddToScheme(own.GetScheme()); err != nil {
+		return nil, fmt.Errorf("add NetworkFault to the scheme: %w", err)
+	}
+	return &world{Resources: own.WithNamespace(namespace), injector: injector.WithNamespace(tidelayNamespace), namespace: namespace}, nil
 }
 
 // describeAgent shows what an agent logged, also before it was restarted.
 func (w *world) describeAgent(ctx context.Context, pod corev1.Pod) string {
-	logs := []string{"-n", namespace, "logs", pod.Name, "-c", agentName, "--tail=50"}
+	logs := []string{"-n", w.namespace, "logs", pod.Name, "-c", agentName, "--tail=50"}
 	now, _ := exec.CommandContext(ctx, kubectl, logs...).CombinedOutput()
 	before, _ := exec.CommandContext(ctx, kubectl, append(logs, "--previous")...).CombinedOutput()
 	return fmt.Sprintf("%s\nlog of the agent in %s:\n%s\nand before its restart:\n%s", w.describe(ctx), pod.Name, now, before)
@@ -144,7 +183,7 @@ func (w *world) describeAgent(ctx context.Context, pod corev1.Pod) string {
 
 // describe shows the pods and the events, for a failure.
 func (w *world) describe(ctx context.Context) string {
-	out, err := exec.CommandContext(ctx, kubectl, "-n", namespace, "get", "tidbclusters,pods,events", "-o", "wide").CombinedOutput()
+	out, err := exec.CommandContext(ctx, kubectl, "-n", w.namespace, "get", "tidbclusters,pods,events", "-o", "wide").CombinedOutput()
 	if err != nil {
 		return fmt.Sprintf("%s%v", out, err)
 	}

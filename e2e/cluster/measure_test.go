@@ -19,13 +19,34 @@ import (
 func (w *world) runPinger(ctx context.Context, from string, into any, args ...string) error {
 	var stdout, stderr bytes.Buffer
 	command := append([]string{"/pinger"}, args...)
-	if err := w.ExecInPod(ctx, namespace, from, "pinger", command, &stdout, &stderr); err != nil {
+	if err := w.ExecInPod(ctx, w.namespace, from, pinger, command, &stdout, &stderr); err != nil {
 		return fmt.Errorf("%s: %v: %w\n%s", from, command, err, stderr.String())
 	}
 	if err := json.Unmarshal(stdout.Bytes(), into); err != nil {
 		return fmt.Errorf("%s: %v: %w in %q", from, command, err, stdout.String())
 	}
 	return nil
+}
+
+// measured is what the pinger measured to a target.
+type measured struct {
+	Sent int             `json:"sent"`
+	RTTs []time.Duration `json:"rtts"` // in the order of the answers
+}
+
+// measure measures from a pinger's pod to some targets at once, by ping to an address and
+// by TCP to an address with a port. An answer that is later than wait is lost.
+func (w *world) measure(ctx context.Context, from string, wait time.Duration, count int, targets ...string) (map[string]measured, error) {
+	results := map[string]measured{}
+	if err := w.runPinger(ctx, from, &results, append([]string{"rtt", wait.String(), strconv.Itoa(count)}, targets...)...); err != nil {
+		return nil, err
+	}
+	for _, target := range targets {
+		if got := results[target]; got.Sent != count {
+			return nil, fmt.Errorf("measure from %s to %s: %d sent, want %d", from, target, got.Sent, count)
+		}
+	}
+	return results, nil
 }
 
 // rtt is the median of some pings, none of which may be lost.
@@ -44,17 +65,11 @@ const pings = 15
 // ping returns the times of those that were answered, sorted.
 func (w *world) ping(ctx context.Context, t *testing.T, from string, to corev1.Pod) []time.Duration {
 	t.Helper()
-	var result struct {
-		Sent int             `json:"sent"`
-		RTTs []time.Duration `json:"rtts"`
-	}
-	if err := w.runPinger(ctx, from, &result, "ping", to.Status.PodIP, strconv.Itoa(pings)); err != nil {
+	results, err := w.measure(ctx, from, 10*time.Second, pings, to.Status.PodIP)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if result.Sent != pings {
-		t.Fatalf("ping from %s to %s: %d sent, want %d", from, to.Name, result.Sent, pings)
-	}
-	return slices.Sorted(slices.Values(result.RTTs))
+	return slices.Sorted(slices.Values(results[to.Status.PodIP].RTTs))
 }
 
 // tolerance is for two virtual hops on a machine that runs a whole cluster.

@@ -19,7 +19,7 @@ import (
 // An agent whose image can't be pulled is told within a minute, by kubelet's reason, and
 // told no more when it runs again.
 func TestAgentNotRunning(t *testing.T) {
-	theClaims.sideBySide(t, needs(theInjector), changes(annotated))
+	theClaims.sideBySide(t, needs(theInjector), needs(theController), changes(annotated))
 	testEnv.Test(t, features.New("an agent that can't run").
 		Assess("is told within a minute", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			theWorld.wantCondition(ctx, t, annotated, corev1.ConditionTrue, "injected")

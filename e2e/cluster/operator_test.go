@@ -43,7 +43,7 @@ func (w *world) syncOperator(ctx context.Context, t *testing.T, cluster string) 
 	}
 	err := w.poll(ctx, func(ctx context.Context) error {
 		var tc pingcapv1alpha1.TidbCluster
-		if err := w.Get(ctx, cluster, namespace, &tc); err != nil {
+		if err := w.Get(ctx, cluster, w.namespace, &tc); err != nil {
 			return err
 		}
 		if tc.Status.ClusterID == "" {

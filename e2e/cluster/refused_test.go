@@ -19,7 +19,7 @@ import (
 // Somebody else's policy that refuses the agent does not keep a database from
 // starting: the real controllers ask again, and the pods start without it.
 func TestRefusedByAPolicy(t *testing.T) {
-	theClaims.sideBySide(t, needs(theInjector), changes(annotated))
+	theClaims.sideBySide(t, needs(theInjector), needs(theController), changes(annotated))
 	testEnv.Test(t, features.New("a policy against the agent").
 		Assess("pods start without it, and with it when the policy is gone", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			allow := theWorld.forbidAgents(ctx, t)

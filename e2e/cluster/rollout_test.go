@@ -86,7 +86,7 @@ func (w *world) restart(ctx context.Context, t *testing.T, cluster, component st
 			return fmt.Errorf("%d pods of %s %s, want %d, all new and ready", len(pods), cluster, component, want)
 		}
 		var tc pingcapv1alpha1.TidbCluster
-		if err := w.Get(ctx, cluster, namespace, &tc); err != nil {
+		if err := w.Get(ctx, cluster, w.namespace, &tc); err != nil {
 			return err
 		}
 		phases := []pingcapv1alpha1.MemberPhase{tc.Status.PD.Phase, tc.Status.TiKV.Phase, tc.Status.TiDB.Phase}
@@ -121,7 +121,7 @@ func (w *world) pods(ctx context.Context, t *testing.T, cluster, component strin
 // makes of it.
 func (w *world) patchCluster(ctx context.Context, t *testing.T, cluster, format string, args ...any) *pingcapv1alpha1.TidbCluster {
 	t.Helper()
-	tc := &pingcapv1alpha1.TidbCluster{ObjectMeta: metav1.ObjectMeta{Name: cluster, Namespace: namespace}}
+	tc := &pingcapv1alpha1.TidbCluster{ObjectMeta: metav1.ObjectMeta{Name: cluster, Namespace: w.namespace}}
 	if err := w.Patch(ctx, tc, k8s.Patch{PatchType: types.MergePatchType, Data: fmt.Appendf(nil, format, args...)}); err != nil {
 		t.Fatalf("patch TidbCluster %s: %v", cluster, err)
 	}

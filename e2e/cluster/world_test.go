@@ -53,34 +53,43 @@ func podsOf(cluster string) int {
 }
 
 func (w *world) clusters() []object {
-	make := func(name string, tikvs int32, annotations map[string]string) object {
-		storage := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
-		component := func(image string) pingcapv1alpha1.ComponentSpec {
-			return pingcapv1alpha1.ComponentSpec{Version: &dbVersion, Image: image + ":" + dbVersion}
-		}
-		return &pingcapv1alpha1.TidbCluster{
-			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Annotations: annotations},
-			Spec: pingcapv1alpha1.TidbClusterSpec{
-				Version: dbVersion, Timezone: "UTC", EnableDynamicConfiguration: new(true),
-				PVReclaimPolicy:      new(corev1.PersistentVolumeReclaimDelete),
-				ConfigUpdateStrategy: pingcapv1alpha1.ConfigUpdateStrategyRollingUpdate,
-				Discovery:            pingcapv1alpha1.DiscoverySpec{ComponentSpec: &pingcapv1alpha1.ComponentSpec{}},
-				PD: &pingcapv1alpha1.PDSpec{
-					ComponentSpec: component("pingcap/pd"), Replicas: 1, MaxFailoverCount: new(int32(0)), Config: pingcapv1alpha1.NewPDConfig(),
-					ResourceRequirements: corev1.ResourceRequirements{Requests: storage}, StorageClassName: &storageClass,
-				},
-				TiKV: &pingcapv1alpha1.TiKVSpec{
-					ComponentSpec: component("pingcap/tikv"), Replicas: tikvs, MaxFailoverCount: new(int32(0)), Config: pingcapv1alpha1.NewTiKVConfig(),
-					ResourceRequirements: corev1.ResourceRequirements{Requests: storage}, StorageClassName: &storageClass,
-				},
-				TiDB: &pingcapv1alpha1.TiDBSpec{
-					ComponentSpec: component("pingcap/tidb"), Replicas: 1, MaxFailoverCount: new(int32(0)), Config: pingcapv1alpha1.NewTiDBConfig(),
-					SeparateSlowLog: new(false), Service: &pingcapv1alpha1.TiDBServiceSpec{ServiceSpec: pingcapv1alpha1.ServiceSpec{Type: corev1.ServiceTypeClusterIP}},
-				},
-			},
-		}
+	return []object{
+		w.tidbCluster(annotated, size{pd: 1, tikv: annotatedTiKVs, tidb: 1}, map[string]string{optIn: "true"}),
+		w.tidbCluster(plain, size{pd: 1, tikv: 1, tidb: 1}, nil),
 	}
-	return []object{make(annotated, annotatedTiKVs, map[string]string{optIn: "true"}), make(plain, 1, nil)}
+}
+
+// size is how many pods of each component a TidbCluster has.
+type size struct{ pd, tikv, tidb int32 }
+
+// tidbCluster returns the TidbCluster with a name. TiDB Operator replaces none of its
+// pods.
+func (w *world) tidbCluster(name string, s size, annotations map[string]string) object {
+	storage := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+	component := func(image string) pingcapv1alpha1.ComponentSpec {
+		return pingcapv1alpha1.ComponentSpec{Version: &dbVersion, Image: image + ":" + dbVersion}
+	}
+	return &pingcapv1alpha1.TidbCluster{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace, Annotations: annotations},
+		Spec: pingcapv1alpha1.TidbClusterSpec{
+			Version: dbVersion, Timezone: "UTC", EnableDynamicConfiguration: new(true),
+			PVReclaimPolicy:      new(corev1.PersistentVolumeReclaimDelete),
+			ConfigUpdateStrategy: pingcapv1alpha1.ConfigUpdateStrategyRollingUpdate,
+			Discovery:            pingcapv1alpha1.DiscoverySpec{ComponentSpec: &pingcapv1alpha1.ComponentSpec{}},
+			PD: &pingcapv1alpha1.PDSpec{
+				ComponentSpec: component("pingcap/pd"), Replicas: s.pd, MaxFailoverCount: new(int32(0)), Config: pingcapv1alpha1.NewPDConfig(),
+				ResourceRequirements: corev1.ResourceRequirements{Requests: storage}, StorageClassName: &storageClass,
+			},
+			TiKV: &pingcapv1alpha1.TiKVSpec{
+				ComponentSpec: component("pingcap/tikv"), Replicas: s.tikv, MaxFailoverCount: new(int32(0)), Config: pingcapv1alpha1.NewTiKVConfig(),
+				ResourceRequirements: corev1.ResourceRequirements{Requests: storage}, StorageClassName: &storageClass,
+			},
+			TiDB: &pingcapv1alpha1.TiDBSpec{
+				ComponentSpec: component("pingcap/tidb"), Replicas: s.tidb, MaxFailoverCount: new(int32(0)), Config: pingcapv1alpha1.NewTiDBConfig(),
+				SeparateSlowLog: new(false), Service: &pingcapv1alpha1.TiDBServiceSpec{ServiceSpec: pingcapv1alpha1.ServiceSpec{Type: corev1.ServiceTypeClusterIP}},
+			},
+		},
+	}
 }
 
 // bystanders carry TiDB Operator's own labels, to look as much like its pods as
@@ -94,9 +103,7 @@ func (w *world) bystanders() []object {
 			"app.kubernetes.io/instance": annotated, "app.kubernetes.io/component": "tiproxy",
 		}
 	}
-	spec := corev1.PodSpec{Containers: []corev1.Container{{
-		Name: "pinger", Image: pingerImage, Args: []string{"wait"}, ImagePullPolicy: corev1.PullIfNotPresent,
-	}}}
+	spec := corev1.PodSpec{Containers: []corev1.Container{pingerContainer()}}
 	onNode := spec
 	onNode.HostNetwork = true
 	template := func(app string) corev1.PodTemplateSpec {
@@ -121,10 +128,9 @@ func isReady(o k8s.Object) bool {
 	})
 }
 
-// waitForPods waits until every pod of the namespace is ready, and there are as
-// many as makeWorld asked for.
-func (w *world) waitForPods(ctx context.Context) error {
-	want := podsOf(annotated) + podsOf(plain) + 4
+// waitForPods waits until every pod of the namespace is ready, and there are as many as
+// are wanted.
+func (w *world) waitForPods(ctx context.Context, want int) error {
 	return w.poll(ctx, func(ctx context.Context) error {
 		var pods corev1.PodList
 		if err := w.List(ctx, &pods); err != nil {

@@ -1,10 +1,19 @@
-// Command pinger measures from inside a test cluster: it pings and sends HTTP
-// requests from its pod, and prints JSON. The cluster tier calls it with exec, in
-// one pod of its own and in one on the node's network.
+// Command pinger measures from inside a test cluster: it pings, connects and sends HTTP
+// requests from its pod, and prints JSON. The cluster tier calls it with exec: in pods of
+// its own, one of them on the node's network, and as an ephemeral container in the pods of
+// a TidbCluster, whose network it has then.
 //
 //	pinger wait                       do nothing until a signal comes
-//	pinger ping TARGET COUNT          {"sent":N,"rtts":[NANOSECONDS,...]}
+//	pinger rtt WAIT COUNT TARGET...   {"TARGET":{"sent":N,"rtts":[NANOSECONDS,...]},...}
+//	pinger echoes                     {"received":N}
 //	pinger http METHOD URL [BODY]     {"status":200,"header":{"Name":["value"]},"body":"..."}
+//	pinger kill CONTAINER             {"killed":N}
+//
+// rtt measures to all targets at once, COUNT times to each: by ping to ADDRESS, by a TCP
+// connection to ADDRESS:PORT. It waits for the last answers as long as WAIT says, 1s for
+// example, and lists the RTTs in the order of the answers. echoes says how many echo
+// requests have come to this pod. kill kills the processes of a container, by its ID, from
+// a pod that sees the node's processes.
 package main
 
 import (
@@ -16,19 +25,13 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	probing "github.com/prometheus-community/pro-bing"
 )
 
-// The time between two pings, and the limit of one call.
-const (
-	interval = 50 * time.Millisecond
-	timeout  = 10 * time.Second
-)
+// httpTimeout is the limit of one request.
+const httpTimeout = 10 * time.Second
 
 func main() {
 	if err := run(context.Background(), os.Args[1:]); err != nil {
@@ -40,52 +43,50 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	switch {
-	case len(args) == 1 && args[0] == "wait":
+	if len(args) == 1 && args[0] == "wait" {
 		<-ctx.Done()
 		return nil
-	case len(args) == 3 && args[0] == "ping":
-		return ping(ctx, args[1], args[2])
+	}
+	result, err := answer(ctx, args)
+	if err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
+	}
+	return json.NewEncoder(os.Stdout).Encode(result)
+}
+
+// answer returns what a command prints.
+func answer(ctx context.Context, args []string) (any, error) {
+	switch {
+	case len(args) >= 4 && args[0] == "rtt":
+		return measure(ctx, args[1], args[2], args[3:])
+	case len(args) == 1 && args[0] == "echoes":
+		return echoes()
 	case len(args) == 3 && args[0] == "http":
 		return ask(ctx, args[1], args[2], "")
 	case len(args) == 4 && args[0] == "http":
 		return ask(ctx, args[1], args[2], args[3])
+	case len(args) == 2 && args[0] == "kill":
+		return kill(args[1])
+	default:
+		return nil, errors.New("usage: pinger wait | rtt WAIT COUNT TARGET... | echoes | http METHOD URL [BODY] | kill CONTAINER")
 	}
-	return errors.New("usage: pinger wait | ping TARGET COUNT | http METHOD URL [BODY]")
 }
 
-func ping(ctx context.Context, target, count string) error {
-	pinger, err := probing.NewPinger(target)
-	if err != nil {
-		return fmt.Errorf("ping %s: %w", target, err)
-	}
-	if pinger.Count, err = strconv.Atoi(count); err != nil {
-		return fmt.Errorf("ping count %q: %w", count, err)
-	}
-	pinger.SetPrivileged(true)
-	pinger.Interval, pinger.Timeout = interval, timeout
-	if err := pinger.RunWithContext(ctx); err != nil {
-		return fmt.Errorf("ping %s: %w", target, err)
-	}
-	statistics := pinger.Statistics()
-	return json.NewEncoder(os.Stdout).Encode(map[string]any{"sent": statistics.PacketsSent, "rtts": statistics.Rtts})
-}
-
-func ask(ctx context.Context, method, url, content string) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func ask(ctx context.Context, method, url, content string) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, httpTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(content))
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, url, err)
+		return nil, err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, url, err)
+		return nil, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, url, err)
+		return nil, err
 	}
-	return json.NewEncoder(os.Stdout).Encode(map[string]any{"status": response.StatusCode, "header": response.Header, "body": string(body)})
+	return map[string]any{"status": response.StatusCode, "header": response.Header, "body": string(body)}, nil
 }

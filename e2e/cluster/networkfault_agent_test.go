@@ -1,0 +1,258 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+)
+
+// owner is whose faults the controller's are, at agents.
+const owner = "tidelay-controller"
+
+// slowTiKV is a fault of tikv-0, and what it does.
+const slowTiKV = `from: ["tikv(0)"], rtt: 50ms, duration: 30m`
+
+func slowByTiKV(rtt time.Duration) wish { return between([]string{"tikv-0"}, nil, rtt) }
+
+// A pod that is deleted during a fault has it again within a second of its agent listening,
+// and so have its peers.
+func TestReplacedPod(t *testing.T) {
+	ctx := onFaulted(t, needs(theController), needs(theInjector))
+	theFaulted.run(ctx, t, "slow", slowTiKV)
+	const attempts = 3 // a busy machine can make one late, not every one
+	for i := range attempts {
+		theFaulted.replace(ctx, t, "tikv-0")
+		theFaulted.wantMatrix(ctx, t, "the pod is replaced", slowByTiKV(added))
+		theFaulted.wantPhase(ctx, t, "slow", v1alpha1.Running, "Applied")
+		took := theFaulted.untilFaulted(ctx, t, "tikv-0")
+		t.Logf("the new pod has its fault %s after its agent began to listen", took)
+		if took <= time.Second {
+			return
+		}
+		if i == attempts-1 {
+			t.Errorf("the new pod had its fault %s after its agent began to listen, want a second at most", took)
+		}
+	}
+}
+
+// replace deletes a member's pod and waits until the new one is ready, with a pinger.
+func (w *world) replace(ctx context.Context, t *testing.T, member string) {
+	t.Helper()
+	old := w.member(ctx, t, member)
+	if err := w.Delete(ctx, &old); err != nil {
+		t.Fatal(err)
+	}
+	err := w.poll(ctx, func(ctx context.Context) error {
+		var pod corev1.Pod
+		if err := w.Get(ctx, old.Name, w.namespace, &pod); err != nil {
+			return err
+		}
+		if pod.UID == old.UID || !podReady(pod) {
+			return fmt.Errorf("pod %s is not new and ready", old.Name)
+		}
+		return nil
+	})
+	if err == nil {
+		err = w.givePingers(ctx, faulted)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, w.describe(ctx))
+	}
+}
+
+// untilFaulted reads in the log of a member's agent how long after it began to listen it had
+// its first fault. It listens right after its engine runs.
+func (w *world) untilFaulted(ctx context.Context, t *testing.T, member string) time.Duration {
+	t.Helper()
+	log, err := w.kubectl(ctx, "", "logs", "--timestamps", ofFaulted(member), "-c", agentName)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	at := func(message string) time.Time {
+		t.Helper()
+		for line := range strings.Lines(log) {
+			stamp, text, _ := strings.Cut(line, " ")
+			if when, err := time.Parse(time.RFC3339Nano, stamp); err == nil && strings.Contains(text, message) {
+				return when
+			}
+		}
+		t.Fatalf("the agent of %s did not log %q:\n%s", member, message, log)
+		return time.Time{}
+	}
+	return at("fault changed").Sub(at("engine runs")).Round(time.Millisecond)
+}
+
+// An agent that is killed is started again by kubelet, and has its faults again.
+func TestKilledAgent(t *testing.T) {
+	ctx := onFaulted(t)
+	theFaulted.run(ctx, t, "slow", slowTiKV)
+	theFaulted.wantMatrix(ctx, t, "before", slowByTiKV(added))
+	before := agentStatus(t, theFaulted.member(ctx, t, "tikv-0"))
+	theFaulted.killContainer(ctx, t, theFaulted.member(ctx, t, "tikv-0").Spec.NodeName, before.ContainerID)
+	err := theFaulted.poll(ctx, func(ctx context.Context) error {
+		if now := agentStatus(t, theFaulted.member(ctx, t, "tikv-0")); now.RestartCount == before.RestartCount || now.State.Running == nil {
+			return fmt.Errorf("the agent has not been started again: %+v", now.State)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	theFaulted.wantMatrix(ctx, t, "started again", slowByTiKV(added))
+	theFaulted.wantPhase(ctx, t, "slow", v1alpha1.Running, "Applied")
+}
+
+// agentStatus is the state of a pod's agent container, of either kind.
+func agentStatus(t *testing.T, pod corev1.Pod) corev1.ContainerStatus {
+	t.Helper()
+	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
+	i := slices.IndexFunc(all, func(s corev1.ContainerStatus) bool { return s.Name == agentName })
+	if i < 0 {
+		t.Fatalf("pod %s has no agent", pod.Name)
+	}
+	return all[i]
+}
+
+// killContainer kills the processes of a container, as the kernel does when memory is short,
+// from a pod that sees the processes of the node.
+func (w *world) killContainer(ctx context.Context, t *testing.T, node, id string) {
+	t.Helper()
+	killer := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "killer", Namespace: w.namespace},
+		Spec: corev1.PodSpec{
+			NodeName: node, HostPID: true, Containers: []corev1.Container{pingerContainer()}, TerminationGracePeriodSeconds: new(int64(0)),
+		},
+	}
+	if err := w.Create(ctx, killer); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Delete(context.Background(), killer); err != nil {
+			t.Error(err)
+		}
+	})
+	err := w.poll(ctx, func(ctx context.Context) error {
+		if err := w.Get(ctx, killer.Name, w.namespace, killer); err != nil {
+			return err
+		}
+		if !podReady(*killer) {
+			return errors.New("pod killer is not ready")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, digits, _ := strings.Cut(id, "://")
+	var result map[string]int
+	if err := w.runPinger(ctx, killer.Name, &result, "kill", digits); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What somebody else does to the controller's faults at an agent is put right when they are
+// renewed, and an Event says so.
+func TestReplacedByHand(t *testing.T) {
+	ctx := onFaulted(t)
+	theFaulted.run(ctx, t, "slow", slowTiKV)
+	theFaulted.wantMatrix(ctx, t, "before", slowByTiKV(added))
+	pod, since := theFaulted.member(ctx, t, "tikv-0"), time.Now().Truncate(time.Second)
+	if _, err := theFaulted.agent(ctx, t, pod).ReplaceOwned(ctx, owner, []api.Fault{}); err != nil {
+		t.Fatal(err)
+	}
+	// The other half of each round trip is held by the peers.
+	theFaulted.wantMatrix(ctx, t, "replaced by hand", slowByTiKV(added/2))
+	const renewal = 70 * time.Second // each minute, and the time to measure
+	theFaulted.wantMatrixWithin(ctx, t, renewal, "put right", slowByTiKV(added))
+	err := theFaulted.poll(ctx, func(ctx context.Context) error { return theFaulted.findEvent(ctx, t, since, pod.Name) })
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// findEvent looks for an Event on a NetworkFault or on the TidbCluster whose message names
+// something, and logs it.
+func (w *world) findEvent(ctx context.Context, t *testing.T, since time.Time, name string) error {
+	t.Helper()
+	var events corev1.EventList
+	if err := w.List(ctx, &events); err != nil {
+		return err
+	}
+	for _, e := range events.Items {
+		kind, when := e.InvolvedObject.Kind, e.EventTime.Time
+		if e.LastTimestamp.After(when) {
+			when = e.LastTimestamp.Time
+		}
+		if e.Series != nil && e.Series.LastObservedTime.After(when) {
+			when = e.Series.LastObservedTime.Time
+		}
+		if (kind == "NetworkFault" || kind == "TidbCluster") && !when.Before(since) && strings.Contains(e.Message, name) {
+			t.Logf("Event on %s %s: %s %s: %s", kind, e.InvolvedObject.Name, e.Type, e.Reason, e.Message)
+			return nil
+		}
+	}
+	return fmt.Errorf("no Event on a NetworkFault or a TidbCluster names %s since %s", name, since)
+}
+
+// What an agent's kernel can't do is refused in the agent's own sentence, and nothing of it
+// is left at any agent. Where the kernel can, it is in force.
+func TestRefusedByAgents(t *testing.T) {
+	ctx := onFaulted(t)
+	agent := theFaulted.agent(ctx, t, theFaulted.member(ctx, t, "tikv-0"))
+	can, err := agent.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, feature := range []string{"duplicate", "corrupt"} {
+		t.Run(feature, func(t *testing.T) {
+			name := "with-" + feature
+			theFaulted.apply(ctx, t, name, fmt.Sprintf(`from: ["tikv(0)"], rtt: 50ms, %s: {percent: 1}, duration: 2m`, feature))
+			defer theFaulted.remove(ctx, t, name)
+			why, lacks := can.Capabilities[can.Engine].Lacks[feature]
+			if !lacks {
+				theFaulted.wantPhase(ctx, t, name, v1alpha1.Running, "Applied")
+				theFaulted.wantMatrix(ctx, t, feature, slowByTiKV(added))
+				return
+			}
+			status := theFaulted.wantPhase(ctx, t, name, v1alpha1.Refused, "AgentRefused")
+			t.Logf("refused: %s", status.Message)
+			if !strings.Contains(status.Message, why) {
+				t.Errorf("the message %q does not have the agent's words: %q", status.Message, why)
+			}
+			theFaulted.wantFlat(ctx, t, "taken back")
+			theFaulted.wantNoFaults(ctx, t)
+		})
+	}
+}
+
+// wantNoFaults waits until no agent of the TidbCluster faulted holds a fault.
+func (w *world) wantNoFaults(ctx context.Context, t *testing.T) {
+	t.Helper()
+	err := w.poll(ctx, func(ctx context.Context) error {
+		for _, member := range members(faulted) {
+			status, err := w.agent(ctx, t, w.member(ctx, t, member)).Status(ctx)
+			if err != nil {
+				return err
+			}
+			if len(status.Faults) > 0 {
+				return fmt.Errorf("the agent of %s holds %+v", member, status.Faults)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

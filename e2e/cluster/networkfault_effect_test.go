@@ -1,0 +1,164 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+)
+
+// Two faults add up, and either can go alone.
+func TestFaultsAddUp(t *testing.T) {
+	ctx := onFaulted(t)
+	for _, first := range []string{"one", "two"} {
+		theFaulted.run(ctx, t, "one", `from: ["tikv(0)"], rtt: 50ms, duration: 10m`)
+		theFaulted.run(ctx, t, "two", `from: [tikv], to: [pd], rtt: 50ms, duration: 10m`)
+		one := between([]string{"tikv-0"}, nil, added)
+		two := between([]string{"tikv-0", "tikv-1", "tikv-2"}, []string{"pd-0", "pd-1", "pd-2"}, added)
+		theFaulted.wantMatrix(ctx, t, "both", sum(one, two))
+		theFaulted.remove(ctx, t, first)
+		left, other := two, "two"
+		if first == "two" {
+			left, other = one, "one"
+		}
+		theFaulted.wantMatrix(ctx, t, "without fault "+first, left)
+		theFaulted.remove(ctx, t, other)
+		theFaulted.wantFlat(ctx, t, "without both")
+	}
+}
+
+// A change takes effect in place: none of the pings that pass meanwhile is lost, and none
+// passes without the fault.
+func TestChangeInPlace(t *testing.T) {
+	ctx := onFaulted(t)
+	theFaulted.run(ctx, t, "changed", `from: ["tikv(0)"], rtt: 50ms, duration: 10m`)
+	theFaulted.wantMatrix(ctx, t, "before the change", between([]string{"tikv-0"}, nil, added))
+	stream := theFaulted.stream(ctx, t, "tikv-0", "pd-0", 200)
+	theFaulted.patch(ctx, t, "changed", `{"spec":{"rtt":"80ms"}}`)
+	theFaulted.wantPhase(ctx, t, "changed", v1alpha1.Running, "Applied")
+	theFaulted.wantMatrix(ctx, t, "after the change", between([]string{"tikv-0"}, nil, 80*time.Millisecond))
+	got := stream()
+	if lost := got.Sent - len(got.RTTs); lost != 0 {
+		t.Errorf("%d of %d pings were lost", lost, got.Sent)
+	}
+	if rtt := least(got); rtt < added-slack/10 {
+		t.Errorf("a ping passed in %s, want none under %s", rtt, added)
+	}
+	if first, last := got.RTTs[0], got.RTTs[len(got.RTTs)-1]; first > 70*time.Millisecond || last < 80*time.Millisecond-slack/10 {
+		t.Errorf("the first ping took %s, the last %s: the stream did not see the change from 50ms to 80ms", first, last)
+	}
+}
+
+// stream pings from one member to another in the background, so often, 20 a second. The
+// returned function waits for the end.
+func (w *world) stream(ctx context.Context, t *testing.T, from, to string, count int) (end func() measured) {
+	t.Helper()
+	source, target := w.member(ctx, t, from), w.member(ctx, t, to).Status.PodIP
+	type outcome struct {
+		measured
+		err error
+	}
+	ended := make(chan outcome, 1)
+	go func() {
+		got, err := w.measure(ctx, source.Name, 2*time.Second, count, target)
+		ended <- outcome{got[target], err}
+	}()
+	return func() measured {
+		t.Helper()
+		got := <-ended
+		if got.err != nil || len(got.RTTs) == 0 {
+			t.Fatalf("pings from %s to %s: %v, %d of %d answered", from, to, got.err, len(got.RTTs), got.Sent)
+		}
+		return got.measured
+	}
+}
+
+// One way is from the side from to the side to: ping shows the delay once, and a partition
+// lets the echo requests of the side to through, and not its answers.
+func TestOneWay(t *testing.T) {
+	ctx := onFaulted(t)
+	theFaulted.run(ctx, t, "both-ways", `from: ["tikv(0)"], to: ["pd(0)"], delay: 50ms, duration: 10m`)
+	pairs := func(rtt time.Duration) wish { return between([]string{"tikv-0"}, []string{"pd-0"}, rtt) }
+	theFaulted.wantMatrix(ctx, t, "a delay each way", pairs(2*added))
+	theFaulted.remove(ctx, t, "both-ways")
+	theFaulted.run(ctx, t, "one-way", `from: ["tikv(0)"], to: ["pd(0)"], delay: 50ms, oneWay: true, duration: 10m`)
+	theFaulted.wantMatrix(ctx, t, "a delay one way", pairs(added))
+	theFaulted.remove(ctx, t, "one-way")
+	theFaulted.wantFlat(ctx, t, "between")
+
+	theFaulted.run(ctx, t, "cut", `from: ["tikv(0)"], to: ["pd(0)"], partition: true, oneWay: true, duration: 10m`)
+	theFaulted.wantMatrix(ctx, t, "a partition one way", pairs(cut))
+	const count = 10
+	for _, test := range []struct {
+		from, to string
+		arrive   int
+	}{{"pd-0", "tikv-0", count}, {"tikv-0", "pd-0", 0}} {
+		before := theFaulted.echoes(ctx, t, test.to)
+		target := theFaulted.member(ctx, t, test.to).Status.PodIP
+		got, err := theFaulted.measure(ctx, ofFaulted(test.from), time.Second, count, target)
+		if err != nil || len(got[target].RTTs) > 0 {
+			t.Fatalf("pings from %s to %s: %v, %d answered, want none", test.from, test.to, err, len(got[target].RTTs))
+		}
+		if arrived := theFaulted.echoes(ctx, t, test.to) - before; arrived != test.arrive {
+			t.Errorf("%d of %d pings from %s arrived at %s, want %d", arrived, count, test.from, test.to, test.arrive)
+		}
+	}
+}
+
+// echoes returns how many echo requests have come to a member.
+func (w *world) echoes(ctx context.Context, t *testing.T, member string) int {
+	t.Helper()
+	var counted struct {
+		Received int `json:"received"`
+	}
+	if err := w.runPinger(ctx, ofFaulted(member), &counted, "echoes"); err != nil {
+		t.Fatal(err)
+	}
+	return counted.Received
+}
+
+// A fault for a port meets the connections to that port of the side to, and nothing else.
+func TestPorts(t *testing.T) {
+	ctx := onFaulted(t)
+	pd, tikv := theFaulted.member(ctx, t, "pd-0").Status.PodIP, theFaulted.member(ctx, t, "tikv-0").Status.PodIP
+	theFaulted.run(ctx, t, "client-port", `from: [tikv], to: [pd], rtt: 50ms, ports: [2379], protocol: tcp, duration: 10m`)
+	for _, test := range []struct {
+		from, target string
+		want         time.Duration
+	}{
+		{"tikv-0", pd + ":2379", added},
+		{"tikv-0", pd + ":2380", 0},
+		{"tidb-0", pd + ":2379", 0},
+		{"pd-0", tikv + ":20160", 0},
+	} {
+		theFaulted.wantLeast(ctx, t, ofFaulted(test.from), test.target, test.want)
+	}
+	theFaulted.wantFlat(ctx, t, "ping")
+}
+
+// A partition cuts off what it names. What would cost PD its quorum is refused until the
+// fault allows it.
+func TestPartition(t *testing.T) {
+	ctx := onFaulted(t)
+	theFaulted.run(ctx, t, "tidb-cut", `from: ["tidb(0)"], partition: true, duration: 2m`)
+	theFaulted.wantMatrix(ctx, t, "one TiDB cut off", between([]string{"tidb-0"}, nil, cut))
+	for target, port := range map[string]string{"tidb-1": ":4000", "pd-0": ":2379"} {
+		target = theFaulted.member(ctx, t, target).Status.PodIP + port
+		theFaulted.wantLeast(ctx, t, ofFaulted("tidb-0"), target, cut)
+		theFaulted.wantLeast(ctx, t, ofFaulted("tikv-0"), target, 0)
+	}
+	theFaulted.remove(ctx, t, "tidb-cut")
+	theFaulted.wantFlat(ctx, t, "deleted")
+
+	pds := []string{"pd-0", "pd-1", "pd-2"}
+	theFaulted.apply(ctx, t, "pd-cut", `from: [pd], to: [pd], partition: true, duration: 2m`)
+	refused := theFaulted.wantPhase(ctx, t, "pd-cut", v1alpha1.Refused, string(v1alpha1.QuorumLoss))
+	t.Logf("refused: %s", refused.Message)
+	theFaulted.wantFlat(ctx, t, "refused")
+	theFaulted.patch(ctx, t, "pd-cut", `{"spec":{"allow":["QuorumLoss"]}}`)
+	theFaulted.wantPhase(ctx, t, "pd-cut", v1alpha1.Running, "Applied")
+	theFaulted.wantMatrix(ctx, t, "allowed", between(pds, pds, cut))
+}

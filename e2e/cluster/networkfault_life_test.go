@@ -1,0 +1,55 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+)
+
+func TestPause(t *testing.T) {
+	ctx := onFaulted(t)
+	slow := between([]string{"tikv-0"}, nil, added)
+	theFaulted.run(ctx, t, "paused", `from: ["tikv(0)"], rtt: 50ms, duration: 10m`)
+	theFaulted.wantMatrix(ctx, t, "running", slow)
+	theFaulted.patch(ctx, t, "paused", `{"spec":{"paused":true}}`)
+	theFaulted.wantPhase(ctx, t, "paused", v1alpha1.Paused, "Paused")
+	theFaulted.wantFlat(ctx, t, "paused")
+	theFaulted.patch(ctx, t, "paused", `{"spec":{"paused":false}}`)
+	theFaulted.wantPhase(ctx, t, "paused", v1alpha1.Running, "Applied")
+	theFaulted.wantMatrix(ctx, t, "running again", slow)
+}
+
+// A fault ends by itself, no sooner than its duration says and not much later, and does not
+// come back.
+func TestExpiry(t *testing.T) {
+	ctx := onFaulted(t)
+	theFaulted.run(ctx, t, "short", `from: ["tikv(0)"], rtt: 50ms, duration: 10s`)
+	running := time.Now()
+	theFaulted.wantMatrix(ctx, t, "running", between([]string{"tikv-0"}, nil, added))
+	status := theFaulted.wantPhase(ctx, t, "short", v1alpha1.Ended, "Expired")
+	ended := time.Now()
+	if length := status.ExpiresAt.Sub(status.StartedAt.Time); length != 10*time.Second {
+		t.Errorf("from %s to %s, want 10s", status.StartedAt, status.ExpiresAt)
+	}
+	// Times in the status are in whole seconds.
+	if late := ended.Sub(status.ExpiresAt.Time); late < 0 || late > 3*time.Second {
+		t.Errorf("the status said that it had ended %s after its time (running at %s)", late, running)
+	}
+	theFaulted.wantFlat(ctx, t, "ended")
+	t.Logf("flat %s after its time", time.Since(status.ExpiresAt.Time).Round(time.Millisecond))
+}
+
+func TestDelete(t *testing.T) {
+	ctx := onFaulted(t)
+	theFaulted.run(ctx, t, "deleted", `from: [all], to: [all], rtt: 50ms, untilDeleted: true`)
+	theFaulted.wantMatrix(ctx, t, "running", between(members(faulted), members(faulted), added))
+	deleted := time.Now()
+	theFaulted.remove(ctx, t, "deleted")
+	theFaulted.wantFlat(ctx, t, "deleted")
+	if took := time.Since(deleted); took > 10*time.Second {
+		t.Errorf("flat %s after it was deleted", took)
+	}
+}

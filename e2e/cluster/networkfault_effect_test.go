@@ -91,20 +91,23 @@ func TestOneWay(t *testing.T) {
 
 	theFaulted.run(ctx, t, "cut", `from: ["tikv(0)"], to: ["pd(0)"], partition: true, oneWay: true, duration: 10m`)
 	theFaulted.wantMatrix(ctx, t, "a partition one way", pairs(cut))
+	theFaulted.wantEchoes(ctx, t, "pd-0", "tikv-0", 10)
+	theFaulted.wantEchoes(ctx, t, "tikv-0", "pd-0", 0)
+}
+
+// wantEchoes pings one member from another, ten times and without an answer, and checks how
+// many of the echo requests arrive.
+func (w *world) wantEchoes(ctx context.Context, t *testing.T, from, to string, want int) {
+	t.Helper()
 	const count = 10
-	for _, test := range []struct {
-		from, to string
-		arrive   int
-	}{{"pd-0", "tikv-0", count}, {"tikv-0", "pd-0", 0}} {
-		before := theFaulted.echoes(ctx, t, test.to)
-		target := theFaulted.member(ctx, t, test.to).Status.PodIP
-		got, err := theFaulted.measure(ctx, ofFaulted(test.from), time.Second, count, target)
-		if err != nil || len(got[target].RTTs) > 0 {
-			t.Fatalf("pings from %s to %s: %v, %d answered, want none", test.from, test.to, err, len(got[target].RTTs))
-		}
-		if arrived := theFaulted.echoes(ctx, t, test.to) - before; arrived != test.arrive {
-			t.Errorf("%d of %d pings from %s arrived at %s, want %d", arrived, count, test.from, test.to, test.arrive)
-		}
+	before := w.echoes(ctx, t, to)
+	target := w.member(ctx, t, to).Status.PodIP
+	got, err := w.measure(ctx, ofFaulted(from), time.Second, count, target)
+	if err != nil || len(got[target].RTTs) > 0 {
+		t.Fatalf("pings from %s to %s: %v, %d answered, want none", from, to, err, len(got[target].RTTs))
+	}
+	if arrived := w.echoes(ctx, t, to) - before; arrived != want {
+		t.Errorf("%d of %d pings from %s arrived at %s, want %d", arrived, count, from, to, want)
 	}
 }
 

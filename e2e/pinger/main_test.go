@@ -11,13 +11,14 @@ func TestConnect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
 	target := listener.Addr().String()
 	got, err := measure(t.Context(), "1s", "3", []string{target})
 	if err != nil || got[target].Sent != 3 || len(got[target].RTTs) != 3 {
 		t.Errorf("with a listener: %+v, %v", got, err)
 	}
-	_ = listener.Close()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 	got, err = measure(t.Context(), "1s", "3", []string{target})
 	if err != nil || got[target].Sent != 3 || len(got[target].RTTs) != 0 {
 		t.Errorf("without one: %+v, %v, want 3 lost", got, err)

@@ -61,15 +61,15 @@ func (p *pd) change(w http.ResponseWriter, with func(*roles)) {
 // transferLeader makes a member the leader at every PD. TiDB Operator asks one PD for it
 // before it restarts the leader's pod, and asks again when that fails.
 func (p *pd) transferLeader(w http.ResponseWriter, r *http.Request) {
-	members, err := p.members(r.Context())
+	ctx, name := r.Context(), r.PathValue("name")
+	members, err := p.members(ctx)
 	if err != nil {
 		writeError(w, err)
 		return
 	}
-	name := r.PathValue("name")
 	told := make(chan error, len(members))
 	for _, m := range members {
-		go func() { told <- p.tellLeader(r.Context(), m, name) }()
+		go func() { told <- p.tellLeader(ctx, m, name) }()
 	}
 	for range members {
 		err = errors.Join(err, <-told)

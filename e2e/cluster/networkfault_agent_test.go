@@ -28,7 +28,7 @@ func slowByTiKV(rtt time.Duration) wish { return between([]string{"tikv-0"}, nil
 
 // A pod that is deleted during a fault has it again within a second of its agent listening,
 // and so have its peers.
-func TestReplacedPod(t *testing.T) {
+func TestNetworkFaultPodReplaced(t *testing.T) {
 	ctx := onFaulted(t, needs(theController), needs(theInjector))
 	theFaulted.run(ctx, t, "slow", slowTiKV)
 	const attempts = 3 // a busy machine can make one late, not every one
@@ -95,7 +95,7 @@ func (w *world) untilFaulted(ctx context.Context, t *testing.T, member string) t
 }
 
 // An agent that is killed is started again by kubelet, and has its faults again.
-func TestKilledAgent(t *testing.T) {
+func TestNetworkFaultAgentKilled(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.run(ctx, t, "slow", slowTiKV)
 	theFaulted.wantMatrix(ctx, t, "before", slowByTiKV(added))
@@ -164,7 +164,7 @@ func (w *world) killContainer(ctx context.Context, t *testing.T, node, id string
 
 // What somebody else does to the controller's faults at an agent is put right when they are
 // renewed, and an Event says so.
-func TestReplacedByHand(t *testing.T) {
+func TestNetworkFaultReplacedByHand(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.run(ctx, t, "slow", slowTiKV)
 	theFaulted.wantMatrix(ctx, t, "before", slowByTiKV(added))
@@ -208,7 +208,7 @@ func (w *world) findEvent(ctx context.Context, t *testing.T, since time.Time, na
 
 // What an agent's kernel can't do is refused in the agent's own sentence, and nothing of it
 // is left at any agent. Where the kernel can, it is in force.
-func TestRefusedByAgents(t *testing.T) {
+func TestNetworkFaultRefusedByAgents(t *testing.T) {
 	ctx := onFaulted(t)
 	agent := theFaulted.agent(ctx, t, theFaulted.member(ctx, t, "tikv-0"))
 	can, err := agent.Status(ctx)

@@ -25,7 +25,7 @@ const lease = 5*time.Minute + 10*time.Second
 
 // Without a controller every fault ends by itself, also one that lasts until it is deleted.
 // The test waits for that most of its time.
-func TestControllerGone(t *testing.T) {
+func TestNetworkFaultControllerGone(t *testing.T) {
 	theClaims.first(t, changes(theController), changes(faulted))
 	ctx := theFaulted.begin(t)
 	theFaulted.run(ctx, t, "left-behind", `from: ["tikv(0)"], rtt: 50ms, untilDeleted: true`)
@@ -53,7 +53,7 @@ func TestControllerGone(t *testing.T) {
 }
 
 // A fault that is deleted while there is no controller ends when there is one again.
-func TestKilledController(t *testing.T) {
+func TestNetworkFaultControllerKilled(t *testing.T) {
 	ctx := onFaulted(t, changes(theController))
 	theFaulted.run(ctx, t, "deleted-meanwhile", slowTiKV)
 	theFaulted.run(ctx, t, "kept", `from: ["tidb(0)"], to: ["pd"], rtt: 50ms, duration: 30m`)
@@ -122,7 +122,7 @@ func (w *world) scaleController(ctx context.Context, t *testing.T, replicas int3
 
 // How long it takes from kubectl apply until the status says that all eight pods have the
 // fault. The number to look at is in the log; the limit only finds what is broken.
-func TestTimeToApplied(t *testing.T) {
+func TestNetworkFaultTimeToApplied(t *testing.T) {
 	ctx := onFaulted(t)
 	const runs, limit = 20, 10 * time.Second
 	var total, kubectls []time.Duration

@@ -11,7 +11,7 @@ import (
 )
 
 // Two faults add up, and either can go alone.
-func TestFaultsAddUp(t *testing.T) {
+func TestNetworkFaultsAddUp(t *testing.T) {
 	ctx := onFaulted(t)
 	for _, first := range []string{"one", "two"} {
 		theFaulted.run(ctx, t, "one", `from: ["tikv(0)"], rtt: 50ms, duration: 10m`)
@@ -32,7 +32,7 @@ func TestFaultsAddUp(t *testing.T) {
 
 // A change takes effect in place: none of the pings that pass meanwhile is lost, and none
 // passes without the fault.
-func TestChangeInPlace(t *testing.T) {
+func TestNetworkFaultChangeInPlace(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.run(ctx, t, "changed", `from: ["tikv(0)"], rtt: 50ms, duration: 10m`)
 	theFaulted.wantMatrix(ctx, t, "before the change", between([]string{"tikv-0"}, nil, added))
@@ -78,7 +78,7 @@ func (w *world) stream(ctx context.Context, t *testing.T, from, to string, count
 
 // One way is from the side from to the side to: ping shows the delay once, and a partition
 // lets the echo requests of the side to through, and not its answers.
-func TestOneWay(t *testing.T) {
+func TestNetworkFaultOneWay(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.run(ctx, t, "both-ways", `from: ["tikv(0)"], to: ["pd(0)"], delay: 50ms, duration: 10m`)
 	pairs := func(rtt time.Duration) wish { return between([]string{"tikv-0"}, []string{"pd-0"}, rtt) }
@@ -124,7 +124,7 @@ func (w *world) echoes(ctx context.Context, t *testing.T, member string) int {
 }
 
 // A fault for a port meets the connections to that port of the side to, and nothing else.
-func TestPorts(t *testing.T) {
+func TestNetworkFaultPorts(t *testing.T) {
 	ctx := onFaulted(t)
 	pd, tikv := theFaulted.member(ctx, t, "pd-0").Status.PodIP, theFaulted.member(ctx, t, "tikv-0").Status.PodIP
 	theFaulted.run(ctx, t, "client-port", `from: [tikv], to: [pd], rtt: 50ms, ports: [2379], protocol: tcp, duration: 10m`)
@@ -144,7 +144,7 @@ func TestPorts(t *testing.T) {
 
 // A partition cuts off what it names. What would cost PD its quorum is refused until the
 // fault allows it.
-func TestPartition(t *testing.T) {
+func TestNetworkFaultPartition(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.run(ctx, t, "tidb-cut", `from: ["tidb(0)"], partition: true, duration: 2m`)
 	theFaulted.wantMatrix(ctx, t, "one TiDB cut off", between([]string{"tidb-0"}, nil, cut))

@@ -9,7 +9,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 )
 
-func TestPause(t *testing.T) {
+func TestNetworkFaultPause(t *testing.T) {
 	ctx := onFaulted(t)
 	slow := between([]string{"tikv-0"}, nil, added)
 	theFaulted.run(ctx, t, "paused", `from: ["tikv(0)"], rtt: 50ms, duration: 10m`)
@@ -24,7 +24,7 @@ func TestPause(t *testing.T) {
 
 // A fault ends by itself, no sooner than its duration says and not much later, and does not
 // come back.
-func TestExpiry(t *testing.T) {
+func TestNetworkFaultExpiry(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.run(ctx, t, "short", `from: ["tikv(0)"], rtt: 50ms, duration: 10s`)
 	running := time.Now()
@@ -42,7 +42,7 @@ func TestExpiry(t *testing.T) {
 	t.Logf("flat %s after its time", time.Since(status.ExpiresAt.Time).Round(time.Millisecond))
 }
 
-func TestDelete(t *testing.T) {
+func TestNetworkFaultDelete(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.run(ctx, t, "deleted", `from: [all], to: [all], rtt: 50ms, untilDeleted: true`)
 	theFaulted.wantMatrix(ctx, t, "running", between(members(faulted), members(faulted), added))

@@ -17,7 +17,7 @@ const added = 50 * time.Millisecond
 
 // Each selector and each pick means the pods that it should: their pairs with the other
 // side have the RTT, and no other pair has.
-func TestSelectors(t *testing.T) {
+func TestNetworkFaultSelectors(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.setRoles(ctx, t, "pd-1", "tikv-2")
 	all := members(faulted)
@@ -62,7 +62,7 @@ func selected(status v1alpha1.NetworkFaultStatus, selector string) []string {
 
 // What is picked at random is as many pods as it should be, those that the status names,
 // and the same for the same seed.
-func TestRandomPicks(t *testing.T) {
+func TestNetworkFaultRandomPicks(t *testing.T) {
 	ctx := onFaulted(t)
 	for spec, want := range map[string]struct {
 		from, to string
@@ -95,7 +95,7 @@ func TestRandomPicks(t *testing.T) {
 }
 
 // A role is that of the moment when the fault starts: it stays with its pod.
-func TestRoleIsPinned(t *testing.T) {
+func TestNetworkFaultRoleIsPinned(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.setRoles(ctx, t, "pd-1", "tikv-2")
 	theFaulted.run(ctx, t, "pinned", `from: ["pd(leader)"], rtt: 50ms, untilDeleted: true`)
@@ -117,7 +117,7 @@ func sum(all ...wish) wish {
 }
 
 // Addresses outside the cluster: the whole round trip is added where there is an agent.
-func TestOutsideAddresses(t *testing.T) {
+func TestNetworkFaultOutsideAddresses(t *testing.T) {
 	ctx := onFaulted(t)
 	var outside corev1.Pod
 	if err := theFaulted.Get(ctx, pinger, theFaulted.namespace, &outside); err != nil {

@@ -135,16 +135,19 @@ func (w *world) wantMatrix(ctx context.Context, t *testing.T, what string, want 
 func (w *world) wantMatrixWithin(ctx context.Context, t *testing.T, limit time.Duration, what string, want wish) {
 	t.Helper()
 	start := time.Now()
-	for {
+	for tries := 1; ; tries++ {
 		began := time.Now()
 		got, err := w.matrix(ctx, faulted)
 		problem := got.unlike(want)
 		if err == nil && problem == "" {
-			t.Logf("%s: as wished %s after this was asked", what, began.Sub(start).Round(time.Millisecond))
+			t.Logf("%s: as wished after %s", what, began.Sub(start).Round(time.Millisecond))
 			return
 		}
 		if time.Since(start) > limit {
 			t.Fatalf("%s: %v%s", what, err, problem)
+		}
+		if tries == 1 {
+			t.Logf("%s: not at once: %v%s", what, err, problem)
 		}
 	}
 }

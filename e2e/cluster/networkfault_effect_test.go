@@ -52,8 +52,8 @@ func TestNetworkFaultChangeInPlace(t *testing.T) {
 	}
 }
 
-// stream pings from one member to another in the background, so often, 20 a second. The
-// returned function waits for the end.
+// stream pings from one member to another in the background, so often, 20 a second. It
+// returns when the first have arrived, and the returned function waits for the end.
 func (w *world) stream(ctx context.Context, t *testing.T, from, to string, count int) (end func() measured) {
 	t.Helper()
 	source, target := w.member(ctx, t, from), w.member(ctx, t, to).Status.PodIP
@@ -62,10 +62,16 @@ func (w *world) stream(ctx context.Context, t *testing.T, from, to string, count
 		err error
 	}
 	ended := make(chan outcome, 1)
+	before := w.echoes(ctx, t, to)
 	go func() {
 		got, err := w.measure(ctx, source.Name, 2*time.Second, count, target)
 		ended <- outcome{got[target], err}
 	}()
+	for start := time.Now(); w.echoes(ctx, t, to) < before+5; {
+		if time.Since(start) > settles {
+			t.Fatalf("no ping from %s arrives at %s", from, to)
+		}
+	}
 	return func() measured {
 		t.Helper()
 		got := <-ended

@@ -20,6 +20,7 @@ var tools = map[string]map[string][]string{
 		"annotate":     {"-n="},
 		"apply":        {"-k=", "-f="},
 		"create":       {"-n=", "--from-literal="},
+		"describe":     {"-n="},
 		"delete":       {"-n=", "-k=", "--raw=", "--all", "--all-namespaces"},
 		"get":          {"-n=", "-o=", "--raw=", "--field-selector=", "--all-namespaces"},
 		"logs":         {"-n=", "-c="},

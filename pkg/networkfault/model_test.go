@@ -173,7 +173,7 @@ func (m *model) step(r *rapid.T) {
 		},
 		"protect": func() {
 			value := rapid.SampledFrom([]string{"true", "false"}).Draw(r, "protect")
-			m.annotate(decide.ProtectAnnotation, value)
+			m.annotate(tidbcluster.ProtectAnnotation, value)
 		},
 		"replace pod": func() { m.replacePod(r) },
 		"agent": func() {

@@ -113,7 +113,7 @@ func TestAnEndNeedsNoWriting(t *testing.T) {
 		"pause": func(w *world) {
 			change(w, "slow", &v1alpha1.NetworkFault{}, func(f *v1alpha1.NetworkFault) { f.Spec.Paused = true })
 		},
-		"protect": func(w *world) { w.annotate(decide.ProtectAnnotation, "true") },
+		"protect": func(w *world) { w.annotate(tidbcluster.ProtectAnnotation, "true") },
 		"opt out": func(w *world) { w.annotate(tidbcluster.InjectAnnotation, "false") },
 		"cluster": func(w *world) { w.remove(&tcv1alpha1.TidbCluster{}, basic.Name) },
 		"delete":  func(w *world) { w.remove(&v1alpha1.NetworkFault{}, "slow") },

@@ -14,6 +14,9 @@ const (
 	// MaxDurationAnnotation is the longest life of a fault, such as "1h", from
 	// api.MinDuration to api.MaxDuration. It replaces the injector's own setting.
 	MaxDurationAnnotation = AnnotationPrefix + "max-duration"
+	// ProtectAnnotation refuses and ends every NetworkFault of the TidbCluster. Every
+	// value but "false" does, so that a misspelt one protects.
+	ProtectAnnotation = AnnotationPrefix + "protect"
 	// SidecarAnnotation says what the agent is in a pod: "container" for one
 	// container beside the others, or "native" for a native sidecar, which is an
 	// init container that restarts. A native sidecar starts before the containers

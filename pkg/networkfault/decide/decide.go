@@ -194,7 +194,7 @@ func (d *decision) lives(o *object) bool {
 	case gone:
 		d.stop(o, v1alpha1.Pending, ReasonClusterNotFound, "there is no TidbCluster "+o.Spec.Cluster+" in this namespace")
 	case isProtected(d.Cluster.Annotations):
-		d.refuse(o, ReasonProtected, "TidbCluster "+o.Spec.Cluster+" takes no fault, by its annotation "+ProtectAnnotation)
+		d.refuse(o, ReasonProtected, "TidbCluster "+o.Spec.Cluster+" takes no fault, by its annotation "+tidbcluster.ProtectAnnotation)
 	case !tidbcluster.ParseOptIn(d.Cluster.Annotations).Inject:
 		d.refuse(o, ReasonNotInjected, "TidbCluster "+o.Spec.Cluster+" does not ask for agents: set its annotation "+tidbcluster.InjectAnnotation+`: "true" and restart its pods, then change this fault or create it again`)
 	case o.Spec.Paused:
@@ -215,11 +215,8 @@ func (d *decision) find(name string) *Pod {
 	return nil
 }
 
-// ProtectAnnotation of a TidbCluster refuses and ends every NetworkFault. Every value
-// but "false" does, so that a misspelt one protects.
-const ProtectAnnotation = tidbcluster.AnnotationPrefix + "protect"
-
+// isProtected reports whether annotations refuse every fault.
 func isProtected(annotations map[string]string) bool {
-	value, ok := annotations[ProtectAnnotation]
+	value, ok := annotations[tidbcluster.ProtectAnnotation]
 	return ok && value != "false"
 }

@@ -158,7 +158,6 @@ var chartCases = []struct{ values, object, patch string }{
 	{"config: {agent: {resources: {requests: {cpu: 20m, memory: 64Mi}}}}", "ConfigMap", `{op: replace, path: A/resources/requests, value: {cpu: 20m, memory: 64Mi}}`},
 	{"config: {agent: {resources: {limits: {cpu: 1, memory: 1Gi}}}}", "ConfigMap", `{op: replace, path: A/resources/limits, value: {cpu: 1, memory: 1Gi}}`},
 	{"config: {agent: {maxDuration: 1h30m}}", "ConfigMap", `{op: add, path: A/maxDuration, value: 1h30m}`},
-	{"config: {agent: {tokenSecret: token}}", "ConfigMap", `{op: add, path: A/tokenSecret, value: token}`},
 }
 
 // TestChartValues: each value changes what it says and nothing else.
@@ -189,6 +188,13 @@ func TestChartValues(t *testing.T) {
 		want.patch(t, "Deployment", `{op: replace, path: P/priorityClassName, value: theirs}`)
 		compare(t, want, chart(t, "tidelay-system", "priorityClass: {create: false, name: theirs}"))
 	})
+	t.Run("a token, which the controller may read", func(t *testing.T) {
+		want := base.clone(t)
+		want.patch(t, "ConfigMap", `{op: add, path: A/tokenSecret, value: token}`)
+		want.patch(t, "ClusterRole tidelay-controller", `
+			{op: add, path: /rules/8, value: {apiGroups: [""], resources: [secrets], resourceNames: [token], verbs: [get]}}`)
+		compare(t, want, chart(t, "tidelay-system", "config: {agent: {tokenSecret: token}}"))
+	})
 	t.Run("no check for missed pods", func(t *testing.T) {
 		want := base.clone(t)
 		want.patch(t, "Deployment tidelay-controller", `{op: replace, path: C/args/missed-check, value: 0s}`)
@@ -202,7 +208,7 @@ func TestChartValues(t *testing.T) {
 
 // TestEveryChartValueIsTried looks for values that the other tests leave out.
 func TestEveryChartValueIsTried(t *testing.T) {
-	tried := map[string]bool{"monitoring": true, "monitoring.podMonitors": true, "monitoring.rules": true, "monitoring.dashboard": true, "priorityClass.name": true, "controller.enabled": true, "images.agent": true, "imagePullPolicy": true}
+	tried := map[string]bool{"monitoring": true, "monitoring.podMonitors": true, "monitoring.rules": true, "monitoring.dashboard": true, "priorityClass.name": true, "controller.enabled": true, "config.agent.tokenSecret": true, "images.agent": true, "imagePullPolicy": true}
 	for _, c := range chartCases {
 		addLeaves(t, tried, c.values)
 	}

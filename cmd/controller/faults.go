@@ -27,8 +27,8 @@ const (
 	faultCallsBurst     = 600
 )
 
-// addFaults has the replica that leads carry out NetworkFaults.
-func addFaults(mgr ctrl.Manager, file *configfile.File) error {
+// addFaults has the replica that leads carry out NetworkFaults, until ctx ends.
+func addFaults(ctx context.Context, mgr ctrl.Manager, file *configfile.File) error {
 	live, err := daemon.NewClient(mgr, flowcontrol.NewTokenBucketRateLimiter(faultCallsPerSecond, faultCallsBurst))
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func addFaults(mgr ctrl.Manager, file *configfile.File) error {
 		Agents:  keeper.NewAgents(networkfault.NewTokens(live, file.Current).Of),
 		Changed: changes.Add,
 		PutRight: func(cluster types.NamespacedName, target keeper.Target, changes []api.Change) {
-			putRight.Tell(context.Background(), cluster, target, changes)
+			putRight.Tell(ctx, cluster, target, changes)
 		},
 		Metrics: metrics.Registry,
 		Log:     ctrl.Log.WithName("agents"),

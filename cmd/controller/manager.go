@@ -67,7 +67,7 @@ func newManager(signals context.Context, o options, health *daemon.Health) (ctrl
 	// The check for missed pods does not wait for these, of which one may not be installed
 	// yet.
 	faultInformers := confirm.NewInformers(mgr.GetCache(), networkfault.Kinds())
-	if err := addFaults(mgr, file); err != nil {
+	if err := addFaults(signals, mgr, file); err != nil {
 		return nil, err
 	}
 	health.Require(daemon.Check{Name: "informers", Check: func(*http.Request) error {

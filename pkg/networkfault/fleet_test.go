@@ -44,14 +44,8 @@ const (
 	isDown      // refuses connections
 )
 
-// at returns the agent at an address, which is there from the first time on.
-func (f *fleet) at(addr netip.Addr, uid string) *madeUp {
-	if f.agents[addr] == nil {
-		f.agents[addr] = &madeUp{}
-	}
-	f.agents[addr].uid = uid
-	return f.agents[addr]
-}
+// add adds an agent.
+func (f *fleet) add(addr netip.Addr, uid string) { f.agents[addr] = &madeUp{uid: uid} }
 
 // Replace implements keeper.Agents.
 func (f *fleet) Replace(ctx context.Context, t keeper.Target, faults []api.Fault) (api.Changes, error) {
@@ -119,9 +113,8 @@ type onPacket struct {
 	partition bool
 }
 
-// onPacketTo returns what the agent does to packets for an address. Of several faults
-// that match, the keeper of the contract that no two do is the compilation: it is an
-// error here.
+// onPacketTo returns what the agent does to packets for an address. That two faults match
+// the same packet is an error: a compilation makes them so that none do.
 func (a *madeUp) onPacketTo(peer netip.Addr) (onPacket, error) {
 	var found []fault.Fault
 	for _, f := range a.holds() {

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"pgregory.net/rapid"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,7 +24,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
-	"pgregory.net/rapid"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
 // TestModel changes objects, pods, agents, the leader, the API server and the clock at
@@ -76,7 +77,7 @@ func newModel(t *testing.T) *model {
 		return nil
 	}
 	for _, pod := range m.pods() {
-		m.fleet.at(addressesOf(&pod)[0], string(pod.UID))
+		m.fleet.add(addressesOf(&pod)[0], string(pod.UID))
 	}
 	m.start()
 	return m
@@ -93,7 +94,7 @@ func (m *model) start() {
 		m.t.Fatal(err)
 	}
 	m.Reconciler = m.newReconciler(k)
-	m.Reconciler.options.Now = time.Now
+	m.options.Now = time.Now
 	var running sync.WaitGroup
 	running.Go(func() { _ = k.Run(ctx) })
 	running.Go(func() { m.control(ctx) })
@@ -261,7 +262,7 @@ func (m *model) replacePod(r *rapid.T) {
 	m.fleet.mu.Lock()
 	defer m.fleet.mu.Unlock()
 	delete(m.fleet.agents, addressesOf(&old)[0])
-	m.fleet.at(addr, string(pod.UID))
+	m.fleet.add(addr, string(pod.UID))
 }
 
 // settle makes everything well again, and waits until nothing happens any more.

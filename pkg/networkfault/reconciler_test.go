@@ -168,7 +168,7 @@ func TestTheCacheMayBeOld(t *testing.T) {
 	w := newWorld(t)
 	w.fault("slow", `{"from": ["pd(leader)"], "rtt": "50ms", "untilDeleted": true}`)
 	old := &stale{Client: w.Client}
-	w.Reconciler.options.Reader = old
+	w.options.Reader = old
 	old.freeze(t)
 	w.reconcile()
 	change(w, basic.Name, &tcv1alpha1.TidbCluster{}, func(c *tcv1alpha1.TidbCluster) { c.Status.PD.Leader = c.Status.PD.Members["basic-pd-2"] })
@@ -204,7 +204,7 @@ func TestPodsThatAreNoMembersLoseTheirFaults(t *testing.T) {
 	w := newWorld(t)
 	w.fault("slow", `{"from": ["tikv"], "rtt": "50ms", "untilDeleted": true}`)
 	w.reconcile()
-	w.Reconciler.options.Resolver = without{w.Reconciler.options.Resolver, "basic-tikv-1"}
+	w.options.Resolver = without{w.options.Resolver, "basic-tikv-1"}
 	w.reconcile()
 	if faults, ok := w.agents.held["basic-tikv-1-uid"]; !ok || len(faults) > 0 {
 		t.Errorf("the stranger is to hold %v (asked: %t), want nothing", faults, ok)
@@ -219,7 +219,7 @@ func TestAnUnreadPodKeepsWhatIs(t *testing.T) {
 	w.fault("slow", `{"from": ["tikv"], "rtt": "50ms", "untilDeleted": true}`)
 	w.reconcile()
 	unanswered, sets := errors.New("no answer"), w.agents.sets
-	w.Reconciler.options.Resolver = failing{unanswered}
+	w.options.Resolver = failing{unanswered}
 	if _, err := w.Reconcile(t.Context(), ctrl.Request{NamespacedName: basic}); !errors.Is(err, unanswered) || w.agents.sets != sets {
 		t.Errorf("error %v, want %v and nothing done", err, unanswered)
 	}

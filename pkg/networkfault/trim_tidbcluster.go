@@ -21,8 +21,10 @@ func trimTidbCluster(c *tcv1alpha1.TidbCluster) (any, error) {
 	return c, nil
 }
 
-// The keys of PD's configuration that package safety reads.
-var pdConfigKeys = []string{"lease", "replication.max-replicas", "replication.location-labels"}
+// pdConfigKeys returns the keys of PD's configuration that package safety reads.
+func pdConfigKeys() []string {
+	return []string{"lease", "replication.max-replicas", "replication.location-labels"}
+}
 
 func trimSpec(s *tcv1alpha1.TidbClusterSpec) tcv1alpha1.TidbClusterSpec {
 	kept := tcv1alpha1.TidbClusterSpec{Version: s.Version, Paused: s.Paused, Cluster: s.Cluster}
@@ -31,7 +33,7 @@ func trimSpec(s *tcv1alpha1.TidbClusterSpec) tcv1alpha1.TidbClusterSpec {
 		kept.PD.Image, kept.PD.Version = c.Image, c.Version
 		if c.Config != nil && c.Config.GenericConfig != nil {
 			kept.PD.Config = tcv1alpha1.NewPDConfig()
-			for _, key := range pdConfigKeys {
+			for _, key := range pdConfigKeys() {
 				if value := c.Config.Get(key); value != nil {
 					kept.PD.Config.Set(key, value.Interface())
 				}

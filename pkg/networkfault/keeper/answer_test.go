@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/client"
 )
@@ -172,6 +174,9 @@ func TestPutRight(t *testing.T) {
 			time.Sleep(3 * time.Minute)
 			if got := strings.Join(f.saw().putRight, "; "); got != test.want {
 				t.Errorf("%s: put right %q, want %q", name, got, test.want)
+			}
+			if got := testutil.ToFloat64(k.metrics.putRight); got != float64(len(f.saw().putRight)) {
+				t.Errorf("%s: %v are counted as put right", name, got)
 			}
 			if got := f.held("10.0.0.1"); got != "a=1ms b=1ms" {
 				t.Errorf("%s: holds %q", name, got)

@@ -173,6 +173,26 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A refusal was of another target once the target changes.
+func TestARefusalIsForgotten(t *testing.T) {
+	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
+		f.fail(problem(422, "not so"))
+		k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}))})
+		synctest.Wait()
+		wantState(t, k, 1, "holds; failed: not so; refused a")
+		before := len(f.saw().changed)
+		f.slowly(time.Second)
+		k.Set(cluster, []Target{target(1, delay("b", time.Millisecond, time.Time{}))})
+		wantState(t, k, 1, "holds")
+		if got := len(f.saw().changed); got != before+1 {
+			t.Errorf("told of %d changes, want one", got-before)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		wantState(t, k, 1, "holds b=1ms")
+	})
+}
+
 // What an agent holds stays in force while it refuses something else.
 func TestARefusalChangesNothing(t *testing.T) {
 	for status, want := range map[int]string{

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 )
 
@@ -28,6 +30,9 @@ func TestAgentsGetTheirFaults(t *testing.T) {
 		}
 		if got := len(f.take()); got != 2 {
 			t.Errorf("%d requests, want one for each agent", got)
+		}
+		if got := testutil.ToFloat64(k.metrics.pushes.WithLabelValues("ok")); got != 2 {
+			t.Errorf("%v requests are counted as ok", got)
 		}
 		if len(f.saw().logged) != 1 || !strings.Contains(f.saw().logged[0], `"faults"=["a" "b"]`) && !strings.Contains(f.saw().logged[0], `"faults"=["a","b"]`) {
 			t.Errorf("logged %q", f.saw().logged)
@@ -233,6 +238,11 @@ func TestRunEnds(t *testing.T) {
 		stop()
 		if f.saw().now != 0 || time.Since(start) > 0 {
 			t.Errorf("%d requests in flight after %s", f.saw().now, time.Since(start))
+		}
+		for _, o := range outcomes() {
+			if got := testutil.ToFloat64(k.metrics.pushes.WithLabelValues(string(o))); got != 0 {
+				t.Errorf("%v requests are counted as %s", got, o)
+			}
 		}
 	})
 }

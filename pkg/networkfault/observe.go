@@ -122,7 +122,8 @@ func (o *observation) targets(faults map[string][]decide.Fault) []keeper.Target 
 	add := func(pod *corev1.Pod, faults []decide.Fault) {
 		if addrs := addressesOf(pod); len(addrs) > 0 {
 			all = append(all, keeper.Target{
-				Pod: client.ObjectKeyFromObject(pod), UID: pod.UID, Addr: addrs[0], MaxDuration: injection.MaxDuration(pod), Faults: faults,
+				Pod: client.ObjectKeyFromObject(pod), UID: pod.UID, Addr: addrs[0], Instance: instanceOf(pod),
+				MaxDuration: injection.MaxDuration(pod), Faults: faults,
 			})
 		}
 	}
@@ -151,6 +152,17 @@ func addressesOf(pod *corev1.Pod) []netip.Addr {
 		}
 	}
 	return all
+}
+
+// instanceOf returns the ID of the agent's container, which is another one after each
+// start; "" before the first.
+func instanceOf(pod *corev1.Pod) string {
+	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if s.Name == injection.ContainerName {
+			return s.ContainerID
+		}
+	}
+	return ""
 }
 
 // isReady reports whether a component is ready in its pod, whatever its agent is. TiDB

@@ -47,10 +47,29 @@ func trimPod(pod *corev1.Pod) {
 	if ref := metav1.GetControllerOfNoCopy(pod); ref != nil {
 		kept.OwnerReferences = []metav1.OwnerReference{*ref}
 	}
-	for _, s := range pod.Status.ContainerStatuses {
-		kept.Status.ContainerStatuses = append(kept.Status.ContainerStatuses, corev1.ContainerStatus{Name: s.Name, Ready: s.Ready})
-	}
+	kept.Status.ContainerStatuses, kept.Status.InitContainerStatuses = statusesOf(pod.Status.ContainerStatuses), agentStatusesOf(pod.Status.InitContainerStatuses)
 	*pod = kept
+}
+
+// statusesOf returns which containers are ready, and which one the agent is.
+func statusesOf(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
+	var kept []corev1.ContainerStatus
+	for _, s := range statuses {
+		if s.Name != injection.ContainerName {
+			kept = append(kept, corev1.ContainerStatus{Name: s.Name, Ready: s.Ready})
+		}
+	}
+	return append(kept, agentStatusesOf(statuses)...)
+}
+
+// agentStatusesOf returns which container the agent is.
+func agentStatusesOf(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
+	for _, s := range statuses {
+		if s.Name == injection.ContainerName {
+			return []corev1.ContainerStatus{{Name: s.Name, ContainerID: s.ContainerID}}
+		}
+	}
+	return nil
 }
 
 // agentsOf returns the containers that may be the agent, without what nobody reads.

@@ -152,6 +152,7 @@ func TestTrimPod(t *testing.T) {
 		"container": func(*corev1.Pod) {},
 		"native sidecar": func(p *corev1.Pod) {
 			native := agent()
+			p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: injection.ContainerName, ContainerID: "containerd://1"}}
 			native.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 			p.Spec.InitContainers, p.Spec.Containers = []corev1.Container{native, {Name: "init"}}, p.Spec.Containers[:1]
 		},
@@ -159,6 +160,7 @@ func TestTrimPod(t *testing.T) {
 		"host's network":  func(p *corev1.Pod) { p.Spec.HostNetwork = true },
 		"two families":    func(p *corev1.Pod) { p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: "fd00::1"}) },
 		"without address": func(p *corev1.Pod) { p.Status.PodIP, p.Status.PodIPs = "", nil },
+		"a started agent": func(p *corev1.Pod) { p.Status.ContainerStatuses[1].ContainerID = "containerd://2" },
 		"not ready":       func(p *corev1.Pod) { p.Status.ContainerStatuses[0].Ready = false },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -171,7 +173,7 @@ func TestTrimPod(t *testing.T) {
 			know := func(p *corev1.Pod) []any {
 				return []any{
 					injection.HasAgent(p), injection.MaxDuration(p), addressesOf(p), isReady(p, tidbcluster.TiKV), p.Spec.HostNetwork,
-					clusterOfPod(p), nodeOfPod(p), p.Labels[tidbcluster.ComponentLabel], p.UID, p.Status.Phase,
+					clusterOfPod(p), nodeOfPod(p), instanceOf(p), p.Labels[tidbcluster.ComponentLabel], p.UID, p.Status.Phase,
 				}
 			}
 			if want, got := know(whole), know(trimmed); !reflect.DeepEqual(want, got) {

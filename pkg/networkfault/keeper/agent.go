@@ -74,13 +74,26 @@ type request struct {
 // Of another pod, or at another address, nothing is known.
 func (a *agent) aim(t Target, now time.Time) bool {
 	if a.target != nil && sameTarget(a.target, &t) {
-		return false
+		return a.start(&t, now)
 	}
 	if a.target == nil || a.target.UID != t.UID || a.target.Addr != t.Addr {
 		a.leave()
 		a.since = now
 	}
 	a.target, a.failure, a.due = &t, nil, now
+	return true
+}
+
+// start has the agent asked again if it was started since, and reports whether it was.
+// What it confirmed before is not taken back: most agents find their faults again.
+func (a *agent) start(t *Target, now time.Time) bool {
+	if a.target.Instance == t.Instance {
+		return false
+	}
+	if a.confirmed == a.target {
+		a.confirmed = t
+	}
+	a.target, a.since, a.failingSince, a.failure, a.due = t, now, time.Time{}, nil, now
 	return true
 }
 

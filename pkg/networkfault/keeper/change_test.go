@@ -169,3 +169,29 @@ func TestChangedMayAsk(t *testing.T) {
 		o.Changed = func(c types.NamespacedName) { states = append(states, say(statesOf(k, c)["p-1"])) }
 	})
 }
+
+// An agent that was started is asked at once, and what it had lost is put right.
+func TestAStartedAgentIsAskedAtOnce(t *testing.T) {
+	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
+		one := target(1, delay("a", time.Millisecond, time.Time{}))
+		one.Instance = "first"
+		k.Set(cluster, []Target{one})
+		synctest.Wait()
+		f.mu.Lock()
+		delete(f.holds, one.Addr) // it lost its state
+		f.mu.Unlock()
+		again := one
+		again.Instance = "second"
+		k.Set(cluster, []Target{again})
+		wantState(t, k, 1, "holds a=1ms") // until it says otherwise
+		synctest.Wait()
+		if got := f.held(one.Addr.String()); got != "a=1ms" {
+			t.Errorf("it holds %q, want its fault", got)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if len(f.putRight) != 1 || f.putRight[0] != "p-1: a add" {
+			t.Errorf("put right: %q", f.putRight)
+		}
+	})
+}

@@ -27,6 +27,9 @@ type Target struct {
 	// another one is not changed.
 	UID  types.UID
 	Addr netip.Addr
+	// Instance is another one each time the agent is started; empty if that is not known.
+	// An agent that was started is asked at once, since it may have lost its faults.
+	Instance string
 	// MaxDuration is the pod's own cap on the life of a fault; 0 for none.
 	MaxDuration time.Duration
 	// Faults are what it is to hold of Owner's; none for nothing.

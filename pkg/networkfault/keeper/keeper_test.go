@@ -59,6 +59,7 @@ func TestTheSameIsNotAskedAgain(t *testing.T) {
 			"another cap":     func(t *Target) { t.MaxDuration = time.Minute },
 			"another pod":     func(t *Target) { t.UID = "other" },
 			"another address": func(t *Target) { t.Addr = t.Addr.Next() },
+			"another start":   func(t *Target) { t.Instance = "2" },
 			"nothing":         func(t *Target) { t.Faults = nil },
 		} {
 			one := target(1, delay("a", time.Millisecond, end))

@@ -383,3 +383,30 @@ func TestOrderMeansNothing(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestPartialHarmsNoOther refuses, at one pod, a fault that allows to be partial: alone it
+// stays in force elsewhere, and where it is for the packets of another fault it is taken
+// back, since that pod could hold neither.
+func TestPartialHarmsNoOther(t *testing.T) {
+	for to, phase := range map[string]v1alpha1.Phase{"pd": v1alpha1.Running, "tidb": v1alpha1.Refused} {
+		w := newWorld(t)
+		w.fault("slow", `{"from": ["tikv"], "to": ["tidb"], "rtt": "5ms", "untilDeleted": true}`)
+		w.run()
+		odd := w.fault("odd", fmt.Sprintf(`{"from": ["tikv"], "to": [%q], "duplicate": {"percent": 1}, "untilDeleted": true, "allow": ["Partial"]}`, to))
+		d := w.decide()
+		w.hold(d)
+		p := w.pod("basic-tikv-0")
+		p.State = decide.AgentState{Failed: "this kernel can't duplicate"}
+		for _, f := range d.Faults[p.Name] {
+			if slices.Contains(f.Objects, "odd") {
+				p.State.Refused = append(p.State.Refused, f.Fault)
+			} else {
+				p.State.Holds = append(p.State.Holds, f.Fault)
+			}
+		}
+		w.decide()
+		if odd.Status.Phase != phase {
+			t.Errorf("to %s: %s (%s), want %s", to, odd.Status.Phase, odd.Status.Message, phase)
+		}
+	}
+}

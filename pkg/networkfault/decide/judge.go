@@ -120,10 +120,14 @@ func (d *decision) takeBack(objects []*object) []*object {
 
 // blamed returns the place of the object that an agent's refusal is about: the last of
 // those in the refused faults that were not in force everywhere before. It is -1 for none.
+// One that may be in force at some pods only is blamed if others would lose packets by it.
 func blamed(refused []compile.Fault, objects []*object) int {
 	for i, o := range slices.Backward(objects) {
-		isIn := slices.ContainsFunc(refused, func(f compile.Fault) bool { return slices.Contains(f.Objects, o.Name) })
-		if isIn && !o.wasApplied() && !slices.Contains(o.Spec.Allow, v1alpha1.Partial) {
+		mayBePartial := slices.Contains(o.Spec.Allow, v1alpha1.Partial)
+		isIn := slices.ContainsFunc(refused, func(f compile.Fault) bool {
+			return slices.Contains(f.Objects, o.Name) && (!mayBePartial || len(f.Objects) > 1)
+		})
+		if isIn && !o.wasApplied() {
 			return i
 		}
 	}

@@ -29,6 +29,9 @@ type agent struct {
 	flight *request
 	// due is when it is to be asked next; zero for not.
 	due time.Time
+	// without are the faults of the target that it has just refused, and that the next
+	// request leaves out, so that it holds the others meanwhile.
+	without []*decide.Fault
 
 	// confirmed is the last target that it confirmed; nil for none.
 	confirmed *Target
@@ -63,6 +66,8 @@ type request struct {
 	faults []api.Fault
 	// asked are the faults of the target that faults are made of, in the same order.
 	asked []held
+	// isRest is whether faults of the target are left out.
+	isRest bool
 	// isRenewal is whether the agent has confirmed the target before.
 	isRenewal bool
 	// cancel ends it, and dropped is set if nobody wants to know its answer.
@@ -80,7 +85,7 @@ func (a *agent) aim(t Target, now time.Time) bool {
 		a.leave()
 		a.since = now
 	}
-	a.target, a.failure, a.due = &t, nil, now
+	a.target, a.failure, a.without, a.due = &t, nil, nil, now
 	return true
 }
 
@@ -93,7 +98,7 @@ func (a *agent) start(t *Target, now time.Time) bool {
 	if a.confirmed == a.target {
 		a.confirmed = t
 	}
-	a.target, a.since, a.failingSince, a.failure, a.due = t, now, time.Time{}, nil, now
+	a.target, a.since, a.failingSince, a.failure, a.without, a.due = t, now, time.Time{}, nil, nil, now
 	return true
 }
 
@@ -111,8 +116,8 @@ func (a *agent) begin(now time.Time) *request {
 	if a.target == nil || a.flight != nil || a.due.IsZero() || a.due.After(now) {
 		return nil
 	}
-	a.flight = newRequest(a.target, now)
-	a.flight.isRenewal = a.confirmed == a.target
+	a.flight = newRequest(a.target, a.without, now)
+	a.flight.isRenewal = a.confirmed == a.target && !a.flight.isRest
 	return a.flight
 }
 
@@ -125,6 +130,7 @@ func (a *agent) end(res result, now time.Time) {
 	}
 	a.silent = res.outcome.isSilent()
 	switch {
+	case res.outcome == ok && r.isRest:
 	case res.outcome == ok:
 		a.failingSince = time.Time{}
 	case a.failingSince.IsZero():
@@ -133,8 +139,19 @@ func (a *agent) end(res result, now time.Time) {
 	if a.target != r.target {
 		return // it is due since the target has changed
 	}
+	if a.without != nil && res.outcome.isRefusal() { // of the others too
+		res.refused = append(a.without, res.refused...)
+	}
+	a.without = nil
 	if res.outcome != ok {
 		a.fail(res, now)
+		if n := len(res.refused); n > 0 && n < len(r.asked) {
+			a.without, a.due = res.refused, now
+		}
+		return
+	}
+	if r.isRest {
+		a.due = now.Add(longest) // for another try with all of them
 		return
 	}
 	a.due = time.Time{}

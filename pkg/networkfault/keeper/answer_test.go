@@ -59,7 +59,7 @@ func TestOutcomes(t *testing.T) {
 		"no agent, 404":        {noAgent(404), failed, "something that is no agent answered 404 Not Found", false, ""},
 		"no agent, 503":        {noAgent(503), busy, "something that is no agent answered 503 Service Unavailable", false, ""},
 	} {
-		res := newRequest(&whole, time.Now()).judge(api.Changes{}, test.err, 5*time.Second)
+		res := newRequest(&whole, nil, time.Now()).judge(api.Changes{}, test.err, 5*time.Second)
 		var names []string
 		for _, f := range res.refused {
 			names = append(names, f.Name)
@@ -73,7 +73,7 @@ func TestOutcomes(t *testing.T) {
 	}
 	// An agent that can set no faults holds none.
 	empty := target(1)
-	if res := newRequest(&empty, time.Now()).judge(api.Changes{}, problem(501, "no engine"), time.Second); res.outcome != ok {
+	if res := newRequest(&empty, nil, time.Now()).judge(api.Changes{}, problem(501, "no engine"), time.Second); res.outcome != ok {
 		t.Errorf("nothing without an engine: %+v", res)
 	}
 }
@@ -83,7 +83,7 @@ func TestOutcomes(t *testing.T) {
 func TestRefusedBesideEnded(t *testing.T) {
 	now := time.Now()
 	whole := target(1, delay("over", time.Millisecond, now.Add(-time.Second)), delay("a", time.Millisecond, time.Time{}))
-	res := newRequest(&whole, now).judge(api.Changes{}, problem(400, "no", "faults[0].delay"), time.Second)
+	res := newRequest(&whole, nil, now).judge(api.Changes{}, problem(400, "no", "faults[0].delay"), time.Second)
 	if len(res.refused) != 1 || res.refused[0].Name != "a" {
 		t.Errorf("refused %v", res.refused)
 	}
@@ -112,7 +112,7 @@ func TestAnswersAreCompared(t *testing.T) {
 		"another owner":    {func(all []api.Fault) []api.Fault { all[0].Owner = "me"; return all }, "b"},
 		"one that is none": {func(all []api.Fault) []api.Fault { all[0].Delay = "soon"; return all }, "b"},
 	} {
-		r := newRequest(&whole, time.Now())
+		r := newRequest(&whole, nil, time.Now())
 		answered := slices.Clone(r.faults)
 		for i := range answered {
 			answered[i].Duration, answered[i].ExpiresAt = "", "2030-01-31T12:00:00Z"
@@ -193,7 +193,7 @@ func TestAnEndIsNotPutRight(t *testing.T) {
 	now := time.Now()
 	ending, staying := delay("ending", time.Millisecond, now.Add(time.Minute)), delay("staying", time.Millisecond, time.Time{})
 	whole := target(1, ending, staying)
-	before := newRequest(&whole, now).asked
+	before := newRequest(&whole, nil, now).asked
 	for name, test := range map[string]struct {
 		at     time.Duration
 		action string
@@ -203,14 +203,14 @@ func TestAnEndIsNotPutRight(t *testing.T) {
 		"gone while the request was sent":       {60 * time.Second, api.ActionAdd},
 	} {
 		at := now.Add(test.at)
-		r := newRequest(&whole, at.Add(-100*time.Millisecond))
+		r := newRequest(&whole, nil, at.Add(-100*time.Millisecond))
 		r.isRenewal = true
 		if got := r.putRight(api.Changes{Changes: []api.Change{{Name: "ending", Action: test.action}, {Name: "staying", Action: api.ActionKeep}}}, before, at); len(got) != 0 {
 			t.Errorf("%s: put right %v", name, got)
 		}
 	}
 	// The first push puts nothing right.
-	r := newRequest(&whole, now)
+	r := newRequest(&whole, nil, now)
 	if got := r.putRight(api.Changes{Changes: []api.Change{{Name: "staying", Action: api.ActionChange}}}, nil, now); len(got) != 0 {
 		t.Errorf("the first push put right %v", got)
 	}

@@ -205,7 +205,9 @@ func TestARefusalChangesNothing(t *testing.T) {
 		keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
 			k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}))})
 			synctest.Wait()
-			f.fail(problem(status, "not so", "faults[1].loss"))
+			f.respond(func(_ context.Context, _ Target, faults []api.Fault) (api.Changes, error, bool) {
+				return api.Changes{}, problem(status, "not so", "faults[1].loss"), len(faults) > 1
+			})
 			k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}), delay("b", time.Millisecond, time.Time{}))})
 			synctest.Wait()
 			wantState(t, k, 1, want)
@@ -287,5 +289,39 @@ func TestTriesAreBounded(t *testing.T) {
 		if got := len(f.take()); got < 5000 || got > 2000+500+10*retriesPerSecond {
 			t.Errorf("%d tries in 10 s", got)
 		}
+	})
+}
+
+// One fault that an agent refuses does not keep it from holding the others, for as long
+// as the target has it.
+func TestTheOthersOfARefusedFault(t *testing.T) {
+	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
+		refused := true
+		f.respond(func(_ context.Context, _ Target, faults []api.Fault) (api.Changes, error, bool) {
+			for i, one := range faults {
+				if one.Name == "b" && refused {
+					return api.Changes{}, problem(422, "this kernel can't", fmt.Sprintf("faults[%d].duplicate", i)), true
+				}
+			}
+			return api.Changes{}, nil, false
+		})
+		a, b := delay("a", time.Millisecond, time.Time{}), delay("b", time.Millisecond, time.Time{})
+		k.Set(cluster, []Target{target(1, a, b)})
+		for range 20 {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			wantState(t, k, 1, "holds a=1ms; failed: this kernel can't; refused b")
+			if got := f.held("10.0.0.1"); got != "a=1ms" {
+				t.Fatalf("it holds %q, want the fault that it can", got)
+			}
+		}
+		if n := len(f.take()); n > 2*2*20+2 {
+			t.Errorf("asked %d times in 20 minutes", n)
+		}
+		f.mu.Lock()
+		refused = false
+		f.mu.Unlock()
+		time.Sleep(time.Minute)
+		wantState(t, k, 1, "holds a=1ms b=1ms")
 	})
 }

@@ -85,7 +85,7 @@ func TestARealAgent(t *testing.T) {
 
 	whole := target(1, cut, lossy)
 	for _, want := range []string{api.ActionAdd, api.ActionKeep} {
-		r := newRequest(&whole, time.Now())
+		r := newRequest(&whole, nil, time.Now())
 		answer, err := agents.Replace(t.Context(), whole, r.faults)
 		if res := r.judge(answer, err, time.Second); res.outcome != ok || len(res.confirmed) != 2 {
 			t.Fatalf("%+v; %v", res, err)
@@ -103,14 +103,14 @@ func TestARealAgent(t *testing.T) {
 	e.Set(func(k *enginetest.Kernel) { k.Lacking = map[fault.Feature]string{fault.FeatureSeed: "old"} })
 	seed := uint64(7)
 	whole.Faults[1].Impairment.Seed = &seed
-	r := newRequest(&whole, time.Now())
+	r := newRequest(&whole, nil, time.Now())
 	answer, err := agents.Replace(t.Context(), whole, r.faults)
 	res := r.judge(answer, err, time.Second)
 	if res.outcome != refused || len(res.refused) != 1 || res.refused[0].Name != "lossy" || !strings.Contains(res.words, "seed is not supported here") {
 		t.Errorf("%+v; %v", res, err)
 	}
 	none := target(1)
-	r = newRequest(&none, time.Now())
+	r = newRequest(&none, nil, time.Now())
 	answer, err = agents.Replace(t.Context(), none, r.faults)
 	if res := r.judge(answer, err, time.Second); res.outcome != ok || len(e.Get().Faults) != 0 {
 		t.Errorf("%+v; %v", res, err)
@@ -158,7 +158,7 @@ func TestNoAnswers(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
 		whole := target(1, delay("a", time.Millisecond, time.Time{}))
-		r := newRequest(&whole, time.Now())
+		r := newRequest(&whole, nil, time.Now())
 		answer, err := test.agents.Replace(ctx, whole, r.faults)
 		if res := r.judge(answer, err, 200*time.Millisecond); res.outcome != test.outcome || !strings.HasPrefix(res.words, test.words) {
 			t.Errorf("%s: %s %q; %v", name, res.outcome, res.words, err)

@@ -17,7 +17,7 @@ import (
 func TestAgentsGetTheirFaults(t *testing.T) {
 	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
 		stale := target(2)
-		f.replace(stale, newRequest(&Target{Faults: []decide.Fault{delay("stale", time.Second, time.Time{})}}, time.Now()).faults)
+		f.replace(stale, newRequest(&Target{Faults: []decide.Fault{delay("stale", time.Second, time.Time{})}}, nil, time.Now()).faults)
 		k.Set(cluster, []Target{target(1, delay("a", 20*time.Millisecond, time.Time{}), delay("b", time.Millisecond, time.Time{})), stale})
 		synctest.Wait()
 		if got := f.held("10.0.0.1") + "; " + f.held("10.0.0.2"); got != "a=20ms b=1ms; " {

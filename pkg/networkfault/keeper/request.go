@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -23,13 +24,14 @@ const (
 	renewSpread = 10 * time.Second
 )
 
-// newRequest returns the request that brings an agent its target now.
-func newRequest(t *Target, now time.Time) *request {
-	r := &request{target: t, sent: now}
+// newRequest returns the request that brings an agent its target now, without some of
+// its faults.
+func newRequest(t *Target, without []*decide.Fault, now time.Time) *request {
+	r := &request{target: t, sent: now, isRest: len(without) > 0}
 	for i := range t.Faults {
 		f := &t.Faults[i]
 		life := lifeOf(f, t.MaxDuration, now)
-		if life == 0 {
+		if life == 0 || slices.Contains(without, f) {
 			continue
 		}
 		w := f.Wire()

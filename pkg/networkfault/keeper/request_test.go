@@ -47,7 +47,7 @@ func TestRequest(t *testing.T) {
 	live := delay("live", 20*time.Millisecond, now.Add(time.Minute))
 	live.ExpiresAt = now
 	whole := target(1, over, live)
-	r := newRequest(&whole, now)
+	r := newRequest(&whole, nil, now)
 	if len(r.faults) != 1 || len(r.asked) != 1 {
 		t.Fatalf("%d faults and %d asked for, want the one that lives", len(r.faults), len(r.asked))
 	}

@@ -30,6 +30,29 @@ func TestRolesReachTheStatus(t *testing.T) {
 	}
 }
 
+// TiDB Operator restarts PD from the last pod to the first, and has each that leads hand
+// over its leadership before. The injected agents are not in its way.
+func TestRestartOfPD(t *testing.T) {
+	ctx := onFaulted(t, needs(theController), needs(theInjector))
+	theFaulted.setRoles(ctx, t, "pd-2", "tikv-2")
+	for _, pod := range theFaulted.restart(ctx, t, faulted, "pd", int(sizes[faulted].pd)) {
+		if agents(pod) != 1 {
+			t.Errorf("the new pod %s has %d agents, want 1", pod.Name, agents(pod))
+		}
+	}
+	if err := theFaulted.givePingers(ctx, faulted); err != nil {
+		t.Fatal(err)
+	}
+	status, err := theFaulted.status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s leads", status.PD.Leader.Name)
+	if status.PD.Leader.Name == ofFaulted("pd-2") {
+		t.Error("the leadership was not transferred")
+	}
+}
+
 // setRoles makes a member lead PD, and a TiKV lead most regions, and waits until the
 // TidbCluster's status says so. Real PDs are asked to transfer their leadership; which of
 // their TiKVs leads most is theirs to decide.

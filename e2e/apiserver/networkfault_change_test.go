@@ -21,13 +21,13 @@ import (
 
 // clientAs returns a client with the types of NetworkFault for a user, or for the
 // cluster-admin if there is no name.
-func clientAs(t *testing.T, user string, groups ...string) client.Client {
+func clientAs(t *testing.T, user string) client.Client {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	must(t, v1alpha1.AddToScheme(scheme))
 	must(t, corev1.AddToScheme(scheme))
 	config := rest.CopyConfig(world.config)
-	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
+	config.Impersonate = rest.ImpersonationConfig{UserName: user}
 	c, err := client.New(config, client.Options{Scheme: scheme})
 	must(t, err)
 	return c

@@ -39,8 +39,8 @@ func TestModel(t *testing.T) {
 				failure = recover()
 				m.stop()
 			}()
-			for range rapid.IntRange(1, 4).Draw(r, "settlings") {
-				for range rapid.IntRange(1, 8).Draw(r, "steps") {
+			for range rapid.IntRange(1, 2).Draw(r, "settlings") {
+				for range rapid.IntRange(1, 10).Draw(r, "steps") {
 					m.step(r)
 				}
 				m.settle()

@@ -171,7 +171,8 @@ install_operator() {
   manifest=$(sed "s|TIDB_OPERATOR_IMAGE|$operator_image|" "$hack/cluster/operator.yaml")
   kube apply --server-side --force-conflicts -f "$crds"
   kube apply -f - <<<"$manifest"
-  kube wait --for condition=Established --timeout 60s crd/tidbclusters.pingcap.com
+  # Tried again, because kubectl gives up on a CRD that has no conditions yet.
+  poll 60 kube wait --for condition=Established --timeout 10s crd/tidbclusters.pingcap.com
   kube -n tidb-admin rollout status deployment/tidb-controller-manager --timeout 180s
   kube -n kube-system rollout status deployment/coredns --timeout 120s
 }

@@ -5,6 +5,9 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -64,8 +67,27 @@ type workload struct {
 	Spec       any
 }
 
-// workloads lists what a cluster consists of, by kind and name.
+// workloads lists what a cluster consists of, by kind and name, as soon as nothing else is
+// there: what another test made of it may still be going.
 func (w *world) workloads(ctx context.Context, t *testing.T, cluster string) map[string]workload {
+	t.Helper()
+	var all map[string]workload
+	err := w.poll(ctx, func(ctx context.Context) (err error) {
+		if all, err = w.listWorkloads(ctx, t, cluster); err != nil {
+			return err
+		}
+		if want := podsOf(cluster) + len(components()); len(all) != want {
+			return fmt.Errorf("cluster %s has %v, want %d pods and workloads", cluster, slices.Sorted(maps.Keys(all)), want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func (w *world) listWorkloads(ctx context.Context, t *testing.T, cluster string) (map[string]workload, error) {
 	t.Helper()
 	all := map[string]workload{}
 	for _, pod := range w.pods(ctx, t, cluster, "") {
@@ -75,7 +97,7 @@ func (w *world) workloads(ctx context.Context, t *testing.T, cluster string) map
 	var sets appsv1.StatefulSetList
 	var deployments appsv1.DeploymentList
 	if err := errors.Join(w.List(ctx, &sets, selector), w.List(ctx, &deployments, selector)); err != nil {
-		t.Fatal(err)
+		return nil, fmt.Errorf("list workloads: %w", err)
 	}
 	for _, s := range sets.Items {
 		all["StatefulSet "+s.Name] = workload{UID: s.UID, Generation: s.Generation, Revision: s.Status.UpdateRevision, Spec: s.Spec}
@@ -83,8 +105,5 @@ func (w *world) workloads(ctx context.Context, t *testing.T, cluster string) map
 	for _, d := range deployments.Items {
 		all["Deployment "+d.Name] = workload{UID: d.UID, Generation: d.Generation, Spec: d.Spec}
 	}
-	if want := podsOf(cluster) + len(components()); len(all) != want {
-		t.Fatalf("cluster %s has %d pods and workloads, want %d", cluster, len(all), want)
-	}
-	return all
+	return all, nil
 }

@@ -1,6 +1,7 @@
 package networkfault
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -20,9 +21,9 @@ type memory struct {
 
 func newMemory() *memory { return &memory{clusters: map[types.NamespacedName]*clusterMemory{}} }
 
-// of returns the memory of a TidbCluster, which one call of Reconcile uses at a time, and
-// forgets faults that are no more.
-func (m *memory) of(cluster types.NamespacedName, faults []*v1alpha1.NetworkFault) *clusterMemory {
+// of returns the memory of a TidbCluster, which one call of Reconcile uses at a time. It
+// forgets faults that are no more, and returns the names of those of them that ran.
+func (m *memory) of(cluster types.NamespacedName, faults []*v1alpha1.NetworkFault) (*clusterMemory, []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := m.clusters[cluster]
@@ -35,7 +36,16 @@ func (m *memory) of(cluster types.NamespacedName, faults []*v1alpha1.NetworkFaul
 		kept.faults[f.UID] = known
 	}
 	m.clusters[cluster] = kept
-	return kept
+	var gone []string
+	if old != nil {
+		for uid, known := range old.faults {
+			if kept.faults[uid] == nil && known.running != "" {
+				gone = append(gone, known.running)
+			}
+		}
+	}
+	slices.Sort(gone)
+	return kept, gone
 }
 
 func (m *memory) forget(cluster types.NamespacedName) {
@@ -60,6 +70,16 @@ type faultMemory struct {
 	generation int64
 	since      time.Time
 	applied    bool
+	// running is the fault's name while it is in force.
+	running string
+}
+
+// settled notes whether a fault is in force.
+func (m *clusterMemory) settled(fault *v1alpha1.NetworkFault, status *v1alpha1.NetworkFaultStatus) {
+	m.faults[fault.UID].running = ""
+	if status.Phase == v1alpha1.Running {
+		m.faults[fault.UID].running = fault.Name
+	}
 }
 
 // latest returns the newest version of a fault that the cache has returned.

@@ -83,7 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	remembered := r.memory.of(key, seen.faults)
+	remembered, gone := r.memory.of(key, seen.faults)
 	for i, fault := range seen.faults {
 		seen.faults[i] = remembered.latest(fault)
 	}
@@ -93,15 +93,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	})
 	r.options.Keeper.Set(key, seen.targets(decision.Faults))
 	w.settle(ctx, decision)
+	w.tellGone(gone)
 	r.metrics.count(key, decision.Statuses)
 	if len(seen.faults) == 0 {
 		r.memory.forget(key)
 	}
-	return w.next(decision.Next), errors.Join(w.problems...)
+	if len(w.problems) > 0 {
+		return ctrl.Result{}, errors.Join(w.problems...)
+	}
+	return w.next(decision.Next), nil
 }
 
 // staleWait is how long to wait for the cache to hear of what somebody else has changed.
 const staleWait = time.Second
+
+// writeTime is how long a write may take. The others, and what is to end, do not wait for
+// it any longer.
+const writeTime = 2 * time.Second
 
 // work is one call of Reconcile.
 type work struct {
@@ -145,6 +153,7 @@ func (w *work) settle(ctx context.Context, decision decide.Decision) {
 		if !ok || w.hold[fault.Name] {
 			continue
 		}
+		w.memory.settled(fault, &status)
 		if after, ok := w.memory.applied(fault, &status, w.now); ok {
 			w.metrics.applied(after)
 		}
@@ -160,7 +169,9 @@ func (w *work) write(ctx context.Context, i int, status v1alpha1.NetworkFaultSta
 	fault := w.faults[i]
 	before, object := w.memory.statusOf(fault), fault.DeepCopy()
 	object.Status = status
-	switch err := w.options.Status.Update(ctx, object); {
+	limited, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	switch err := w.options.Status.Update(limited, object); {
 	case apierrors.IsConflict(err) || apierrors.IsNotFound(err):
 		w.stale = true
 		return false

@@ -34,8 +34,8 @@ func TestAFaultRunsAndEnds(t *testing.T) {
 	want := []string{
 		"slow Normal Started +50ms RTT until 1970-01-12 13:56:40 UTC",
 		"TidbCluster Normal FaultStarted NetworkFault slow: +50ms RTT until 1970-01-12 13:56:40 UTC",
-		"slow Normal Applied in force at 8/8 pods",
-		"TidbCluster Normal FaultApplied NetworkFault slow: in force at 8/8 pods",
+		"slow Normal Applied +50ms RTT, in force at 8/8 pods",
+		"TidbCluster Normal FaultApplied NetworkFault slow: +50ms RTT, in force at 8/8 pods",
 	}
 	if got := w.events.take(); !slices.Equal(got, want) {
 		t.Errorf("Events %q, want %q", got, want)
@@ -237,5 +237,20 @@ func TestPodsThatEndedOrHaveNoAgent(t *testing.T) {
 	w.reconcile()
 	if s := w.status("slow"); s.Phase != v1alpha1.Refused || s.Reason != decide.ReasonNoAgent {
 		t.Errorf("status %+v, want it refused for the pod without an agent", s)
+	}
+}
+
+func TestADeletionIsTold(t *testing.T) {
+	w := newWorld(t)
+	w.fault("slow", `{"from": ["tikv"], "rtt": "50ms", "untilDeleted": true}`)
+	w.fault("odd", `{"from": ["tikv(7)"], "rtt": "50ms", "untilDeleted": true}`)
+	w.reconcile()
+	w.events.take()
+	w.remove(&v1alpha1.NetworkFault{}, "slow")
+	w.remove(&v1alpha1.NetworkFault{}, "odd")
+	w.reconcile()
+	w.reconcile()
+	if got, want := w.events.take(), []string{"TidbCluster Normal FaultDeleted NetworkFault slow: deleted, and in force no more"}; !slices.Equal(got, want) {
+		t.Errorf("Events %q, want %q", got, want)
 	}
 }

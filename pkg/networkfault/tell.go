@@ -18,6 +18,8 @@ const (
 	EventApplied = "Applied"
 	// EventNotApplied: a fault is not in force at some pods.
 	EventNotApplied = "NotApplied"
+	// EventDeleted: a fault that was in force was deleted, and is so no more.
+	EventDeleted = "Deleted"
 	// EventPutRight: an agent did not hold what it was to hold, and does now.
 	EventPutRight = "PutRight"
 )
@@ -38,7 +40,7 @@ func newsOf(before, after *v1alpha1.NetworkFaultStatus) []news {
 	case v1alpha1.Running:
 		switch after.Reason {
 		case decide.ReasonApplied:
-			all = append(all, news{corev1.EventTypeNormal, EventApplied, "in force at " + after.Applied + " pods"})
+			all = append(all, news{corev1.EventTypeNormal, EventApplied, after.What + ", in force at " + after.Applied + " pods"})
 		case decide.ReasonNotApplied:
 			all = append(all, news{corev1.EventTypeWarning, EventNotApplied, "in force at " + after.Applied + " pods; " + after.Message})
 		}
@@ -76,6 +78,17 @@ func (w *work) tell(before *v1alpha1.NetworkFaultStatus, fault *v1alpha1.Network
 		if w.cluster != nil {
 			note := fmt.Sprintf("NetworkFault %s: %s", fault.Name, n.note)
 			w.options.Events.Eventf(tidbcluster.Reference(w.key, w.cluster.UID), reference, n.kind, "Fault"+n.reason, n.reason, "%s", tidbcluster.EventNote(note))
+		}
+	}
+}
+
+// tellGone tells of faults that were in force and have been deleted.
+func (w *work) tellGone(names []string) {
+	for _, name := range names {
+		w.options.Log.Info("NetworkFault "+EventDeleted, "namespace", w.key.Namespace, "name", name, "tidbcluster", w.key.Name)
+		if w.cluster != nil {
+			w.options.Events.Eventf(tidbcluster.Reference(w.key, w.cluster.UID), nil, corev1.EventTypeNormal, "Fault"+EventDeleted, EventDeleted,
+				"NetworkFault %s: deleted, and in force no more", name)
 		}
 	}
 }

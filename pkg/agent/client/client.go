@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +35,8 @@ type Options struct {
 	// and Ready are answered by whichever pod is there, and so is every request by an
 	// agent that does not know its UID.
 	PodUID string
+	// MaxAnswer is how many bytes of an answer are read; MaxAnswer if it is 0.
+	MaxAnswer int
 	// DialContext makes the connections, instead of a net.Dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Transport sends the requests, instead of an http.Transport of the client's
@@ -46,6 +49,7 @@ type Client struct {
 	base   string // without a slash at the end
 	token  string
 	podUID string
+	most   int // bytes of an answer
 	http   *http.Client
 }
 
@@ -81,6 +85,7 @@ func New(base string, o Options) (*Client, error) {
 		base:   strings.TrimRight(u.String(), "/"),
 		token:  o.Token,
 		podUID: o.PodUID,
+		most:   cmp.Or(o.MaxAnswer, MaxAnswer),
 		// A redirect is no answer of an agent, and must not get its token.
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}, nil
@@ -133,12 +138,12 @@ func (c *Client) exchange(ctx context.Context, r request) (http.Header, []byte, 
 		return nil, nil, err
 	}
 	defer response.Body.Close()
-	content, err := io.ReadAll(io.LimitReader(response.Body, MaxAnswer+1))
+	content, err := io.ReadAll(io.LimitReader(response.Body, int64(c.most)+1))
 	if err != nil {
 		return nil, nil, fmt.Errorf("read answer: %w", err)
 	}
-	if len(content) > MaxAnswer {
-		return nil, nil, fmt.Errorf("answer is longer than %d bytes", MaxAnswer)
+	if len(content) > c.most {
+		return nil, nil, fmt.Errorf("answer is longer than %d bytes", c.most)
 	}
 	if response.StatusCode != http.StatusOK {
 		return nil, nil, newError(response.StatusCode, response.Header, content)

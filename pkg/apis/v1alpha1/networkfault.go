@@ -105,7 +105,7 @@ type NetworkFaultSpec struct {
 	OneWay bool `json:"oneWay,omitempty"`
 
 	// Jitter spreads the delay: of the round trip with rtt, each way with delay. At most
-	// that time, and at most 2s each way.
+	// that time, and at most 2s.
 	// +optional
 	Jitter Delay `json:"jitter,omitempty"`
 	// Distribution of the jitter: "uniform" (the default) within delay±jitter; "normal",

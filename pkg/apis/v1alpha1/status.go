@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // NetworkFaultStatus is what came of a NetworkFault. It is written when something in it
@@ -31,6 +32,9 @@ type NetworkFaultStatus struct {
 	// StartedAt is when the fault started.
 	// +optional
 	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	// ClusterUID is the UID of the TidbCluster at that time. The fault ends with it.
+	// +optional
+	ClusterUID types.UID `json:"clusterUID,omitempty"`
 	// ExpiresAt is when it ends by itself; empty for one that lasts until it is deleted.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`

@@ -131,9 +131,10 @@ func joined(ports []api.PortRange) []api.PortRange {
 	return all
 }
 
-// name returns the name of a fault. It depends on the objects and on the class of
-// packets, and not on what happens to them: that changes in place.
+// name returns the name of a fault. It depends on the objects, in any order, and on the
+// class of packets, and not on what happens to them: that changes in place.
 func name(objects []string, d draft, part int) string {
+	objects = slices.Sorted(slices.Values(objects))
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %s %s %v %v %t %d", objects, d.direction, d.protocol, d.remotes, d.locals, d.isFirst, part))
 	first := strings.Trim(objects[0][:min(len(objects[0]), 40)], "-.")
 	return first + "." + hex.EncodeToString(sum[:5])

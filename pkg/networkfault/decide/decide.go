@@ -138,8 +138,18 @@ func (d *decision) refuse(o *object, reason, message string) {
 	if o.runs() {
 		phase = v1alpha1.Ended
 	}
+	if phase == v1alpha1.Refused {
+		message = tidbcluster.EventNote(message[:min(len(message), maxMessage)]) + " " + triedAgain
+	}
 	d.stop(o, phase, reason, message)
 }
+
+// triedAgain ends the message of a fault that is refused, and maxMessage is how long the
+// rest of it is at most, in bytes.
+const (
+	triedAgain = "It is tried again when it is changed or created again."
+	maxMessage = 900
+)
 
 // stop settles an object that is not in force.
 func (d *decision) stop(o *object, phase v1alpha1.Phase, reason, message string) {
@@ -150,7 +160,7 @@ func (d *decision) stop(o *object, phase v1alpha1.Phase, reason, message string)
 }
 
 // inForce returns the objects that are to be in force as far as they alone say. Those
-// that have started come before others.
+// that run come before those that have run, and these before others.
 func (d *decision) inForce() []*object {
 	all := make([]*object, 0, len(d.Faults))
 	for _, f := range d.Faults {
@@ -159,9 +169,17 @@ func (d *decision) inForce() []*object {
 		}
 	}
 	slices.SortFunc(all, func(a, b *object) int {
-		return cmp.Or(a.started().Compare(b.started()), a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(a.rank()-b.rank(), a.started().Compare(b.started()), a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
 	return slices.DeleteFunc(all, func(o *object) bool { return !d.lives(o) })
+}
+
+// rank is lower for a fault that goes on if it can't be combined with others.
+func (o *object) rank() int {
+	if o.Status.Phase == v1alpha1.Running {
+		return 0
+	}
+	return 1
 }
 
 // started returns when a fault started, which is far away for one that has not.
@@ -188,7 +206,8 @@ func (d *decision) lives(o *object) bool {
 		d.stop(o, v1alpha1.Ended, ReasonExpired, "its time is over")
 		return false
 	}
-	switch gone := d.Cluster == nil || !d.Cluster.DeletionTimestamp.IsZero(); {
+	isAnother := d.Cluster != nil && o.Status.StartedAt != nil && o.Status.ClusterUID != d.Cluster.UID
+	switch gone := d.Cluster == nil || !d.Cluster.DeletionTimestamp.IsZero() || isAnother; {
 	case gone && o.Status.StartedAt != nil:
 		d.stop(o, v1alpha1.Ended, ReasonClusterNotFound, "TidbCluster "+o.Spec.Cluster+" is gone")
 	case gone:

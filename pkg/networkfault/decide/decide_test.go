@@ -326,7 +326,10 @@ func TestAnAgentRefuses(t *testing.T) {
 		d = w.decide()
 		w.want(w.Faults[0], v1alpha1.Running, decide.ReasonNotApplied, "basic-tikv-0: 422 corrupt")
 		if applied {
-			w.want(second, v1alpha1.Running, decide.ReasonNotApplied, "basic-tikv-0: 422 corrupt")
+			for range 3 {
+				w.want(second, v1alpha1.Running, decide.ReasonNotApplied, "basic-tikv-0: 422 corrupt")
+				w.decide()
+			}
 			continue
 		}
 		w.want(second, v1alpha1.Refused, decide.ReasonAgentRefused, "basic-tikv-0: 422 corrupt")
@@ -409,4 +412,59 @@ func TestPartialHarmsNoOther(t *testing.T) {
 			t.Errorf("to %s: %s (%s), want %s", to, odd.Status.Phase, odd.Status.Message, phase)
 		}
 	}
+}
+
+// TestWhatAnAgentRefusedStartsAnew changes a fault that an agent refused, long after.
+func TestWhatAnAgentRefusedStartsAnew(t *testing.T) {
+	w := newWorld(t)
+	f := w.fault("odd", `{"from": ["pd(leader)"], "duplicate": {"percent": 1}, "duration": "10m"}`)
+	d := w.decide()
+	p := w.pod("basic-tikv-0")
+	p.State.Failed = "this kernel can't duplicate"
+	for _, one := range d.Faults[p.Name] {
+		p.State.Refused = append(p.State.Refused, one.Fault)
+	}
+	w.decide()
+	if f.Status.Phase != v1alpha1.Refused || f.Status.StartedAt != nil || f.Status.ExpiresAt != nil || len(f.Status.Selected) > 0 {
+		t.Fatalf("status %+v, want it refused as if it had never started", f.Status)
+	}
+	w.Now = w.Now.Add(time.Hour)
+	w.lead("basic-pd-2")
+	f.Spec.Duplicate, f.Spec.RTT, f.Generation = nil, "5ms", 2
+	p.State = decide.AgentState{}
+	w.run()
+	w.want(f, v1alpha1.Running, decide.ReasonApplied, "")
+	if f.Status.Selected[0].Pod != "basic-pd-2" || !f.Status.ExpiresAt.After(w.Now.Add(9*time.Minute)) {
+		t.Errorf("status %+v, want it to start with the new leader, for ten minutes", f.Status)
+	}
+}
+
+// TestWhatRunsGoesOn resumes a fault that can't be combined with one that runs by then.
+func TestWhatRunsGoesOn(t *testing.T) {
+	w := newWorld(t)
+	first := w.fault("first", `{"from": ["tikv"], "rate": {"perSecond": "10mbit"}, "duration": "10m"}`)
+	w.run()
+	first.Spec.Paused, first.Generation = true, 2
+	w.run()
+	w.Now = w.Now.Add(time.Second)
+	second := w.fault("second", `{"from": ["tikv"], "rate": {"perSecond": "20mbit"}, "duration": "10m"}`)
+	w.run()
+	first.Spec.Paused, first.Generation = false, 3
+	w.run()
+	w.want(second, v1alpha1.Running, decide.ReasonApplied, "")
+	w.want(first, v1alpha1.Refused, decide.ReasonConflict, "second")
+}
+
+// TestAnotherClusterOfTheName ends a fault with its TidbCluster, also if there is a new
+// one of the name.
+func TestAnotherClusterOfTheName(t *testing.T) {
+	w := newWorld(t)
+	w.Cluster.UID = "first"
+	f := w.fault("slow", slowLeader)
+	w.run()
+	w.Cluster.UID = "second"
+	if d := w.decide(); len(faulted(d)) > 0 {
+		t.Errorf("faults at %v of the new one", faulted(d))
+	}
+	w.want(f, v1alpha1.Ended, decide.ReasonClusterNotFound, "is gone")
 }

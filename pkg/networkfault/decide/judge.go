@@ -110,7 +110,9 @@ func (d *decision) takeBack(objects []*object) []*object {
 			continue
 		}
 		if i := blamed(p.State.Refused, objects); i >= 0 {
-			// It has not been in force everywhere, so it has not ended and can be changed.
+			// It has not been in force everywhere, so it has not ended and can be changed. Then
+			// it starts anew.
+			objects[i].status.StartedAt, objects[i].status.ExpiresAt, objects[i].status.Selected = nil, nil, nil
 			d.stop(objects[i], v1alpha1.Refused, ReasonAgentRefused, fmt.Sprintf("the agent of pod %s: %s", p.Name, p.State.Failed))
 			return d.takeBack(slices.Delete(objects, i, i+1))
 		}

@@ -8,6 +8,8 @@ const (
 	ReasonApplying = "Applying"
 	// ReasonNotApplied: at some pods it is not in force, and the message says why.
 	ReasonNotApplied = "NotApplied"
+	// ReasonNoLongerApplied is that of the condition Applied if it was true before.
+	ReasonNoLongerApplied = "NoLongerApplied"
 	// ReasonStarting: its start is being written.
 	ReasonStarting = "Starting"
 	// ReasonPaused: spec.paused is true.

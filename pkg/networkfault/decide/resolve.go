@@ -32,6 +32,14 @@ func (d *decision) selectable() selector.Cluster {
 	var c selector.Cluster
 	if d.Cluster != nil {
 		c.Roles = selector.RolesOf(&d.Cluster.Status)
+		for component, is := range map[tidbcluster.Component]bool{
+			tidbcluster.PD: d.Cluster.Spec.PD != nil, tidbcluster.TiKV: d.Cluster.Spec.TiKV != nil,
+			tidbcluster.TiFlash: d.Cluster.Spec.TiFlash != nil, tidbcluster.TiCDC: d.Cluster.Spec.TiCDC != nil,
+		} {
+			if !is { // what is not asked for is not asked either
+				c.Roles.Unsynced[component] = false
+			}
+		}
 	}
 	for _, p := range d.Pods {
 		c.Pods = append(c.Pods, selector.Pod{Name: p.Name, Component: p.Component, Zone: p.Zone})
@@ -153,7 +161,7 @@ func (d *decision) canHold(o *object) bool {
 	case len(hosts) > 0:
 		d.refuse(o, ReasonHostNetwork, fmt.Sprintf("%s: on the network of the node, whose address is not the pod's alone; set allow: [%s] to leave such pods out", list(hosts), v1alpha1.Partial))
 	case len(bare) > 0:
-		d.refuse(o, ReasonNoAgent, fmt.Sprintf("%s: without an agent; restart such pods, or set allow: [%s] for the fault without them", list(bare), v1alpha1.Partial))
+		d.refuse(o, ReasonNoAgent, fmt.Sprintf("%s: without an agent; have one injected (annotations tidelay.io/inject and tidelay.io/components of the TidbCluster, and a restart), or set allow: [%s] for the fault without them", list(bare), v1alpha1.Partial))
 	default:
 		return true
 	}

@@ -14,10 +14,11 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// wasApplied reports whether the object, as it is now, was in force everywhere.
+// wasApplied reports whether the object, as it is now, was in force everywhere, at the
+// moment or before.
 func (o *object) wasApplied() bool {
 	c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.Applied)
-	return o.runs() && c != nil && c.Status == metav1.ConditionTrue
+	return o.runs() && c != nil && (c.Status == metav1.ConditionTrue || c.Reason == ReasonNoLongerApplied)
 }
 
 // apply settles the objects that are in force.
@@ -26,7 +27,7 @@ func (d *decision) apply(objects []*object) {
 	ends := map[string]time.Time{}
 	for _, o := range objects {
 		if o.status.StartedAt == nil {
-			o.status.StartedAt = &metav1.Time{Time: wholeSecond(d.Now)}
+			o.status.StartedAt, o.status.ClusterUID = &metav1.Time{Time: wholeSecond(d.Now)}, d.Cluster.UID
 		}
 		o.expire()
 		o.status.Phase = v1alpha1.Running
@@ -104,7 +105,11 @@ func (d *decision) tell(o *object, plan compile.Plan) {
 	}
 	o.status.Message = tidbcluster.EventNote(o.status.Message)
 	o.status.Applied = fmt.Sprintf("%d/%d", held, total)
-	d.setCondition(o, v1alpha1.Applied, o.status.Reason == ReasonApplied, o.status.Reason, o.status.Message)
+	reason := o.status.Reason
+	if reason == ReasonNotApplied && o.wasApplied() {
+		reason = ReasonNoLongerApplied
+	}
+	d.setCondition(o, v1alpha1.Applied, reason == ReasonApplied, reason, o.status.Message)
 }
 
 // holders returns the pods whose agents are to have an object, by name: those of the

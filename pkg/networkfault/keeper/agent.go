@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -16,6 +17,9 @@ import (
 // hold its faults, before that is told. A pod that is starting has an address before
 // its agent listens.
 const patience = 5 * time.Second
+
+// maxWords is how much of what an agent says is passed on, in bytes.
+const maxWords = 800
 
 // agent is what is known of an agent. The Keeper's mutex guards it.
 type agent struct {
@@ -167,6 +171,7 @@ func (a *agent) fail(res result, now time.Time) {
 	if a.silent && a.failure != nil && a.failure.outcome.isSilent() && a.isTold(now) {
 		res.words = a.failure.words
 	}
+	res.words = strings.ToValidUTF8(res.words[:min(len(res.words), maxWords)], "")
 	a.failure = &res
 	isYoung := now.Sub(a.since) < youth
 	a.due = now.Add(untilRetry(res, now.Sub(a.failingSince), isYoung))

@@ -16,6 +16,10 @@ import (
 // the first packet is sent twice.
 const connectTime = 2 * time.Second
 
+// maxAnswer is how many bytes of an answer are read. That about 15 faults of 512 peers each
+// has about half as many.
+const maxAnswer = 1 << 20
+
 // errNotSent is for a request that was not sent, for a cause that is not the agent's.
 var errNotSent = errors.New("not asked")
 
@@ -46,7 +50,7 @@ func (h *httpAgents) Replace(ctx context.Context, t Target, faults []api.Fault) 
 	if err != nil {
 		return api.Changes{}, fmt.Errorf("%w: read agents' token: %w", errNotSent, err)
 	}
-	agent, err := client.New(client.URL(t.Addr.String()), client.Options{Token: token, PodUID: string(t.UID), Transport: h.transport})
+	agent, err := client.New(client.URL(t.Addr.String()), client.Options{Token: token, PodUID: string(t.UID), MaxAnswer: maxAnswer, Transport: h.transport})
 	if err != nil {
 		return api.Changes{}, fmt.Errorf("%w: %w", errNotSent, err)
 	}

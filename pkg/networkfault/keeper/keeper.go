@@ -169,15 +169,16 @@ func (k *Keeper) States(cluster types.NamespacedName) map[types.UID]decide.Agent
 	return states
 }
 
-// outOfStep counts the agents that have not confirmed what they are to hold, or not
-// when they were asked last.
+// outOfStep counts the agents with faults, or to be rid of some, that have not confirmed
+// what they are to hold, or not when they were asked last.
 func (k *Keeper) outOfStep() float64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	count := 0
 	for _, agents := range k.agents {
 		for _, a := range agents {
-			if a.target != nil && (a.confirmed != a.target || a.failure != nil) {
+			concerns := a.target != nil && len(a.target.Faults)+len(a.held) > 0
+			if concerns && (a.confirmed != a.target || a.failure != nil) {
 				count++
 			}
 		}

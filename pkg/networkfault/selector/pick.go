@@ -77,6 +77,9 @@ func (c Cluster) Select(all []Selector, seed int64, from Selection) (Selection, 
 
 // describe says what a selector that selects nobody had to choose from.
 func (c Cluster) describe(s Selector) string {
+	if s.Others {
+		return "every pod that it could mean is on the side from; want all for both sides"
+	}
 	if s.Component == "" {
 		return fmt.Sprintf("the cluster has %d pods that it could mean", len(c.pods(func(p Pod) bool { return p.isIn(s.Zone) && p.Component != tidbcluster.Discovery })))
 	}
@@ -133,6 +136,9 @@ func (c Cluster) pick(s Selector, seed int64, from Selection) ([]Pod, error) {
 func (c Cluster) role(s Selector) (has func(pod string) bool, err error) {
 	if c.Roles.Unsynced[s.Component] {
 		return nil, fmt.Errorf("%w: TiDB Operator could not ask %s lately (status.%[2]s.synced is false)", ErrUnknownRole, s.Component)
+	}
+	if len(c.component(s.Component, "")) == 0 {
+		return nil, fmt.Errorf("%w: the cluster has no pods of %s", ErrNobody, s.Component)
 	}
 	var pod string
 	switch s.Pick.How {

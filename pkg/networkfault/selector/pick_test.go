@@ -83,7 +83,7 @@ func TestSelect(t *testing.T) {
 			c.Pods = pods(map[tidbcluster.Component]int{tidbcluster.PD: 1})
 			c.Roles.Leader = "basic-pd-0"
 		}, err: nobody, says: "1 pods of pd"},
-		{text: "pd(leader)", change: func(c *Cluster) { c.Pods = pods(map[tidbcluster.Component]int{tidbcluster.TiKV: 3}) }, err: nobody, says: "0 pods of pd"},
+		{text: "pd(leader)", change: func(c *Cluster) { c.Pods = pods(map[tidbcluster.Component]int{tidbcluster.TiKV: 3}) }, err: nobody, says: "no pods of pd"},
 		{text: "tikv(busiest)", want: "tikv-2"},
 		{text: "tikv(busiest)@a", want: "tikv-3"},
 		{text: "tikv(busiest)@b", err: unknown},

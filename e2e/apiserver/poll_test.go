@@ -16,9 +16,14 @@ type final struct{ error }
 // poll repeats check until it succeeds; after limit, or when the error is
 // final, it returns the last one.
 func poll(ctx context.Context, limit time.Duration, check func() error) error {
+	return pollEvery(ctx, 10*time.Millisecond, limit, check)
+}
+
+// pollEvery is poll with a time from one try to the next.
+func pollEvery(ctx context.Context, interval, limit time.Duration, check func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		err := check()

@@ -68,18 +68,18 @@ func (a *Agent) do(r *http.Request, body []byte) answer {
 	case "PUT " + api.PathFaults:
 		return a.put(r.URL.Query().Get("owner"), body)
 	default:
-		return refuse(problem(http.StatusNotFound, "the made-up agent has no such route"))
+		return refuse(Problem(http.StatusNotFound, "the made-up agent has no such route"))
 	}
 }
 
 // guard refuses a request without the token, or for another pod.
 func (a *Agent) guard(header http.Header) *api.Problem {
 	if a.way.Token != "" && header.Get(api.HeaderToken) != a.way.Token {
-		p := problem(http.StatusUnauthorized, "unauthorized: want the agent's token")
+		p := Problem(http.StatusUnauthorized, "unauthorized: want the agent's token")
 		return &p
 	}
 	if uid := header.Get(api.HeaderPod); uid != "" && uid != a.podUID {
-		p := problem(http.StatusMisdirectedRequest, fmt.Sprintf("this is another pod: the request is for %s, and this is %s", uid, a.podUID))
+		p := Problem(http.StatusMisdirectedRequest, fmt.Sprintf("this is another pod: the request is for %s, and this is %s", uid, a.podUID))
 		return &p
 	}
 	return nil
@@ -89,7 +89,7 @@ func (a *Agent) guard(header http.Header) *api.Problem {
 func (a *Agent) put(owner string, body []byte) answer {
 	var asked api.FaultSet
 	if err := json.Unmarshal(body, &asked); err != nil || asked.Faults == nil {
-		return refuse(problem(http.StatusBadRequest, "want a list of faults, [] for none"))
+		return refuse(Problem(http.StatusBadRequest, "want a list of faults, [] for none"))
 	}
 	if len(asked.Faults) == 0 {
 		a.counts.Empty++
@@ -118,19 +118,16 @@ func otherOwner(f fault.Fault) error { return fmt.Errorf("fault %q %w", f.Name, 
 
 // problemOf returns what the agent answers to faults that it does not take.
 func problemOf(err error) api.Problem {
-	conflict, isConflict := errors.AsType[fault.Conflict](err)
-	invalid, _ := errors.AsType[fault.Invalid](err)
-	switch {
-	case errors.Is(err, fault.ErrOtherOwner):
-		return problem(http.StatusConflict, err.Error())
-	case isConflict:
-		return problem(http.StatusConflict, conflict.Error())
-	default:
-		return problem(http.StatusBadRequest, err.Error(), invalid...)
+	invalid, isInvalid := errors.AsType[fault.Invalid](err)
+	if isInvalid {
+		return Problem(http.StatusBadRequest, err.Error(), invalid...)
 	}
+	return Problem(http.StatusConflict, err.Error())
 }
 
-func problem(status int, detail string, fields ...api.FieldError) api.Problem {
+// Problem returns what an agent answers with a status, in its words, about fields such as
+// "faults[0].loss".
+func Problem(status int, detail string, fields ...api.FieldError) api.Problem {
 	return api.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail, Errors: fields}
 }
 

@@ -3,7 +3,6 @@
 package apiserver
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -213,6 +212,3 @@ func (d *database) waitAsked() {
 		return errors.Join(missing...)
 	})
 }
-
-// forget is a context for what is undone after a test.
-func forget() context.Context { return context.Background() }

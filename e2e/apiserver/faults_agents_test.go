@@ -1,0 +1,204 @@
+//go:build apiserver
+
+package apiserver
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/tidelay/tidelay/e2e/madeup"
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+)
+
+// errEarly is of a minute that is not over.
+var errEarly = errors.New("the minute is not over")
+
+// soon caps lives at agents, so that they are renewed after 5 s at most.
+func soon() annotations { return annotations{maxDurationAnnotation: "10s"} }
+
+func isTiDB(pod string) bool { return strings.Contains(pod, "tidb-") }
+
+// wantRenewals waits until each agent with a fault was asked again.
+func (d *database) wantRenewals(since map[string]madeup.Counts) {
+	d.t.Helper()
+	d.eventually(func() error {
+		for _, pod := range d.holders() {
+			if d.agents[pod].Counts().Changes == since[pod].Changes {
+				return fmt.Errorf("the agent of %s was not asked to renew", pod)
+			}
+		}
+		return nil
+	})
+}
+
+// An agent that does not answer holds nobody else up, and is told after a while.
+func (f *fleet) slowAgent(t *testing.T) {
+	d := f.database(t, nil)
+	d.waitAsked()
+	slow := d.agents["basic-tikv-1"]
+	slow.Act(madeup.Way{Hang: true})
+	d.create("slow", "to: [pd]")
+	d.eventually(func() error {
+		if got := d.holders(); len(got) < 6 {
+			return fmt.Errorf("held by %q", got)
+		}
+		return nil
+	})
+	if c := slow.Counts(); c.Changes > 2 {
+		t.Errorf("the others hold the fault after the slow agent was given up: %+v", c)
+	}
+	d.becomes("slow", "Running NotApplied 5/6", "basic-tikv-1: no answer within 5s")
+	d.wantEvents("NetworkFault", "slow", "Warning NotApplied")
+	slow.Act(madeup.Way{})
+	d.becomes("slow", "Running Applied 6/6")
+	d.wantEffects(d.between("tikv", "pd", "25ms"))
+}
+
+// Where an agent refuses a fault that starts, all others let go of it, and the status has
+// the agent's words. It starts when it is changed and no agent refuses it.
+func (f *fleet) agentRefuses(t *testing.T) {
+	const words = `faults[0].reorder: reorder is not supported here: this kernel has no netem`
+	d := f.database(t, nil)
+	d.waitAsked()
+	refusal := madeup.Problem(http.StatusUnprocessableEntity, words, api.FieldError{Field: "faults[0].reorder", Accepted: "want none"})
+	d.agents["basic-pd-2"].Act(madeup.Way{Refuse: &refusal})
+	u := d.create("slow", "to: [pd], reorder: {percent: 10}")
+	d.becomes("slow", "Refused AgentRefused", "the agent of pod basic-pd-2: "+words)
+	d.wantEffects(effects{})
+	d.wantEvents("NetworkFault", "slow", "Warning Refused")
+	d.agents["basic-pd-2"].Act(madeup.Way{})
+	must(t, patchSpec(t, u, "reorder: null"))
+	d.becomes("slow", "Running Applied 6/6")
+	d.wantEffects(d.between("tikv", "pd", "25ms"))
+}
+
+// An agent whose answer has other faults than it was asked for does not hold the fault as
+// far as anybody knows.
+func (f *fleet) agentLies(t *testing.T) {
+	d := f.database(t, nil)
+	d.waitAsked()
+	d.agents["basic-tikv-0"].Act(madeup.Way{Lie: true})
+	d.create("slow", "to: [pd]")
+	d.becomes("slow", "Running NotApplied 5/6", "basic-tikv-0: the agent answered with other faults than it was asked for")
+	d.agents["basic-tikv-0"].Act(madeup.Way{})
+	d.becomes("slow", "Running Applied 6/6")
+}
+
+// An agent that nobody reaches counts until the lives of its faults are over. It has its
+// faults again when it is back.
+func (f *fleet) agentVanishes(t *testing.T) {
+	d := f.database(t, soon())
+	d.create("slow", "to: [pd]")
+	d.becomes("slow", "Running Applied 6/6")
+	gone := d.agents["basic-pd-0"]
+	must(t, gone.Vanish())
+	got := d.becomes("slow", "Running NotApplied 5/6", "basic-pd-0: connection refused")
+	if meta.IsStatusConditionTrue(got.Status.Conditions, v1alpha1.Applied) {
+		t.Errorf("conditions %v", got.Status.Conditions)
+	}
+	if got := gone.Faults(); len(got) > 0 {
+		t.Errorf("it is told before its faults have ended: %v", got)
+	}
+	d.wantEvents("NetworkFault", "slow", "Warning NotApplied")
+	must(t, gone.Listen())
+	d.becomes("slow", "Running Applied 6/6")
+	d.wantEffects(d.between("tikv", "pd", "25ms"))
+}
+
+// An agent that has lost its state gets its faults again by the next renewal, which is
+// told.
+func (f *fleet) agentLosesState(t *testing.T) {
+	d := f.database(t, soon())
+	d.create("slow", "to: [pd]")
+	d.becomes("slow", "Running Applied 6/6")
+	must(t, d.agents["basic-tikv-2"].Set())
+	d.wantPutRight("slow", "the agent of pod basic-tikv-2", "was missing")
+	d.wantEffects(d.between("tikv", "pd", "25ms"))
+	d.becomes("slow", "Running Applied 6/6")
+}
+
+// Faults of the controller's that somebody changed at an agent are put right, which is
+// told. Those that he set for himself stay.
+func (f *fleet) changedByHand(t *testing.T) {
+	d := f.database(t, soon())
+	d.create("slow", "to: [pd]")
+	d.becomes("slow", "Running Applied 6/6")
+	hers := api.Fault{Name: "hers", Peers: []string{"192.0.2.1"}, Delay: "1s"}
+	changed := d.agents["basic-pd-1"].Faults()
+	for i := range changed {
+		changed[i].Delay = "99ms"
+	}
+	must(t, d.agents["basic-pd-1"].Set(append(changed, hers)...))
+	d.wantPutRight("slow", "the agent of pod basic-pd-1", "was another one")
+	d.wantEffects(d.between("tikv", "pd", "25ms"))
+	found := false
+	for _, f := range d.agents["basic-pd-1"].Faults() {
+		found = found || f.Name == hers.Name
+	}
+	if !found {
+		t.Error("the fault that a person set is gone")
+	}
+}
+
+// wantPutRight waits for Events on a NetworkFault and its TidbCluster, and checks what they
+// say.
+func (d *database) wantPutRight(name string, words ...string) {
+	d.t.Helper()
+	d.wantEvents("NetworkFault", name, "Warning PutRight")
+	d.wantEvents("TidbCluster", d.name, "Warning FaultPutRight")
+	for _, e := range d.events() {
+		for _, w := range words {
+			if strings.HasSuffix(e.Reason, "PutRight") && !strings.Contains(e.Note, w) {
+				d.t.Errorf("the Event %s says %q, want %q in it", e.Reason, e.Note, w)
+			}
+		}
+	}
+}
+
+// The pod that takes the place of another one has its faults, and its peers have its new
+// address.
+func (f *fleet) podReplaced(t *testing.T) {
+	d := f.database(t, nil)
+	d.create("slow", "to: [pd]")
+	d.becomes("slow", "Running Applied 6/6")
+	for _, p := range size().Pods(d.name) {
+		if p.Name != "basic-tikv-0" {
+			continue
+		}
+		old := d.addrs[p.Name]
+		must(t, d.agents[p.Name].Vanish())
+		d.remove(d.pod(p.Name, string(p.Component), d.sets[p.Set]))
+		d.start(p)
+		d.becomes("slow", "Running Applied 6/6")
+		d.wantEffects(d.between("tikv", "pd", "25ms"))
+		d.addrs["basic-old-0"] = old
+		for pair := range d.effects() {
+			if strings.HasSuffix(pair, ">old-0") {
+				t.Errorf("a peer still has the address of the pod that is gone: %s", pair)
+			}
+		}
+	}
+}
+
+// A pod without an agent refuses a fault that means it, unless the fault can do without.
+func (f *fleet) podWithoutAgent(t *testing.T) {
+	d := f.database(t, annotations{componentsAnnotation: "pd,tikv"})
+	u := d.create("slow", "")
+	d.becomes("slow", "Refused NoAgent", "basic-tidb-0, basic-tidb-1: without an agent", "allow: [Partial]")
+	must(t, patchSpec(t, u, "allow: [Partial]"))
+	d.becomes("slow", "Running Applied 6/6", "left out: basic-tidb-0, basic-tidb-1")
+	want := d.between("tikv", "pd", "25ms")
+	for _, tikv := range d.named("tikv") {
+		for _, tidb := range d.named("tidb") {
+			// The agent of one side delays both ways.
+			want[tikv+">"+tidb] = "25ms"
+		}
+	}
+	d.wantEffects(want)
+}

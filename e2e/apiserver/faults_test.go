@@ -1,0 +1,128 @@
+//go:build apiserver
+
+package apiserver
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tidelay/tidelay/e2e/madeup"
+)
+
+// The controller carries out NetworkFaults with the rights that it is shipped with. Each
+// test has a TidbCluster of its own, and all of them go on at once: the tests wait for
+// renewals, which come within a minute.
+func TestNetworkFaults(t *testing.T) {
+	eventuallyInjects(t)
+	controller := newLeader(t)
+	must(t, controller.waitReady(t.Context()))
+	must(t, world.audit.read())
+	refused := len(world.audit.refused)
+	t.Run("at once", func(t *testing.T) {
+		f := newFleet(t)
+		for name, test := range map[string]func(f *fleet, t *testing.T){
+			"in force everywhere": (*fleet).inForceEverywhere,
+			"two add":             (*fleet).twoAdd,
+			"change in place":     (*fleet).changeInPlace,
+			"pause":               (*fleet).pause,
+			"expiry":              (*fleet).expiry,
+			"leader":              (*fleet).leader,
+			"role unknown":        (*fleet).roleUnknown,
+			"quorum":              (*fleet).quorum,
+			"protect":             (*fleet).protect,
+			"slow agent":          (*fleet).slowAgent,
+			"agent refuses":       (*fleet).agentRefuses,
+			"agent lies":          (*fleet).agentLies,
+			"agent vanishes":      (*fleet).agentVanishes,
+			"agent loses state":   (*fleet).agentLosesState,
+			"changed by hand":     (*fleet).changedByHand,
+			"pod replaced":        (*fleet).podReplaced,
+			"pod without agent":   (*fleet).podWithoutAgent,
+			"quiet minute":        (*fleet).quietMinute,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(f, t)
+			})
+		}
+	})
+	must(t, world.audit.read())
+	for _, e := range world.audit.refused[refused:] {
+		if e.User.Username == userPrefix+controllerName {
+			t.Errorf("the controller lacks a right: %s %s: %s", e.Verb, e.RequestURI, e.ResponseStatus.Message)
+		}
+	}
+}
+
+// While the controller is gone a fault is deleted. The next one has the agents let go of it
+// at once, long before its life is over, and does not touch the fault that stays.
+func TestFaultDeletedWithoutController(t *testing.T) {
+	eventuallyInjects(t)
+	first := newLeader(t)
+	d := newFleet(t).database(t, nil)
+	d.waitAsked()
+	gone := d.create("gone", "from: [tidb], to: [tikv], rtt: 20ms")
+	d.create("stays", "from: [tikv], to: [pd]")
+	d.becomes("gone", "Running Applied 5/5")
+	started := d.becomes("stays", "Running Applied 6/6").Status.StartedAt
+	empties := d.empties()
+	first.kill()
+	d.remove(gone)
+	d.wantEffects(d.between("tidb", "tikv", "10ms").and(d.between("tikv", "pd", "25ms")))
+
+	newLeader(t)
+	d.wantEffects(d.between("tikv", "pd", "25ms"))
+	if now := d.becomes("stays", "Running Applied 6/6").Status.StartedAt; !now.Equal(started) {
+		t.Errorf("the fault that stays started anew, at %s instead of %s", now, started)
+	}
+	for pod, n := range d.empties() {
+		if n > empties[pod] && !strings.Contains(pod, "tidb") {
+			t.Errorf("the agent of %s had to let go of the fault that stays", pod)
+		}
+	}
+}
+
+// Where the configuration names a Secret, agents get its token. Where the controller may
+// not read it, the status says so and names it.
+func TestFaultsWithToken(t *testing.T) {
+	const secret, token = "agent-token", "s3cret"
+	eventuallyInjects(t)
+	config := filepath.Join(t.TempDir(), "config.yaml")
+	must(t, os.WriteFile(config, fmt.Appendf(nil, "agent: {tokenSecret: %s}", secret), 0o600))
+	newLeader(t, "--config="+config)
+	f := newFleet(t)
+	readable, hidden := f.database(t, nil), f.database(t, nil)
+	for _, d := range []*database{readable, hidden} {
+		for _, a := range d.agents {
+			a.Act(madeup.Way{Token: token})
+		}
+		d.make(&corev1.Secret{ObjectMeta: d.meta(secret, nil), StringData: map[string]string{"token": token + "\n"}})
+		if d == readable {
+			readable.mayReadSecret(secret)
+		}
+		d.create("slow", "")
+	}
+	readable.becomes("slow", "Running Applied 8/8")
+	hidden.becomes("slow", "Running NotApplied 0/8", "read Secret "+hidden.namespace.name+"/"+secret, "forbidden")
+	if got := hidden.holders(); len(got) > 0 {
+		t.Errorf("without the token faults are held by %q", got)
+	}
+}
+
+// mayReadSecret lets the controller read a Secret.
+func (n namespace) mayReadSecret(name string) {
+	n.t.Helper()
+	n.make(&rbacv1.Role{ObjectMeta: n.meta(name, nil), Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{name}, Verbs: []string{"get"}}}})
+	n.make(&rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: n.name, Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: systemNamespace, Name: controllerName}},
+	})
+}

@@ -55,7 +55,7 @@ test-kernels: ## The same for both engines on Debian's kernels, under QEMU; KERN
 
 .PHONY: test-apiserver
 test-apiserver: ## API-server tier: the shipped manifests on a real kube-apiserver and etcd
-	assets=$$(hack/kube-assets.sh); KUBEBUILDER_ASSETS=$$assets go test -tags apiserver -count=1 -timeout 30m ./e2e/apiserver/
+	assets=$$(hack/kube-assets.sh); KUBEBUILDER_ASSETS=$$assets go test -tags apiserver -count=1 -parallel 32 -timeout 30m ./e2e/apiserver/
 
 .PHONY: e2e
 e2e: ## Cluster tier: kind and the real TiDB Operator, or the cluster of E2E_KUBECONFIG
@@ -68,10 +68,17 @@ bench-agent: ## Measure the agent: time to set beside exec'ing tc, RTT error, th
 .PHONY: bench-injector
 bench-injector: ## Measure the injector: admissions/s, p50, p99, memory (15 min); PEER=1 beside Istio's too (compiles long)
 	hack/go-build.sh bin/injector ./cmd/injector
-	TIDELAY_INJECTOR=$(CURDIR)/bin/injector go test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 0 ./e2e/bench/
+	TIDELAY_INJECTOR=$(CURDIR)/bin/injector go test -run '^$$' -bench . -skip BenchmarkController -benchtime $(BENCHTIME) -timeout 0 ./e2e/bench/
 ifdef PEER
 	cd e2e/peer && go test -run '^$$' -bench . -benchtime $(BENCHTIME) ./...
 endif
+
+.PHONY: bench-controller
+bench-controller: ## Measure the controller with 1,000 TidbClusters on a real API server: time to apply, CPU, memory, requests (10 min)
+	hack/go-build.sh bin/controller ./cmd/controller
+	go test -run '^$$' -bench . -benchtime 100x ./pkg/networkfault/compile/
+	assets=$$(hack/kube-assets.sh); KUBEBUILDER_ASSETS=$$assets TIDELAY_CONTROLLER=$(CURDIR)/bin/controller \
+		go test -run '^$$' -bench BenchmarkController -benchtime 1x -timeout 0 -v ./e2e/bench/
 
 .PHONY: lint
 lint: ## Run golangci-lint (import arrows included), shellcheck, helm lint and go mod tidy -diff; checks what make generate makes

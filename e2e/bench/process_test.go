@@ -19,10 +19,12 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// process is an injector. Addresses are host:port on loopback.
+// process is an injector or a controller. Addresses are host:port on loopback.
 type process struct {
 	webhook, health, metrics string
 	cmd                      *exec.Cmd
+	log                      string // a file
+	started                  time.Time
 	ready                    time.Duration // from exec to /readyz
 	stop                     func()
 }
@@ -34,26 +36,39 @@ const kubeconfig = `{"apiVersion": "v1", "kind": "Config", "current-context": "f
 // until it is ready.
 func startInjector(b *testing.B, url string) *process {
 	b.Helper()
-	binary := os.Getenv("TIDELAY_INJECTOR")
+	webhook := freeAddress(b)
+	_, port, _ := net.SplitHostPort(webhook)
+	p := startProcess(b, "injector", fmt.Appendf(nil, kubeconfig, url), "--webhook-port="+port)
+	p.webhook = webhook
+	return p
+}
+
+// startProcess starts a program, which $TIDELAY_INJECTOR or $TIDELAY_CONTROLLER is, with
+// a kubeconfig and with flags that are added, and waits until it is ready.
+func startProcess(b *testing.B, program string, kubeconfig []byte, flags ...string) *process {
+	b.Helper()
+	variable := "TIDELAY_" + strings.ToUpper(program)
+	binary := os.Getenv(variable)
 	if binary == "" {
-		b.Fatal("TIDELAY_INJECTOR is not set: run `make bench-injector`")
+		b.Fatalf("%s is not set: run `make bench-%s`", variable, program)
 	}
 	dir := b.TempDir()
 	config := filepath.Join(dir, "kubeconfig")
-	if err := os.WriteFile(config, fmt.Appendf(nil, kubeconfig, url), 0o600); err != nil {
+	if err := os.WriteFile(config, kubeconfig, 0o600); err != nil {
 		b.Fatal(err)
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		b.Fatal(err)
 	}
-	p := &process{webhook: freeAddress(b), health: freeAddress(b), metrics: freeAddress(b)}
-	_, port, _ := net.SplitHostPort(p.webhook)
-	p.cmd = exec.Command(binary, "--agent-image=tidelay/agent:bench", "--namespace="+SystemNamespace, "--kubeconfig="+config,
-		"--webhook-port="+port, "--health-addr="+p.health, "--metrics-addr="+p.metrics)
+	p := &process{health: freeAddress(b), metrics: freeAddress(b), log: log.Name()}
+	p.cmd = exec.Command(binary, append([]string{
+		"--agent-image=tidelay/agent:bench", "--namespace=" + SystemNamespace, "--kubeconfig=" + config,
+		"--health-addr=" + p.health, "--metrics-addr=" + p.metrics,
+	}, flags...)...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.Env = append(os.Environ(), shippedEnvironment(b)...)
-	started := time.Now()
+	p.cmd.Env = append(os.Environ(), shippedEnvironment(b, program)...)
+	p.started = time.Now()
 	if err := p.cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -68,19 +83,19 @@ func startInjector(b *testing.B, url string) *process {
 		log.Close()
 	}
 	b.Cleanup(p.stop)
-	p.wait(b, 5*time.Minute, log.Name(), func() error {
+	p.wait(b, 5*time.Minute, func() error {
 		_, err := get(b.Context(), "http://"+p.health+"/readyz")
 		return err
 	})
-	p.ready = time.Since(started)
+	p.ready = time.Since(p.started)
 	return p
 }
 
-// shippedEnvironment is what the Deployment sets to a value, such as the Go
+// shippedEnvironment is what the Deployment of a program sets to a value, such as the Go
 // runtime's memory limit.
-func shippedEnvironment(b *testing.B) []string {
+func shippedEnvironment(b *testing.B, program string) []string {
 	b.Helper()
-	text, err := os.ReadFile("../../manifests/injector/deployment.yaml")
+	text, err := os.ReadFile("../../manifests/" + program + "/deployment.yaml")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -98,7 +113,7 @@ func shippedEnvironment(b *testing.B) []string {
 }
 
 // wait polls check; when it has not succeeded after limit, it shows the log.
-func (p *process) wait(b *testing.B, limit time.Duration, log string, check func() error) {
+func (p *process) wait(b *testing.B, limit time.Duration, check func() error) {
 	b.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -108,7 +123,7 @@ func (p *process) wait(b *testing.B, limit time.Duration, log string, check func
 			return
 		}
 		if time.Now().After(deadline) {
-			text, _ := os.ReadFile(log)
+			text, _ := os.ReadFile(p.log)
 			b.Fatalf("not within %s: %v\n%s", limit, err, text[max(0, len(text)-8192):])
 		}
 	}
@@ -120,7 +135,7 @@ func (p *process) waitCollected(b *testing.B) {
 	b.Helper()
 	const name = "go_memstats_last_gc_time_seconds"
 	now := float64(time.Now().Add(time.Minute).Unix())
-	p.wait(b, 5*time.Minute, "", func() error {
+	p.wait(b, 5*time.Minute, func() error {
 		if p.metric(b, name) < now {
 			return errors.New("no garbage collection")
 		}

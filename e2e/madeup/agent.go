@@ -42,9 +42,9 @@ type Way struct {
 
 // Counts are the requests that an agent got.
 type Counts struct {
-	// Changes are those that change faults, or would, and Empty those among them that
-	// set none.
-	Changes, Empty int
+	// Changes are those that change faults, or would. Of them Empty set none, and Altering
+	// found or left other faults than before, apart from their lives.
+	Changes, Empty, Altering int
 	// Others are all others.
 	Others int
 }
@@ -125,7 +125,11 @@ func (a *Agent) replace(owner string, faults []api.Fault, now time.Time) ([]api.
 		}
 	}
 	a.faults = set
-	return changes(before, set), nil
+	made := changes(before, set)
+	if slices.ContainsFunc(made, func(c api.Change) bool { return c.Action != api.ActionKeep }) {
+		a.counts.Altering++
+	}
+	return made, nil
 }
 
 // changes says what became of the faults of both sets, in the order of their names.
@@ -148,4 +152,13 @@ func changes(before, after []fault.Fault) []api.Change {
 	}
 	slices.SortFunc(all, func(a, b api.Change) int { return strings.Compare(a.Name, b.Name) })
 	return all
+}
+
+// Names reports whether a fault of the agent names an address among its peers.
+func (a *Agent) Names(peer netip.Addr) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.alive(time.Now()), func(f fault.Fault) bool {
+		return slices.ContainsFunc(f.Match.Peers, func(p netip.Prefix) bool { return p.Contains(peer) })
+	})
 }

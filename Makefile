@@ -78,7 +78,7 @@ bench-controller: ## Measure the controller with 1,000 TidbClusters on a real AP
 	hack/go-build.sh bin/controller ./cmd/controller
 	go test -run '^$$' -bench . -benchtime 100x ./pkg/networkfault/compile/
 	assets=$$(hack/kube-assets.sh); KUBEBUILDER_ASSETS=$$assets TIDELAY_CONTROLLER=$(CURDIR)/bin/controller \
-		go test -run '^$$' -bench BenchmarkController -benchtime 1x -timeout 0 -v ./e2e/bench/
+		go test -run '^$$' -bench BenchmarkController -benchtime 1x -timeout 0 ./e2e/bench/
 
 .PHONY: lint
 lint: ## Run golangci-lint (import arrows included), shellcheck, helm lint and go mod tidy -diff; checks what make generate makes

@@ -98,17 +98,21 @@ func TestFaultsWithToken(t *testing.T) {
 	must(t, os.WriteFile(config, fmt.Appendf(nil, "agent: {tokenSecret: %s}", secret), 0o600))
 	newLeader(t, "--config="+config)
 	f := newFleet(t)
-	readable, hidden := f.database(t, nil), f.database(t, nil)
-	for _, d := range []*database{readable, hidden} {
+	var all []*database
+	for _, isReadable := range []bool{true, false} {
+		n := newNamespace(t)
+		n.make(&corev1.Secret{ObjectMeta: n.meta(secret, nil), StringData: map[string]string{"token": token + "\n"}})
+		if isReadable {
+			n.mayReadSecret(secret)
+		}
+		d := f.databaseIn(n, "basic", nil)
 		for _, a := range d.agents {
 			a.Act(madeup.Way{Token: token})
 		}
-		d.make(&corev1.Secret{ObjectMeta: d.meta(secret, nil), StringData: map[string]string{"token": token + "\n"}})
-		if d == readable {
-			readable.mayReadSecret(secret)
-		}
 		d.create("slow", "")
+		all = append(all, d)
 	}
+	readable, hidden := all[0], all[1]
 	readable.becomes("slow", "Running Applied 8/8")
 	hidden.becomes("slow", "Running NotApplied 0/8", "read Secret "+hidden.namespace.name+"/"+secret, "forbidden")
 	if got := hidden.holders(); len(got) > 0 {

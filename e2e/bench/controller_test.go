@@ -47,6 +47,10 @@ func BenchmarkController(b *testing.B) {
 	b.Run("Restart", c.restart)
 }
 
+// scrapeInterval is how often the controller's metrics are read, of which there are five
+// lines for each TidbCluster.
+const scrapeInterval = time.Second
+
 func startController(b *testing.B, p *plane) *process {
 	b.Helper()
 	return startProcess(b, "controller", p.kubeconfig, "--missed-check=0s")
@@ -102,7 +106,7 @@ func (c *controller) reportMemory(b *testing.B) {
 
 func (c *controller) start(b *testing.B) {
 	once(b, func() {
-		c.wait(b, 10*time.Minute, func() error {
+		c.waitEvery(b, scrapeInterval, 10*time.Minute, func() error {
 			if n := c.metric(b, "tidelay_fault_apply_seconds_count"); int(n) < 2*c.clusters {
 				return fmt.Errorf("%v of %d faults are applied", n, 2*c.clusters)
 			}
@@ -137,8 +141,7 @@ func (c *controller) check(b *testing.B) {
 func (c *controller) waitQuiet(b *testing.B) {
 	b.Helper()
 	last, since := c.written(b), time.Now()
-	c.wait(b, 10*time.Minute, func() error {
-		<-time.After(time.Second)
+	c.waitEvery(b, time.Second, 10*time.Minute, func() error {
 		if now := c.written(b); !maps.Equal(now, last) {
 			last, since = now, time.Now()
 		}
@@ -226,7 +229,7 @@ func (c *controller) move(b *testing.B, i int) time.Duration {
 	pod.Status.PodIP, pod.Status.PodIPs = addr.String(), []corev1.PodIP{{IP: addr.String()}}
 	began := time.Now()
 	must(b, c.Status().Update(b.Context(), pod))
-	c.wait(b, time.Minute, func() error {
+	c.waitEvery(b, time.Millisecond, time.Minute, func() error {
 		if len(agent.Faults()) == 0 {
 			return fmt.Errorf("the pod has no fault at its new address %s", addr)
 		}
@@ -244,7 +247,7 @@ func (c *controller) move(b *testing.B, i int) time.Duration {
 func (c *controller) restart(b *testing.B) {
 	once(b, func() {
 		asked := c.clusters * podsPerCluster
-		c.wait(b, 10*time.Minute, func() error {
+		c.waitEvery(b, scrapeInterval, 10*time.Minute, func() error {
 			if n := c.counts(b).pushes; int(n) < asked {
 				return fmt.Errorf("%v of %d agents were asked", n, asked)
 			}

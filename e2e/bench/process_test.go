@@ -115,7 +115,13 @@ func shippedEnvironment(b *testing.B, program string) []string {
 // wait polls check; when it has not succeeded after limit, it shows the log.
 func (p *process) wait(b *testing.B, limit time.Duration, check func() error) {
 	b.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
+	p.waitEvery(b, 20*time.Millisecond, limit, check)
+}
+
+// waitEvery is wait with a time from one try to the next.
+func (p *process) waitEvery(b *testing.B, interval, limit time.Duration, check func() error) {
+	b.Helper()
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for deadline := time.Now().Add(limit); ; <-tick.C {
 		err := check()

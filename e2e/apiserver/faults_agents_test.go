@@ -8,8 +8,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/e2e/madeup"
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -121,6 +124,24 @@ func (f *fleet) agentLosesState(t *testing.T) {
 	d.wantPutRight("slow", "the agent of pod basic-tikv-2", "was missing")
 	d.wantEffects(d.between("tikv", "pd", "25ms"))
 	d.becomes("slow", "Running Applied 6/6")
+}
+
+// An agent that kubelet starts again is asked at once, and not at the next renewal, whether
+// it still has its faults.
+func (f *fleet) agentStartsAgain(t *testing.T) {
+	d := f.database(t, nil)
+	d.create("slow", "to: [pd]")
+	d.becomes("slow", "Running Applied 6/6")
+	must(t, d.agents["basic-tikv-2"].Set())
+	began, pod := time.Now(), &corev1.Pod{}
+	must(t, world.client.Get(t.Context(), client.ObjectKey{Namespace: d.namespace.name, Name: "basic-tikv-2"}, pod))
+	pod.Status.ContainerStatuses[1].ContainerID = "madeup://second"
+	must(t, world.client.Status().Update(t.Context(), pod))
+	d.wantPutRight("slow", "the agent of pod basic-tikv-2", "was missing")
+	d.wantEffects(d.between("tikv", "pd", "25ms"))
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it has its faults after %s", took)
+	}
 }
 
 // Faults of the controller's that somebody changed at an agent are put right, which is

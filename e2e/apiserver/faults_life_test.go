@@ -28,6 +28,7 @@ func (f *fleet) inForceEverywhere(t *testing.T) {
 	d.wantEvents("TidbCluster", "basic", "Normal FaultStarted", "Normal FaultApplied")
 	d.remove(u)
 	d.wantEffects(effects{})
+	d.wantEvents("TidbCluster", "basic", "Normal FaultDeleted")
 }
 
 // Two faults of the same packets add up, and either can go.

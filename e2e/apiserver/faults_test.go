@@ -42,6 +42,7 @@ func TestNetworkFaults(t *testing.T) {
 			"agent lies":          (*fleet).agentLies,
 			"agent vanishes":      (*fleet).agentVanishes,
 			"agent loses state":   (*fleet).agentLosesState,
+			"agent starts again":  (*fleet).agentStartsAgain,
 			"changed by hand":     (*fleet).changedByHand,
 			"pod replaced":        (*fleet).podReplaced,
 			"pod without agent":   (*fleet).podWithoutAgent,

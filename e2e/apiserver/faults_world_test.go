@@ -121,7 +121,9 @@ func (d *database) start(p madeup.Pod) {
 	}
 	stored.Status.Phase = corev1.PodRunning
 	stored.Status.PodIP, stored.Status.PodIPs = addr.String(), []corev1.PodIP{{IP: addr.String()}}
-	stored.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: string(p.Component), Ready: true}}
+	stored.Status.ContainerStatuses = []corev1.ContainerStatus{
+		{Name: string(p.Component), Ready: true}, {Name: agentName, ContainerID: "madeup://first"},
+	}
 	must(d.t, world.client.Status().Update(d.t.Context(), stored))
 }
 

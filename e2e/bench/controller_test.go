@@ -101,11 +101,12 @@ func once(b *testing.B, measure func()) {
 func (c *controller) reportMemory(b *testing.B) {
 	b.ReportMetric(c.memory(b, "VmRSS"), "rss-MB")
 	b.ReportMetric(c.memory(b, "VmHWM"), "peak-MB")
-	b.ReportMetric(c.metric(b, "go_memstats_heap_alloc_bytes")/1e6, "heap-MB")
+	b.ReportMetric(c.metric(b, "go_gc_heap_live_bytes")/1e6, "live-MB")
 }
 
 func (c *controller) start(b *testing.B) {
 	once(b, func() {
+		served := c.cpuOfServer(b)
 		c.waitEvery(b, scrapeInterval, 10*time.Minute, func() error {
 			if n := c.metric(b, "tidelay_fault_apply_seconds_count"); int(n) < 2*c.clusters {
 				return fmt.Errorf("%v of %d faults are applied", n, 2*c.clusters)
@@ -113,6 +114,7 @@ func (c *controller) start(b *testing.B) {
 			return nil
 		})
 		b.ReportMetric(time.Since(c.started).Seconds(), "applied-s")
+		b.ReportMetric(c.cpuOfServer(b)-served, "apiserver-cpu-s")
 		b.ReportMetric(c.ready.Seconds(), "ready-s")
 		now := c.counts(b)
 		b.ReportMetric(now.cpu, "cpu-s")
@@ -189,6 +191,7 @@ func (t total) since(u total) total {
 	return total{t.Changes - u.Changes, t.Empty - u.Empty, t.Altering - u.Altering, t.Others - u.Others}
 }
 
+// pod fails where more than the agents of one TidbCluster get other faults.
 func (c *controller) pod(b *testing.B) {
 	const turns = 20
 	once(b, func() {

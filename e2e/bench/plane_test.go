@@ -122,10 +122,8 @@ func operatorCRDs(b *testing.B) string {
 // controller writes, but for the Lease of its lead.
 func (p *plane) written(b *testing.B) map[string]float64 {
 	b.Helper()
-	text, err := p.admin.RESTClient().Get().AbsPath("/metrics").DoRaw(b.Context())
-	must(b, err)
 	all := map[string]float64{"networkfaults": 0, "tidbclusters": 0, "events": 0, "pods": 0}
-	for _, m := range family(b, string(text), "apiserver_request_total") {
+	for _, m := range family(b, p.scrape(b), "apiserver_request_total") {
 		l := labels(m)
 		_, isOurs := all[l["resource"]]
 		isWrite := l["verb"] != "GET" && l["verb"] != "LIST" && l["verb"] != "WATCH"
@@ -134,6 +132,20 @@ func (p *plane) written(b *testing.B) map[string]float64 {
 		}
 	}
 	return all
+}
+
+// cpuOfServer returns the CPU time that the API server has used, in seconds.
+func (p *plane) cpuOfServer(b *testing.B) float64 {
+	b.Helper()
+	return number(b, p.scrape(b), "process_cpu_seconds_total")
+}
+
+// scrape returns the metrics of the API server.
+func (p *plane) scrape(b *testing.B) string {
+	b.Helper()
+	text, err := p.admin.RESTClient().Get().AbsPath("/metrics").DoRaw(b.Context())
+	must(b, err)
+	return string(text)
 }
 
 // family returns the metrics of one name.

@@ -122,7 +122,7 @@ func (p *population) pod(b *testing.B, i, n int, of madeup.Pod, set *appsv1.Stat
 	addr := addressOf(i, n, 0)
 	p.agents[i] = append(p.agents[i], p.fleet.Add(addr, string(pod.UID)))
 	pod.Status.Phase, pod.Status.PodIP, pod.Status.PodIPs = corev1.PodRunning, addr.String(), []corev1.PodIP{{IP: addr.String()}}
-	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: string(of.Component), Ready: true}, {Name: "tidelay-agent", Ready: true}}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: string(of.Component), Ready: true}, {Name: "tidelay-agent", Ready: true, ContainerID: "containerd://" + strings.Repeat("0", 64)}}
 	if err := p.Status().Update(b.Context(), pod); err != nil {
 		return fmt.Errorf("write status of pod: %w", err)
 	}

@@ -72,7 +72,7 @@ func (f *fleet) pause(t *testing.T) {
 	u := d.create("slow", "to: [pd]")
 	before := d.becomes("slow", "Running Applied 6/6").Status
 	must(t, patchSpec(t, u, "paused: true"))
-	d.becomes("slow", "Paused Paused")
+	d.becomes("slow", "Paused Paused") //nolint:dupword // phase and reason
 	d.wantEffects(effects{})
 	must(t, patchSpec(t, u, "paused: false"))
 	if after := d.becomes("slow", "Running Applied 6/6").Status; !after.ExpiresAt.Equal(before.ExpiresAt) {
@@ -147,7 +147,7 @@ func (f *fleet) quorum(t *testing.T) {
 	must(t, patchSpec(t, u, "allow: [QuorumLoss]"))
 	running := d.becomes("cut", "Running Applied 8/8")
 	want := effects{}
-	var isFrom = map[string]bool{}
+	isFrom := map[string]bool{}
 	for _, s := range running.Status.Selected {
 		isFrom[d.short(s.Pod)] = isFrom[d.short(s.Pod)] || s.Selector == "pd(majority)"
 	}

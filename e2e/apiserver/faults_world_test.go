@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -94,9 +95,7 @@ func (f *fleet) databaseIn(n namespace, name string, more annotations) *database
 	tc := n.custom("pingcap.com/v1alpha1", "TidbCluster", name, nil, spec)
 	tc.Object["status"] = status
 	a := optedIn()
-	for key, value := range more {
-		a[key] = value
-	}
+	maps.Copy(a, more)
 	tc.SetAnnotations(a)
 	n.make(tc)
 	for _, p := range size().Pods(name) {

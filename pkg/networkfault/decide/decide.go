@@ -206,16 +206,15 @@ func (d *decision) lives(o *object) bool {
 		d.stop(o, v1alpha1.Ended, ReasonExpired, "its time is over")
 		return false
 	}
-	isAnother := d.Cluster != nil && o.Status.StartedAt != nil && o.Status.ClusterUID != d.Cluster.UID
-	switch gone := d.Cluster == nil || !d.Cluster.DeletionTimestamp.IsZero() || isAnother; {
-	case gone && o.Status.StartedAt != nil:
+	switch {
+	case d.isGone(o) && o.Status.StartedAt != nil:
 		d.stop(o, v1alpha1.Ended, ReasonClusterNotFound, "TidbCluster "+o.Spec.Cluster+" is gone")
-	case gone:
+	case d.isGone(o):
 		d.stop(o, v1alpha1.Pending, ReasonClusterNotFound, "there is no TidbCluster "+o.Spec.Cluster+" in this namespace")
 	case isProtected(d.Cluster.Annotations):
 		d.refuse(o, ReasonProtected, "TidbCluster "+o.Spec.Cluster+" takes no fault, by its annotation "+tidbcluster.ProtectAnnotation)
 	case !tidbcluster.ParseOptIn(d.Cluster.Annotations).Inject:
-		d.refuse(o, ReasonNotInjected, "TidbCluster "+o.Spec.Cluster+" does not ask for agents: set its annotation "+tidbcluster.InjectAnnotation+`: "true" and restart its pods, then change this fault or create it again`)
+		d.refuse(o, ReasonNotInjected, "TidbCluster "+o.Spec.Cluster+" does not ask for agents: set its annotation "+tidbcluster.InjectAnnotation+`: "true" and restart its pods.`)
 	case o.Spec.Paused:
 		d.stop(o, v1alpha1.Paused, ReasonPaused, "spec.paused is true")
 	case d.Hold[o.Name] && o.Status.StartedAt == nil:
@@ -224,6 +223,15 @@ func (d *decision) lives(o *object) bool {
 		return true
 	}
 	return false
+}
+
+// isGone reports whether an object has no TidbCluster, or no more. Another one of the name
+// is not the one that it started with.
+func (d *decision) isGone(o *object) bool {
+	if d.Cluster == nil || !d.Cluster.DeletionTimestamp.IsZero() {
+		return true
+	}
+	return o.Status.StartedAt != nil && o.Status.ClusterUID != d.Cluster.UID
 }
 
 // find returns the pod with a name, or nil.

@@ -15,7 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 programs() {
   case $1 in
     kernel) echo ip:iproute2 tc:iproute2 nstat:iproute2 setpriv:util-linux ping:iputils-ping nft:nftables iptables-legacy:iptables ;;
-    uml) echo modprobe:kmod linux.uml:user-mode-linux taskset:util-linux ;;
+    uml) echo modprobe:kmod linux.uml:user-mode-linux taskset:util-linux gcc:gcc gcc:libc6-dev ;;
     qemu) echo qemu-system-x86_64:qemu-system-x86 qemu-system-x86_64:debian-archive-keyring cpio:cpio depmod:kmod ;;
     engine) echo dockerd:docker.io docker:docker.io iptables:iptables jq:jq ;;
     node) echo mmdebstrap:mmdebstrap mmdebstrap:debian-archive-keyring jq:jq ;;

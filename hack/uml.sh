@@ -44,8 +44,14 @@ mapfile -t cpus < <(sed -n 's/^Cpus_allowed_list:\s*//p' /proc/self/status | tr 
 done)
 cpu=${cpus[${UML_CPU:-0} % ${#cpus[@]}]}
 
+preload=()
+if grep -q '\bamx_tile\b' /proc/cpuinfo; then
+  gcc -O2 -shared -fPIC -o "$work/xstate.so" "$(dirname "${BASH_SOURCE[0]}")/uml/xstate.c"
+  preload=(env LD_PRELOAD="$work/xstate.so")
+fi
+
 # The kernel prints to the console too. "quiet" limits that to errors.
-timeout --foreground --kill-after=10 "${UML_TIMEOUT:-600}" taskset -c "$cpu" linux.uml mem=1024M umid="tidelay-$$" \
+timeout --foreground --kill-after=10 "${UML_TIMEOUT:-600}" taskset -c "$cpu" "${preload[@]}" linux.uml mem=1024M umid="tidelay-$$" \
   root=/dev/root rootfstype=hostfs rootflags=/ rw init="$work/init" \
   con=null con0=fd:0,fd:1 quiet </dev/null || true
 [[ -f $work/status ]] || { echo "hack/uml.sh: the command did not finish within ${UML_TIMEOUT:-600} s, or the kernel stopped" >&2; exit 1; }

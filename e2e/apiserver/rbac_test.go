@@ -96,7 +96,7 @@ func TestPrivilegesAreApart(t *testing.T) {
 		"read a node":                 {controllerName, access{Verb: "get", Resource: "nodes", Name: "any"}},
 		"watch faults":                {controllerName, access{Verb: "watch", Group: faultGroup, Resource: faultResource}},
 		"read a fault":                {controllerName, access{Verb: "get", Group: faultGroup, Resource: faultResource, Namespace: "any", Name: "any"}},
-		"say what came of a fault":    {controllerName, access{Verb: "patch", Group: faultGroup, Resource: faultResource, Subresource: "status", Namespace: "any", Name: "any"}},
+		"say what came of a fault":    {controllerName, access{Verb: "update", Group: faultGroup, Resource: faultResource, Subresource: "status", Namespace: "any", Name: "any"}},
 		"list Events":                 {controllerName, access{Verb: "list", Resource: "events", Namespace: "any"}},
 		"patch TidbClusters":          {controllerName, access{Verb: "patch", Group: "pingcap.com", Resource: "tidbclusters", Namespace: "any", Name: "any"}},
 		"create leases":               {controllerName, access{Verb: "create", Group: "coordination.k8s.io", Resource: "leases", Namespace: systemNamespace}},

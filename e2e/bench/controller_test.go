@@ -76,7 +76,7 @@ func (c *controller) counts(b *testing.B) counts {
 	for _, m := range family(b, text, "controller_runtime_reconcile_time_seconds") {
 		now.seconds += m.GetHistogram().GetSampleSum()
 	}
-	for _, m := range family(b, text, "tidelay_agent_pushes_total") {
+	for _, m := range family(b, text, "tidelay_pushes_total") {
 		if result := labels(m)["result"]; result != "ok" && m.GetCounter().GetValue() > 0 {
 			b.Errorf("%v requests to agents came to %s", m.GetCounter().GetValue(), result)
 		}
@@ -108,7 +108,7 @@ func (c *controller) start(b *testing.B) {
 	once(b, func() {
 		served := c.cpuOfServer(b)
 		c.waitEvery(b, scrapeInterval, 10*time.Minute, func() error {
-			if n := c.metric(b, "tidelay_fault_apply_seconds_count"); int(n) < 2*c.clusters {
+			if n := c.metric(b, "tidelay_apply_duration_seconds_count"); int(n) < 2*c.clusters {
 				return fmt.Errorf("%v of %d faults are applied", n, 2*c.clusters)
 			}
 			return nil

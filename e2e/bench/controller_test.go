@@ -76,7 +76,11 @@ func (c *controller) counts(b *testing.B) counts {
 	for _, m := range family(b, text, "controller_runtime_reconcile_time_seconds") {
 		now.seconds += m.GetHistogram().GetSampleSum()
 	}
-	for _, m := range family(b, text, "tidelay_pushes_total") {
+	pushes := family(b, text, "tidelay_pushes_total")
+	if len(pushes) == 0 {
+		b.Fatal("the controller does not count its requests to agents")
+	}
+	for _, m := range pushes {
 		if result := labels(m)["result"]; result != "ok" && m.GetCounter().GetValue() > 0 {
 			b.Errorf("%v requests to agents came to %s", m.GetCounter().GetValue(), result)
 		}

@@ -43,7 +43,6 @@ func (d *database) wantRenewals(since map[string]madeup.Counts) {
 // An agent that does not answer holds nobody else up, and is told after a while.
 func (f *fleet) slowAgent(t *testing.T) {
 	d := f.database(t, nil)
-	d.waitAsked()
 	slow := d.agents["basic-tikv-1"]
 	slow.Act(madeup.Way{Hang: true})
 	d.create("slow", "to: [pd]")
@@ -68,7 +67,6 @@ func (f *fleet) slowAgent(t *testing.T) {
 func (f *fleet) agentRefuses(t *testing.T) {
 	const words = `faults[0].reorder: reorder is not supported here: this kernel has no netem`
 	d := f.database(t, nil)
-	d.waitAsked()
 	refusal := madeup.Problem(http.StatusUnprocessableEntity, words, api.FieldError{Field: "faults[0].reorder", Accepted: "want none"})
 	d.agents["basic-pd-2"].Act(madeup.Way{Refuse: &refusal})
 	u := d.create("slow", "to: [pd], reorder: {percent: 10}")
@@ -85,7 +83,6 @@ func (f *fleet) agentRefuses(t *testing.T) {
 // far as anybody knows.
 func (f *fleet) agentLies(t *testing.T) {
 	d := f.database(t, nil)
-	d.waitAsked()
 	d.agents["basic-tikv-0"].Act(madeup.Way{Lie: true})
 	d.create("slow", "to: [pd]")
 	d.becomes("slow", "Running NotApplied 5/6", "basic-tikv-0: the agent answered with other faults than it was asked for")

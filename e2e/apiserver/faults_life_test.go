@@ -84,7 +84,6 @@ func (f *fleet) pause(t *testing.T) {
 // A fault ends when its time is over, everywhere and not before.
 func (f *fleet) expiry(t *testing.T) {
 	d := f.database(t, nil)
-	d.waitAsked()
 	d.create("short", "to: [pd], duration: 10s")
 	d.create("long", "from: [tidb], to: [pd]")
 	both := d.between("tikv", "pd", "25ms").and(d.between("tidb", "pd", "25ms"))
@@ -115,7 +114,6 @@ func (f *fleet) leader(t *testing.T) {
 // While TiDB Operator can't ask PD nobody knows who leads, and a fault waits for that.
 func (f *fleet) roleUnknown(t *testing.T) {
 	d := f.database(t, nil)
-	d.waitAsked()
 	d.change(func(tc *tcv1alpha1.TidbCluster) { tc.Status.PD.Synced = false })
 	d.create("slow", "from: [pd(leader)], to: [tikv]")
 	d.becomes("slow", "Pending RoleUnknown")
@@ -131,7 +129,6 @@ func (f *fleet) roleUnknown(t *testing.T) {
 // What would cost a quorum is refused in words, and done where it is allowed.
 func (f *fleet) quorum(t *testing.T) {
 	d := f.database(t, nil)
-	d.waitAsked()
 	u := d.create("cut", "from: [pd(majority)], to: [others], rtt: null, partition: true, duration: 1m")
 	refused := d.becomes("cut", "Refused QuorumLoss", "Set allow: [QuorumLoss] to do it all the same.")
 	d.wantEvents("NetworkFault", "cut", "Warning Refused")

@@ -68,7 +68,6 @@ func TestFaultDeletedWithoutController(t *testing.T) {
 	eventuallyInjects(t)
 	first := newLeader(t)
 	d := newFleet(t).database(t, nil)
-	d.waitAsked()
 	gone := d.create("gone", "from: [tidb], to: [tikv], rtt: 20ms")
 	d.create("stays", "from: [tikv], to: [pd]")
 	d.becomes("gone", "Running Applied 5/5")
@@ -110,7 +109,7 @@ func TestFaultsWithToken(t *testing.T) {
 		for _, a := range d.agents {
 			a.Act(madeup.Way{Token: token})
 		}
-		d.create("slow", "")
+		d.create("slow", "allow: [UnhealthyStart]") // the controller may not have seen yet that the pods are ready
 		all = append(all, d)
 	}
 	readable, hidden := all[0], all[1]

@@ -78,10 +78,13 @@ type database struct {
 func size() madeup.Replicas { return madeup.Replicas{PD: 3, TiKV: 3, TiDB: 2} }
 
 // database makes the TidbCluster "basic" in a namespace of its own, with annotations
-// beside the one that asks for agents.
+// beside the one that asks for agents, and waits until the controller knows it: before, it
+// refuses a fault for pods that are not ready.
 func (f *fleet) database(t *testing.T, more annotations) *database {
 	t.Helper()
-	return f.databaseIn(newNamespace(t), "basic", more)
+	d := f.databaseIn(newNamespace(t), "basic", more)
+	d.waitAsked()
+	return d
 }
 
 func (f *fleet) databaseIn(n namespace, name string, more annotations) *database {

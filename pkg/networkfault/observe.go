@@ -9,7 +9,6 @@ import (
 
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -96,8 +95,7 @@ func (r *Reconciler) zone(ctx context.Context, node string) (string, error) {
 	if node == "" {
 		return "", nil
 	}
-	object := &metav1.PartialObjectMetadata{}
-	object.SetGroupVersionKind(emptyNode().GroupVersionKind())
+	object := emptyNode()
 	if err := r.options.Reader.Get(ctx, client.ObjectKey{Name: node}, object, client.UnsafeDisableDeepCopy); client.IgnoreNotFound(err) != nil {
 		return "", fmt.Errorf("read node %s: %w", node, err)
 	}

@@ -79,9 +79,7 @@ func sources(kinds cache.Cache) []source.Source {
 	cluster := &tcv1alpha1.TidbCluster{}
 	cluster.SetGroupVersionKind(tidbcluster.GroupVersionKind())
 	return []source.Source{
-		source.Kind[client.Object](kinds, cluster, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []request {
-			return []request{{NamespacedName: client.ObjectKeyFromObject(o)}}
-		}), changed()),
+		source.Kind[client.Object](kinds, cluster, &handler.EnqueueRequestForObject{}, changed()),
 		source.Kind[client.Object](kinds, emptyNetworkFault(), enqueue(clusterOfFault)),
 		source.Kind[client.Object](kinds, emptyPod(), enqueue(clusterOfPod), changed()),
 		source.Kind[client.Object](kinds, emptyNode(), handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, node client.Object) []request {
@@ -92,31 +90,27 @@ func sources(kinds cache.Cache) []source.Source {
 
 // enqueue returns a handler that has an object's TidbCluster reconciled.
 func enqueue(clusterOf client.IndexerFunc) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []request {
-		var all []request
-		for _, name := range clusterOf(object) {
-			all = append(all, request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}})
-		}
-		return all
-	})
+	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []request { return requestsFor(clusterOf, object) })
 }
 
-// clustersOnNode returns the TidbClusters with pods on a node.
+func requestsFor(clusterOf client.IndexerFunc, object client.Object) []request {
+	var all []request
+	for _, name := range clusterOf(object) {
+		all = append(all, request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}})
+	}
+	return all
+}
+
+// clustersOnNode returns the TidbClusters with pods on a node, one for each pod: the
+// handler that asks for them drops repeats.
 func clustersOnNode(ctx context.Context, reader client.Reader, node string) []request {
 	var pods corev1.PodList
 	if err := reader.List(ctx, &pods, client.MatchingFields{byNode: node}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil // only before the cache is there, and then everything is reconciled
 	}
-	seen := map[request]bool{}
 	var all []request
 	for i := range pods.Items {
-		for _, name := range clusterOfPod(&pods.Items[i]) {
-			one := request{NamespacedName: types.NamespacedName{Namespace: pods.Items[i].Namespace, Name: name}}
-			if !seen[one] {
-				seen[one] = true
-				all = append(all, one)
-			}
-		}
+		all = append(all, requestsFor(clusterOfPod, &pods.Items[i])...)
 	}
 	return all
 }

@@ -51,6 +51,15 @@ binaries() {
   return "$rc"
 }
 
+# failed_tests LOG: what the tests that failed printed, or the end of the log if none says that it failed.
+failed_tests() {
+  if grep -q '^--- FAIL' "$1"; then
+    awk '/^=== RUN +[^\/]+$/ { test = "" } { test = test $0 "\n" } /^--- FAIL/ { printf "%s", test }' "$1"
+  else
+    tail -n 40 "$1"
+  fi
+}
+
 # part ENGINE SHARD KERNEL [ARG...]: a part of the tests of an engine, on this kernel ("here"), under "uml", or under
 # QEMU on the kernel that debian.sh put in the folder KERNEL.
 part() {
@@ -73,6 +82,7 @@ part() {
     log=$(mktemp)
     "${run[@]}" >"$log" 2>&1 || rc=$?
     printf '== %s\n%s\n' "$title" "$(<"$log")"
+    ((rc == 0)) || { printf '== failed: %s\n' "$title" && failed_tests "$log"; } >>"$TIDELAY_FAILURES"
     rm -f "$log"
   fi
   say "== $title: exit status $rc after $((SECONDS - start)) s"
@@ -155,5 +165,11 @@ else
     TIDELAY_ENGINE=netem bin/netem.test -test.run='^$' -test.bench=KernelRequests
   fi
 fi
+TIDELAY_FAILURES=$(mktemp) # repeated at the end, where a reader of a long log looks
+export TIDELAY_FAILURES
+rc=0
 # shellcheck disable=SC2016 # the inner shell expands it
-printf '%s\n' "${parts[@]}" | xargs -P "$jobs" -I {} bash -c '"$0" part $1 "${@:2}"' "$hack/kernel-test.sh" {} "${args[@]}"
+printf '%s\n' "${parts[@]}" | xargs -P "$jobs" -I {} bash -c '"$0" part $1 "${@:2}"' "$hack/kernel-test.sh" {} "${args[@]}" || rc=$?
+cat "$TIDELAY_FAILURES"
+rm -f "$TIDELAY_FAILURES"
+exit "$rc"

@@ -135,6 +135,7 @@ func (w *walk) agrees() {
 			w.failure = fmt.Sprintf("%v\nfaults that should be there: %s, stored: %s, net1 is %s, the disk is %s", err, w.faults.names(), w.stored.names(), w.net1, w.disk)
 			w.t.Fatal(w.failure)
 		}
+		netlab.Pause()
 	}
 }
 

@@ -83,6 +83,10 @@ func Eventually(t testing.TB, within time.Duration, what string, check func() er
 	}
 }
 
+// Pause waits before another look. An agent takes 100 requests per second from one
+// address, and a look may be two of them.
+func Pause() { time.Sleep(25 * time.Millisecond) }
+
 // Poll is Eventually outside of a test: it returns the last error.
 func Poll(within time.Duration, check func() error) error {
 	deadline := time.Now().Add(within)
@@ -91,6 +95,6 @@ func Poll(within time.Duration, check func() error) error {
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
-		time.Sleep(10 * time.Millisecond)
+		Pause()
 	}
 }

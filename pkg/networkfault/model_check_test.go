@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"pgregory.net/rapid"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
@@ -40,6 +42,38 @@ func (m *model) check(r *rapid.T) {
 			}
 		}
 	}
+}
+
+// checkDeath has an agent die with its faults and come back. Meanwhile no status may count
+// it, and nothing else may change.
+func (m *model) checkDeath(r *rapid.T) {
+	before, pods := m.faults(), m.pods()
+	pod := pods[rapid.IntRange(0, len(pods)-1).Draw(r, "agent that dies")].Name
+	m.onAgentOf(pod, func(a *madeUp) { a.way, a.held = isDown, nil })
+	time.Sleep(75 * time.Second) // a renewal, and patience
+	synctest.Wait()
+	for _, f := range m.faults() {
+		i := slices.IndexFunc(before, func(b v1alpha1.NetworkFault) bool { return b.Name == f.Name })
+		if f.Status.Phase != before[i].Status.Phase && f.Status.Reason != decide.ReasonExpired {
+			m.fatalf(r, "%s is %+v after an agent died, and was %+v", f.Name, f.Status, before[i].Status)
+		}
+		if f.Status.Phase != v1alpha1.Running {
+			continue
+		}
+		var held, total int
+		if _, err := fmt.Sscanf(f.Status.Applied, "%d/%d", &held, &total); err != nil {
+			m.fatalf(r, "%s: applied %q: %v", f.Name, f.Status.Applied, err)
+		}
+		want, missing := decide.ReasonApplied, 0
+		if slices.ContainsFunc(pods, func(p corev1.Pod) bool { return asked([]v1alpha1.NetworkFault{f}, pod, p.Name) != onPacket{} }) {
+			want, missing = decide.ReasonNotApplied, 1
+		}
+		if f.Status.Reason != want || held != total-missing || missing > 0 && !strings.Contains(f.Status.Message, pod+" does not answer") {
+			m.fatalf(r, "%s is %+v without the agent of %s, want %s", f.Name, f.Status, pod, want)
+		}
+	}
+	m.settle()
+	m.check(r)
 }
 
 // checkPhase checks that a fault is in force, unless something in it says why not.

@@ -97,10 +97,15 @@ func (m *model) onFault(r *rapid.T, f func(*v1alpha1.NetworkFault)) {
 
 func (m *model) onAgent(r *rapid.T, f func(*madeUp)) {
 	pods := m.pods()
-	addr := addressesOf(&pods[rapid.IntRange(0, len(pods)-1).Draw(r, "agent of")])[0]
+	m.onAgentOf(pods[rapid.IntRange(0, len(pods)-1).Draw(r, "agent of")].Name, f)
+}
+
+func (m *model) onAgentOf(name string, f func(*madeUp)) {
+	pods := m.pods()
+	i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Name == name })
 	m.fleet.mu.Lock()
 	defer m.fleet.mu.Unlock()
-	f(m.fleet.agents[addr])
+	f(m.fleet.agents[addressesOf(&pods[i])[0]])
 }
 
 // replacePod replaces a pod by one of the same name at another address. The old address

@@ -39,6 +39,9 @@ func TestModel(t *testing.T) {
 				}
 				m.settle()
 				m.check(r)
+				if rapid.Bool().Draw(r, "an agent dies") {
+					m.checkDeath(r)
+				}
 			}
 		})
 		if failure != nil {

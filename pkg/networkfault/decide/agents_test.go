@@ -7,6 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
@@ -122,6 +126,63 @@ func TestAPodThatIsReplacedIsMissed(t *testing.T) {
 	w.decide()
 	w.want(f, v1alpha1.Running, decide.ReasonNotApplied, name+" has no address yet")
 	w.pod(name).Addrs = []netip.Addr{netip.MustParseAddr("10.0.9.9")}
+	w.run()
+	w.want(f, v1alpha1.Running, decide.ReasonApplied, "")
+}
+
+// What an agent holds that does not answer is not known: the fault is not said to be in
+// force there, goes on, and counts for safety as before. Nobody else's refusal takes back
+// what was in force everywhere.
+func TestASilentAgent(t *testing.T) {
+	w := newWorld(t)
+	cut := w.fault("cut", `{"from": ["tikv(0)"], "partition": true, "duration": "1m"}`)
+	held := w.run()
+	w.want(cut, v1alpha1.Running, decide.ReasonApplied, "")
+	p := w.pod("basic-tikv-0")
+	p.State = decide.AgentState{Silent: true, Failed: "connection refused"}
+	for range 2 {
+		d := w.decide()
+		w.want(cut, v1alpha1.Running, decide.ReasonNotApplied, "basic-tikv-0 does not answer: connection refused; what it holds is not known")
+		if diff := cmp.Diff(faulted(held), faulted(d)); diff != "" || cut.Status.Applied != "7/8" {
+			t.Errorf("applied %s, faults at (-before +after)\n%s", cut.Status.Applied, diff)
+		}
+		c := meta.FindStatusCondition(cut.Status.Conditions, v1alpha1.Applied)
+		if c == nil || c.Status != metav1.ConditionFalse || c.Reason != decide.ReasonNoLongerApplied || c.Message != cut.Status.Message {
+			t.Errorf("condition %+v", c)
+		}
+	}
+	second := w.fault("second", `{"from": ["tikv(1)"], "partition": true, "duration": "1m"}`)
+	w.decide()
+	w.want(second, v1alpha1.Refused, string(v1alpha1.QuorumLoss), "basic-tikv-1")
+
+	other := w.pod("basic-tikv-1")
+	other.State.Failed, other.State.Refused, other.State.Holds = "409 something is in the way", other.State.Holds, nil
+	w.decide()
+	w.want(cut, v1alpha1.Running, decide.ReasonNotApplied, "basic-tikv-1: 409 something is in the way")
+
+	w.run()
+	w.want(cut, v1alpha1.Running, decide.ReasonApplied, "")
+	if cut.Status.Applied != "8/8" {
+		t.Errorf("applied %s once the agent answers", cut.Status.Applied)
+	}
+}
+
+// A fault starts although an agent is silent, and says so.
+func TestAStartBesideASilentAgent(t *testing.T) {
+	w := newWorld(t)
+	w.pod("basic-tikv-0").State = decide.AgentState{Silent: true, Failed: "timeout after 5s"}
+	f := w.fault("slow", slowLeader)
+	d := w.decide()
+	for i := range w.Pods {
+		if p := &w.Pods[i]; !p.State.Silent {
+			p.State = holding(d.Faults[p.Name])
+		}
+	}
+	w.decide()
+	w.want(f, v1alpha1.Running, decide.ReasonNotApplied, "basic-tikv-0 does not answer: timeout after 5s")
+	if f.Status.Applied != "7/8" {
+		t.Errorf("applied %s", f.Status.Applied)
+	}
 	w.run()
 	w.want(f, v1alpha1.Running, decide.ReasonApplied, "")
 }

@@ -47,11 +47,15 @@ type Pod struct {
 
 // AgentState is what is known of what an agent holds.
 type AgentState struct {
-	// Holds are the faults that the agent confirmed last.
+	// Holds are the faults that the agent confirmed last; none if what it holds is not
+	// known.
 	Holds []compile.Fault
 	// Failed says in a sentence why it does not hold what it should; empty if it does, or
 	// while it is being asked for the first time.
 	Failed string
+	// Silent is whether it has not answered for a while, for the reason in Failed. It may
+	// hold any of its faults or none.
+	Silent bool
 	// Refused are the faults that it refused for what they are, and will refuse again;
 	// Failed has the agent's words.
 	Refused []compile.Fault

@@ -103,11 +103,16 @@ func (w *world) decide() decide.Decision {
 // hold has every agent hold what was decided.
 func (w *world) hold(d decide.Decision) {
 	for i := range w.Pods {
-		w.Pods[i].State = decide.AgentState{}
-		for _, f := range d.Faults[w.Pods[i].Name] {
-			w.Pods[i].State.Holds = append(w.Pods[i].State.Holds, f.Fault)
-		}
+		w.Pods[i].State = holding(d.Faults[w.Pods[i].Name])
 	}
+}
+
+// holding is the state of an agent that has confirmed faults.
+func holding(faults []decide.Fault) (s decide.AgentState) {
+	for _, f := range faults {
+		s.Holds = append(s.Holds, f.Fault)
+	}
+	return s
 }
 
 // run decides until the agents hold what was decided.

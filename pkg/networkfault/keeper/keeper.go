@@ -177,8 +177,7 @@ func (k *Keeper) outOfStep() float64 {
 	count := 0
 	for _, agents := range k.agents {
 		for _, a := range agents {
-			concerns := a.target != nil && len(a.target.Faults)+len(a.held) > 0
-			if concerns && (a.confirmed != a.target || a.failure != nil) {
+			if a.isOutOfStep() {
 				count++
 			}
 		}

@@ -104,13 +104,16 @@ func delay(name string, by time.Duration, end time.Time, objects ...string) deci
 	}}}
 }
 
-// say writes a state: "holds a b; failed: WHY; refused a".
+// say writes a state: "holds a b; failed: WHY; refused a", or "holds; silent: WHY".
 func say(s decide.AgentState) string {
 	text := "holds"
 	for _, f := range s.Holds {
 		text += " " + f.Name + "=" + f.Impairment.Delay.String()
 	}
-	if s.Failed != "" {
+	switch {
+	case s.Silent:
+		text += "; silent: " + s.Failed
+	case s.Failed != "":
 		text += "; failed: " + s.Failed
 	}
 	for i, f := range s.Refused {

@@ -33,7 +33,7 @@ func TestANewPod(t *testing.T) {
 		wantState(t, k, 1, "holds")
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		wantState(t, k, 1, "holds; failed: connection refused")
+		wantState(t, k, 1, "holds; silent: connection refused")
 		if len(f.saw().changed) != 1 {
 			t.Errorf("told of %d changes, want that of the failure", len(f.saw().changed))
 		}
@@ -46,7 +46,7 @@ func TestANewPod(t *testing.T) {
 		f.respond(nil)
 		time.Sleep(500 * time.Millisecond)
 		wantState(t, k, 1, "holds a=1ms")
-		want := []string{"does not hold its faults", "holds other faults", "holds its faults again"}
+		want := []string{"does not answer", "holds other faults", "holds its faults again"}
 		if !slices.EqualFunc(f.saw().logged, want, strings.Contains) {
 			t.Errorf("logged %q", f.saw().logged)
 		}

@@ -69,7 +69,7 @@ type Decision struct {
 	// Faults has what the agent of each pod is to hold, by the pod's name. Every pod
 	// with an agent and an address is in it.
 	Faults map[string][]Fault
-	// Next is when a fault ends; zero if none will.
+	// Next is when a fault ends, or is refused if it still has to wait; zero if none will.
 	Next time.Time
 }
 
@@ -143,17 +143,19 @@ func (d *decision) refuse(o *object, reason, message string) {
 		phase = v1alpha1.Ended
 	}
 	if phase == v1alpha1.Refused {
-		message = tidbcluster.EventNote(message[:min(len(message), maxMessage)]) + " " + triedAgain
+		message = withEnd(message, triedAgain)
 	}
 	d.stop(o, phase, reason, message)
 }
 
-// triedAgain ends the message of a fault that is refused, and maxMessage is how long the
-// rest of it is at most, in bytes.
-const (
-	triedAgain = "It is tried again when it is changed or created again."
-	maxMessage = 900
-)
+// triedAgain ends the message of a fault that is refused.
+const triedAgain = "It is tried again when it is changed or created again."
+
+// withEnd returns a message that ends with a sentence, also if the rest has to be cut.
+func withEnd(message, end string) string {
+	const most = 900 // bytes
+	return tidbcluster.EventNote(message[:min(len(message), most)]) + " " + end
+}
 
 // stop settles an object that is not in force.
 func (d *decision) stop(o *object, phase v1alpha1.Phase, reason, message string) {

@@ -51,17 +51,18 @@ func (d *decision) apply(objects []*object) {
 		}
 		d.result.Faults[pod] = all
 	}
-	d.result.Next = d.next()
-}
-
-// next returns when a fault ends next; zero if none will.
-func (d *decision) next() (next time.Time) {
 	for _, status := range d.result.Statuses {
-		if end := status.ExpiresAt; end != nil && status.Phase != v1alpha1.Ended && status.Phase != v1alpha1.Refused && (next.IsZero() || end.Time.Before(next)) {
-			next = end.Time
+		if status.ExpiresAt != nil && status.Phase != v1alpha1.Ended && status.Phase != v1alpha1.Refused {
+			d.comeBack(status.ExpiresAt.Time)
 		}
 	}
-	return next
+}
+
+// comeBack has the next decision come at a time at the latest.
+func (d *decision) comeBack(at time.Time) {
+	if d.result.Next.IsZero() || at.Before(d.result.Next) {
+		d.result.Next = at
+	}
 }
 
 // tell says in the status of an object that is in force where it is so.

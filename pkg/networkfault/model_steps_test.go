@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"testing/synctest"
 	"time"
 
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
@@ -21,8 +22,9 @@ import (
 // step changes one thing.
 func (m *model) step(r *rapid.T) {
 	steps := map[string]func(){
-		"create": func() { m.create(r) },
-		"delete": func() { m.onFault(r, func(f *v1alpha1.NetworkFault) { _ = m.Delete(context.Background(), f) }) },
+		"create":       func() { m.create(r) },
+		"create early": func() { m.createEarly(r) },
+		"delete":       func() { m.onFault(r, func(f *v1alpha1.NetworkFault) { _ = m.Delete(context.Background(), f) }) },
 		"edit": func() {
 			m.onFault(r, func(f *v1alpha1.NetworkFault) {
 				if f.Spec.RTT != "" && f.Status.Phase != v1alpha1.Ended {
@@ -87,6 +89,35 @@ func (m *model) create(r *rapid.T) {
 	life := rapid.SampledFrom([]string{`"untilDeleted": true`, `"duration": "30s"`, `"duration": "10m"`}).Draw(r, "life")
 	what := rapid.SampledFrom([]string{`"rtt": "50ms"`, `"rtt": "3us"`, `"delay": "2ms"`, `"delay": "4ms", "oneWay": true`, `"partition": true, "allow": ["QuorumLoss", "Failover"]`}).Draw(r, "what")
 	m.fault(fmt.Sprintf("f%d", m.names), fmt.Sprintf(`{"from": [%q], "to": [%q], %s, %s}`, from, to, life, what))
+}
+
+// createEarly creates a fault while a pod is not ready for some seconds. The fault waits,
+// also for a new controller.
+func (m *model) createEarly(r *rapid.T) {
+	m.setWell()
+	time.Sleep(2 * time.Second) // until all that could not be written is
+	before, pods := m.faults(), m.pods()
+	pod := pods[rapid.IntRange(0, len(pods)-1).Draw(r, "pod that is not ready")].Name
+	m.setReady(pod, false)
+	m.create(r)
+	m.trigger()
+	time.Sleep(time.Duration(rapid.IntRange(1, 4_000).Draw(r, "ms")) * time.Millisecond)
+	if rapid.Bool().Draw(r, "new controller") {
+		m.stop()
+		m.start()
+	}
+	time.Sleep(time.Duration(rapid.IntRange(1, 4_000).Draw(r, "ms")) * time.Millisecond)
+	synctest.Wait()
+	faults := m.faults()
+	isCut := slices.ContainsFunc(faults, func(f v1alpha1.NetworkFault) bool { return f.Spec.Partition }) // so that the pod may be a victim
+	for _, f := range faults {
+		if isNew := !slices.ContainsFunc(before, func(b v1alpha1.NetworkFault) bool { return b.Name == f.Name }); isNew && !isCut && f.Status.StartedAt != nil {
+			m.fatalf(r, "%s starts while %s is not ready: %+v", f.Name, pod, f.Status)
+		}
+	}
+	m.setReady(pod, true)
+	m.trigger()
+	time.Sleep(time.Second)
 }
 
 func (m *model) onFault(r *rapid.T, f func(*v1alpha1.NetworkFault)) {

@@ -144,11 +144,17 @@ func (m *model) faults() []v1alpha1.NetworkFault {
 	return list.Items
 }
 
-// settle makes everything well again, and waits until nothing happens any more.
-func (m *model) settle() {
+// setWell has the API server write.
+func (m *model) setWell() {
 	m.mu.Lock()
 	m.unwell = false
 	m.mu.Unlock()
+	m.trigger()
+}
+
+// settle makes everything well again, and waits until nothing happens any more.
+func (m *model) settle() {
+	m.setWell()
 	m.fleet.mu.Lock()
 	for _, a := range m.fleet.agents {
 		a.way = obeys

@@ -200,6 +200,9 @@ func TestAWaitIsNotTheNext(t *testing.T) {
 			if wait := d.Next.Sub(w.Now); wait <= looks-time.Second || wait > looks {
 				t.Errorf("looks again for %s", wait)
 			}
+			w.Now = d.Next.Add(-time.Second)
+			w.decide()
+			w.want(f, v1alpha1.Pending, string(v1alpha1.UnhealthyStart), "")
 			w.Now = d.Next
 			w.decide()
 			w.want(f, v1alpha1.Refused, string(v1alpha1.UnhealthyStart), "")

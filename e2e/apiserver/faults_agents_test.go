@@ -191,21 +191,14 @@ func (f *fleet) podReplaced(t *testing.T) {
 	d := f.database(t, nil)
 	d.create("slow", "to: [pd]")
 	d.becomes("slow", "Running Applied 6/6")
-	for _, p := range size().Pods(d.name) {
-		if p.Name != "basic-tikv-0" {
-			continue
-		}
-		old := d.addrs[p.Name]
-		must(t, d.agents[p.Name].Vanish())
-		d.remove(d.pod(p.Name, string(p.Component), d.sets[p.Set]))
-		d.start(p)
-		d.becomes("slow", "Running Applied 6/6")
-		d.wantEffects(d.between("tikv", "pd", "25ms"))
-		d.addrs["basic-old-0"] = old
-		for pair := range d.effects() {
-			if strings.HasSuffix(pair, ">old-0") {
-				t.Errorf("a peer still has the address of the pod that is gone: %s", pair)
-			}
+	old := d.addrs["basic-tikv-0"]
+	d.replace("basic-tikv-0", true)
+	d.becomes("slow", "Running Applied 6/6")
+	d.wantEffects(d.between("tikv", "pd", "25ms"))
+	d.addrs["basic-old-0"] = old
+	for pair := range d.effects() {
+		if strings.HasSuffix(pair, ">old-0") {
+			t.Errorf("a peer still has the address of the pod that is gone: %s", pair)
 		}
 	}
 }

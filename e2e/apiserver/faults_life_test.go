@@ -126,6 +126,32 @@ func (f *fleet) roleUnknown(t *testing.T) {
 	d.wantEffects(d.between("pd-0", "tikv", "25ms"))
 }
 
+// A fault that is created before a pod is ready starts when the pod is. If that takes too
+// long it is refused, and stays so.
+func (f *fleet) earlyStart(t *testing.T) {
+	d := f.database(t, nil)
+	d.replace("basic-tikv-1", false)
+	d.waitAsked() // so the controller knows the new pod
+	d.create("first", "to: [pd]")
+	since := d.becomes("first", "Pending UnhealthyStart", "2 of 3 pods of tikv are ready", "It is looked at again").CreationTimestamp
+	d.wantEvents("NetworkFault", "first", "Normal Pending")
+	d.becomes("first", "Refused UnhealthyStart", "2 of 3 pods of tikv are ready")
+	if waited := time.Since(since.Time); waited < 9*time.Second {
+		t.Errorf("it was refused after %s", waited)
+	}
+	d.wantEvents("NetworkFault", "first", "Warning Refused")
+
+	d.create("second", "to: [pd]")
+	d.becomes("second", "Pending UnhealthyStart")
+	if got := d.effects(); len(got) > 0 {
+		t.Errorf("agents do %v", got)
+	}
+	d.becomeReady("basic-tikv-1")
+	d.becomes("second", "Running Applied 6/6")
+	d.wantEffects(d.between("tikv", "pd", "25ms"))
+	d.becomes("first", "Refused UnhealthyStart")
+}
+
 // What would cost a quorum is refused in words, and done where it is allowed.
 func (f *fleet) quorum(t *testing.T) {
 	d := f.database(t, nil)

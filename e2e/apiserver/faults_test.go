@@ -35,6 +35,7 @@ func TestNetworkFaults(t *testing.T) {
 			"expiry":              (*fleet).expiry,
 			"leader":              (*fleet).leader,
 			"role unknown":        (*fleet).roleUnknown,
+			"early start":         (*fleet).earlyStart,
 			"quorum":              (*fleet).quorum,
 			"protect":             (*fleet).protect,
 			"slow agent":          (*fleet).slowAgent,
@@ -109,7 +110,7 @@ func TestFaultsWithToken(t *testing.T) {
 		for _, a := range d.agents {
 			a.Act(madeup.Way{Token: token})
 		}
-		d.create("slow", "allow: [UnhealthyStart]") // the controller may not have seen yet that the pods are ready
+		d.create("slow", "") // the controller may not have seen yet that the pods are ready
 		all = append(all, d)
 	}
 	readable, hidden := all[0], all[1]

@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/e2e/madeup"
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -136,15 +135,35 @@ func (f *fleet) agentStartsAgain(t *testing.T) {
 	d.create("slow", "to: [pd]")
 	d.becomes("slow", "Running Applied 6/6")
 	must(t, d.agents["basic-tikv-2"].Set())
-	began, pod := time.Now(), &corev1.Pod{}
-	must(t, world.client.Get(t.Context(), client.ObjectKey{Namespace: d.namespace.name, Name: "basic-tikv-2"}, pod))
-	pod.Status.ContainerStatuses[1].ContainerID = "madeup://second"
-	must(t, world.client.Status().Update(t.Context(), pod))
+	began := time.Now()
+	d.changeStatus("basic-tikv-2", func(s *corev1.PodStatus) { s.ContainerStatuses[1].ContainerID = "madeup://second" })
 	d.wantPutRight("slow", "the agent of pod basic-tikv-2", "was missing")
 	d.wantEffects(d.between("tikv", "pd", "25ms"))
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("it has its faults after %s", took)
 	}
+}
+
+// An agent of which kubelet says that it has ended is asked at once too, and does not count
+// after a few seconds. It counts again when it was started and has said what it holds.
+func (f *fleet) agentEnds(t *testing.T) {
+	d := f.database(t, nil)
+	d.create("slow", "to: [pd]")
+	d.becomes("slow", "Running Applied 6/6")
+	began, gone := time.Now(), d.agents["basic-tikv-2"]
+	must(t, gone.Vanish())
+	d.changeStatus("basic-tikv-2", func(s *corev1.PodStatus) {
+		s.ContainerStatuses[1].State.Terminated = &corev1.ContainerStateTerminated{ExitCode: 137, ContainerID: "madeup://first"}
+	})
+	d.becomes("slow", "Running NotApplied 5/6", "basic-tikv-2 does not answer: connection refused; what it holds is not known")
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it is told after %s", took)
+	}
+	must(t, gone.Listen())
+	d.changeStatus("basic-tikv-2", func(s *corev1.PodStatus) {
+		s.ContainerStatuses[1].ContainerID, s.ContainerStatuses[1].State = "madeup://second", corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	})
+	d.becomes("slow", "Running Applied 6/6")
 }
 
 // Faults of the controller's that somebody changed at an agent are put right, which is

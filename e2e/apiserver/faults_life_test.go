@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tidelay/tidelay/e2e/madeup"
 )
@@ -146,7 +147,7 @@ func (f *fleet) earlyStart(t *testing.T) {
 	if got := d.effects(); len(got) > 0 {
 		t.Errorf("agents do %v", got)
 	}
-	d.becomeReady("basic-tikv-1")
+	d.changeStatus("basic-tikv-1", func(s *corev1.PodStatus) { s.ContainerStatuses[0].Ready = true })
 	d.becomes("second", "Running Applied 6/6")
 	d.wantEffects(d.between("tikv", "pd", "25ms"))
 	d.becomes("first", "Refused UnhealthyStart")

@@ -44,6 +44,7 @@ func TestNetworkFaults(t *testing.T) {
 			"agent vanishes":      (*fleet).agentVanishes,
 			"agent loses state":   (*fleet).agentLosesState,
 			"agent starts again":  (*fleet).agentStartsAgain,
+			"agent ends":          (*fleet).agentEnds,
 			"changed by hand":     (*fleet).changedByHand,
 			"pod replaced":        (*fleet).podReplaced,
 			"pod without agent":   (*fleet).podWithoutAgent,

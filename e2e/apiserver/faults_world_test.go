@@ -147,13 +147,13 @@ func (d *database) replace(name string, isReady bool) {
 	}
 }
 
-// becomeReady makes a pod ready.
-func (d *database) becomeReady(name string) {
+// changeStatus changes a pod's status, as kubelet does.
+func (d *database) changeStatus(pod string, edit func(s *corev1.PodStatus)) {
 	d.t.Helper()
-	pod := &corev1.Pod{}
-	must(d.t, world.client.Get(d.t.Context(), client.ObjectKey{Namespace: d.namespace.name, Name: name}, pod))
-	pod.Status.ContainerStatuses[0].Ready = true
-	must(d.t, world.client.Status().Update(d.t.Context(), pod))
+	stored := &corev1.Pod{}
+	must(d.t, world.client.Get(d.t.Context(), client.ObjectKey{Namespace: d.namespace.name, Name: pod}, stored))
+	edit(&stored.Status)
+	must(d.t, world.client.Status().Update(d.t.Context(), stored))
 }
 
 // eventually waits for an effect of the controller's. Many tests do so at once.

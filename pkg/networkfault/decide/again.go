@@ -20,9 +20,6 @@ import (
 // refusal should have it while he waits.
 const lookFor = 10 * time.Second
 
-// lookedAtAgain ends the message of a fault that is judged again.
-var lookedAtAgain = fmt.Sprintf("It is looked at again, and refused if that is still so after %s.", lookFor)
-
 // lookAgain has an object wait that breaks rules for the moment only, and reports whether
 // it may still wait. The condition Safe is unknown meanwhile, and its time is that of the
 // first look, so that it is known to the next controller too. When the clock has been set
@@ -42,7 +39,8 @@ func (d *decision) lookAgain(o *object, rules []safety.Refusal, message string) 
 	if d.Now.Sub(first).Abs() >= lookFor {
 		return false
 	}
-	reason, message := string(rules[0].Rule), withEnd(message, lookedAtAgain)
+	reason := string(rules[0].Rule)
+	message = withEnd(message, fmt.Sprintf("It is looked at again, and refused if that is still so after %s.", lookFor))
 	d.setStatus(o, v1alpha1.Safe, metav1.ConditionUnknown, reason, message)
 	d.stop(o, v1alpha1.Pending, reason, message)
 	d.comeBack(first.Add(lookFor))

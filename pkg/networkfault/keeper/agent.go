@@ -97,7 +97,8 @@ func (a *agent) aim(t Target, now time.Time) bool {
 	return true
 }
 
-// start has the agent asked again if it was started since, and reports whether it was.
+// start has the agent asked again if it was started since, or has ended, and reports
+// whether it was.
 // What it confirmed before is not taken back: most agents find their faults again.
 func (a *agent) start(t *Target, now time.Time) bool {
 	if a.target.Instance == t.Instance {

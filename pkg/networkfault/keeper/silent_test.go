@@ -106,6 +106,25 @@ func holding(faults []decide.Fault) (s decide.AgentState) {
 	return s
 }
 
+// An agent that is known to have ended is asked at once, and is not told as silent before
+// it has had time to start again.
+func TestAnAgentThatHasEnded(t *testing.T) {
+	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
+		one := target(1, delay("a", time.Millisecond, time.Time{}))
+		one.Instance = "1"
+		k.Set(cluster, []Target{one})
+		synctest.Wait()
+		f.fail(errRefused)
+		one.Instance = ""
+		k.Set(cluster, []Target{one})
+		time.Sleep(patience - time.Millisecond)
+		wantState(t, k, 1, "holds a=1ms")
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		wantState(t, k, 1, "holds; silent: connection refused")
+	})
+}
+
 // An agent that is started again and listens within seconds is not told as silent.
 func TestAShortRestartIsNotTold(t *testing.T) {
 	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {

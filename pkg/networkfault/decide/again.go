@@ -15,7 +15,7 @@ import (
 // lookFor is for how long a start that is refused for the TidbCluster's health at the
 // moment is judged again, before that holds. What is refused stays so until somebody
 // changes it, and what is known of health is late: the cache by up to a second, and the
-// TidbCluster's status, which TiDB Operator writes, by some. A fault that is created right
+// TidbCluster's status, which TiDB Operator writes, by some seconds. A fault that is created right
 // after the pods have become ready must not be refused for that. Whoever waits for a
 // refusal should have it while he waits.
 const lookFor = 10 * time.Second
@@ -28,13 +28,9 @@ func (d *decision) lookAgain(o *object, rules []safety.Refusal, message string) 
 	if slices.ContainsFunc(rules, func(r safety.Refusal) bool { return !r.Momentary }) {
 		return false
 	}
-	safe := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.Safe)
-	waits := o.Status.Phase == v1alpha1.Pending && safe != nil && safe.Status == metav1.ConditionUnknown && safe.Reason == o.Status.Reason
 	first := d.Now.Truncate(time.Second)
-	if waits {
+	if safe := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.Safe); safe != nil && safe.Status == metav1.ConditionUnknown {
 		first = safe.LastTransitionTime.Time
-	} else {
-		meta.RemoveStatusCondition(&o.status.Conditions, v1alpha1.Safe) // its time is of another wait
 	}
 	if d.Now.Sub(first).Abs() >= lookFor {
 		return false
@@ -45,4 +41,13 @@ func (d *decision) lookAgain(o *object, rules []safety.Refusal, message string) 
 	d.stop(o, v1alpha1.Pending, reason, message)
 	d.comeBack(first.Add(lookFor))
 	return true
+}
+
+// endLook takes the condition Safe from an object that does not wait any more for the
+// reason in it, so that its time does not count for the next wait.
+func (o *object) endLook() {
+	safe := meta.FindStatusCondition(o.status.Conditions, v1alpha1.Safe)
+	if safe != nil && safe.Status == metav1.ConditionUnknown && safe.Reason != o.status.Reason {
+		meta.RemoveStatusCondition(&o.status.Conditions, v1alpha1.Safe)
+	}
 }

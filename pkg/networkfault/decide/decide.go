@@ -161,6 +161,7 @@ func withEnd(message, end string) string {
 func (d *decision) stop(o *object, phase v1alpha1.Phase, reason, message string) {
 	message = tidbcluster.EventNote(message) // short enough for an Event is short enough here
 	o.status.Phase, o.status.Reason, o.status.Message, o.status.Applied = phase, reason, message, ""
+	o.endLook()
 	d.setCondition(o, v1alpha1.Applied, false, string(phase), message)
 	d.settle(o)
 }

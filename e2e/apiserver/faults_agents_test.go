@@ -12,7 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/e2e/madeup"
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -55,7 +55,7 @@ func (f *fleet) slowAgent(t *testing.T) {
 	if c := slow.Counts(); c.Changes > 2 {
 		t.Errorf("the others hold the fault after the slow agent was given up: %+v", c)
 	}
-	d.becomes("slow", "Running NotApplied 5/6", "basic-tikv-1: no answer within 5s")
+	d.becomes("slow", "Running NotApplied 5/6", "basic-tikv-1 does not answer: timeout after 5s; what it holds is not known")
 	d.wantEvents("NetworkFault", "slow", "Warning NotApplied")
 	slow.Act(madeup.Way{})
 	d.becomes("slow", "Running Applied 6/6")
@@ -90,24 +90,29 @@ func (f *fleet) agentLies(t *testing.T) {
 	d.becomes("slow", "Running Applied 6/6")
 }
 
-// An agent that nobody reaches counts until the lives of its faults are over. It has its
-// faults again when it is back.
+// An agent that nobody reaches does not count any more after the next renewal, long before
+// the lives of its faults are over: what it holds is not known. It counts again when it has
+// said that it holds them.
 func (f *fleet) agentVanishes(t *testing.T) {
-	d := f.database(t, soon())
+	d := f.database(t, nil)
 	d.create("slow", "to: [pd]")
-	d.becomes("slow", "Running Applied 6/6")
+	before := d.becomes("slow", "Running Applied 6/6")
 	gone := d.agents["basic-pd-0"]
 	must(t, gone.Vanish())
-	got := d.becomes("slow", "Running NotApplied 5/6", "basic-pd-0: connection refused")
-	if meta.IsStatusConditionTrue(got.Status.Conditions, v1alpha1.Applied) {
+	got := d.becomes("slow", "Running NotApplied 5/6", "basic-pd-0 does not answer: connection refused; what it holds is not known")
+	applied := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.Applied)
+	if applied == nil || applied.Status != metav1.ConditionFalse || applied.Message != got.Status.Message {
 		t.Errorf("conditions %v", got.Status.Conditions)
 	}
-	if got := gone.Faults(); len(got) > 0 {
-		t.Errorf("it is told before its faults have ended: %v", got)
+	if len(gone.Faults()) == 0 {
+		t.Error("it is told only when its faults have ended")
 	}
 	d.wantEvents("NetworkFault", "slow", "Warning NotApplied")
 	must(t, gone.Listen())
-	d.becomes("slow", "Running Applied 6/6")
+	after := d.becomes("slow", "Running Applied 6/6")
+	if !after.Status.StartedAt.Equal(before.Status.StartedAt) {
+		t.Errorf("it started again, at %s", after.Status.StartedAt)
+	}
 	d.wantEffects(d.between("tikv", "pd", "25ms"))
 }
 
@@ -130,15 +135,35 @@ func (f *fleet) agentStartsAgain(t *testing.T) {
 	d.create("slow", "to: [pd]")
 	d.becomes("slow", "Running Applied 6/6")
 	must(t, d.agents["basic-tikv-2"].Set())
-	began, pod := time.Now(), &corev1.Pod{}
-	must(t, world.client.Get(t.Context(), client.ObjectKey{Namespace: d.namespace.name, Name: "basic-tikv-2"}, pod))
-	pod.Status.ContainerStatuses[1].ContainerID = "madeup://second"
-	must(t, world.client.Status().Update(t.Context(), pod))
+	began := time.Now()
+	d.changeStatus("basic-tikv-2", func(s *corev1.PodStatus) { s.ContainerStatuses[1].ContainerID = "madeup://second" })
 	d.wantPutRight("slow", "the agent of pod basic-tikv-2", "was missing")
 	d.wantEffects(d.between("tikv", "pd", "25ms"))
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("it has its faults after %s", took)
 	}
+}
+
+// An agent of which kubelet says that it has ended is asked at once too, and does not count
+// after a few seconds. It counts again when it was started and has said what it holds.
+func (f *fleet) agentEnds(t *testing.T) {
+	d := f.database(t, nil)
+	d.create("slow", "to: [pd]")
+	d.becomes("slow", "Running Applied 6/6")
+	began, gone := time.Now(), d.agents["basic-tikv-2"]
+	must(t, gone.Vanish())
+	d.changeStatus("basic-tikv-2", func(s *corev1.PodStatus) {
+		s.ContainerStatuses[1].State.Terminated = &corev1.ContainerStateTerminated{ExitCode: 137, ContainerID: "madeup://first"}
+	})
+	d.becomes("slow", "Running NotApplied 5/6", "basic-tikv-2 does not answer: connection refused; what it holds is not known")
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it is told after %s", took)
+	}
+	must(t, gone.Listen())
+	d.changeStatus("basic-tikv-2", func(s *corev1.PodStatus) {
+		s.ContainerStatuses[1].ContainerID, s.ContainerStatuses[1].State = "madeup://second", corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	})
+	d.becomes("slow", "Running Applied 6/6")
 }
 
 // Faults of the controller's that somebody changed at an agent are put right, which is
@@ -185,21 +210,14 @@ func (f *fleet) podReplaced(t *testing.T) {
 	d := f.database(t, nil)
 	d.create("slow", "to: [pd]")
 	d.becomes("slow", "Running Applied 6/6")
-	for _, p := range size().Pods(d.name) {
-		if p.Name != "basic-tikv-0" {
-			continue
-		}
-		old := d.addrs[p.Name]
-		must(t, d.agents[p.Name].Vanish())
-		d.remove(d.pod(p.Name, string(p.Component), d.sets[p.Set]))
-		d.start(p)
-		d.becomes("slow", "Running Applied 6/6")
-		d.wantEffects(d.between("tikv", "pd", "25ms"))
-		d.addrs["basic-old-0"] = old
-		for pair := range d.effects() {
-			if strings.HasSuffix(pair, ">old-0") {
-				t.Errorf("a peer still has the address of the pod that is gone: %s", pair)
-			}
+	old := d.addrs["basic-tikv-0"]
+	d.replace("basic-tikv-0", true)
+	d.becomes("slow", "Running Applied 6/6")
+	d.wantEffects(d.between("tikv", "pd", "25ms"))
+	d.addrs["basic-old-0"] = old
+	for pair := range d.effects() {
+		if strings.HasSuffix(pair, ">old-0") {
+			t.Errorf("a peer still has the address of the pod that is gone: %s", pair)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tidelay/tidelay/e2e/madeup"
 )
@@ -124,6 +125,32 @@ func (f *fleet) roleUnknown(t *testing.T) {
 	d.change(func(tc *tcv1alpha1.TidbCluster) { tc.Status.PD.Synced = true })
 	d.becomes("slow", "Running Applied 4/4")
 	d.wantEffects(d.between("pd-0", "tikv", "25ms"))
+}
+
+// A fault that is created before a pod is ready starts when the pod is. If that takes too
+// long it is refused, and stays so.
+func (f *fleet) earlyStart(t *testing.T) {
+	d := f.database(t, nil)
+	d.replace("basic-tikv-1", false)
+	d.waitAsked() // so the controller knows the new pod
+	d.create("first", "to: [pd]")
+	since := d.becomes("first", "Pending UnhealthyStart", "2 of 3 pods of tikv are ready", "It is looked at again").CreationTimestamp
+	d.wantEvents("NetworkFault", "first", "Normal Pending")
+	d.becomes("first", "Refused UnhealthyStart", "2 of 3 pods of tikv are ready")
+	if waited := time.Since(since.Time); waited < 9*time.Second {
+		t.Errorf("it was refused after %s", waited)
+	}
+	d.wantEvents("NetworkFault", "first", "Warning Refused")
+
+	d.create("second", "to: [pd]")
+	d.becomes("second", "Pending UnhealthyStart")
+	if got := d.effects(); len(got) > 0 {
+		t.Errorf("agents do %v", got)
+	}
+	d.changeStatus("basic-tikv-1", func(s *corev1.PodStatus) { s.ContainerStatuses[0].Ready = true })
+	d.becomes("second", "Running Applied 6/6")
+	d.wantEffects(d.between("tikv", "pd", "25ms"))
+	d.becomes("first", "Refused UnhealthyStart")
 }
 
 // What would cost a quorum is refused in words, and done where it is allowed.

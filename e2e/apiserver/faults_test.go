@@ -35,6 +35,7 @@ func TestNetworkFaults(t *testing.T) {
 			"expiry":              (*fleet).expiry,
 			"leader":              (*fleet).leader,
 			"role unknown":        (*fleet).roleUnknown,
+			"early start":         (*fleet).earlyStart,
 			"quorum":              (*fleet).quorum,
 			"protect":             (*fleet).protect,
 			"slow agent":          (*fleet).slowAgent,
@@ -43,6 +44,7 @@ func TestNetworkFaults(t *testing.T) {
 			"agent vanishes":      (*fleet).agentVanishes,
 			"agent loses state":   (*fleet).agentLosesState,
 			"agent starts again":  (*fleet).agentStartsAgain,
+			"agent ends":          (*fleet).agentEnds,
 			"changed by hand":     (*fleet).changedByHand,
 			"pod replaced":        (*fleet).podReplaced,
 			"pod without agent":   (*fleet).podWithoutAgent,
@@ -109,7 +111,7 @@ func TestFaultsWithToken(t *testing.T) {
 		for _, a := range d.agents {
 			a.Act(madeup.Way{Token: token})
 		}
-		d.create("slow", "allow: [UnhealthyStart]") // the controller may not have seen yet that the pods are ready
+		d.create("slow", "") // the controller may not have seen yet that the pods are ready
 		all = append(all, d)
 	}
 	readable, hidden := all[0], all[1]

@@ -78,8 +78,8 @@ type database struct {
 func size() madeup.Replicas { return madeup.Replicas{PD: 3, TiKV: 3, TiDB: 2} }
 
 // database makes the TidbCluster "basic" in a namespace of its own, with annotations
-// beside the one that asks for agents, and waits until the controller knows it: before, it
-// refuses a fault for pods that are not ready.
+// beside the one that asks for agents, and waits until the controller knows it, so that a
+// fault starts at once.
 func (f *fleet) database(t *testing.T, more annotations) *database {
 	t.Helper()
 	d := f.databaseIn(newNamespace(t), "basic", more)
@@ -113,6 +113,12 @@ func (f *fleet) databaseIn(n namespace, name string, more annotations) *database
 // start makes a pod as it runs, with an agent that listens if the injector added one.
 func (d *database) start(p madeup.Pod) {
 	d.t.Helper()
+	d.startAs(p, true)
+}
+
+// startAs is start for a pod that is ready or not.
+func (d *database) startAs(p madeup.Pod, isReady bool) {
+	d.t.Helper()
 	stored, _ := d.post(d.pod(p.Name, string(p.Component), d.sets[p.Set]), wet)
 	addr := d.address()
 	d.addrs[p.Name] = addr
@@ -124,8 +130,29 @@ func (d *database) start(p madeup.Pod) {
 	stored.Status.Phase = corev1.PodRunning
 	stored.Status.PodIP, stored.Status.PodIPs = addr.String(), []corev1.PodIP{{IP: addr.String()}}
 	stored.Status.ContainerStatuses = []corev1.ContainerStatus{
-		{Name: string(p.Component), Ready: true}, {Name: agentName, ContainerID: "madeup://first"},
+		{Name: string(p.Component), Ready: isReady}, {Name: agentName, ContainerID: "madeup://first"},
 	}
+	must(d.t, world.client.Status().Update(d.t.Context(), stored))
+}
+
+// replace replaces the pod of a name by another one, at another address.
+func (d *database) replace(name string, isReady bool) {
+	d.t.Helper()
+	for _, p := range size().Pods(d.name) {
+		if p.Name == name {
+			must(d.t, d.agents[name].Vanish())
+			d.remove(d.pod(name, string(p.Component), d.sets[p.Set]))
+			d.startAs(p, isReady)
+		}
+	}
+}
+
+// changeStatus changes a pod's status, as kubelet does.
+func (d *database) changeStatus(pod string, edit func(s *corev1.PodStatus)) {
+	d.t.Helper()
+	stored := &corev1.Pod{}
+	must(d.t, world.client.Get(d.t.Context(), client.ObjectKey{Namespace: d.namespace.name, Name: pod}, stored))
+	edit(&stored.Status)
 	must(d.t, world.client.Status().Update(d.t.Context(), stored))
 }
 

@@ -153,14 +153,22 @@ func addressesOf(pod *corev1.Pod) []netip.Addr {
 }
 
 // instanceOf returns the ID of the agent's container, which is another one after each
-// start; "" before the first.
+// start; "" while it does not run.
 func instanceOf(pod *corev1.Pod) string {
 	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 		if s.Name == injection.ContainerName {
-			return s.ContainerID
+			return runningID(s)
 		}
 	}
 	return ""
+}
+
+// runningID returns the ID of a container; "" if kubelet says that it does not run.
+func runningID(s corev1.ContainerStatus) string {
+	if s.State.Waiting != nil || s.State.Terminated != nil {
+		return ""
+	}
+	return s.ContainerID
 }
 
 // isReady reports whether a component is ready in its pod, whatever its agent is. TiDB

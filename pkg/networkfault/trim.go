@@ -66,7 +66,7 @@ func statusesOf(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
 func agentStatusesOf(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
 	for _, s := range statuses {
 		if s.Name == injection.ContainerName {
-			return []corev1.ContainerStatus{{Name: s.Name, ContainerID: s.ContainerID}}
+			return []corev1.ContainerStatus{{Name: s.Name, ContainerID: runningID(s)}}
 		}
 	}
 	return nil

@@ -161,7 +161,10 @@ func TestTrimPod(t *testing.T) {
 		"two families":    func(p *corev1.Pod) { p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: "fd00::1"}) },
 		"without address": func(p *corev1.Pod) { p.Status.PodIP, p.Status.PodIPs = "", nil },
 		"a started agent": func(p *corev1.Pod) { p.Status.ContainerStatuses[1].ContainerID = "containerd://2" },
-		"not ready":       func(p *corev1.Pod) { p.Status.ContainerStatuses[0].Ready = false },
+		"a dead agent": func(p *corev1.Pod) {
+			p.Status.ContainerStatuses[1] = corev1.ContainerStatus{Name: injection.ContainerName, ContainerID: "containerd://2", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}}
+		},
+		"not ready": func(p *corev1.Pod) { p.Status.ContainerStatuses[0].Ready = false },
 	} {
 		t.Run(name, func(t *testing.T) {
 			whole := newPod(tidbcluster.TiKV, 1, "10.0.0.1")
@@ -183,5 +186,19 @@ func TestTrimPod(t *testing.T) {
 				t.Errorf("kept %+v", trimmed.Spec)
 			}
 		})
+	}
+}
+
+// An agent's container that has ended, or waits for its next start, is no instance.
+func TestInstances(t *testing.T) {
+	for want, state := range map[string]corev1.ContainerState{
+		"containerd://2": {Running: &corev1.ContainerStateRunning{}},
+		"":               {Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},
+	} {
+		pod := newPod(tidbcluster.TiKV, 1, "10.0.0.1")
+		pod.Status.ContainerStatuses[1].ContainerID, pod.Status.ContainerStatuses[1].State = "containerd://2", state
+		if got := instanceOf(pod); got != want {
+			t.Errorf("instance %q, want %q", got, want)
+		}
 	}
 }

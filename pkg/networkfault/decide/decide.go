@@ -47,11 +47,15 @@ type Pod struct {
 
 // AgentState is what is known of what an agent holds.
 type AgentState struct {
-	// Holds are the faults that the agent confirmed last.
+	// Holds are the faults that the agent confirmed last; none if what it holds is not
+	// known.
 	Holds []compile.Fault
 	// Failed says in a sentence why it does not hold what it should; empty if it does, or
 	// while it is being asked for the first time.
 	Failed string
+	// Silent is whether it has not answered for a while, for the reason in Failed. It may
+	// hold any of its faults or none.
+	Silent bool
 	// Refused are the faults that it refused for what they are, and will refuse again;
 	// Failed has the agent's words.
 	Refused []compile.Fault
@@ -65,7 +69,7 @@ type Decision struct {
 	// Faults has what the agent of each pod is to hold, by the pod's name. Every pod
 	// with an agent and an address is in it.
 	Faults map[string][]Fault
-	// Next is when a fault ends; zero if none will.
+	// Next is when a fault ends, or is refused if it still has to wait; zero if none will.
 	Next time.Time
 }
 
@@ -139,22 +143,25 @@ func (d *decision) refuse(o *object, reason, message string) {
 		phase = v1alpha1.Ended
 	}
 	if phase == v1alpha1.Refused {
-		message = tidbcluster.EventNote(message[:min(len(message), maxMessage)]) + " " + triedAgain
+		message = withEnd(message, triedAgain)
 	}
 	d.stop(o, phase, reason, message)
 }
 
-// triedAgain ends the message of a fault that is refused, and maxMessage is how long the
-// rest of it is at most, in bytes.
-const (
-	triedAgain = "It is tried again when it is changed or created again."
-	maxMessage = 900
-)
+// triedAgain ends the message of a fault that is refused.
+const triedAgain = "It is tried again when it is changed or created again."
+
+// withEnd returns a message that ends with a sentence, also if the rest has to be cut.
+func withEnd(message, end string) string {
+	const most = 900 // bytes
+	return tidbcluster.EventNote(message[:min(len(message), most)]) + " " + end
+}
 
 // stop settles an object that is not in force.
 func (d *decision) stop(o *object, phase v1alpha1.Phase, reason, message string) {
 	message = tidbcluster.EventNote(message) // short enough for an Event is short enough here
 	o.status.Phase, o.status.Reason, o.status.Message, o.status.Applied = phase, reason, message, ""
+	o.endLook()
 	d.setCondition(o, v1alpha1.Applied, false, string(phase), message)
 	d.settle(o)
 }

@@ -52,7 +52,8 @@ func (d *decision) combine(objects []*object) []*object {
 	})
 }
 
-// judge refuses the objects that break a rule of safety.
+// judge refuses the objects that break a rule of safety, or has them wait if that may be
+// over in a moment.
 func (d *decision) judge(objects []*object) []*object {
 	if len(objects) == 0 {
 		return nil
@@ -82,6 +83,9 @@ func (d *decision) judge(objects []*object) []*object {
 			words = append(words, r.Message)
 		}
 		message := strings.Join(words, " ")
+		if d.lookAgain(o, rules, message) {
+			return true
+		}
 		d.setCondition(o, v1alpha1.Safe, false, string(rules[0].Rule), message)
 		d.refuse(o, string(rules[0].Rule), message)
 		return true

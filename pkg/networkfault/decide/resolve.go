@@ -210,12 +210,18 @@ func usable(addrs []netip.Addr) []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() })
 }
 
-// setCondition sets a condition. Its time changes only with its status.
+// setCondition sets a condition that is true or not.
 func (d *decision) setCondition(o *object, kind string, is bool, reason, message string) {
-	one := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: tidbcluster.EventNote(message), LastTransitionTime: metav1.Time{Time: d.Now.Truncate(time.Second)}}
+	status := metav1.ConditionFalse
 	if is {
-		one.Status = metav1.ConditionTrue
+		status = metav1.ConditionTrue
 	}
+	d.setStatus(o, kind, status, reason, message)
+}
+
+// setStatus sets a condition. Its time changes only with its status.
+func (d *decision) setStatus(o *object, kind string, status metav1.ConditionStatus, reason, message string) {
+	one := metav1.Condition{Type: kind, Status: status, Reason: reason, Message: tidbcluster.EventNote(message), LastTransitionTime: metav1.Time{Time: d.Now.Truncate(time.Second)}}
 	i := slices.IndexFunc(o.status.Conditions, func(c metav1.Condition) bool { return c.Type == kind })
 	if i < 0 {
 		o.status.Conditions = append(o.status.Conditions, one)

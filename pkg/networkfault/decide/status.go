@@ -51,17 +51,18 @@ func (d *decision) apply(objects []*object) {
 		}
 		d.result.Faults[pod] = all
 	}
-	d.result.Next = d.next()
-}
-
-// next returns when a fault ends next; zero if none will.
-func (d *decision) next() (next time.Time) {
 	for _, status := range d.result.Statuses {
-		if end := status.ExpiresAt; end != nil && status.Phase != v1alpha1.Ended && status.Phase != v1alpha1.Refused && (next.IsZero() || end.Time.Before(next)) {
-			next = end.Time
+		if status.ExpiresAt != nil && status.Phase != v1alpha1.Ended && status.Phase != v1alpha1.Refused {
+			d.comeBack(status.ExpiresAt.Time)
 		}
 	}
-	return next
+}
+
+// comeBack has the next decision come at a time at the latest.
+func (d *decision) comeBack(at time.Time) {
+	if d.result.Next.IsZero() || at.Before(d.result.Next) {
+		d.result.Next = at
+	}
 }
 
 // tell says in the status of an object that is in force where it is so.
@@ -70,15 +71,11 @@ func (d *decision) tell(o *object, plan compile.Plan) {
 	var missing []string
 	for _, name := range d.holders(o, plan) {
 		total++
-		switch p := d.find(name); {
-		case p == nil:
-			missing = append(missing, name+" is not there")
-		case len(p.Addrs) == 0:
-			missing = append(missing, name+" has no address yet")
-		case isPart(ofObject(o.Name, plan.Faults[name]), p.State.Holds):
+		switch isHeld, why := d.isHeld(name, ofObject(o.Name, plan.Faults[name])); {
+		case isHeld:
 			held++
-		case p.State.Failed != "":
-			missing = append(missing, name+": "+p.State.Failed)
+		case why != "":
+			missing = append(missing, why)
 		default:
 			pending = true
 		}
@@ -110,6 +107,25 @@ func (d *decision) tell(o *object, plan compile.Plan) {
 		reason = ReasonNoLongerApplied
 	}
 	d.setCondition(o, v1alpha1.Applied, reason == ReasonApplied, reason, o.status.Message)
+}
+
+// isHeld reports whether a pod is known to hold faults, and if not, says why; "" if it has
+// been asked a moment ago.
+func (d *decision) isHeld(pod string, faults []compile.Fault) (is bool, why string) {
+	switch p := d.find(pod); {
+	case p == nil:
+		return false, pod + " is not there"
+	case len(p.Addrs) == 0:
+		return false, pod + " has no address yet"
+	case p.State.Silent:
+		return false, pod + " does not answer: " + p.State.Failed + "; what it holds is not known"
+	case isPart(faults, p.State.Holds):
+		return true, ""
+	case p.State.Failed != "":
+		return false, pod + ": " + p.State.Failed
+	default:
+		return false, ""
+	}
 }
 
 // holders returns the pods whose agents are to have an object, by name: those of the

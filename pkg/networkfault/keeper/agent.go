@@ -39,8 +39,12 @@ type agent struct {
 
 	// confirmed is the last target that it confirmed; nil for none.
 	confirmed *Target
-	// held is what it confirmed last; none if what it holds is not known.
+	// held is what it confirmed last; none if it may have changed that since.
 	held []held
+	// isLost is whether it has been silent for so long that what it holds is not known:
+	// the process may be gone, and the faults with it or not. That is over when it says
+	// what it holds.
+	isLost bool
 	// failure is why it does not hold its target; nil if it does, or if it has not
 	// answered since it has the target.
 	failure *result
@@ -93,7 +97,8 @@ func (a *agent) aim(t Target, now time.Time) bool {
 	return true
 }
 
-// start has the agent asked again if it was started since, and reports whether it was.
+// start has the agent asked again if it was started since, or has ended, and reports
+// whether it was.
 // What it confirmed before is not taken back: most agents find their faults again.
 func (a *agent) start(t *Target, now time.Time) bool {
 	if a.target.Instance == t.Instance {
@@ -130,7 +135,7 @@ func (a *agent) end(res result, now time.Time) {
 	r := a.flight
 	a.flight = nil
 	if !res.isUnchanged {
-		a.held = res.confirmed
+		a.held, a.isLost = res.confirmed, false
 	}
 	a.silent = res.outcome.isSilent()
 	switch {
@@ -185,25 +190,36 @@ func (a *agent) isTold(now time.Time) bool {
 // settle brings the agent's state up to date, and returns what that changed.
 func (a *agent) settle(now time.Time) change {
 	var next decide.AgentState
-	for _, h := range a.held {
-		if h.until.After(now) {
-			next.Holds = append(next.Holds, h.fault.Fault)
-		}
-	}
 	if a.failure != nil && a.isTold(now) {
-		next.Failed = a.failure.words
+		next.Failed, next.Silent = a.failure.words, a.failure.outcome.isSilent()
 		for _, f := range a.failure.refused {
 			next.Refused = append(next.Refused, f.Fault)
 		}
 	}
+	a.isLost = a.isLost || next.Silent
+	for _, h := range a.held {
+		if !a.isLost && h.until.After(now) {
+			next.Holds = append(next.Holds, h.fault.Fault)
+		}
+	}
 	c := change{
 		holds:  !reflect.DeepEqual(a.state.Holds, next.Holds),
-		failed: a.state.Failed != next.Failed || !reflect.DeepEqual(a.state.Refused, next.Refused),
+		failed: a.state.Failed != next.Failed || a.state.Silent != next.Silent || !reflect.DeepEqual(a.state.Refused, next.Refused),
 	}
 	if c.isSome() {
 		a.state = next
 	}
 	return c
+}
+
+// isOutOfStep reports whether the agent is to hold faults, or to be rid of some, and has
+// not confirmed that, or not when it was asked last. One that does not answer may go on
+// holding what it confirmed last.
+func (a *agent) isOutOfStep() bool {
+	if a.target == nil || a.confirmed == a.target && a.failure == nil {
+		return false
+	}
+	return len(a.target.Faults)+len(a.held) > 0 || a.confirmed != nil && len(a.confirmed.Faults) > 0
 }
 
 // change is what of an agent's state has changed.

@@ -36,7 +36,7 @@ func TestOutcomes(t *testing.T) {
 		"refused connection":   {fmt.Errorf("PUT: %w", errRefused), unreachable, "connection refused", true, ""},
 		"no route":             {&net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}, unreachable, "no route to host", true, ""},
 		"slow connection":      {late, unreachable, "no connection in time", true, ""},
-		"no answer":            {fmt.Errorf("PUT: %w", context.DeadlineExceeded), timeout, "no answer within 5s", false, ""},
+		"no answer":            {fmt.Errorf("PUT: %w", context.DeadlineExceeded), timeout, "timeout after 5s", false, ""},
 		"reset":                {fmt.Errorf("PUT: %w", reset), failed, "connection reset by peer", false, ""},
 		"no JSON":              {errors.New("PUT: decode answer: unexpected end"), failed, "PUT: decode answer: unexpected end", false, ""},
 		"no token":             {fmt.Errorf("%w: read agents' token: gone", errNotSent), failed, "not asked: read agents' token: gone", true, ""},

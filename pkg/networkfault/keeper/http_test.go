@@ -151,7 +151,7 @@ func TestNoAnswers(t *testing.T) {
 		"wrong token":    {serve(t, &enginetest.Engine{}, wrong), unauthorized, "unauthorized: want the header"},
 		"no token":       {serve(t, &enginetest.Engine{}, none), failed, "not asked: read agents' token: no Secret"},
 		"nobody listens": {leadTo(t, nobody, secret), unreachable, "connection refused"},
-		"no answer":      {leadTo(t, hang, secret), timeout, "no answer within 200ms"},
+		"no answer":      {leadTo(t, hang, secret), timeout, "timeout after 200ms"},
 		"connection end": {leadTo(t, drop, secret), failed, "PUT /v1/faults: EOF"},
 		"no agent":       {leadTo(t, other, secret), failed, "something that is no agent answered 404 Not Found"},
 	} {

@@ -27,8 +27,9 @@ type Target struct {
 	// another one is not changed.
 	UID  types.UID
 	Addr netip.Addr
-	// Instance is another one each time the agent is started; empty if that is not known.
-	// An agent that was started is asked at once, since it may have lost its faults.
+	// Instance is another one each time the agent is started, and empty while it does not
+	// run, as far as that is known. An agent that was started or has ended is asked at once,
+	// since it may have lost its faults.
 	Instance string
 	// MaxDuration is the pod's own cap on the life of a fault; 0 for none.
 	MaxDuration time.Duration
@@ -177,8 +178,7 @@ func (k *Keeper) outOfStep() float64 {
 	count := 0
 	for _, agents := range k.agents {
 		for _, a := range agents {
-			concerns := a.target != nil && len(a.target.Faults)+len(a.held) > 0
-			if concerns && (a.confirmed != a.target || a.failure != nil) {
+			if a.isOutOfStep() {
 				count++
 			}
 		}

@@ -18,7 +18,7 @@ import (
 
 // Whatever happens to agents, targets and the clock: once all is quiet, every agent
 // holds what it is to hold, and States says so. At any time States claims nothing that
-// an agent does not hold, but for what somebody else took away since it was confirmed.
+// an agent does not hold, but for a time after it lost its faults: until that can be seen.
 func TestAgentsHoldWhatTheyAreToHold(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		// All is drawn here and not in the bubble, whose goroutines rapid does not know.
@@ -26,7 +26,7 @@ func TestAgentsHoldWhatTheyAreToHold(t *testing.T) {
 		var wrong error
 		synctest.Test(t, func(t *testing.T) {
 			k, f := newKeeper(t, func(o *Options) { o.Parallel = 4 })
-			m := model{k: k, f: f, targets: map[byte]Target{}, ways: map[netip.Addr]string{}, next: 100}
+			m := model{k: k, f: f, targets: map[byte]Target{}, ways: map[netip.Addr]string{}, lostAt: map[netip.Addr]time.Time{}, next: 100}
 			f.answer = m.answer
 			stop := run(t, k)
 			defer stop()
@@ -63,7 +63,7 @@ func drawStep(r *rapid.T) step {
 	return step{
 		what:   rapid.SampledFrom([]string{"target", "target", "pod", "gone", "way", "way", "lost", "wait", "wait"}).Draw(r, "what"),
 		agent:  rapid.ByteRange(0, 3).Draw(r, "agent"),
-		way:    rapid.SampledFrom([]string{"", "refuses the connection", "refuses", "hangs", "does it and hangs", "is slow", "resets", "lies"}).Draw(r, "way"),
+		way:    rapid.SampledFrom([]string{"", isDead, isDead, "refuses the connection", "refuses", "hangs", "does it and hangs", "is slow", "resets", "lies"}).Draw(r, "way"),
 		wait:   time.Duration(rapid.IntRange(1, 400_000).Draw(r, "ms")) * time.Millisecond,
 		delays: rapid.SliceOfN(rapid.IntRange(1, 3), 0, 3).Draw(r, "delays"),
 		settle: rapid.Bool().Draw(r, "settle"),
@@ -78,9 +78,12 @@ type model struct {
 	ways    map[netip.Addr]string
 	// next is the address of the next new pod.
 	next byte
-	// byHand is set once somebody else changed what an agent holds.
-	byHand bool
+	// lostAt is when an agent lost its faults, by its own death or by somebody's hand.
+	lostAt map[netip.Addr]time.Time
 }
+
+// isDead is the way of an agent whose process has ended, and with it its faults.
+const isDead = "is dead"
 
 // answer behaves as the agent does now.
 func (m *model) answer(ctx context.Context, t Target, faults []api.Fault) (api.Changes, error, bool) {
@@ -88,7 +91,7 @@ func (m *model) answer(ctx context.Context, t Target, faults []api.Fault) (api.C
 	way := m.ways[t.Addr]
 	m.f.mu.Unlock()
 	switch way {
-	case "refuses the connection":
+	case isDead, "refuses the connection":
 		return api.Changes{}, errRefused, true
 	case "refuses":
 		return api.Changes{}, problem(422, "not so"), true
@@ -135,14 +138,9 @@ func (m *model) do(s step) {
 	case s.what == "gone":
 		delete(m.targets, s.agent)
 	case s.what == "way":
-		m.f.mu.Lock()
-		m.ways[t.Addr] = s.way
-		m.f.mu.Unlock()
+		m.behave(t.Addr, s.way)
 	case s.what == "lost":
-		m.f.mu.Lock()
-		delete(m.f.holds, t.Addr)
-		m.byHand = true
-		m.f.mu.Unlock()
+		m.lose(t.Addr)
 	}
 	m.k.Set(cluster, slices.Collect(maps.Values(m.targets)))
 	if s.settle {
@@ -150,18 +148,50 @@ func (m *model) do(s step) {
 	}
 }
 
+// behave changes how an agent behaves.
+func (m *model) behave(addr netip.Addr, way string) {
+	if !m.mayBeLost(addr) {
+		delete(m.lostAt, addr) // and nothing is claimed of it until it has said what it holds
+	}
+	m.f.mu.Lock()
+	m.ways[addr] = way
+	m.f.mu.Unlock()
+	if way == isDead {
+		m.lose(addr)
+	}
+}
+
+// lose has an agent lose its faults.
+func (m *model) lose(addr netip.Addr) {
+	m.f.mu.Lock()
+	defer m.f.mu.Unlock()
+	delete(m.f.holds, addr)
+	m.lostAt[addr] = time.Now()
+}
+
+// mayBeLost reports whether it can't be known yet that an agent lost its faults. One that
+// is dead does not answer the next renewal, which may have to wait for workers, and is
+// given some time. One that lives may refuse each renewal until the lease is over.
+func (m *model) mayBeLost(addr netip.Addr) bool {
+	const renewal = renewAfter + renewSpread
+	at, is := m.lostAt[addr]
+	m.f.mu.Lock()
+	defer m.f.mu.Unlock()
+	if m.ways[addr] == isDead {
+		return is && time.Since(at) <= renewal+patience+20*time.Second
+	}
+	return is && time.Since(at) <= lease
+}
+
 // checkClaims checks that agents hold what States says, where that can be known.
 func (m *model) checkClaims() error {
-	if m.byHand {
-		return nil
-	}
 	synctest.Wait()
 	for n, t := range m.targets {
 		m.f.mu.Lock()
 		inFlight, live := m.f.nowAt[t.Addr] > 0, m.f.live(t.Addr)
 		m.f.mu.Unlock()
-		if inFlight {
-			continue // it may have done it already
+		if inFlight || m.mayBeLost(t.Addr) {
+			continue // in flight, it may have been done already
 		}
 		for _, claimed := range statesOf(m.k, cluster)[t.Pod.Name].Holds {
 			if held := live[claimed.Name]; held.Delay != claimed.Wire().Delay {

@@ -14,6 +14,8 @@ type news struct {
 	faults []string
 	// complaint is why it does not hold its faults, if that has not been logged yet.
 	complaint string
+	// isSilent is whether it does not answer, so that what it holds is not known.
+	isSilent bool
 	// recovered is set if the last complaint is over.
 	recovered bool
 	// putRight is what of its faults had been changed by somebody else, and target what
@@ -24,7 +26,7 @@ type news struct {
 
 // news returns what is to be told after a change of the agent's state.
 func (a *agent) news(c change) news {
-	n := news{cluster: a.cluster, pod: a.pod, change: c}
+	n := news{cluster: a.cluster, pod: a.pod, change: c, isSilent: a.state.Silent}
 	if c.holds {
 		for _, f := range a.state.Holds {
 			n.faults = append(n.faults, f.Name)
@@ -42,10 +44,13 @@ func (a *agent) news(c change) news {
 // tell passes news on. The Keeper's mutex must not be held.
 func (k *Keeper) tell(n news) {
 	log := k.options.Log
-	if n.holds {
+	if n.holds && !n.isSilent {
 		log.Info("agent holds other faults", "pod", n.pod, "faults", n.faults)
 	}
-	if n.complaint != "" {
+	switch {
+	case n.complaint != "" && n.isSilent:
+		log.Info("agent does not answer, so what it holds is not known; trying again", "pod", n.pod, "why", n.complaint)
+	case n.complaint != "":
 		log.Info("agent does not hold its faults; trying again", "pod", n.pod, "why", n.complaint)
 	}
 	if n.recovered {

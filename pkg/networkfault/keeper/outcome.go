@@ -115,7 +115,7 @@ func (r *request) judge(answer api.Changes, err error, limit time.Duration) resu
 	case isDial:
 		return result{outcome: unreachable, words: causeOf(err), isUnchanged: true}
 	case isLate:
-		return result{outcome: timeout, words: fmt.Sprintf("no answer within %s", limit)}
+		return result{outcome: timeout, words: fmt.Sprintf("timeout after %s", limit)}
 	default:
 		return result{outcome: failed, words: causeOf(err)}
 	}

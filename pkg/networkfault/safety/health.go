@@ -3,6 +3,7 @@ package safety
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
@@ -73,6 +74,24 @@ func (f Facts) sick(victims map[string]bool) []problem {
 		}
 	}
 	return all
+}
+
+// recovered returns the facts as they will be when the pods, members and stores of PD and
+// TiKV are healthy.
+func (f Facts) recovered() Facts {
+	f.pods, f.members, f.tikv = maps.Clone(f.pods), slices.Clone(f.members), slices.Clone(f.tikv)
+	for name := range f.vital {
+		p := f.pods[name]
+		p.Ready = true
+		f.pods[name] = p
+	}
+	for i := range f.members {
+		f.members[i].healthy = true
+	}
+	for i := range f.tikv {
+		f.tikv[i].state = tcv1alpha1.TiKVStateUp
+	}
+	return f
 }
 
 // isAffected reports whether the faults that run may be why a component can't be asked:

@@ -42,6 +42,9 @@ type Refusal struct {
 	Pods []string
 	// Message says why, and what to set.
 	Message string
+	// Momentary is whether the object is starting and would not break the rule if all were
+	// healthy, known and unchanged that is not so at the moment.
+	Momentary bool
 }
 
 // Judge returns the rules that objects break and that they don't allow: those of an
@@ -163,7 +166,7 @@ func (j *judge) broken(o Object, before, with state) []Refusal {
 			continue
 		}
 		if found := rule.check(o, before, with); found != nil {
-			all = append(all, Refusal{o.Name, rule.name, sorted(found.pods), found.message})
+			all = append(all, Refusal{o.Name, rule.name, sorted(found.pods), found.message, found.momentary})
 		}
 	}
 	return all

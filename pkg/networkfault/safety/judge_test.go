@@ -23,7 +23,7 @@ import (
 //	NAME [runs] [allow=RULE,...] [for=TIME]: EFFECT ONE OTHER [; EFFECT ONE OTHER]
 //
 // An effect is cut, loss=PERCENT or rtt=TIME, between components or pods: pd,tikv-0.
-// The output has the rules that are broken, and on the line "calls" what was asked for.
+// The output has the rules that are broken, "now" where that may be over in a moment, and on the line "calls" what was asked for.
 func TestJudge(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -36,7 +36,11 @@ func TestJudge(t *testing.T) {
 			})
 			var lines []string
 			for _, r := range refusals {
-				lines = append(lines, fmt.Sprintf("%s: %s [%s]\n  %s", r.Object, r.Rule, strings.Join(r.Pods, " "), r.Message))
+				now := ""
+				if r.Momentary {
+					now = " now"
+				}
+				lines = append(lines, fmt.Sprintf("%s:%s %s [%s]\n  %s", r.Object, now, r.Rule, strings.Join(r.Pods, " "), r.Message))
 			}
 			if len(lines) == 0 {
 				lines = []string{"fine"}

@@ -196,6 +196,16 @@ func isCovered(edges [][2]int, k int) bool {
 	return isCovered(without(busiest), k-1) || len(others) <= k && isCovered(without(others...), k-len(others))
 }
 
+// mayKeep reports whether a quorum may stay, in spite of severed pairs, once all members
+// and stores are known and healthy.
+func (f Facts) mayKeep(pairs severed) bool {
+	isKnown := func(name tidbcluster.Component, n int) bool { return n >= int(f.component(name).replicas) }
+	if !isKnown(tidbcluster.PD, len(f.members)) || !isKnown(tidbcluster.TiKV, len(f.tikv)) {
+		return true
+	}
+	return f.unknown == "" && f.recovered().graph(pairs, nil).verdict() == kept
+}
+
 // severs reports whether an effect severs a pair.
 func (f Facts) severs(pair compile.Pair, e compile.Effect) bool {
 	longest := severingRTT

@@ -16,6 +16,8 @@ import (
 type finding struct {
 	pods    []string // in any order
 	message string
+	// momentary is that of the Refusal.
+	momentary bool
 }
 
 // added returns the pairs that are severed with an object and were not before it, in any
@@ -40,24 +42,25 @@ func (j *judge) quorumLoss(o Object, before, with state) *finding {
 		return nil
 	}
 	pairs := added(before.severed, with.severed)
+	momentary := o.Starting && f.mayKeep(with.severed)
 	switch {
 	case len(pairs) == 0:
 		return nil
 	case unknown != "":
 		return &finding{podsOf(pairs), fmt.Sprintf(
-			"This fault cuts off %s, and nobody can say whether a quorum stays: %s. Set allow: [QuorumLoss] to do it all the same.", someOf(podsOf(pairs)), unknown)}
+			"This fault cuts off %s, and nobody can say whether a quorum stays: %s. Set allow: [QuorumLoss] to do it all the same.", someOf(podsOf(pairs)), unknown), momentary}
 	case !slices.ContainsFunc(pairs, func(p compile.Pair) bool { return f.vital[p.A] && f.vital[p.B] }):
 		return nil
 	case with.verdict == lostByPD:
 		pods := f.culprits(with)
 		return &finding{pods, fmt.Sprintf(
 			"PD would lose its majority: of %s at most %d would be healthy and reach each other, and %d are needed (cut off or not healthy: %s). Set allow: [QuorumLoss] to do it all the same.",
-			plural(len(f.members), "member"), with.graph.mostTogether(), len(f.members)/2+1, someOf(pods))}
+			plural(len(f.members), "member"), with.graph.mostTogether(), len(f.members)/2+1, someOf(pods)), momentary}
 	default:
 		pods := f.culprits(with)
 		return &finding{pods, fmt.Sprintf(
 			"Regions of TiKV could lose their majority: with %s of each (max-replicas), %s of %s can be lost, and more would be (cut off or not healthy: %s). Set allow: [QuorumLoss] to do it all the same.",
-			plural(f.replicas, "replica"), countOf(with.graph.losable), f.describeDomains(), someOf(pods))}
+			plural(f.replicas, "replica"), countOf(with.graph.losable), f.describeDomains(), someOf(pods)), momentary}
 	}
 }
 
@@ -169,7 +172,7 @@ func (j *judge) longDelay(_ Object, before, with state) *finding {
 	worst := slices.MaxFunc(sortedPairs(pairs), func(a, b compile.Pair) int { return cmp.Compare(with.effects[a].RTT, with.effects[b].RTT) })
 	return &finding{podsOf(pairs), fmt.Sprintf(
 		"Up to %s would be added to a round trip (between %s and %s; %s beyond %s). Set a shorter rtt or delay, or allow: [LongDelay] to do it all the same.",
-		short(with.effects[worst].RTT), worst.A, worst.B, plural(len(pairs), "pair"), short(longDelay))}
+		short(with.effects[worst].RTT), worst.A, worst.B, plural(len(pairs), "pair"), short(longDelay)), false}
 }
 
 func (j *judge) unhealthyStart(o Object, _, _ state) *finding {
@@ -191,7 +194,7 @@ func start(problems []problem, message string) *finding {
 	if len(problems) == 0 {
 		return nil
 	}
-	var found finding
+	found := finding{momentary: true}
 	var texts []string
 	for _, p := range problems {
 		found.pods = append(found.pods, p.pods...)

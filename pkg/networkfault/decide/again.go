@@ -1,0 +1,53 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/safety"
+)
+
+// lookFor is for how long a start that is refused for the TidbCluster's health at the
+// moment is judged again, before that holds. What is refused stays so until somebody
+// changes it, and what is known of health is late: the cache by up to a second, and the
+// TidbCluster's status, which TiDB Operator writes, by some seconds. A fault that is created right
+// after the pods have become ready must not be refused for that. Whoever waits for a
+// refusal should have it while he waits.
+const lookFor = 10 * time.Second
+
+// lookAgain has an object wait that breaks rules for the moment only, and reports whether
+// it may still wait. The condition Safe is unknown meanwhile, and its time is that of the
+// first look, so that it is known to the next controller too. When the clock has been set
+// by more than lookFor, the object has waited.
+func (d *decision) lookAgain(o *object, rules []safety.Refusal, message string) bool {
+	if slices.ContainsFunc(rules, func(r safety.Refusal) bool { return !r.Momentary }) {
+		return false
+	}
+	first := d.Now.Truncate(time.Second)
+	if safe := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.Safe); safe != nil && safe.Status == metav1.ConditionUnknown {
+		first = safe.LastTransitionTime.Time
+	}
+	if d.Now.Sub(first).Abs() >= lookFor {
+		return false
+	}
+	reason := string(rules[0].Rule)
+	message = withEnd(message, fmt.Sprintf("It is looked at again, and refused if that is still so after %s.", lookFor))
+	d.setStatus(o, v1alpha1.Safe, metav1.ConditionUnknown, reason, message)
+	d.stop(o, v1alpha1.Pending, reason, message)
+	d.comeBack(first.Add(lookFor))
+	return true
+}
+
+// endLook takes the condition Safe from an object that does not wait any more for the
+// reason in it, so that its time does not count for the next wait.
+func (o *object) endLook() {
+	safe := meta.FindStatusCondition(o.status.Conditions, v1alpha1.Safe)
+	if safe != nil && safe.Status == metav1.ConditionUnknown && safe.Reason != o.status.Reason {
+		meta.RemoveStatusCondition(&o.status.Conditions, v1alpha1.Safe)
+	}
+}

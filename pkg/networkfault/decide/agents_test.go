@@ -130,19 +130,28 @@ func TestAPodThatIsReplacedIsMissed(t *testing.T) {
 	w.want(f, v1alpha1.Running, decide.ReasonApplied, "")
 }
 
-// What an agent holds that does not answer is not known: the fault is not said to be in
-// force there, goes on, and counts for safety as before. Nobody else's refusal takes back
-// what was in force everywhere.
+// What an agent holds that does not answer, or does not run, is not known: the fault is not
+// said to be in force there, goes on, and counts for safety as before. Nobody else's
+// refusal takes back what was in force everywhere.
 func TestASilentAgent(t *testing.T) {
+	for words, state := range map[string]decide.AgentState{
+		"basic-tikv-0 does not answer: connection refused; what it holds is not known": {Silent: true, Failed: "connection refused"},
+		"basic-tikv-0: its agent does not run; what it holds is not known":             {Down: true, Failed: "it does not run"},
+	} {
+		t.Run(words, func(t *testing.T) { testASilentAgent(t, state, words) })
+	}
+}
+
+func testASilentAgent(t *testing.T, state decide.AgentState, words string) {
 	w := newWorld(t)
 	cut := w.fault("cut", `{"from": ["tikv(0)"], "partition": true, "duration": "1m"}`)
 	held := w.run()
 	w.want(cut, v1alpha1.Running, decide.ReasonApplied, "")
 	p := w.pod("basic-tikv-0")
-	p.State = decide.AgentState{Silent: true, Failed: "connection refused"}
+	p.State = state
 	for range 2 {
 		d := w.decide()
-		w.want(cut, v1alpha1.Running, decide.ReasonNotApplied, "basic-tikv-0 does not answer: connection refused; what it holds is not known")
+		w.want(cut, v1alpha1.Running, decide.ReasonNotApplied, words)
 		if diff := cmp.Diff(faulted(held), faulted(d)); diff != "" || cut.Status.Applied != "7/8" {
 			t.Errorf("applied %s, faults at (-before +after)\n%s", cut.Status.Applied, diff)
 		}

@@ -56,6 +56,9 @@ type AgentState struct {
 	// Silent is whether it has not answered for a while, for the reason in Failed. It may
 	// hold any of its faults or none.
 	Silent bool
+	// Down is whether it is known not to run. Like one that is silent, it may hold any of
+	// its faults or none.
+	Down bool
 	// Refused are the faults that it refused for what they are, and will refuse again;
 	// Failed has the agent's words.
 	Refused []compile.Fault

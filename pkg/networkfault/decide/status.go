@@ -117,6 +117,8 @@ func (d *decision) isHeld(pod string, faults []compile.Fault) (is bool, why stri
 		return false, pod + " is not there"
 	case len(p.Addrs) == 0:
 		return false, pod + " has no address yet"
+	case p.State.Down:
+		return false, pod + ": its agent does not run; what it holds is not known"
 	case p.State.Silent:
 		return false, pod + " does not answer: " + p.State.Failed + "; what it holds is not known"
 	case isPart(faults, p.State.Holds):

@@ -18,6 +18,10 @@ import (
 // its agent listens.
 const patience = 5 * time.Second
 
+// notRunning is why an agent that is down does not hold its target. That is told at once:
+// who knows it waits for nothing.
+const notRunning = "it does not run"
+
 // maxWords is how much of what an agent says is passed on, in bytes.
 const maxWords = 800
 
@@ -98,10 +102,10 @@ func (a *agent) aim(t Target, now time.Time) bool {
 }
 
 // start has the agent asked again if it was started since, or has ended, and reports
-// whether it was.
-// What it confirmed before is not taken back: most agents find their faults again.
+// whether it was. If it was not seen to have ended, what it confirmed before is not taken
+// back: most agents find their faults again.
 func (a *agent) start(t *Target, now time.Time) bool {
-	if a.target.Instance == t.Instance {
+	if a.target.Instance == t.Instance && a.target.Down == t.Down {
 		return false
 	}
 	if a.confirmed == a.target {
@@ -196,7 +200,10 @@ func (a *agent) settle(now time.Time) change {
 			next.Refused = append(next.Refused, f.Fault)
 		}
 	}
-	a.isLost = a.isLost || next.Silent
+	if a.target != nil && a.target.Down {
+		next = decide.AgentState{Failed: notRunning, Down: true}
+	}
+	a.isLost = a.isLost || next.Silent || next.Down
 	for _, h := range a.held {
 		if !a.isLost && h.until.After(now) {
 			next.Holds = append(next.Holds, h.fault.Fault)
@@ -204,7 +211,7 @@ func (a *agent) settle(now time.Time) change {
 	}
 	c := change{
 		holds:  !reflect.DeepEqual(a.state.Holds, next.Holds),
-		failed: a.state.Failed != next.Failed || a.state.Silent != next.Silent || !reflect.DeepEqual(a.state.Refused, next.Refused),
+		failed: a.state.Failed != next.Failed || a.state.Silent != next.Silent || a.state.Down != next.Down || !reflect.DeepEqual(a.state.Refused, next.Refused),
 	}
 	if c.isSome() {
 		a.state = next
@@ -216,7 +223,7 @@ func (a *agent) settle(now time.Time) change {
 // not confirmed that, or not when it was asked last. One that does not answer may go on
 // holding what it confirmed last.
 func (a *agent) isOutOfStep() bool {
-	if a.target == nil || a.confirmed == a.target && a.failure == nil {
+	if a.target == nil || a.confirmed == a.target && a.failure == nil && !a.target.Down {
 		return false
 	}
 	return len(a.target.Faults)+len(a.held) > 0 || a.confirmed != nil && len(a.confirmed.Faults) > 0

@@ -27,10 +27,12 @@ type Target struct {
 	// another one is not changed.
 	UID  types.UID
 	Addr netip.Addr
-	// Instance is another one each time the agent is started, and empty while it does not
-	// run, as far as that is known. An agent that was started or has ended is asked at once,
-	// since it may have lost its faults.
+	// Instance is another one each time the agent is started; empty if that is not known.
+	// An agent that was started is asked at once, since it may have lost its faults.
 	Instance string
+	// Down is whether the agent is known not to run. What it holds is not known then, from
+	// that moment on and until it has answered after it was started again.
+	Down bool
 	// MaxDuration is the pod's own cap on the life of a fault; 0 for none.
 	MaxDuration time.Duration
 	// Faults are what it is to hold of Owner's; none for nothing.

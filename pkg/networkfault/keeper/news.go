@@ -14,8 +14,8 @@ type news struct {
 	faults []string
 	// complaint is why it does not hold its faults, if that has not been logged yet.
 	complaint string
-	// isSilent is whether it does not answer, so that what it holds is not known.
-	isSilent bool
+	// isLost is whether what it holds is not known, because it does not answer or run.
+	isLost bool
 	// recovered is set if the last complaint is over.
 	recovered bool
 	// putRight is what of its faults had been changed by somebody else, and target what
@@ -26,7 +26,7 @@ type news struct {
 
 // news returns what is to be told after a change of the agent's state.
 func (a *agent) news(c change) news {
-	n := news{cluster: a.cluster, pod: a.pod, change: c, isSilent: a.state.Silent}
+	n := news{cluster: a.cluster, pod: a.pod, change: c, isLost: a.state.Silent || a.state.Down}
 	if c.holds {
 		for _, f := range a.state.Holds {
 			n.faults = append(n.faults, f.Name)
@@ -35,7 +35,7 @@ func (a *agent) news(c change) news {
 	switch {
 	case a.state.Failed != "" && a.state.Failed != a.complaint:
 		n.complaint, a.complaint = a.state.Failed, a.state.Failed
-	case a.complaint != "" && a.failingSince.IsZero():
+	case a.complaint != "" && a.state.Failed == "" && a.failingSince.IsZero() && !a.isLost:
 		n.recovered, a.complaint = true, ""
 	}
 	return n
@@ -44,12 +44,12 @@ func (a *agent) news(c change) news {
 // tell passes news on. The Keeper's mutex must not be held.
 func (k *Keeper) tell(n news) {
 	log := k.options.Log
-	if n.holds && !n.isSilent {
+	if n.holds && !n.isLost {
 		log.Info("agent holds other faults", "pod", n.pod, "faults", n.faults)
 	}
 	switch {
-	case n.complaint != "" && n.isSilent:
-		log.Info("agent does not answer, so what it holds is not known; trying again", "pod", n.pod, "why", n.complaint)
+	case n.complaint != "" && n.isLost:
+		log.Info("agent does not answer or run, so what it holds is not known; trying again", "pod", n.pod, "why", n.complaint)
 	case n.complaint != "":
 		log.Info("agent does not hold its faults; trying again", "pod", n.pod, "why", n.complaint)
 	}

@@ -38,8 +38,7 @@ func (p PutRight) Tell(ctx context.Context, cluster types.NamespacedName, target
 	for _, name := range concerned(target, changes) {
 		fault := &v1alpha1.NetworkFault{}
 		if err := p.Reader.Get(ctx, types.NamespacedName{Namespace: cluster.Namespace, Name: name}, fault); err == nil {
-			fault.SetGroupVersionKind(emptyNetworkFault().GroupVersionKind())
-			p.Events.Eventf(fault, pod, corev1.EventTypeWarning, EventPutRight, EventPutRight, "%s", note)
+			p.Events.Eventf(referenceTo(fault), pod, corev1.EventTypeWarning, EventPutRight, EventPutRight, "%s", note)
 		}
 	}
 }

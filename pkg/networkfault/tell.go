@@ -67,11 +67,20 @@ func until(status *v1alpha1.NetworkFaultStatus) string {
 	return " until " + status.ExpiresAt.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
+// referenceTo refers to a NetworkFault as it is now in the way that an Event does. Events
+// that refer to the same objects, for the same reason, are made one, with the words of the
+// first: so an Event about one fault, in one state, must refer to it.
+func referenceTo(fault *v1alpha1.NetworkFault) *corev1.ObjectReference {
+	apiVersion, kind := emptyNetworkFault().GroupVersionKind().ToAPIVersionAndKind()
+	return &corev1.ObjectReference{
+		APIVersion: apiVersion, Kind: kind, Namespace: fault.Namespace, Name: fault.Name, UID: fault.UID, ResourceVersion: fault.ResourceVersion,
+	}
+}
+
 // tell tells people what a fault's new status says: in the log, and by Events on the fault
 // and on its TidbCluster.
 func (w *work) tell(before *v1alpha1.NetworkFaultStatus, fault *v1alpha1.NetworkFault) {
-	reference := fault.DeepCopy()
-	reference.SetGroupVersionKind(emptyNetworkFault().GroupVersionKind())
+	reference := referenceTo(fault)
 	for _, n := range newsOf(before, &fault.Status) {
 		w.options.Log.Info("NetworkFault "+n.reason, "namespace", fault.Namespace, "name", fault.Name, "tidbcluster", fault.Spec.Cluster, "note", n.note)
 		w.options.Events.Eventf(reference, nil, n.kind, n.reason, n.reason, "%s", tidbcluster.EventNote(n.note))
@@ -83,12 +92,12 @@ func (w *work) tell(before *v1alpha1.NetworkFaultStatus, fault *v1alpha1.Network
 }
 
 // tellGone tells of faults that were in force and have been deleted.
-func (w *work) tellGone(names []string) {
-	for _, name := range names {
-		w.options.Log.Info("NetworkFault "+EventDeleted, "namespace", w.key.Namespace, "name", name, "tidbcluster", w.key.Name)
+func (w *work) tellGone(faults []*corev1.ObjectReference) {
+	for _, fault := range faults {
+		w.options.Log.Info("NetworkFault "+EventDeleted, "namespace", w.key.Namespace, "name", fault.Name, "tidbcluster", w.key.Name)
 		if w.cluster != nil {
-			w.options.Events.Eventf(tidbcluster.Reference(w.key, w.cluster.UID), nil, corev1.EventTypeNormal, "Fault"+EventDeleted, EventDeleted,
-				"NetworkFault %s: deleted, and in force no more", name)
+			w.options.Events.Eventf(tidbcluster.Reference(w.key, w.cluster.UID), fault, corev1.EventTypeNormal, "Fault"+EventDeleted, EventDeleted,
+				"NetworkFault %s: deleted, and in force no more", fault.Name)
 		}
 	}
 }

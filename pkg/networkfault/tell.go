@@ -2,6 +2,7 @@ package networkfault
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -16,6 +17,9 @@ const (
 	EventStarted = "Started"
 	// EventApplied: a fault is in force at all pods that are to have it.
 	EventApplied = "Applied"
+	// EventChanged: a fault that is in force does something else to packets, or ends at another
+	// time.
+	EventChanged = "Changed"
 	// EventNotApplied: a fault is not in force at some pods.
 	EventNotApplied = "NotApplied"
 	// EventDeleted: a fault that was in force was deleted, and is so no more.
@@ -30,8 +34,13 @@ type news struct{ kind, reason, note string }
 // newsOf returns what people want to hear of a change of status; nothing if it is none.
 func newsOf(before, after *v1alpha1.NetworkFaultStatus) []news {
 	var all []news
-	if after.Phase == v1alpha1.Running && before.Phase != v1alpha1.Running {
-		all = append(all, news{corev1.EventTypeNormal, EventStarted, after.What + until(after)})
+	if after.Phase == v1alpha1.Running {
+		switch said := after.What + until(after); {
+		case before.Phase != v1alpha1.Running:
+			all = append(all, news{corev1.EventTypeNormal, EventStarted, said})
+		case said != before.What+until(before):
+			all = append(all, news{corev1.EventTypeNormal, EventChanged, said})
+		}
 	}
 	if before.Phase == after.Phase && before.Reason == after.Reason {
 		return all
@@ -40,7 +49,7 @@ func newsOf(before, after *v1alpha1.NetworkFaultStatus) []news {
 	case v1alpha1.Running:
 		switch after.Reason {
 		case decide.ReasonApplied:
-			all = append(all, news{corev1.EventTypeNormal, EventApplied, after.What + ", in force at " + after.Applied + " pods"})
+			all = append(all, news{corev1.EventTypeNormal, EventApplied, strings.TrimSuffix(after.What+", in force at "+after.Applied+" pods; "+after.Message, "; ")})
 		case decide.ReasonNotApplied:
 			all = append(all, news{corev1.EventTypeWarning, EventNotApplied, "in force at " + after.Applied + " pods; " + after.Message})
 		}

@@ -46,7 +46,9 @@ func (m *memory) of(cluster types.NamespacedName, faults []*v1alpha1.NetworkFaul
 			}
 		}
 	}
-	slices.SortFunc(gone, func(a, b *corev1.ObjectReference) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID)) })
+	slices.SortFunc(gone, func(a, b *corev1.ObjectReference) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
+	})
 	return kept, gone
 }
 

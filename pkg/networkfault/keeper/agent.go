@@ -4,7 +4,6 @@ import (
 	"context"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -45,6 +44,8 @@ type agent struct {
 	confirmed *Target
 	// held is what it confirmed last; none if it may have changed that since.
 	held []held
+	// warnings are what it warned of about those.
+	warnings []decide.Warning
 	// isLost is whether it has been silent for so long that what it holds is not known:
 	// the process may be gone, and the faults with it or not. That is over when it says
 	// what it holds.
@@ -139,7 +140,7 @@ func (a *agent) end(res result, now time.Time) {
 	r := a.flight
 	a.flight = nil
 	if !res.isUnchanged {
-		a.held, a.isLost = res.confirmed, false
+		a.held, a.warnings, a.isLost = res.confirmed, res.warnings, false
 	}
 	a.silent = res.outcome.isSilent()
 	switch {
@@ -180,7 +181,7 @@ func (a *agent) fail(res result, now time.Time) {
 	if a.silent && a.failure != nil && a.failure.outcome.isSilent() && a.isTold(now) {
 		res.words = a.failure.words
 	}
-	res.words = strings.ToValidUTF8(res.words[:min(len(res.words), maxWords)], "")
+	res.words = shorten(res.words)
 	a.failure = &res
 	isYoung := now.Sub(a.since) < youth
 	a.due = now.Add(untilRetry(res, now.Sub(a.failingSince), isYoung))
@@ -209,10 +210,11 @@ func (a *agent) settle(now time.Time) change {
 			next.Holds = append(next.Holds, h.fault.Fault)
 		}
 	}
-	c := change{
-		holds:  !reflect.DeepEqual(a.state.Holds, next.Holds),
-		failed: a.state.Failed != next.Failed || a.state.Silent != next.Silent || a.state.Down != next.Down || !reflect.DeepEqual(a.state.Refused, next.Refused),
+	if len(next.Holds) > 0 {
+		next.Warnings = a.warnings
 	}
+	c := change{holds: !reflect.DeepEqual(a.state.Holds, next.Holds)}
+	c.others = !reflect.DeepEqual(a.state, next) && !c.holds
 	if c.isSome() {
 		a.state = next
 	}
@@ -230,9 +232,12 @@ func (a *agent) isOutOfStep() bool {
 }
 
 // change is what of an agent's state has changed.
-type change struct{ holds, failed bool }
+type change struct {
+	// holds is whether it holds other faults, and others whether something else is new.
+	holds, others bool
+}
 
-func (c change) isSome() bool { return c.holds || c.failed }
+func (c change) isSome() bool { return c.holds || c.others }
 
 // next returns when something is to be done about the agent, or when its state changes
 // by itself; zero for never.

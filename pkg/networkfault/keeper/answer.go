@@ -17,7 +17,7 @@ func (r *request) judgeAnswer(answer api.Changes) result {
 			own = append(own, f)
 		}
 	}
-	res := result{outcome: ok}
+	res := result{outcome: ok, warnings: r.warnings(answer)}
 	for i := range r.asked {
 		if slices.ContainsFunc(own, func(f api.Fault) bool { return isSame(f, r.faults[i]) }) {
 			res.confirmed = append(res.confirmed, r.asked[i])

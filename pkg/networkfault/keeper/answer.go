@@ -43,6 +43,17 @@ func isSame(answered, asked api.Fault) bool {
 	return errA == nil && errB == nil && a.SameEffect(b)
 }
 
+// removed returns the names of the faults that a request ended.
+func removed(answer api.Changes) []string {
+	var names []string
+	for _, c := range answer.Changes {
+		if c.Action == api.ActionRemove {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
 // putRight returns what a renewal had to change although the agent had confirmed it
 // before. What ended there in the meantime is not among it. before are the faults that
 // it had confirmed.

@@ -58,8 +58,8 @@ type Options struct {
 	PutRight func(cluster types.NamespacedName, target Target, changes []api.Change)
 	// Metrics is where the metrics are registered.
 	Metrics prometheus.Registerer
-	// Log receives a line when an agent holds other faults than before, when it begins
-	// to fail, and when it does so no more.
+	// Log receives a line when an agent begins to fail, when it does so no more, and when it
+	// ended faults of an earlier controller; for debugging also when it has confirmed faults.
 	Log logr.Logger
 	// Parallel is how many requests there can be at once, at least 2; 64 by default.
 	// Half of them are for agents that have not answered last time.

@@ -58,7 +58,7 @@ func newKeeper(t testing.TB, changes ...func(*Options)) (*Keeper, *fleet) {
 			locked(func() { f.putRight = append(f.putRight, target.Pod.Name+": "+strings.Join(all, ", ")) })
 		},
 		Metrics: prometheus.NewPedanticRegistry(),
-		Log:     funcr.New(func(_, args string) { locked(func() { f.logged = append(f.logged, args) }) }, funcr.Options{}),
+		Log:     funcr.New(func(_, args string) { locked(func() { f.logged = append(f.logged, args) }) }, funcr.Options{Verbosity: 1}),
 	}
 	for _, change := range changes {
 		change(&o)

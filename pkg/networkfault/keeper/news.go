@@ -18,6 +18,9 @@ type news struct {
 	isLost bool
 	// recovered is set if the last complaint is over.
 	recovered bool
+	// leftovers are the names of faults that it held for an earlier controller, and that
+	// were ended.
+	leftovers []string
 	// putRight is what of its faults had been changed by somebody else, and target what
 	// it was to hold then.
 	putRight []api.Change
@@ -45,11 +48,14 @@ func (a *agent) news(c change) news {
 func (k *Keeper) tell(n news) {
 	log := k.options.Log
 	if n.holds && !n.isLost {
-		log.Info("agent holds other faults", "pod", n.pod, "faults", n.faults)
+		log.V(1).Info("agent has confirmed its faults", "pod", n.pod, "count", len(n.faults), "faults", n.faults)
+	}
+	if len(n.leftovers) > 0 {
+		log.Info("agent has ended faults of an earlier controller that nobody asks for", "pod", n.pod, "count", len(n.leftovers), "faults", n.leftovers)
 	}
 	switch {
 	case n.complaint != "" && n.isLost:
-		log.Info("agent does not answer or run, so what it holds is not known; trying again", "pod", n.pod, "why", n.complaint)
+		log.Info("agent does not answer, so what it holds is not known; trying again", "pod", n.pod, "why", n.complaint)
 	case n.complaint != "":
 		log.Info("agent does not hold its faults; trying again", "pod", n.pod, "why", n.complaint)
 	}

@@ -40,7 +40,7 @@ func TestAnAgentThatIsGone(t *testing.T) {
 		if len(f.saw().putRight) != 0 {
 			t.Errorf("put right %q, and the life was over", f.saw().putRight)
 		}
-		want := []string{"holds other faults", "does not answer", "holds other faults", "holds its faults again"}
+		want := []string{"has confirmed its faults", "does not answer", "has confirmed its faults", "holds its faults again"}
 		if !slices.EqualFunc(f.saw().logged, want, strings.Contains) {
 			t.Errorf("logged %q", f.saw().logged)
 		}
@@ -141,9 +141,9 @@ func TestAnAgentThatDoesNotRun(t *testing.T) {
 				t.Errorf("%v out of step", got)
 			}
 		}
-		want := []string{"holds other faults"}
+		want := []string{"has confirmed its faults"}
 		for range 3 {
-			want = append(want, "does not answer or run", "holds other faults", "holds its faults again")
+			want = append(want, "does not answer", "has confirmed its faults", "holds its faults again")
 		}
 		if got := f.saw().logged; !slices.EqualFunc(got, want, strings.Contains) {
 			t.Errorf("logged %q", got)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +71,7 @@ func (f *fleet) agentRefuses(t *testing.T) {
 	refusal := madeup.Problem(http.StatusUnprocessableEntity, words, api.FieldError{Field: "faults[0].reorder", Accepted: "want none"})
 	d.agents["basic-pd-2"].Act(madeup.Way{Refuse: &refusal})
 	u := d.create("slow", "to: [pd], reorder: {percent: 10}")
-	d.becomes("slow", "Refused AgentRefused", "the agent of pod basic-pd-2: "+words)
+	d.becomes("slow", "Refused AgentRefused", "the agent of pod basic-pd-2: NetworkFault slow: reorder: reorder is not supported here: this kernel has no netem. It is tried again")
 	d.wantEffects(effects{})
 	d.wantEvents("NetworkFault", "slow", "Warning Refused")
 	d.agents["basic-pd-2"].Act(madeup.Way{})
@@ -144,8 +145,8 @@ func (f *fleet) agentStartsAgain(t *testing.T) {
 	}
 }
 
-// An agent of which kubelet says that it has ended is asked at once too, and does not count
-// after a few seconds. It counts again when it was started and has said what it holds.
+// An agent of which kubelet says that it has ended does not count from that moment on. It
+// counts again when it was started and has said what it holds.
 func (f *fleet) agentEnds(t *testing.T) {
 	d := f.database(t, nil)
 	d.create("slow", "to: [pd]")
@@ -155,8 +156,8 @@ func (f *fleet) agentEnds(t *testing.T) {
 	d.changeStatus("basic-tikv-2", func(s *corev1.PodStatus) {
 		s.ContainerStatuses[1].State.Terminated = &corev1.ContainerStateTerminated{ExitCode: 137, ContainerID: "madeup://first"}
 	})
-	d.becomes("slow", "Running NotApplied 5/6", "basic-tikv-2 does not answer: connection refused; what it holds is not known")
-	if took := time.Since(began); took > 20*time.Second {
+	d.becomes("slow", "Running NotApplied 5/6", "basic-tikv-2: its agent does not run; what it holds is not known")
+	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("it is told after %s", took)
 	}
 	must(t, gone.Listen())
@@ -187,6 +188,38 @@ func (f *fleet) changedByHand(t *testing.T) {
 	if !found {
 		t.Error("the fault that a person set is gone")
 	}
+}
+
+// A fault that somebody sets at an agent, and that takes packets away from the
+// controller's, is in the status until it has gone. The NetworkFault is in force all the
+// same.
+func (f *fleet) takenByHand(t *testing.T) {
+	d := f.database(t, soon())
+	d.create("slow", "to: [pd]")
+	d.becomes("slow", "Running Applied 6/6")
+	agent := d.agents["basic-pd-1"]
+	hers := api.Fault{Name: "hers", Peers: []string{d.addrs["basic-tikv-0"].String()}, Protocol: "icmp", Delay: "1ms"}
+	must(t, agent.Set(append(agent.Faults(), hers)...))
+	d.becomes("slow", "Running Applied 6/6", `basic-pd-1: fault "hers", set at the agent itself, takes packets away from NetworkFault slow`)
+	must(t, agent.Set(slices.DeleteFunc(agent.Faults(), func(f api.Fault) bool { return f.Name == hers.Name })...))
+	d.eventually(func() error {
+		if got := d.becomes("slow", "Running Applied 6/6"); got.Status.Message != "" {
+			return fmt.Errorf("message %q", got.Status.Message)
+		}
+		return nil
+	})
+}
+
+// What no packet can meet is refused before any agent is asked.
+func (f *fleet) inVain(t *testing.T) {
+	d := f.database(t, nil)
+	d.create("port", "to: [pd], ports: [2332]")
+	d.create("loopback", "to: [cidr/127.0.0.0/8]")
+	d.create("family", "to: ['cidr/fd00::/8']")
+	d.becomes("port", "Refused Invalid", "spec.ports 2332: that is the agents' own TCP port")
+	d.becomes("loopback", "Refused Invalid", "spec.to: cidr/127.0.0.0/8 is loopback")
+	d.becomes("family", "Refused NobodyCan", "no pod of spec.from has an IPv6 address")
+	d.wantEffects(effects{})
 }
 
 // wantPutRight waits for Events on a NetworkFault and its TidbCluster, and checks what they

@@ -46,6 +46,8 @@ func TestNetworkFaults(t *testing.T) {
 			"agent starts again":  (*fleet).agentStartsAgain,
 			"agent ends":          (*fleet).agentEnds,
 			"changed by hand":     (*fleet).changedByHand,
+			"taken by hand":       (*fleet).takenByHand,
+			"in vain":             (*fleet).inVain,
 			"pod replaced":        (*fleet).podReplaced,
 			"pod without agent":   (*fleet).podWithoutAgent,
 			"quiet minute":        (*fleet).quietMinute,

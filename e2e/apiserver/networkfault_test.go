@@ -101,24 +101,29 @@ const (
 	selectorWords = "a selector is empty: want a component such as tikv or pd(leader), all, others, pod/NAME or cidr/ADDRESS/BITS"
 	rateWords     = "spec.rate.perSecond: want a number with the unit bit, kbit, mbit or gbit, such as 800kbit, 10mbit or 1.5gbit, from 8kbit to 100gbit"
 	oneLossWords  = "spec.loss: want exactly one of percent, gilbertElliott and fourState"
+	clusterWords  = "want the name of a TidbCluster in this namespace: lower-case letters, digits, - and ., such as basic"
 	portWords     = `want a port from 1 to 65535, or a range such as "20160-20180"`
 )
 
 // refusedFaults are specs, and in whose words each is refused: all of them, so that no
 // rule speaks up where another one is broken.
 var refusedFaults = map[string][]string{
-	"cluster: null":                       {"spec.cluster: Required value"},
-	"cluster: ''":                         {"spec.cluster: spec.cluster in body should be at least 1 chars long"},
-	"cluster: " + strings.Repeat("c", 64): {"spec.cluster: Too long: may not be more than 63 bytes"},
-	"from: null":                          {"spec.from: Required value"},
-	"from: []":                            {"spec.from: Invalid value: 0: spec.from in body should have at least 1 items"},
-	"from: ['']":                          {"spec.from[0]: " + selectorWords},
-	"from: [tikv, ' ']":                   {"spec.from[1]: " + selectorWords},
-	"from: " + many("tikv", 17):           {"spec.from: Too many: 17: must have at most 16 items"},
+	"cluster: null":                            {"spec.cluster: Required value"},
+	"cluster: ''":                              {"spec.cluster: spec.cluster in body should be at least 1 chars long"},
+	"cluster: " + strings.Repeat("c", 64):      {"spec.cluster: Too long: may not be more than 63 bytes"},
+	"cluster: BASIC":                           {"spec.cluster: " + clusterWords},
+	"cluster: db2/far":                         {"spec.cluster: " + clusterWords},
+	"cluster: basic-":                          {"spec.cluster: " + clusterWords},
+	"cluster: basic..far":                      {"spec.cluster: " + clusterWords},
+	"from: null":                               {"spec.from: Required value"},
+	"from: []":                                 {"spec.from: Invalid value: 0: spec.from in body should have at least 1 items"},
+	"from: ['']":                               {"spec.from[0]: " + selectorWords},
+	"from: [tikv, ' ']":                        {"spec.from[1]: " + selectorWords},
+	"from: " + many("tikv", 17):                {"spec.from: Too many: 17: must have at most 16 items"},
 	"from: [" + strings.Repeat("s", 254) + "]": {"spec.from[0]: Too long: may not be more than 253 bytes"},
-	"to: []":                  {"spec.to: Invalid value: 0: spec.to in body should have at least 1 items"},
-	"to: ['']":                {"spec.to[0]: " + selectorWords},
-	"to: " + many("tikv", 17): {"spec.to: Too many: 17: must have at most 16 items"},
+	"to: []":                                   {"spec.to: Invalid value: 0: spec.to in body should have at least 1 items"},
+	"to: ['']":                                 {"spec.to[0]: " + selectorWords},
+	"to: " + many("tikv", 17):                  {"spec.to: Too many: 17: must have at most 16 items"},
 
 	"duration: null":                                       {lifeWords},
 	"duration: null, untilDeleted: false":                  {lifeWords},
@@ -166,8 +171,8 @@ var refusedFaults = map[string][]string{
 	"rate: {perSecond: 1mbit, cellOverhead: 10001}":    {"spec.rate.cellOverhead: Invalid value: 10001: spec.rate.cellOverhead in body should be less than or equal to 10000"},
 
 	"ports: []":                 {"spec.ports: Invalid value: 0: spec.ports in body should have at least 1 items"},
-	"ports: [0]":                {"spec.ports[0]: " + portWords},
-	"ports: [80, 65536]":        {"spec.ports[1]: " + portWords},
+	"ports: [0]":                {"spec.ports[0]: " + portWords + ", and not 0"},
+	"ports: [80, 65536]":        {"spec.ports[1]: " + portWords + ", and not 65536"},
 	"ports: " + many("80", 17):  {"spec.ports: Too many: 17: must have at most 16 items"},
 	"protocol: sctp":            {`spec.protocol: Unsupported value: "sctp": supported values: "tcp", "udp", "icmp"`},
 	"seed: -1":                  {"spec.seed: Invalid value: -1: spec.seed in body should be greater than or equal to 0"},
@@ -204,7 +209,7 @@ func TestFaultsAreRefused(t *testing.T) {
 var acceptedFaults = []string{
 	"",
 	"rtt: 1us", "rtt: 600s", "rtt: 1.5ms", "rtt: 599999999us, duration: 720h", "rtt: 600000ms", "duration: 1s", "duration: 1h30m0.5s", "duration: 0.5h",
-	"cluster: " + strings.Repeat("c", 63),
+	"cluster: " + strings.Repeat("c", 63), "cluster: 2.basic-far",
 	"from: " + many(strings.Repeat("f", 253), 16) + ", to: " + many(strings.Repeat("t", 253), 16),
 	`from: ["tikv(random)", "pod/basic-tikv-0"], to: ["pd(leader)@zone-a", others, cidr/10.0.0.0/8]`,
 	"duration: null, untilDeleted: true", "duration: null, untilDeleted: true, paused: true", "untilDeleted: false",

@@ -51,7 +51,7 @@ func ParseLatency(delay time.Duration, w api.Fault, limits Limits) (Fault, error
 func ParseSet(w []api.Fault, limits Limits) ([]Fault, error) {
 	p := parser{limits: limits}
 	if len(w) > MaxFaults {
-		p.bad("faults", strconv.Itoa(len(w))+" faults", fmt.Sprintf("want at most %d at once", MaxFaults))
+		p.bad("faults", strconv.Itoa(len(w)), fmt.Sprintf("want at most %d faults at once", MaxFaults))
 		return nil, p.err()
 	}
 	faults := make([]Fault, 0, len(w))
@@ -74,14 +74,14 @@ func ParseSet(w []api.Fault, limits Limits) ([]Fault, error) {
 // all of them.
 func NewSet(faults []Fault) ([]Fault, error) {
 	if len(faults) > MaxFaults {
-		return nil, Invalid{{Field: "faults", Value: strconv.Itoa(len(faults)) + " faults", Accepted: fmt.Sprintf("want at most %d at once", MaxFaults)}}
+		return nil, Invalid{{Field: "faults", Value: strconv.Itoa(len(faults)), Accepted: fmt.Sprintf("want at most %d faults at once", MaxFaults)}}
 	}
 	terms := 0
 	for _, f := range faults {
 		terms += f.Match.countTerms()
 	}
 	if terms > maxTerms {
-		return nil, Invalid{{Field: "faults", Value: strconv.Itoa(terms) + " combinations", Accepted: fmt.Sprintf("want at most %d combinations of peer, ports and protocol in all faults together", maxTerms)}}
+		return nil, Invalid{{Field: "faults", Value: strconv.Itoa(terms), Accepted: fmt.Sprintf("want at most %d combinations of peer, ports and protocol in all faults together", maxTerms)}}
 	}
 	sorted := slices.SortedFunc(slices.Values(faults), func(a, b Fault) int { return strings.Compare(a.Name, b.Name) })
 	if err := conflict(sorted); err != nil {

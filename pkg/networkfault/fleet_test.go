@@ -41,7 +41,7 @@ const (
 	obeys   way = iota
 	refuses     // with 422
 	hangs       // after it has done what it was asked for
-	isDown      // refuses connections
+	dies        // refuses connections
 )
 
 // add adds an agent.
@@ -51,7 +51,7 @@ func (f *fleet) add(addr netip.Addr, uid string) { f.agents[addr] = &madeUp{uid:
 func (f *fleet) Replace(ctx context.Context, t keeper.Target, faults []api.Fault) (api.Changes, error) {
 	f.mu.Lock()
 	a := f.agents[t.Addr]
-	if a == nil || a.way == isDown {
+	if a == nil || a.way == dies {
 		f.mu.Unlock()
 		return api.Changes{}, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}

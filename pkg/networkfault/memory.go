@@ -1,10 +1,12 @@
 package networkfault
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,8 +24,8 @@ type memory struct {
 func newMemory() *memory { return &memory{clusters: map[types.NamespacedName]*clusterMemory{}} }
 
 // of returns the memory of a TidbCluster, which one call of Reconcile uses at a time. It
-// forgets faults that are no more, and returns the names of those of them that ran.
-func (m *memory) of(cluster types.NamespacedName, faults []*v1alpha1.NetworkFault) (*clusterMemory, []string) {
+// forgets faults that are no more, and returns those of them that ran, by name.
+func (m *memory) of(cluster types.NamespacedName, faults []*v1alpha1.NetworkFault) (*clusterMemory, []*corev1.ObjectReference) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := m.clusters[cluster]
@@ -36,15 +38,17 @@ func (m *memory) of(cluster types.NamespacedName, faults []*v1alpha1.NetworkFaul
 		kept.faults[f.UID] = known
 	}
 	m.clusters[cluster] = kept
-	var gone []string
+	var gone []*corev1.ObjectReference
 	if old != nil {
 		for uid, known := range old.faults {
-			if kept.faults[uid] == nil && known.running != "" {
+			if kept.faults[uid] == nil && known.running != nil {
 				gone = append(gone, known.running)
 			}
 		}
 	}
-	slices.Sort(gone)
+	slices.SortFunc(gone, func(a, b *corev1.ObjectReference) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
+	})
 	return kept, gone
 }
 
@@ -70,15 +74,15 @@ type faultMemory struct {
 	generation int64
 	since      time.Time
 	applied    bool
-	// running is the fault's name while it is in force.
-	running string
+	// running refers to the fault while it is in force; nil else.
+	running *corev1.ObjectReference
 }
 
 // settled notes whether a fault is in force.
 func (m *clusterMemory) settled(fault *v1alpha1.NetworkFault, status *v1alpha1.NetworkFaultStatus) {
-	m.faults[fault.UID].running = ""
+	m.faults[fault.UID].running = nil
 	if status.Phase == v1alpha1.Running {
-		m.faults[fault.UID].running = fault.Name
+		m.faults[fault.UID].running = referenceTo(fault)
 	}
 }
 

@@ -44,13 +44,20 @@ func (m *model) check(r *rapid.T) {
 	}
 }
 
-// checkDeath has an agent die with its faults and come back. Meanwhile no status may count
-// it, and nothing else may change.
+// checkDeath has an agent die with its faults and come back, of which kubelet tells or
+// not. Meanwhile no status may count it, and nothing else may change.
 func (m *model) checkDeath(r *rapid.T) {
 	before, pods := m.faults(), m.pods()
 	pod := pods[rapid.IntRange(0, len(pods)-1).Draw(r, "agent that dies")].Name
-	m.onAgentOf(pod, func(a *madeUp) { a.way, a.held = isDown, nil })
-	time.Sleep(75 * time.Second) // a renewal, and patience
+	m.onAgentOf(pod, func(a *madeUp) { a.way, a.held = dies, nil })
+	words := pod + " does not answer"
+	if rapid.Bool().Draw(r, "kubelet tells") {
+		words = pod + ": its agent does not run"
+		m.setRunning(pod, false)
+		time.Sleep(time.Second)
+	} else {
+		time.Sleep(75 * time.Second) // a renewal, and patience
+	}
 	synctest.Wait()
 	for _, f := range m.faults() {
 		i := slices.IndexFunc(before, func(b v1alpha1.NetworkFault) bool { return b.Name == f.Name })
@@ -68,12 +75,26 @@ func (m *model) checkDeath(r *rapid.T) {
 		if slices.ContainsFunc(pods, func(p corev1.Pod) bool { return asked([]v1alpha1.NetworkFault{f}, pod, p.Name) != onPacket{} }) {
 			want, missing = decide.ReasonNotApplied, 1
 		}
-		if f.Status.Reason != want || held != total-missing || missing > 0 && !strings.Contains(f.Status.Message, pod+" does not answer") {
+		if f.Status.Reason != want || held != total-missing || missing > 0 && !strings.Contains(f.Status.Message, words) {
 			m.fatalf(r, "%s is %+v without the agent of %s, want %s", f.Name, f.Status, pod, want)
 		}
 	}
+	m.setRunning(pod, true)
 	m.settle()
 	m.check(r)
+}
+
+// setRunning has kubelet say whether a pod's agent runs. Each time that it does it is a
+// new container.
+func (m *model) setRunning(name string, is bool) {
+	change(m.world, name, &corev1.Pod{}, func(p *corev1.Pod) {
+		agent := &p.Status.ContainerStatuses[1]
+		agent.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
+		if is {
+			agent.State, agent.ContainerID = corev1.ContainerState{}, agent.ContainerID+"x"
+		}
+	})
+	m.trigger()
 }
 
 // checkPhase checks that a fault is in force, unless something in it says why not.

@@ -51,7 +51,7 @@ func (m *model) step(r *rapid.T) {
 		},
 		"replace pod": func() { m.replacePod(r) },
 		"agent": func() {
-			m.onAgent(r, func(a *madeUp) { a.way = rapid.SampledFrom([]way{obeys, refuses, hangs, isDown}).Draw(r, "way") })
+			m.onAgent(r, func(a *madeUp) { a.way = rapid.SampledFrom([]way{obeys, refuses, hangs, dies}).Draw(r, "way") })
 		},
 		"restart agent": func() { m.onAgent(r, func(a *madeUp) { a.held = nil }) },
 		"by hand": func() {

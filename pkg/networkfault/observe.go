@@ -120,7 +120,7 @@ func (o *observation) targets(faults map[string][]decide.Fault) []keeper.Target 
 	add := func(pod *corev1.Pod, faults []decide.Fault) {
 		if addrs := addressesOf(pod); len(addrs) > 0 {
 			all = append(all, keeper.Target{
-				Pod: client.ObjectKeyFromObject(pod), UID: pod.UID, Addr: addrs[0], Instance: instanceOf(pod),
+				Pod: client.ObjectKeyFromObject(pod), UID: pod.UID, Addr: addrs[0], Instance: agentStatus(pod).ContainerID, Down: isDown(agentStatus(pod)),
 				MaxDuration: injection.MaxDuration(pod), Faults: faults,
 			})
 		}
@@ -152,23 +152,20 @@ func addressesOf(pod *corev1.Pod) []netip.Addr {
 	return all
 }
 
-// instanceOf returns the ID of the agent's container, which is another one after each
-// start; "" while it does not run.
-func instanceOf(pod *corev1.Pod) string {
+// agentStatus returns what kubelet says of the agent's container; the zero value if it
+// says nothing. The container's ID is another one after each start.
+func agentStatus(pod *corev1.Pod) corev1.ContainerStatus {
 	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 		if s.Name == injection.ContainerName {
-			return runningID(s)
+			return s
 		}
 	}
-	return ""
+	return corev1.ContainerStatus{}
 }
 
-// runningID returns the ID of a container; "" if kubelet says that it does not run.
-func runningID(s corev1.ContainerStatus) string {
-	if s.State.Waiting != nil || s.State.Terminated != nil {
-		return ""
-	}
-	return s.ContainerID
+// isDown reports whether kubelet says that a container does not run.
+func isDown(s corev1.ContainerStatus) bool {
+	return s.State.Waiting != nil || s.State.Terminated != nil
 }
 
 // isReady reports whether a component is ready in its pod, whatever its agent is. TiDB

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
@@ -29,7 +30,7 @@ type PutRight struct {
 
 // Tell tells what a renewal had to change at an agent.
 func (p PutRight) Tell(ctx context.Context, cluster types.NamespacedName, target keeper.Target, changes []api.Change) {
-	note := tidbcluster.EventNote(fmt.Sprintf("the agent of pod %s had lost or changed faults of the controller, which were put right: %s", target.Pod.Name, wordsOf(changes)))
+	note := tidbcluster.EventNote(fmt.Sprintf("the agent of pod %s had lost or changed faults of the controller, which were put right: %s", target.Pod.Name, wordsOf(target, changes)))
 	pod := &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: target.Pod.Namespace, Name: target.Pod.Name, UID: target.UID}
 	var tc tcv1alpha1.TidbCluster
 	if err := p.Reader.Get(ctx, cluster, &tc); err == nil {
@@ -38,18 +39,24 @@ func (p PutRight) Tell(ctx context.Context, cluster types.NamespacedName, target
 	for _, name := range concerned(target, changes) {
 		fault := &v1alpha1.NetworkFault{}
 		if err := p.Reader.Get(ctx, types.NamespacedName{Namespace: cluster.Namespace, Name: name}, fault); err == nil {
-			fault.SetGroupVersionKind(emptyNetworkFault().GroupVersionKind())
-			p.Events.Eventf(fault, pod, corev1.EventTypeWarning, EventPutRight, EventPutRight, "%s", note)
+			p.Events.Eventf(referenceTo(fault), pod, corev1.EventTypeWarning, EventPutRight, EventPutRight, "%s", note)
 		}
 	}
 }
 
-// wordsOf says what was found, from what had to be done.
-func wordsOf(changes []api.Change) string {
+// wordsOf says what was found, from what had to be done. People know the NetworkFaults, and
+// not the names of the faults that are made of them.
+func wordsOf(target keeper.Target, changes []api.Change) string {
 	found := map[string]string{api.ActionAdd: "was missing", api.ActionChange: "was another one", api.ActionRemove: "was there and should not have been"}
 	var all []string
 	for _, c := range changes {
-		all = append(all, fmt.Sprintf("fault %q %s", c.Name, found[c.Action]))
+		of := fmt.Sprintf("fault %q", c.Name)
+		if i := slices.IndexFunc(target.Faults, func(f decide.Fault) bool { return f.Name == c.Name }); i >= 0 {
+			of = target.Faults[i].Of()
+		}
+		if said := of + " " + found[c.Action]; !slices.Contains(all, said) {
+			all = append(all, said)
+		}
 	}
 	return strings.Join(all, ", ")
 }

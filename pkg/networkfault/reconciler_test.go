@@ -2,6 +2,7 @@ package networkfault
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -237,6 +238,34 @@ func TestPodsThatEndedOrHaveNoAgent(t *testing.T) {
 	w.reconcile()
 	if s := w.status("slow"); s.Phase != v1alpha1.Refused || s.Reason != decide.ReasonNoAgent {
 		t.Errorf("status %+v, want it refused for the pod without an agent", s)
+	}
+}
+
+// TestEachEventKeepsItsWords has faults run, change and end again and again. No two Events
+// with other words may be made one.
+func TestEachEventKeepsItsWords(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"a", "b", "c"} {
+		w.fault(name, `{"from": ["tikv"], "rtt": "50ms", "untilDeleted": true}`)
+	}
+	for i := range 4 {
+		w.reconcile()
+		w.agents.failed = fmt.Sprintf("cause %d", i)
+		w.reconcile()
+		w.agents.failed = ""
+		w.now = w.now.Add(time.Second)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		w.remove(&v1alpha1.NetworkFault{}, name)
+	}
+	w.reconcile()
+	if all := w.events.take(); len(all) < 30 {
+		t.Errorf("%d Events: %q", len(all), all)
+	}
+	for key, notes := range w.events.notes {
+		if len(notes) > 1 {
+			t.Errorf("one Event of %s for %q", key, notes)
+		}
 	}
 }
 

@@ -62,12 +62,18 @@ func statusesOf(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
 	return append(kept, agentStatusesOf(statuses)...)
 }
 
-// agentStatusesOf returns which container the agent is.
+// agentStatusesOf returns which container the agent is, and whether it runs. How it ended,
+// and for how long it waits, change often and are left out.
 func agentStatusesOf(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
 	for _, s := range statuses {
-		if s.Name == injection.ContainerName {
-			return []corev1.ContainerStatus{{Name: s.Name, ContainerID: runningID(s)}}
+		if s.Name != injection.ContainerName {
+			continue
 		}
+		kept := corev1.ContainerStatus{Name: s.Name, ContainerID: s.ContainerID}
+		if isDown(s) {
+			kept.State.Terminated = &corev1.ContainerStateTerminated{}
+		}
+		return []corev1.ContainerStatus{kept}
 	}
 	return nil
 }

@@ -176,7 +176,7 @@ func TestTrimPod(t *testing.T) {
 			know := func(p *corev1.Pod) []any {
 				return []any{
 					injection.HasAgent(p), injection.MaxDuration(p), addressesOf(p), isReady(p, tidbcluster.TiKV), p.Spec.HostNetwork,
-					clusterOfPod(p), nodeOfPod(p), instanceOf(p), p.Labels[tidbcluster.ComponentLabel], p.UID, p.Status.Phase,
+					clusterOfPod(p), nodeOfPod(p), agentStatus(p).ContainerID, isDown(agentStatus(p)), p.Labels[tidbcluster.ComponentLabel], p.UID, p.Status.Phase,
 				}
 			}
 			if want, got := know(whole), know(trimmed); !reflect.DeepEqual(want, got) {
@@ -189,16 +189,20 @@ func TestTrimPod(t *testing.T) {
 	}
 }
 
-// An agent's container that has ended, or waits for its next start, is no instance.
-func TestInstances(t *testing.T) {
-	for want, state := range map[string]corev1.ContainerState{
-		"containerd://2": {Running: &corev1.ContainerStateRunning{}},
-		"":               {Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},
+// An agent's container that has ended, or waits for its next start, is down, and one of
+// which kubelet says nothing yet is not.
+func TestDown(t *testing.T) {
+	for want, states := range map[bool][]corev1.ContainerState{
+		false: {{}, {Running: &corev1.ContainerStateRunning{}}},
+		true:  {{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}, {Terminated: &corev1.ContainerStateTerminated{ExitCode: 137}}},
 	} {
-		pod := newPod(tidbcluster.TiKV, 1, "10.0.0.1")
-		pod.Status.ContainerStatuses[1].ContainerID, pod.Status.ContainerStatuses[1].State = "containerd://2", state
-		if got := instanceOf(pod); got != want {
-			t.Errorf("instance %q, want %q", got, want)
+		for _, state := range states {
+			pod := newPod(tidbcluster.TiKV, 1, "10.0.0.1")
+			pod.Status.ContainerStatuses[1].State = state
+			trimPod(pod)
+			if got := isDown(agentStatus(pod)); got != want {
+				t.Errorf("%+v: down %t, want %t", state, got, want)
+			}
 		}
 	}
 }

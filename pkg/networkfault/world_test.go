@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
-	w := &world{t: t, events: &recorder{}, agents: &obedient{held: map[types.UID][]decide.Fault{}}, now: time.Unix(1_000_000, 0)}
+	w := &world{t: t, events: &recorder{notes: map[string][]string{}}, agents: &obedient{held: map[types.UID][]decide.Fault{}}, now: time.Unix(1_000_000, 0)}
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &tcv1alpha1.TidbCluster{}).
 		WithIndex(&corev1.Pod{}, byCluster, clusterOfPod).WithIndex(&v1alpha1.NetworkFault{}, byCluster, clusterOfFault).
@@ -150,14 +151,22 @@ func (o *obedient) count() int {
 }
 
 // recorder keeps Events.
-type recorder struct{ all []string }
+type recorder struct {
+	all []string
+	// notes has what was said of the same objects for the same reason, which is made one
+	// Event with the words of the first.
+	notes map[string][]string
+}
 
-func (r *recorder) Eventf(regarding, _ runtime.Object, kind, reason, _, note string, args ...any) {
-	name := "TidbCluster"
-	if fault, ok := regarding.(*v1alpha1.NetworkFault); ok {
-		name = fault.Name
+func (r *recorder) Eventf(regarding, related runtime.Object, kind, reason, _, note string, args ...any) {
+	name, note := "TidbCluster", fmt.Sprintf(note, args...)
+	if of := regarding.(*corev1.ObjectReference); of.Kind != name {
+		name = of.Name
 	}
-	r.all = append(r.all, strings.Join([]string{name, kind, reason, fmt.Sprintf(note, args...)}, " "))
+	r.all = append(r.all, strings.Join([]string{name, kind, reason, note}, " "))
+	if key := fmt.Sprint(regarding, related, reason); !slices.Contains(r.notes[key], note) {
+		r.notes[key] = append(r.notes[key], note)
+	}
 }
 
 // take returns the Events since the last call.

@@ -25,6 +25,7 @@ import (
 // +kubebuilder:printcolumn:name="Ends",type=string,JSONPath=`.status.expiresAt`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.reason`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.message`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase != 'Ended' || self.spec == oldSelf.spec",fieldPath=".spec",message="this fault has ended and can't be changed: delete it and create it again"
 type NetworkFault struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -69,6 +70,7 @@ type NetworkFaultSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0 || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="want the name of a TidbCluster in this namespace: lower-case letters, digits, - and ., such as basic"
 	Cluster string `json:"cluster"`
 
 	// From selects the pods on one side. A selector is COMPONENT[(PICK)][@ZONE]: "tikv",
@@ -144,7 +146,7 @@ type NetworkFaultSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:XValidation:rule="type(self) != int || (self >= 1 && self <= 65535)",message="want a port from 1 to 65535, or a range such as \"20160-20180\""
+	// +kubebuilder:validation:items:XValidation:rule="type(self) != int || (self >= 1 && self <= 65535)",messageExpression="'want a port from 1 to 65535, or a range such as \"20160-20180\", and not ' + string(self)",message="want a port from 1 to 65535, or a range such as \"20160-20180\""
 	// +listType=atomic
 	Ports []intstr.IntOrString `json:"ports,omitempty"`
 	// Protocol narrows the fault to "tcp", "udp" or "icmp" (which means ICMPv6 too).

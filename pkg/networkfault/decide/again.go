@@ -12,7 +12,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
 )
 
-// lookFor is for how long a start that is refused for the TidbCluster's health at the
+// lookFor, to the next whole second, is for how long a start that is refused for the TidbCluster's health at the
 // moment is judged again, before that holds. What is refused stays so until somebody
 // changes it, and what is known of health is late: the cache by up to a second, and the
 // TidbCluster's status, which TiDB Operator writes, by some seconds. A fault that is created right
@@ -28,7 +28,7 @@ func (d *decision) lookAgain(o *object, rules []safety.Refusal, message string) 
 	if slices.ContainsFunc(rules, func(r safety.Refusal) bool { return !r.Momentary }) {
 		return false
 	}
-	first := d.Now.Truncate(time.Second)
+	first := wholeSecond(d.Now)
 	if safe := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.Safe); safe != nil && safe.Status == metav1.ConditionUnknown {
 		first = safe.LastTransitionTime.Time
 	}

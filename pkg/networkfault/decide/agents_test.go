@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,19 +131,28 @@ func TestAPodThatIsReplacedIsMissed(t *testing.T) {
 	w.want(f, v1alpha1.Running, decide.ReasonApplied, "")
 }
 
-// What an agent holds that does not answer is not known: the fault is not said to be in
-// force there, goes on, and counts for safety as before. Nobody else's refusal takes back
-// what was in force everywhere.
+// What an agent holds that does not answer, or does not run, is not known: the fault is not
+// said to be in force there, goes on, and counts for safety as before. Nobody else's
+// refusal takes back what was in force everywhere.
 func TestASilentAgent(t *testing.T) {
+	for words, state := range map[string]decide.AgentState{
+		"basic-tikv-0 does not answer: connection refused; what it holds is not known": {Silent: true, Failed: "connection refused"},
+		"basic-tikv-0: its agent does not run; what it holds is not known":             {Down: true, Failed: "it does not run"},
+	} {
+		t.Run(words, func(t *testing.T) { testASilentAgent(t, state, words) })
+	}
+}
+
+func testASilentAgent(t *testing.T, state decide.AgentState, words string) {
 	w := newWorld(t)
 	cut := w.fault("cut", `{"from": ["tikv(0)"], "partition": true, "duration": "1m"}`)
 	held := w.run()
 	w.want(cut, v1alpha1.Running, decide.ReasonApplied, "")
 	p := w.pod("basic-tikv-0")
-	p.State = decide.AgentState{Silent: true, Failed: "connection refused"}
+	p.State = state
 	for range 2 {
 		d := w.decide()
-		w.want(cut, v1alpha1.Running, decide.ReasonNotApplied, "basic-tikv-0 does not answer: connection refused; what it holds is not known")
+		w.want(cut, v1alpha1.Running, decide.ReasonNotApplied, words)
 		if diff := cmp.Diff(faulted(held), faulted(d)); diff != "" || cut.Status.Applied != "7/8" {
 			t.Errorf("applied %s, faults at (-before +after)\n%s", cut.Status.Applied, diff)
 		}
@@ -185,4 +195,28 @@ func TestAStartBesideASilentAgent(t *testing.T) {
 	}
 	w.run()
 	w.want(f, v1alpha1.Running, decide.ReasonApplied, "")
+}
+
+// What agents warn of about a fault is in its status and no other one's, once for all pods.
+func TestWarnings(t *testing.T) {
+	w := newWorld(t)
+	f, other := w.fault("slow", slowLeader), w.fault("other", `{"from": ["tidb"], "to": ["tikv"], "rtt": "1ms", "duration": "1m"}`)
+	w.hold(w.decide())
+	mine := decide.Warning{Objects: []string{"slow"}, Text: "NetworkFault slow meets no TCP packet"}
+	w.pod("basic-pd-0").State.Warnings = []decide.Warning{mine}
+	w.pod("basic-tikv-0").State.Warnings = []decide.Warning{mine, mine, {Objects: []string{"gone"}, Text: "old"}}
+	w.decide()
+	w.want(other, v1alpha1.Running, decide.ReasonApplied, "")
+	const words = "basic-pd-0, basic-tikv-0: NetworkFault slow meets no TCP packet"
+	c := meta.FindStatusCondition(f.Status.Conditions, v1alpha1.Applied)
+	if f.Status.Message != words || f.Status.Applied != "8/8" || other.Status.Message != "" || c.Status != metav1.ConditionTrue || !strings.HasSuffix(c.Message, words) {
+		t.Errorf("message %q and %q, applied %s, condition %+v", f.Status.Message, other.Status.Message, f.Status.Applied, c)
+	}
+	w.pod("basic-pd-1").State.Failed, w.pod("basic-pd-1").State.Holds = "no", nil
+	w.decide()
+	w.want(f, v1alpha1.Running, decide.ReasonNotApplied, "basic-pd-1: no; "+words)
+	w.run()
+	if w.want(f, v1alpha1.Running, decide.ReasonApplied, ""); f.Status.Message != "" {
+		t.Errorf("message %q", f.Status.Message)
+	}
 }

@@ -2,8 +2,10 @@ package decide
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
@@ -56,9 +58,23 @@ type AgentState struct {
 	// Silent is whether it has not answered for a while, for the reason in Failed. It may
 	// hold any of its faults or none.
 	Silent bool
+	// Down is whether it is known not to run. Like one that is silent, it may hold any of
+	// its faults or none.
+	Down bool
 	// Refused are the faults that it refused for what they are, and will refuse again;
 	// Failed has the agent's words.
 	Refused []compile.Fault
+	// Warnings are what the agent warns of about the faults that it holds.
+	Warnings []Warning
+}
+
+// Warning is what an agent says of a fault that it holds and that does not do to packets all
+// that it should.
+type Warning struct {
+	// Objects are the names of the faults that it comes from.
+	Objects []string
+	// Text is a sentence that names them.
+	Text string
 }
 
 // Decision is what is to become of the faults of a TidbCluster.
@@ -138,29 +154,38 @@ func (d *decision) settle(o *object) {
 // refuse settles an object that must not be in force. One that was in force, and that
 // nobody has changed, has ended.
 func (d *decision) refuse(o *object, reason, message string) {
-	phase := v1alpha1.Refused
+	phase, end := v1alpha1.Refused, triedAgain
 	if o.runs() {
-		phase = v1alpha1.Ended
+		phase, end = v1alpha1.Ended, hasEnded
 	}
-	if phase == v1alpha1.Refused {
-		message = withEnd(message, triedAgain)
-	}
-	d.stop(o, phase, reason, message)
+	d.stop(o, phase, reason, withEnd(message, end))
 }
 
-// triedAgain ends the message of a fault that is refused.
-const triedAgain = "It is tried again when it is changed or created again."
+// What the message of a fault ends with that is refused, or that has ended too early.
+const (
+	triedAgain = "It is tried again when it is changed or created again."
+	hasEnded   = "A fault that has ended can't be changed: delete it and create it again."
+)
 
 // withEnd returns a message that ends with a sentence, also if the rest has to be cut.
 func withEnd(message, end string) string {
 	const most = 900 // bytes
-	return tidbcluster.EventNote(message[:min(len(message), most)]) + " " + end
+	if len(message) > most {
+		message = strings.ToValidUTF8(message[:most], "") + "..."
+	}
+	if !strings.HasSuffix(message, ".") {
+		message += "."
+	}
+	return message + " " + end
 }
 
 // stop settles an object that is not in force.
 func (d *decision) stop(o *object, phase v1alpha1.Phase, reason, message string) {
 	message = tidbcluster.EventNote(message) // short enough for an Event is short enough here
 	o.status.Phase, o.status.Reason, o.status.Message, o.status.Applied = phase, reason, message, ""
+	if phase == v1alpha1.Refused {
+		o.status.ExpiresAt = nil
+	}
 	o.endLook()
 	d.setCondition(o, v1alpha1.Applied, false, string(phase), message)
 	d.settle(o)
@@ -221,7 +246,7 @@ func (d *decision) lives(o *object) bool {
 	case isProtected(d.Cluster.Annotations):
 		d.refuse(o, ReasonProtected, "TidbCluster "+o.Spec.Cluster+" takes no fault, by its annotation "+tidbcluster.ProtectAnnotation)
 	case !tidbcluster.ParseOptIn(d.Cluster.Annotations).Inject:
-		d.refuse(o, ReasonNotInjected, "TidbCluster "+o.Spec.Cluster+" does not ask for agents: set its annotation "+tidbcluster.InjectAnnotation+`: "true" and restart its pods.`)
+		d.refuse(o, ReasonNotInjected, d.howToInject())
 	case o.Spec.Paused:
 		d.stop(o, v1alpha1.Paused, ReasonPaused, "spec.paused is true")
 	case d.Hold[o.Name] && o.Status.StartedAt == nil:
@@ -230,6 +255,15 @@ func (d *decision) lives(o *object) bool {
 		return true
 	}
 	return false
+}
+
+// howToInject says what a TidbCluster needs that does not ask for agents.
+func (d *decision) howToInject() string {
+	text := fmt.Sprintf(`TidbCluster %s does not ask for agents: set its annotation %s: "true"`, d.Cluster.Name, tidbcluster.InjectAnnotation)
+	if slices.ContainsFunc(d.Pods, func(p Pod) bool { return !p.Agent }) {
+		text += " and restart its pods, of which some have none"
+	}
+	return text
 }
 
 // isGone reports whether an object has no TidbCluster, or no more. Another one of the name

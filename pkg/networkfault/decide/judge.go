@@ -33,10 +33,11 @@ func (d *decision) compile(objects []*object) compile.Plan {
 	return plan
 }
 
-// combine refuses the objects that can't be combined with those before them.
+// combine refuses the objects that can't be combined with those before them, and those that
+// would start at no pod.
 func (d *decision) combine(objects []*object) []*object {
-	refused := map[string]compile.Refusal{}
-	for _, r := range d.compile(objects).Refused {
+	plan, refused := d.compile(objects), map[string]compile.Refusal{}
+	for _, r := range plan.Refused {
 		refused[r.Object] = r
 	}
 	return slices.DeleteFunc(objects, func(o *object) bool {
@@ -47,8 +48,15 @@ func (d *decision) combine(objects []*object) []*object {
 				message = fmt.Sprintf("can't be combined with NetworkFault %s: %s", r.With, r.Problem)
 			}
 			d.refuse(o, ReasonConflict, message)
+			return true
 		}
-		return is
+		if o.Status.StartedAt == nil {
+			if why := d.nobodyCan(o, plan); why != "" {
+				d.refuse(o, ReasonNobodyCan, why)
+				return true
+			}
+		}
+		return false
 	})
 }
 
@@ -117,7 +125,7 @@ func (d *decision) takeBack(objects []*object) []*object {
 			// It has not been in force everywhere, so it has not ended and can be changed. Then
 			// it starts anew.
 			objects[i].status.StartedAt, objects[i].status.ExpiresAt, objects[i].status.Selected = nil, nil, nil
-			d.stop(objects[i], v1alpha1.Refused, ReasonAgentRefused, fmt.Sprintf("the agent of pod %s: %s", p.Name, p.State.Failed))
+			d.stop(objects[i], v1alpha1.Refused, ReasonAgentRefused, withEnd(fmt.Sprintf("the agent of pod %s: %s", p.Name, p.State.Failed), triedAgain))
 			return d.takeBack(slices.Delete(objects, i, i+1))
 		}
 	}

@@ -1,8 +1,10 @@
 package decide
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +44,10 @@ func (o *object) parse() *refusal {
 			return &refusal{ReasonInvalid, fmt.Sprintf("spec.ports[%d]: %v", i, err)}
 		}
 		o.ports = append(o.ports, r)
+	}
+	o.ports = joined(o.ports)
+	if why := o.isVain(); why != "" {
+		return &refusal{ReasonInvalid, why}
 	}
 	wire := wireOf(spec)
 	f, err := fault.Parse(wire, fault.Limits{})
@@ -139,6 +145,20 @@ func invalid(err error, isRoundTrip bool) string {
 	return strings.Join(all, "; ")
 }
 
+// joined returns ports sorted, and those that touch or overlap as one range.
+func joined(ports []api.PortRange) []api.PortRange {
+	slices.SortFunc(ports, func(a, b api.PortRange) int { return cmp.Compare(a.First, b.First) })
+	var all []api.PortRange
+	for _, p := range ports {
+		if last := len(all) - 1; last >= 0 && int(p.First) <= int(all[last].Last)+1 {
+			all[last].Last = max(all[last].Last, p.Last)
+		} else {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // expire sets when the fault ends, if it has started.
 func (o *object) expire() {
 	o.status.ExpiresAt = nil
@@ -148,7 +168,8 @@ func (o *object) expire() {
 }
 
 // wholeSecond rounds up. Times of objects are kept in whole seconds, so that what is read
-// back is what was written, and no fault is shorter than asked for.
+// back is what was written, and no fault is shorter than asked for. All times of a status
+// are rounded up, so that what happens at once has one time.
 func wholeSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
 
 // what says in short what happens to packets.

@@ -34,6 +34,8 @@ const (
 	ReasonHostNetwork = "HostNetwork"
 	// ReasonNoAgent: a selected pod has no agent.
 	ReasonNoAgent = "NoAgent"
+	// ReasonNobodyCan: no selected pod can have it.
+	ReasonNobodyCan = "NobodyCan"
 	// ReasonConflict: it can't be combined with another fault, or held by a pod.
 	ReasonConflict = "Conflict"
 	// ReasonAgentRefused: an agent refused it.

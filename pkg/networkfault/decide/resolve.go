@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -68,7 +67,7 @@ func (d *decision) resolveOne(o *object, cluster selector.Cluster) bool {
 		}
 		return false
 	}
-	d.setCondition(o, v1alpha1.Resolved, true, "Resolved", fmt.Sprintf("%d pods on the side from, %d on the side to", len(from.Pods), len(to.Pods)))
+	d.setCondition(o, v1alpha1.Resolved, true, "Resolved", sides(from, to))
 	o.from, o.to = names(from), names(to)
 	o.cidrs = to.CIDRs
 	o.status.Selected = nil
@@ -83,6 +82,23 @@ func (d *decision) resolveOne(o *object, cluster selector.Cluster) bool {
 		}
 	}
 	return true
+}
+
+// sides says how many are on each side.
+func sides(from, to selector.Selection) string {
+	text := fmt.Sprintf("%s on the side from, %s on the side to", plural(len(from.Pods), "pod"), plural(len(to.Pods), "pod"))
+	if n := len(to.CIDRs); n > 0 {
+		text += " and " + plural(n, "range")
+	}
+	return text
+}
+
+// plural is a number of things.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // choose returns what selectors select. What an object that has started pinned stays
@@ -221,7 +237,7 @@ func (d *decision) setCondition(o *object, kind string, is bool, reason, message
 
 // setStatus sets a condition. Its time changes only with its status.
 func (d *decision) setStatus(o *object, kind string, status metav1.ConditionStatus, reason, message string) {
-	one := metav1.Condition{Type: kind, Status: status, Reason: reason, Message: tidbcluster.EventNote(message), LastTransitionTime: metav1.Time{Time: d.Now.Truncate(time.Second)}}
+	one := metav1.Condition{Type: kind, Status: status, Reason: reason, Message: tidbcluster.EventNote(message), LastTransitionTime: metav1.Time{Time: wholeSecond(d.Now)}}
 	i := slices.IndexFunc(o.status.Conditions, func(c metav1.Condition) bool { return c.Type == kind })
 	if i < 0 {
 		o.status.Conditions = append(o.status.Conditions, one)

@@ -69,11 +69,13 @@ func (d *decision) comeBack(at time.Time) {
 func (d *decision) tell(o *object, plan compile.Plan) {
 	total, held, pending := 0, 0, false
 	var missing []string
+	var warnings warnings
 	for _, name := range d.holders(o, plan) {
 		total++
 		switch isHeld, why := d.isHeld(name, ofObject(o.Name, plan.Faults[name])); {
 		case isHeld:
 			held++
+			warnings.add(o.Name, name, d.find(name).State.Warnings)
 		case why != "":
 			missing = append(missing, why)
 		default:
@@ -100,13 +102,20 @@ func (d *decision) tell(o *object, plan compile.Plan) {
 	if len(o.bare) > 0 {
 		o.status.Message = strings.TrimPrefix(o.status.Message+"; left out: "+list(o.bare), "; ")
 	}
+	if o.status.Reason != ReasonApplying {
+		o.status.Message = strings.TrimPrefix(o.status.Message+warnings.text(), "; ")
+	}
 	o.status.Message = tidbcluster.EventNote(o.status.Message)
 	o.status.Applied = fmt.Sprintf("%d/%d", held, total)
 	reason := o.status.Reason
 	if reason == ReasonNotApplied && o.wasApplied() {
 		reason = ReasonNoLongerApplied
 	}
-	d.setCondition(o, v1alpha1.Applied, reason == ReasonApplied, reason, o.status.Message)
+	message := o.status.Message
+	if reason == ReasonApplied {
+		message = strings.TrimSuffix(fmt.Sprintf("in force at all %s; %s", plural(total, "pod"), message), "; ")
+	}
+	d.setCondition(o, v1alpha1.Applied, reason == ReasonApplied, reason, message)
 }
 
 // isHeld reports whether a pod is known to hold faults, and if not, says why; "" if it has
@@ -117,6 +126,8 @@ func (d *decision) isHeld(pod string, faults []compile.Fault) (is bool, why stri
 		return false, pod + " is not there"
 	case len(p.Addrs) == 0:
 		return false, pod + " has no address yet"
+	case p.State.Down:
+		return false, pod + ": its agent does not run; what it holds is not known"
 	case p.State.Silent:
 		return false, pod + " does not answer: " + p.State.Failed + "; what it holds is not known"
 	case isPart(faults, p.State.Holds):

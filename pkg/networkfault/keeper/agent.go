@@ -4,7 +4,6 @@ import (
 	"context"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -17,6 +16,10 @@ import (
 // hold its faults, before that is told. A pod that is starting has an address before
 // its agent listens.
 const patience = 5 * time.Second
+
+// notRunning is why an agent that is down does not hold its target. That is told at once:
+// who knows it waits for nothing.
+const notRunning = "it does not run"
 
 // maxWords is how much of what an agent says is passed on, in bytes.
 const maxWords = 800
@@ -41,6 +44,8 @@ type agent struct {
 	confirmed *Target
 	// held is what it confirmed last; none if it may have changed that since.
 	held []held
+	// warnings are what it warned of about those.
+	warnings []decide.Warning
 	// isLost is whether it has been silent for so long that what it holds is not known:
 	// the process may be gone, and the faults with it or not. That is over when it says
 	// what it holds.
@@ -98,10 +103,10 @@ func (a *agent) aim(t Target, now time.Time) bool {
 }
 
 // start has the agent asked again if it was started since, or has ended, and reports
-// whether it was.
-// What it confirmed before is not taken back: most agents find their faults again.
+// whether it was. If it was not seen to have ended, what it confirmed before is not taken
+// back: most agents find their faults again.
 func (a *agent) start(t *Target, now time.Time) bool {
-	if a.target.Instance == t.Instance {
+	if a.target.Instance == t.Instance && a.target.Down == t.Down {
 		return false
 	}
 	if a.confirmed == a.target {
@@ -135,7 +140,7 @@ func (a *agent) end(res result, now time.Time) {
 	r := a.flight
 	a.flight = nil
 	if !res.isUnchanged {
-		a.held, a.isLost = res.confirmed, false
+		a.held, a.warnings, a.isLost = res.confirmed, res.warnings, false
 	}
 	a.silent = res.outcome.isSilent()
 	switch {
@@ -176,7 +181,7 @@ func (a *agent) fail(res result, now time.Time) {
 	if a.silent && a.failure != nil && a.failure.outcome.isSilent() && a.isTold(now) {
 		res.words = a.failure.words
 	}
-	res.words = strings.ToValidUTF8(res.words[:min(len(res.words), maxWords)], "")
+	res.words = shorten(res.words)
 	a.failure = &res
 	isYoung := now.Sub(a.since) < youth
 	a.due = now.Add(untilRetry(res, now.Sub(a.failingSince), isYoung))
@@ -196,16 +201,20 @@ func (a *agent) settle(now time.Time) change {
 			next.Refused = append(next.Refused, f.Fault)
 		}
 	}
-	a.isLost = a.isLost || next.Silent
+	if a.target != nil && a.target.Down {
+		next = decide.AgentState{Failed: notRunning, Down: true}
+	}
+	a.isLost = a.isLost || next.Silent || next.Down
 	for _, h := range a.held {
 		if !a.isLost && h.until.After(now) {
 			next.Holds = append(next.Holds, h.fault.Fault)
 		}
 	}
-	c := change{
-		holds:  !reflect.DeepEqual(a.state.Holds, next.Holds),
-		failed: a.state.Failed != next.Failed || a.state.Silent != next.Silent || !reflect.DeepEqual(a.state.Refused, next.Refused),
+	if len(next.Holds) > 0 {
+		next.Warnings = a.warnings
 	}
+	c := change{holds: !reflect.DeepEqual(a.state.Holds, next.Holds)}
+	c.others = !reflect.DeepEqual(a.state, next) && !c.holds
 	if c.isSome() {
 		a.state = next
 	}
@@ -216,16 +225,19 @@ func (a *agent) settle(now time.Time) change {
 // not confirmed that, or not when it was asked last. One that does not answer may go on
 // holding what it confirmed last.
 func (a *agent) isOutOfStep() bool {
-	if a.target == nil || a.confirmed == a.target && a.failure == nil {
+	if a.target == nil || a.confirmed == a.target && a.failure == nil && !a.target.Down {
 		return false
 	}
 	return len(a.target.Faults)+len(a.held) > 0 || a.confirmed != nil && len(a.confirmed.Faults) > 0
 }
 
 // change is what of an agent's state has changed.
-type change struct{ holds, failed bool }
+type change struct {
+	// holds is whether it holds other faults, and others whether something else is new.
+	holds, others bool
+}
 
-func (c change) isSome() bool { return c.holds || c.failed }
+func (c change) isSome() bool { return c.holds || c.others }
 
 // next returns when something is to be done about the agent, or when its state changes
 // by itself; zero for never.

@@ -17,7 +17,7 @@ func (r *request) judgeAnswer(answer api.Changes) result {
 			own = append(own, f)
 		}
 	}
-	res := result{outcome: ok}
+	res := result{outcome: ok, warnings: r.warnings(answer)}
 	for i := range r.asked {
 		if slices.ContainsFunc(own, func(f api.Fault) bool { return isSame(f, r.faults[i]) }) {
 			res.confirmed = append(res.confirmed, r.asked[i])
@@ -41,6 +41,17 @@ func isSame(answered, asked api.Fault) bool {
 	a, errA := fault.Parse(answered, limits)
 	b, errB := fault.Parse(asked, limits)
 	return errA == nil && errB == nil && a.SameEffect(b)
+}
+
+// removed returns the names of the faults that a request ended.
+func removed(answer api.Changes) []string {
+	var names []string
+	for _, c := range answer.Changes {
+		if c.Action == api.ActionRemove {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }
 
 // putRight returns what a renewal had to change although the agent had confirmed it

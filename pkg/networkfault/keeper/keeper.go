@@ -27,10 +27,12 @@ type Target struct {
 	// another one is not changed.
 	UID  types.UID
 	Addr netip.Addr
-	// Instance is another one each time the agent is started, and empty while it does not
-	// run, as far as that is known. An agent that was started or has ended is asked at once,
-	// since it may have lost its faults.
+	// Instance is another one each time the agent is started; empty if that is not known.
+	// An agent that was started is asked at once, since it may have lost its faults.
 	Instance string
+	// Down is whether the agent is known not to run. What it holds is not known then, from
+	// that moment on and until it has answered after it was started again.
+	Down bool
 	// MaxDuration is the pod's own cap on the life of a fault; 0 for none.
 	MaxDuration time.Duration
 	// Faults are what it is to hold of Owner's; none for nothing.
@@ -56,8 +58,8 @@ type Options struct {
 	PutRight func(cluster types.NamespacedName, target Target, changes []api.Change)
 	// Metrics is where the metrics are registered.
 	Metrics prometheus.Registerer
-	// Log receives a line when an agent holds other faults than before, when it begins
-	// to fail, and when it does so no more.
+	// Log receives a line when an agent begins to fail, when it does so no more, and when it
+	// ended faults of an earlier controller; for debugging also when it has confirmed faults.
 	Log logr.Logger
 	// Parallel is how many requests there can be at once, at least 2; 64 by default.
 	// Half of them are for agents that have not answered last time.

@@ -58,7 +58,7 @@ func newKeeper(t testing.TB, changes ...func(*Options)) (*Keeper, *fleet) {
 			locked(func() { f.putRight = append(f.putRight, target.Pod.Name+": "+strings.Join(all, ", ")) })
 		},
 		Metrics: prometheus.NewPedanticRegistry(),
-		Log:     funcr.New(func(_, args string) { locked(func() { f.logged = append(f.logged, args) }) }, funcr.Options{}),
+		Log:     funcr.New(func(_, args string) { locked(func() { f.logged = append(f.logged, args) }) }, funcr.Options{Verbosity: 1}),
 	}
 	for _, change := range changes {
 		change(&o)
@@ -104,7 +104,8 @@ func delay(name string, by time.Duration, end time.Time, objects ...string) deci
 	}}}
 }
 
-// say writes a state: "holds a b; failed: WHY; refused a", or "holds; silent: WHY".
+// say writes a state: "holds a b; failed: WHY; refused a", or "holds; silent: WHY",
+// or "holds; down: WHY".
 func say(s decide.AgentState) string {
 	text := "holds"
 	for _, f := range s.Holds {
@@ -113,6 +114,8 @@ func say(s decide.AgentState) string {
 	switch {
 	case s.Silent:
 		text += "; silent: " + s.Failed
+	case s.Down:
+		text += "; down: " + s.Failed
 	case s.Failed != "":
 		text += "; failed: " + s.Failed
 	}

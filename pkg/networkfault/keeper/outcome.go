@@ -89,6 +89,8 @@ type result struct {
 	// it holds what it held before.
 	confirmed   []held
 	isUnchanged bool
+	// warnings are what the agent warns of about the faults that it holds.
+	warnings []decide.Warning
 	// refused are the faults that it refused for what they are.
 	refused []*decide.Fault
 	// retryAfter is how long the agent asks to wait; 0 if it does not say.
@@ -147,7 +149,7 @@ func (r *request) judgeRefusal(e *client.Error) result {
 		words := fmt.Sprintf("something that is no agent answered %d %s", e.Status, http.StatusText(e.Status))
 		return result{outcome: o, words: words, retryAfter: e.RetryAfter}
 	}
-	res := result{outcome: outcomeOf(e.Status), words: e.Detail, retryAfter: e.RetryAfter}
+	res := result{outcome: outcomeOf(e.Status), words: r.words(e.Detail), retryAfter: e.RetryAfter}
 	if res.outcome == noEngine && len(r.asked) == 0 {
 		return result{outcome: ok} // it can hold nothing, and that is what it is to hold
 	}

@@ -46,7 +46,7 @@ func TestANewPod(t *testing.T) {
 		f.respond(nil)
 		time.Sleep(500 * time.Millisecond)
 		wantState(t, k, 1, "holds a=1ms")
-		want := []string{"does not answer", "holds other faults", "holds its faults again"}
+		want := []string{"does not answer", "has confirmed its faults", "holds its faults again"}
 		if !slices.EqualFunc(f.saw().logged, want, strings.Contains) {
 			t.Errorf("logged %q", f.saw().logged)
 		}

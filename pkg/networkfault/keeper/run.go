@@ -122,7 +122,7 @@ func (k *Keeper) end(ctx context.Context, a *agent, answer api.Changes, err erro
 		k.schedule(a, now)
 		return news{}
 	}
-	res, before := r.judge(answer, err, k.options.Timeout), a.held
+	res, before, isFirst := r.judge(answer, err, k.options.Timeout), a.held, a.confirmed == nil
 	k.metrics.count(res.outcome, now.Sub(r.sent))
 	a.end(res, now)
 	if res.outcome != ok {
@@ -131,6 +131,9 @@ func (k *Keeper) end(ctx context.Context, a *agent, answer api.Changes, err erro
 	n := a.news(a.settle(now))
 	if res.outcome == ok {
 		n.putRight, n.target = r.putRight(answer, before, now), r.target
+		if isFirst {
+			n.leftovers = removed(answer)
+		}
 	}
 	k.schedule(a, now)
 	return n

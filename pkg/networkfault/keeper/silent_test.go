@@ -40,7 +40,7 @@ func TestAnAgentThatIsGone(t *testing.T) {
 		if len(f.saw().putRight) != 0 {
 			t.Errorf("put right %q, and the life was over", f.saw().putRight)
 		}
-		want := []string{"holds other faults", "does not answer", "holds other faults", "holds its faults again"}
+		want := []string{"has confirmed its faults", "does not answer", "has confirmed its faults", "holds its faults again"}
 		if !slices.EqualFunc(f.saw().logged, want, strings.Contains) {
 			t.Errorf("logged %q", f.saw().logged)
 		}
@@ -106,22 +106,48 @@ func holding(faults []decide.Fault) (s decide.AgentState) {
 	return s
 }
 
-// An agent that is known to have ended is asked at once, and is not told as silent before
-// it has had time to start again.
-func TestAnAgentThatHasEnded(t *testing.T) {
+// An agent that is known not to run is told at once, also while it still answers. What it
+// holds is known again when it has answered after it was started again.
+func TestAnAgentThatDoesNotRun(t *testing.T) {
 	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
 		one := target(1, delay("a", time.Millisecond, time.Time{}))
 		one.Instance = "1"
 		k.Set(cluster, []Target{one})
 		synctest.Wait()
-		f.fail(errRefused)
-		one.Instance = ""
-		k.Set(cluster, []Target{one})
-		time.Sleep(patience - time.Millisecond)
-		wantState(t, k, 1, "holds a=1ms")
-		time.Sleep(time.Millisecond)
-		synctest.Wait()
-		wantState(t, k, 1, "holds; silent: connection refused")
+		for _, err := range []error{nil, errRefused, problem(500, "no")} {
+			f.respond(nil)
+			if err != nil {
+				f.fail(err)
+			}
+			one.Down = true
+			k.Set(cluster, []Target{one})
+			wantState(t, k, 1, "holds; down: it does not run")
+			time.Sleep(time.Minute)
+			wantState(t, k, 1, "holds; down: it does not run")
+			if got := k.outOfStep(); got != 1 {
+				t.Errorf("%v out of step", got)
+			}
+			f.fail(errRefused)
+			one.Instance, one.Down = one.Instance+"1", false
+			k.Set(cluster, []Target{one})
+			wantState(t, k, 1, "holds")
+			synctest.Wait()
+			wantState(t, k, 1, "holds")
+			f.respond(nil)
+			time.Sleep(longestYoung)
+			synctest.Wait()
+			wantState(t, k, 1, "holds a=1ms")
+			if got := k.outOfStep(); got != 0 {
+				t.Errorf("%v out of step", got)
+			}
+		}
+		want := []string{"has confirmed its faults"}
+		for range 3 {
+			want = append(want, "does not answer", "has confirmed its faults", "holds its faults again")
+		}
+		if got := f.saw().logged; !slices.EqualFunc(got, want, strings.Contains) {
+			t.Errorf("logged %q", got)
+		}
 	})
 }
 

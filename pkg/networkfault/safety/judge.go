@@ -29,6 +29,9 @@ type Object struct {
 	Starting bool
 	// Length is its whole life; 0 for until it is deleted.
 	Length time.Duration
+	// Ports is whether it is for some ports only. It is judged as if it were for all of
+	// them: what listens where is built into TiDB Operator, and not in a TidbCluster.
+	Ports bool
 }
 
 // outlasts reports whether an object lasts longer than a time.

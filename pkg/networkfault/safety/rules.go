@@ -48,20 +48,30 @@ func (j *judge) quorumLoss(o Object, before, with state) *finding {
 		return nil
 	case unknown != "":
 		return &finding{podsOf(pairs), fmt.Sprintf(
-			"This fault cuts off %s, and nobody can say whether a quorum stays: %s. Set allow: [QuorumLoss] to do it all the same.", someOf(podsOf(pairs)), unknown), momentary}
+			"This fault cuts off %s, and nobody can say whether a quorum stays: %s.%s Set allow: [QuorumLoss] to do it all the same.",
+			someOf(podsOf(pairs)), unknown, o.aboutPorts()), momentary}
 	case !slices.ContainsFunc(pairs, func(p compile.Pair) bool { return f.vital[p.A] && f.vital[p.B] }):
 		return nil
 	case with.verdict == lostByPD:
 		pods := f.culprits(with)
 		return &finding{pods, fmt.Sprintf(
-			"PD would lose its majority: of %s at most %d would be healthy and reach each other, and %d are needed (cut off or not healthy: %s). Set allow: [QuorumLoss] to do it all the same.",
-			plural(len(f.members), "member"), with.graph.mostTogether(), len(f.members)/2+1, someOf(pods)), momentary}
+			"PD would lose its majority: of %s at most %d would be healthy and reach each other, and %d are needed (cut off or not healthy: %s).%s Set allow: [QuorumLoss] to do it all the same.",
+			plural(len(f.members), "member"), with.graph.mostTogether(), len(f.members)/2+1, someOf(pods), o.aboutPorts()), momentary}
 	default:
 		pods := f.culprits(with)
 		return &finding{pods, fmt.Sprintf(
-			"Regions of TiKV could lose their majority: with %s of each (max-replicas), %s of %s can be lost, and more would be (cut off or not healthy: %s). Set allow: [QuorumLoss] to do it all the same.",
-			plural(f.replicas, "replica"), countOf(with.graph.losable), f.describeDomains(), someOf(pods)), momentary}
+			"Regions of TiKV could lose their majority: with %s of each (max-replicas), %s of %s can be lost, and more would be (cut off or not healthy: %s).%s Set allow: [QuorumLoss] to do it all the same.",
+			plural(f.replicas, "replica"), countOf(with.graph.losable), f.describeDomains(), someOf(pods), o.aboutPorts()), momentary}
 	}
+}
+
+// aboutPorts says, of an object that is for some ports, that it counts as one for all; a
+// sentence after others.
+func (o Object) aboutPorts() string {
+	if !o.Ports {
+		return ""
+	}
+	return " Its ports are not looked at: each may be one that the cluster needs."
 }
 
 // describeDomains says what the failure domains of TiKV are, as in "3 pods of TiKV".
@@ -154,8 +164,8 @@ func (j *judge) failover(o Object, before, with state) *finding {
 	if o.Length > 0 {
 		length = "for " + short(o.Length)
 	}
-	found.message = fmt.Sprintf("This fault cuts off from PD, %s: %s. Set %s in the TidbCluster, a duration of at most %s, or allow: [Failover] to do it all the same.",
-		length, strings.Join(reasons, "; "), strings.Join(fields, " and "), short(shortest))
+	found.message = fmt.Sprintf("This fault cuts off from PD, %s: %s.%s Set %s in the TidbCluster, a duration of at most %s, or allow: [Failover] to do it all the same.",
+		length, strings.Join(reasons, "; "), o.aboutPorts(), strings.Join(fields, " and "), short(shortest))
 	return &found
 }
 

@@ -187,6 +187,43 @@ func TestVerdictIsExact(t *testing.T) {
 	})
 }
 
+// A pod is cut off from PD's leader if it is severed from one of some members that are a
+// majority and not severed from each other; if there is no majority, from any member.
+func TestCutOffIsExact(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tc, pods := drawCluster(t)
+		f := FactsOf(tc, pods)
+		apart := f.severedBy(drawEffects(t, pods))
+		isApart := func(a, b string) bool { return apart[compile.Pair{A: min(a, b), B: max(a, b)}] }
+		want := make(map[string]bool)
+		leaders := make(map[string]bool)
+		for set := range 1 << len(f.members) {
+			var some []string
+			for i, m := range f.members {
+				if set>>i&1 == 1 {
+					some = append(some, m.pod)
+				}
+			}
+			together := !slices.ContainsFunc(some, func(a string) bool { return slices.ContainsFunc(some, func(b string) bool { return isApart(a, b) }) })
+			if together && 2*len(some) > len(f.members) {
+				for _, pod := range some {
+					leaders[pod] = true
+				}
+			}
+		}
+		for _, p := range pods {
+			for _, m := range f.members {
+				if (leaders[m.pod] || len(leaders) == 0) && isApart(p.Name, m.pod) {
+					want[p.Name] = true
+				}
+			}
+		}
+		if got := f.cutOff(apart); !reflect.DeepEqual(got, want) {
+			t.Fatalf("%v are cut off by %v, want %v", got, apart, want)
+		}
+	})
+}
+
 func tried(g graph, domains int) verdict {
 	together := func(m uint) bool {
 		for i := range g.size {

@@ -99,7 +99,7 @@ demo: ## Show the main job on a cluster: annotate, inject, curl, ping
 	hack/demo.sh up
 
 .PHONY: demo-down
-demo-down: ## Undo the demo, the cluster included
+demo-down: ## Delete the demo's cluster. make clean also ends the Docker engine that was started for it
 	hack/demo.sh down
 
 ##@ Other

@@ -30,6 +30,7 @@ var tools = map[string]map[string][]string{
 		"port-forward": {"-n="},
 		"replace":      {"--raw=", "-f="},
 		"rollout":      {"-n=", "--timeout="},
+		"wait":         {"-n=", "--for=", "--timeout="},
 	},
 	"helm": {
 		"install":   {"--namespace=", "--create-namespace", "--set="},

@@ -2,7 +2,7 @@
 # demo.sh up|down: shows Tidelay's main job on a kind cluster: a TidbCluster is annotated, its pods carry the agent, and
 # one curl makes a pod's packets late.
 #   up     makes the cluster and shows it. Prints each command before its output
-#   down   deletes the cluster
+#   down   deletes the cluster. A Docker engine that was started for it stays; clean.sh ends that
 # The parameters are those of cluster.sh.
 set -euo pipefail
 # shellcheck source=hack/lib.sh
@@ -114,7 +114,7 @@ up() {
   title "None"
   agent DELETE latency
   ping_pod
-  title "The cluster is yours: make demo-down deletes it"
+  title "The cluster is yours: make demo-down deletes it, and make clean also what was built and started for it"
 }
 
 case ${1:-} in

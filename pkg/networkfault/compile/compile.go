@@ -285,14 +285,14 @@ func (c *compilation) checkRates(d drafts) *conflict {
 			if len(with) == 0 || len(with) == 1 && len(with[0].peers) <= maxPeers {
 				continue
 			}
-			found = &conflict{i, i, "its rate is of one link, and its packets would be on several"}
+			found = &conflict{i, i, "a rate is one link, and the packets of this fault would need several"}
 			common, any := with[0].objects, set(0)
 			for _, one := range with {
 				common, any = common&one.objects, any|one.objects
 			}
 			if splitting := any &^ common; splitting != 0 {
 				other := splitting.newest()
-				found = &conflict{max(i, other), min(i, other), "a rate of which the other object would take some packets to a link of their own"}
+				found = &conflict{max(i, other), min(i, other), "one of them has a rate, which is one link for all of its packets, and the other is for some of these packets only"}
 			}
 			return false
 		}

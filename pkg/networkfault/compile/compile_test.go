@@ -171,11 +171,11 @@ func TestCompile(t *testing.T) {
 		},
 		"a rate that is split": {
 			pods: podsWithAgents(3), objects: []Object{oneWay(slow(late("x", 1, 0, a, []string{"b", "c"}))), oneWay(late("y", 2, ms, a, b))},
-			want: map[string]string{"a": "egress [10.0.0.2/32 10.0.0.3/32]: 8000 of x"}, refused: "y with x: a rate of which",
+			want: map[string]string{"a": "egress [10.0.0.2/32 10.0.0.3/32]: 8000 of x"}, refused: "y with x: one of them has a rate, which is one link",
 		},
 		"a rate that would split": {
 			pods: podsWithAgents(3), objects: []Object{oneWay(slow(late("y", 2, 0, a, []string{"b", "c"}))), oneWay(late("x", 1, ms, a, b))},
-			want: map[string]string{"a": "egress [10.0.0.2/32]: 1ms of x"}, refused: "y with x: a rate of which",
+			want: map[string]string{"a": "egress [10.0.0.2/32]: 1ms of x"}, refused: "y with x: one of them has a rate, which is one link",
 		},
 		"a range inside": {
 			pods: podsWithAgents(2), objects: []Object{{Name: "x", From: a, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Impairment: fault.Impairment{Delay: ms}}},

@@ -11,8 +11,9 @@ import (
 // Pair is two pods, A before B by name.
 type Pair struct{ A, B string }
 
-// Effect is the worst that happens to packets between two pods. Where packets of some
-// ports or of one protocol meet another fault than the others, the worst of them counts.
+// Effect is the worst that happens to packets between two pods, but for those of UDP and
+// ICMP: the components of a TidbCluster talk to each other by TCP. Where packets of some
+// ports meet another fault than the others, the worst of them counts.
 type Effect struct {
 	// Partition is whether some packets are all dropped, in some direction.
 	Partition bool
@@ -24,8 +25,8 @@ type Effect struct {
 	RTT time.Duration
 }
 
-// Effects returns what a plan does to each pair of pods. A pair of which no packet is
-// lost or late is left out, and so is one without addresses of a common family.
+// Effects returns what a plan does to each pair of pods. A pair of which no packet that
+// counts is lost or late is left out, and so is one without addresses of a common family.
 func (p Plan) Effects(pods []Pod) map[Pair]Effect {
 	c := newCrossing(pods)
 	for pod, name := range c.names {
@@ -82,7 +83,8 @@ func newCrossing(pods []Pod) *crossing {
 // add adds a fault of a pod. A peer that is a range is outside the cluster.
 func (c *crossing) add(pod int, f fault.Fault) {
 	here := oneWay{f.Impairment.Partition, f.Impairment.AverageLoss(), f.Impairment.LongestDelay()}
-	if here == (oneWay{}) {
+	counts := f.Match.Protocol != fault.ProtocolUDP && f.Match.Protocol != fault.ProtocolICMP
+	if here == (oneWay{}) || !counts {
 		return
 	}
 	for _, side := range []struct {

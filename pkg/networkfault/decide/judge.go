@@ -73,7 +73,7 @@ func (d *decision) judge(objects []*object) []*object {
 	asked := make([]safety.Object, 0, len(objects))
 	for _, o := range objects {
 		asked = append(asked, safety.Object{
-			Name: o.Name, Allow: o.Spec.Allow, Starting: o.Status.Phase != v1alpha1.Running, Length: o.duration,
+			Name: o.Name, Allow: o.Spec.Allow, Starting: o.Status.Phase != v1alpha1.Running, Length: o.duration, Ports: len(o.Spec.Ports) > 0,
 		})
 	}
 	broken := map[string][]safety.Refusal{}

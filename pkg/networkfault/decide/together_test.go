@@ -3,6 +3,7 @@ package decide_test
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +58,24 @@ func TestSafety(t *testing.T) {
 	w.Cluster.Status.TiKV.Stores["3"] = down
 	w.decide()
 	w.want(cut, v1alpha1.Ended, string(v1alpha1.QuorumLoss), "basic-tikv-2")
+}
+
+// The components talk by TCP, by which ports is not known.
+func TestSafetyIsOfTCP(t *testing.T) {
+	w := newWorld(t)
+	for name, match := range map[string]string{"udp": `"protocol": "udp"`, "icmp": `"protocol": "icmp"`, "udp-ports": `"protocol": "udp", "ports": [2380]`} {
+		f := w.fault(name, `{"from": ["pd"], "to": ["pd", "tikv"], "partition": true, "untilDeleted": true, `+match+`}`)
+		w.run()
+		w.want(f, v1alpha1.Running, decide.ReasonApplied, "")
+	}
+	for name, match := range map[string]string{"tcp": `"protocol": "tcp"`, "ports": `"ports": [9999]`} {
+		f := w.fault(name, `{"from": ["pd"], "to": ["pd"], "partition": true, "duration": "1m", `+match+`}`)
+		w.decide()
+		w.want(f, v1alpha1.Refused, string(v1alpha1.QuorumLoss), "PD would lose its majority")
+		if told := strings.Contains(f.Status.Message, "Its ports are not looked at"); told != (name == "ports") {
+			t.Errorf("%s: %s", name, f.Status.Message)
+		}
+	}
 }
 
 func TestOrderMeansNothing(t *testing.T) {

@@ -137,6 +137,22 @@ func (f Facts) unsyncedQuorum() string {
 	return ""
 }
 
+// isMember reports whether a pod is of a member of PD, also when it is gone.
+func (f Facts) isMember(pod string) bool {
+	return slices.ContainsFunc(f.members, func(m member) bool { return m.pod == pod })
+}
+
+// namesOf returns the pods of some members.
+func (f Facts) namesOf(some members) map[string]bool {
+	pods := make(map[string]bool)
+	for i, m := range f.members {
+		if some.has(i) {
+			pods[m.pod] = true
+		}
+	}
+	return pods
+}
+
 // is reports whether a pod is of a component.
 func (f Facts) is(pod string, component tidbcluster.Component) bool {
 	return f.pods[pod].Component == component

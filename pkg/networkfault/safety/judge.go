@@ -29,6 +29,9 @@ type Object struct {
 	Starting bool
 	// Length is its whole life; 0 for until it is deleted.
 	Length time.Duration
+	// Ports is whether it is for some ports only. It is judged as if it were for all of
+	// them: what listens where is built into TiDB Operator, and not in a TidbCluster.
+	Ports bool
 }
 
 // outlasts reports whether an object lasts longer than a time.
@@ -122,23 +125,23 @@ func (j *judge) victims() map[string]bool {
 type state struct {
 	effects map[compile.Pair]compile.Effect
 	severed severed
-	// lasting are the pairs severed by those objects alone that last longer than a time,
-	// which is the patience of TiDB Operator with some component.
-	lasting map[time.Duration]severed
+	// cutOff are the pods that may be cut off from PD's leader by those objects alone that
+	// last longer than a time, which is the patience of TiDB Operator with some component.
+	cutOff  map[time.Duration]map[string]bool
 	graph   graph
 	verdict verdict
 }
 
 func (j *judge) state(objects []Object) state {
 	effects := j.ask(objects, func(Object) bool { return true })
-	s := state{effects: effects, severed: j.facts.severedBy(effects), lasting: make(map[time.Duration]severed)}
+	s := state{effects: effects, severed: j.facts.severedBy(effects), cutOff: make(map[time.Duration]map[string]bool)}
 	if len(s.severed) == 0 {
 		return s
 	}
 	for _, c := range j.facts.components {
 		patience, replaces := c.patience()
-		if _, known := s.lasting[patience]; replaces && !known {
-			s.lasting[patience] = j.facts.severedBy(j.ask(objects, func(o Object) bool { return o.outlasts(patience) }))
+		if _, known := s.cutOff[patience]; replaces && !known {
+			s.cutOff[patience] = j.facts.cutOff(j.facts.severedBy(j.ask(objects, func(o Object) bool { return o.outlasts(patience) })))
 		}
 	}
 	if j.facts.unknown == "" {

@@ -20,7 +20,7 @@ import (
 
 // A case is a cluster, by the arguments of judge, and objects, a line for each:
 //
-//	NAME [runs] [allow=RULE,...] [for=TIME]: EFFECT ONE OTHER [; EFFECT ONE OTHER]
+//	NAME [runs] [ports] [allow=RULE,...] [for=TIME]: EFFECT ONE OTHER [; EFFECT ONE OTHER]
 //
 // An effect is cut, loss=PERCENT or rtt=TIME, between components or pods: pd,tikv-0.
 // The output has the rules that are broken, "now" where that may be over in a moment, and on the line "calls" what was asked for.
@@ -239,6 +239,8 @@ func objectsOf(t *testing.T, text string, pods []Pod) ([]Object, map[string]map[
 			switch key {
 			case "runs":
 				o.Starting = false
+			case "ports":
+				o.Ports = true
 			case "allow":
 				for rule := range strings.SplitSeq(value, ",") {
 					o.Allow = append(o.Allow, v1alpha1.Allowance(rule))

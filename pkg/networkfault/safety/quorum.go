@@ -142,6 +142,17 @@ func (g graph) isTogether(m members) bool {
 	return true
 }
 
+// majorities returns the members of which each is in a majority that is healthy and
+// together: one of them may lead.
+func (g graph) majorities() (all members) {
+	for m := range members(1) << g.size {
+		if bits.OnesCount16(uint16(m)) > g.size/2 && g.isTogether(m) {
+			all |= m
+		}
+	}
+	return all
+}
+
 // mostTogether returns how many members are healthy and together at most.
 func (g graph) mostTogether() (most int) {
 	for m := range members(1) << g.size {
@@ -204,6 +215,27 @@ func (f Facts) mayKeep(pairs severed) bool {
 		return true
 	}
 	return f.unknown == "" && f.recovered().graph(pairs, nil).verdict() == kept
+}
+
+// cutOff returns the pods that may be cut off from PD's leader when pairs are severed:
+// those that are severed from a member that can have a majority with it. If none can, or
+// nobody knows, every member counts.
+func (f Facts) cutOff(pairs severed) map[string]bool {
+	var leaders map[string]bool
+	if f.unknown == "" {
+		leaders = f.namesOf(f.recovered().graph(pairs, nil).majorities())
+	}
+	leads := func(pod string) bool { return leaders[pod] || len(leaders) == 0 && f.is(pod, tidbcluster.PD) }
+	pods := make(map[string]bool)
+	for pair := range pairs {
+		if leads(pair.A) {
+			pods[pair.B] = true
+		}
+		if leads(pair.B) {
+			pods[pair.A] = true
+		}
+	}
+	return pods
 }
 
 // severs reports whether an effect severs a pair.

@@ -48,20 +48,46 @@ func (j *judge) quorumLoss(o Object, before, with state) *finding {
 		return nil
 	case unknown != "":
 		return &finding{podsOf(pairs), fmt.Sprintf(
-			"This fault cuts off %s, and nobody can say whether a quorum stays: %s. Set allow: [QuorumLoss] to do it all the same.", someOf(podsOf(pairs)), unknown), momentary}
+			"This fault cuts off %s, and nobody can say whether a quorum stays: %s.%s Set allow: [QuorumLoss] to do it all the same.",
+			someOf(podsOf(pairs)), unknown, o.aboutPorts()), momentary}
 	case !slices.ContainsFunc(pairs, func(p compile.Pair) bool { return f.vital[p.A] && f.vital[p.B] }):
 		return nil
 	case with.verdict == lostByPD:
-		pods := f.culprits(with)
-		return &finding{pods, fmt.Sprintf(
-			"PD would lose its majority: of %s at most %d would be healthy and reach each other, and %d are needed (cut off or not healthy: %s). Set allow: [QuorumLoss] to do it all the same.",
-			plural(len(f.members), "member"), with.graph.mostTogether(), len(f.members)/2+1, someOf(pods)), momentary}
+		cut, down := f.culprits(with)
+		return &finding{slices.Concat(cut, down), fmt.Sprintf(
+			"PD would lose its majority: of %s at most %d would be healthy and reach each other, and %d are needed%s.%s Set allow: [QuorumLoss] to do it all the same.",
+			plural(len(f.members), "member"), with.graph.mostTogether(), len(f.members)/2+1, causes("cut off", cut, down), o.aboutPorts()), momentary}
 	default:
-		pods := f.culprits(with)
-		return &finding{pods, fmt.Sprintf(
-			"Regions of TiKV could lose their majority: with %s of each (max-replicas), %s of %s can be lost, and more would be (cut off or not healthy: %s). Set allow: [QuorumLoss] to do it all the same.",
-			plural(f.replicas, "replica"), countOf(with.graph.losable), f.describeDomains(), someOf(pods)), momentary}
+		cut, down := f.culprits(with)
+		return &finding{slices.Concat(cut, down), fmt.Sprintf(
+			"Regions of TiKV could lose their majority: with %s of each (max-replicas), %s of %s can be lost, and more would be%s.%s Set allow: [QuorumLoss] to do it all the same.",
+			plural(f.replicas, "replica"), countOf(with.graph.losable), f.describeDomains(), causes("cut off from each other or from PD", cut, down), o.aboutPorts()), momentary}
 	}
+}
+
+// causes names the pods that cost a quorum, in brackets: those that are cut off, in some
+// words, and those that are not healthy. It is empty if there are none.
+func causes(cutOff string, cut, down []string) string {
+	var parts []string
+	if len(cut) > 0 {
+		parts = append(parts, cutOff+": "+someOf(cut))
+	}
+	if len(down) > 0 {
+		parts = append(parts, "not healthy: "+someOf(down))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, "; ") + ")"
+}
+
+// aboutPorts says, of an object that is for some ports, that it counts as one for all; a
+// sentence after others.
+func (o Object) aboutPorts() string {
+	if !o.Ports {
+		return ""
+	}
+	return " Its ports are not looked at: each may be one that the cluster needs."
 }
 
 // describeDomains says what the failure domains of TiKV are, as in "3 pods of TiKV".
@@ -73,56 +99,63 @@ func (f Facts) describeDomains() string {
 	return plural(len(domains), "pod") + " of TiKV"
 }
 
-// culprits returns the pods of PD, and of TiKV unless it is PD that loses its majority, to
-// name for a lost quorum: those that are not healthy, and as few others as are easily
-// found without which no pair is severed.
-func (f Facts) culprits(s state) []string {
-	isPD := func(pod string) bool { return f.is(pod, tidbcluster.PD) }
-	onlyPD := s.verdict == lostByPD
-	pods := slices.DeleteFunc(slices.Clone(s.graph.down), func(pod string) bool { return onlyPD && !isPD(pod) })
-	partners := make(map[string]map[string]bool)
-	for pair := range s.severed {
-		counts := f.vital[pair.A] && f.vital[pair.B] && (isPD(pair.A) && isPD(pair.B)) == onlyPD
-		if counts && !slices.Contains(pods, pair.A) && !slices.Contains(pods, pair.B) {
-			for pod, partner := range map[string]string{pair.A: pair.B, pair.B: pair.A} {
-				if partners[pod] == nil {
-					partners[pod] = make(map[string]bool)
-				}
-				partners[pod][partner] = true
-			}
+// culprits returns the pods to name for a lost quorum: of PD, or of TiKV if it is TiKV
+// that loses its majority. Those that are not healthy are down. cut are as few others as
+// are easily found without which nobody is cut off: a pod of TiKV from another one, or
+// from a member of PD that counts.
+func (f Facts) culprits(s state) (cut, down []string) {
+	ofPD := s.verdict == lostByPD
+	for _, pod := range s.graph.down {
+		if f.isMember(pod) == ofPD {
+			down = append(down, pod)
 		}
 	}
+	counts := f.namesOf(s.graph.majorities())
+	partners := make(map[string]map[string]bool)
+	note := func(pod, partner string) {
+		if partners[pod] == nil {
+			partners[pod] = make(map[string]bool)
+		}
+		partners[pod][partner] = true
+	}
+	for pair := range s.severed {
+		if !f.vital[pair.A] || !f.vital[pair.B] || slices.Contains(down, pair.A) || slices.Contains(down, pair.B) {
+			continue
+		}
+		switch a, b := f.isMember(pair.A), f.isMember(pair.B); {
+		case a == b && a == ofPD:
+			note(pair.A, pair.B)
+			note(pair.B, pair.A)
+		case !ofPD && a && !b && counts[pair.A]:
+			cut = append(cut, pair.B)
+		case !ofPD && b && !a && counts[pair.B]:
+			cut = append(cut, pair.A)
+		}
+	}
+	return covering(sorted(cut), partners), down
+}
+
+// covering adds pods to some, so that of every two partners one is among them: again and
+// again the one with the most partners, of several the first by name.
+func covering(pods []string, partners map[string]map[string]bool) []string {
+	take := func(pod string) {
+		for partner := range partners[pod] {
+			delete(partners[partner], pod)
+		}
+		delete(partners, pod)
+	}
+	for _, pod := range pods {
+		take(pod)
+	}
 	for len(partners) > 0 {
-		// The one with the most partners, rather of TiKV than of PD, the first by name.
-		worst := slices.MinFunc(slices.Sorted(maps.Keys(partners)), func(a, b string) int {
-			return cmp.Or(-cmp.Compare(len(partners[a]), len(partners[b])), cmp.Compare(f.pods[b].Component, f.pods[a].Component))
-		})
+		worst := slices.MinFunc(slices.Sorted(maps.Keys(partners)), func(a, b string) int { return -cmp.Compare(len(partners[a]), len(partners[b])) })
 		if len(partners[worst]) == 0 {
 			break
 		}
 		pods = append(pods, worst)
-		for partner := range partners[worst] {
-			delete(partners[partner], worst)
-		}
-		delete(partners, worst)
+		take(worst)
 	}
 	return pods
-}
-
-// cutOff returns the pods that TiDB Operator may take for failed because more pairs are
-// severed than before, by component.
-func (f Facts) cutOff(before, with severed) map[tidbcluster.Component][]string {
-	lost := make(map[tidbcluster.Component][]string)
-	for _, pair := range added(before, with) {
-		a, b := f.pods[pair.A], f.pods[pair.B]
-		if b.Component == tidbcluster.PD {
-			lost[a.Component] = append(lost[a.Component], a.Name)
-		}
-		if a.Component == tidbcluster.PD {
-			lost[b.Component] = append(lost[b.Component], b.Name)
-		}
-	}
-	return lost
 }
 
 func (j *judge) failover(o Object, before, with state) *finding {
@@ -134,7 +167,12 @@ func (j *judge) failover(o Object, before, with state) *finding {
 		if !replaces || !o.outlasts(patience) {
 			continue
 		}
-		lost := j.facts.cutOff(before.lasting[patience], with.lasting[patience])[c.name]
+		var lost []string
+		for pod := range with.cutOff[patience] {
+			if j.facts.is(pod, c.name) && !before.cutOff[patience][pod] {
+				lost = append(lost, pod)
+			}
+		}
 		if len(lost) == 0 {
 			continue
 		}
@@ -154,8 +192,8 @@ func (j *judge) failover(o Object, before, with state) *finding {
 	if o.Length > 0 {
 		length = "for " + short(o.Length)
 	}
-	found.message = fmt.Sprintf("This fault cuts off from PD, %s: %s. Set %s in the TidbCluster, a duration of at most %s, or allow: [Failover] to do it all the same.",
-		length, strings.Join(reasons, "; "), strings.Join(fields, " and "), short(shortest))
+	found.message = fmt.Sprintf("This fault may cut off from PD's leader, %s: %s.%s Set %s in the TidbCluster, a duration of at most %s, or allow: [Failover] to do it all the same.",
+		length, strings.Join(reasons, "; "), o.aboutPorts(), strings.Join(fields, " and "), short(shortest))
 	return &found
 }
 

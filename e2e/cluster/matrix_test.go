@@ -134,10 +134,15 @@ func (w *world) wantMatrix(ctx context.Context, t *testing.T, what string, want 
 // wantMatrixWithin is wantMatrix with another limit.
 func (w *world) wantMatrixWithin(ctx context.Context, t *testing.T, limit time.Duration, what string, want wish) {
 	t.Helper()
+	w.wantMatrixOf(ctx, t, faulted, limit, what, want)
+}
+
+func (w *world) wantMatrixOf(ctx context.Context, t *testing.T, cluster string, limit time.Duration, what string, want wish) {
+	t.Helper()
 	start := time.Now()
 	for tries := 1; ; tries++ {
 		began := time.Now()
-		got, err := w.matrix(ctx, faulted)
+		got, err := w.matrix(ctx, cluster)
 		problem := got.unlike(want)
 		if err == nil && problem == "" {
 			t.Logf("%s: as wished after %s", what, began.Sub(start).Round(time.Millisecond))

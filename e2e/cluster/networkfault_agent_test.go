@@ -21,20 +21,15 @@ import (
 // owner is whose faults the controller's are, at agents.
 const owner = "tidelay-controller"
 
-// slowTiKV is a fault of tikv-0, and what it does.
-const slowTiKV = `from: ["tikv(0)"], rtt: 50ms, duration: 30m`
-
-func slowByTiKV(rtt time.Duration) wish { return between([]string{"tikv-0"}, nil, rtt) }
-
 // A pod that is deleted during a fault has it again within a second of its agent listening,
 // and so have its peers.
 func TestNetworkFaultPodReplaced(t *testing.T) {
 	ctx := onFaulted(t, needs(theController), needs(theInjector))
-	theFaulted.run(ctx, t, "slow", slowTiKV)
+	theFaulted.runSlow(ctx, t, "slow")
 	const attempts = 3 // a busy machine can make one late, not every one
 	for i := range attempts {
 		theFaulted.replace(ctx, t, "tikv-0")
-		theFaulted.wantMatrix(ctx, t, "the pod is replaced", slowByTiKV(added))
+		theFaulted.wantMatrix(ctx, t, "the pod is replaced", slowTiKV(added))
 		theFaulted.wantPhase(ctx, t, "slow", v1alpha1.Running, "Applied")
 		took := theFaulted.untilFaulted(ctx, t, "tikv-0")
 		t.Logf("the new pod has its fault %s after its agent began to listen", took)
@@ -97,8 +92,7 @@ func (w *world) untilFaulted(ctx context.Context, t *testing.T, member string) t
 // An agent that is killed is started again by kubelet, and has its faults again.
 func TestNetworkFaultAgentKilled(t *testing.T) {
 	ctx := onFaulted(t)
-	theFaulted.run(ctx, t, "slow", slowTiKV)
-	theFaulted.wantMatrix(ctx, t, "before", slowByTiKV(added))
+	theFaulted.runSlow(ctx, t, "slow")
 	before := agentStatus(t, theFaulted.member(ctx, t, "tikv-0"))
 	theFaulted.killContainer(ctx, t, theFaulted.member(ctx, t, "tikv-0").Spec.NodeName, before.ContainerID)
 	err := theFaulted.poll(ctx, func(ctx context.Context) error {
@@ -110,7 +104,7 @@ func TestNetworkFaultAgentKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	theFaulted.wantMatrix(ctx, t, "started again", slowByTiKV(added))
+	theFaulted.wantMatrix(ctx, t, "started again", slowTiKV(added))
 	theFaulted.wantPhase(ctx, t, "slow", v1alpha1.Running, "Applied")
 }
 
@@ -166,16 +160,15 @@ func (w *world) killContainer(ctx context.Context, t *testing.T, node, id string
 // renewed, and an Event says so.
 func TestNetworkFaultReplacedByHand(t *testing.T) {
 	ctx := onFaulted(t)
-	theFaulted.run(ctx, t, "slow", slowTiKV)
-	theFaulted.wantMatrix(ctx, t, "before", slowByTiKV(added))
+	theFaulted.runSlow(ctx, t, "slow")
 	pod, since := theFaulted.member(ctx, t, "tikv-0"), time.Now().Truncate(time.Second)
 	if _, err := theFaulted.agent(ctx, t, pod).ReplaceOwned(ctx, owner, []api.Fault{}); err != nil {
 		t.Fatal(err)
 	}
 	// The other half of each round trip is held by the peers.
-	theFaulted.wantMatrix(ctx, t, "replaced by hand", slowByTiKV(added/2))
+	theFaulted.wantMatrix(ctx, t, "replaced by hand", slowTiKV(added/2))
 	const renewal = 70 * time.Second // each minute, and the time to measure
-	theFaulted.wantMatrixWithin(ctx, t, renewal, "put right", slowByTiKV(added))
+	theFaulted.wantMatrixWithin(ctx, t, renewal, "put right", slowTiKV(added))
 	err := theFaulted.poll(ctx, func(ctx context.Context) error { return theFaulted.findEvent(ctx, t, since, pod.Name) })
 	if err != nil {
 		t.Error(err)

@@ -4,10 +4,13 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 )
 
@@ -28,7 +31,7 @@ func TestNetworkFaultRefusedByAgents(t *testing.T) {
 			why, lacks := can.Capabilities[can.Engine].Lacks[feature]
 			if !lacks {
 				theFaulted.wantPhase(ctx, t, name, v1alpha1.Running, "Applied")
-				theFaulted.wantMatrix(ctx, t, feature, slowByTiKV(added))
+				theFaulted.wantMatrix(ctx, t, feature, slowTiKV(added))
 				return
 			}
 			status := theFaulted.wantPhase(ctx, t, name, v1alpha1.Refused, "AgentRefused")
@@ -37,27 +40,56 @@ func TestNetworkFaultRefusedByAgents(t *testing.T) {
 				t.Errorf("the message %q does not have the agent's words: %q", status.Message, why)
 			}
 			theFaulted.wantFlat(ctx, t, "taken back")
-			theFaulted.wantNoFaults(ctx, t)
+			theFaulted.wantNoFaults(ctx, t, faulted)
 		})
 	}
 }
 
-// wantNoFaults waits until no agent of the TidbCluster faulted holds a fault.
-func (w *world) wantNoFaults(ctx context.Context, t *testing.T) {
+// wantNoFaults waits until no agent of a TidbCluster holds a fault.
+func (w *world) wantNoFaults(ctx context.Context, t *testing.T, cluster string) {
 	t.Helper()
 	err := w.poll(ctx, func(ctx context.Context) error {
-		for _, member := range members(faulted) {
-			status, err := w.agent(ctx, t, w.member(ctx, t, member)).Status(ctx)
-			if err != nil {
-				return err
-			}
-			if len(status.Faults) > 0 {
-				return fmt.Errorf("the agent of %s holds %+v", member, status.Faults)
+		held, err := w.held(ctx, t, cluster)
+		for member, faults := range held {
+			if len(faults) > 0 {
+				err = errors.Join(err, fmt.Errorf("the agent of %s holds %+v", member, faults))
 			}
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// held returns what the agents of a TidbCluster hold, by the names of the members, without
+// when it ends.
+func (w *world) held(ctx context.Context, t *testing.T, cluster string) (map[string][]api.Fault, error) {
+	t.Helper()
+	pods, err := w.membersOf(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
+	var (
+		asking   sync.WaitGroup
+		mu       sync.Mutex
+		all      = map[string][]api.Fault{}
+		problems error
+	)
+	for _, pod := range pods {
+		agent := w.agent(ctx, t, pod)
+		asking.Go(func() {
+			status, err := agent.Status(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			problems = errors.Join(problems, err)
+			for _, f := range status.Faults {
+				f.ExpiresAt = ""
+				member := strings.TrimPrefix(pod.Name, cluster+"-")
+				all[member] = append(all[member], f.Fault)
+			}
+		})
+	}
+	asking.Wait()
+	return all, problems
 }

@@ -4,15 +4,12 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
@@ -93,65 +90,24 @@ func (w *world) untilFaulted(ctx context.Context, t *testing.T, member string) t
 func TestNetworkFaultAgentKilled(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.runSlow(ctx, t, "slow")
-	before := agentStatus(t, theFaulted.member(ctx, t, "tikv-0"))
-	theFaulted.killContainer(ctx, t, theFaulted.member(ctx, t, "tikv-0").Spec.NodeName, before.ContainerID)
-	err := theFaulted.poll(ctx, func(ctx context.Context) error {
-		if now := agentStatus(t, theFaulted.member(ctx, t, "tikv-0")); now.RestartCount == before.RestartCount || now.State.Running == nil {
+	pod := theFaulted.member(ctx, t, "tikv-0")
+	before := containerStatus(t, pod, agentName)
+	theFaulted.signaller(ctx, t, pod).send(ctx, t, "KILL", pod, agentName)
+	theFaulted.waitForRestart(ctx, t, "tikv-0", before)
+	theFaulted.wantMatrix(ctx, t, "started again", slowTiKV(added))
+	theFaulted.wantPhase(ctx, t, "slow", v1alpha1.Running, "Applied")
+}
+
+// waitForRestart waits until a member's agent has been started again since it had a status.
+func (w *world) waitForRestart(ctx context.Context, t *testing.T, member string, before corev1.ContainerStatus) {
+	t.Helper()
+	err := w.poll(ctx, func(ctx context.Context) error {
+		if now := containerStatus(t, w.member(ctx, t, member), agentName); now.RestartCount == before.RestartCount || now.State.Running == nil {
 			return fmt.Errorf("the agent has not been started again: %+v", now.State)
 		}
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	theFaulted.wantMatrix(ctx, t, "started again", slowTiKV(added))
-	theFaulted.wantPhase(ctx, t, "slow", v1alpha1.Running, "Applied")
-}
-
-// agentStatus is the state of a pod's agent container, of either kind.
-func agentStatus(t *testing.T, pod corev1.Pod) corev1.ContainerStatus {
-	t.Helper()
-	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
-	i := slices.IndexFunc(all, func(s corev1.ContainerStatus) bool { return s.Name == agentName })
-	if i < 0 {
-		t.Fatalf("pod %s has no agent", pod.Name)
-	}
-	return all[i]
-}
-
-// killContainer kills the processes of a container, as the kernel does when memory is short,
-// from a pod that sees the processes of the node.
-func (w *world) killContainer(ctx context.Context, t *testing.T, node, id string) {
-	t.Helper()
-	killer := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "killer", Namespace: w.namespace},
-		Spec: corev1.PodSpec{
-			NodeName: node, HostPID: true, Containers: []corev1.Container{pingerContainer()}, TerminationGracePeriodSeconds: new(int64(0)),
-		},
-	}
-	if err := w.Create(ctx, killer); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Delete(context.Background(), killer); err != nil {
-			t.Error(err)
-		}
-	})
-	err := w.poll(ctx, func(ctx context.Context) error {
-		if err := w.Get(ctx, killer.Name, w.namespace, killer); err != nil {
-			return err
-		}
-		if !podReady(*killer) {
-			return errors.New("pod killer is not ready")
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, digits, _ := strings.Cut(id, "://")
-	var result map[string]int
-	if err := w.runPinger(ctx, killer.Name, &result, "kill", digits); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -3,14 +3,10 @@
 package cluster
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 )
 
@@ -43,53 +39,4 @@ func TestNetworkFaultRefusedByAgents(t *testing.T) {
 			theFaulted.wantNoFaults(ctx, t, faulted)
 		})
 	}
-}
-
-// wantNoFaults waits until no agent of a TidbCluster holds a fault.
-func (w *world) wantNoFaults(ctx context.Context, t *testing.T, cluster string) {
-	t.Helper()
-	err := w.poll(ctx, func(ctx context.Context) error {
-		held, err := w.held(ctx, t, cluster)
-		for member, faults := range held {
-			if len(faults) > 0 {
-				err = errors.Join(err, fmt.Errorf("the agent of %s holds %+v", member, faults))
-			}
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
-	}
-}
-
-// held returns what the agents of a TidbCluster hold, by the names of the members, without
-// when it ends.
-func (w *world) held(ctx context.Context, t *testing.T, cluster string) (map[string][]api.Fault, error) {
-	t.Helper()
-	pods, err := w.membersOf(ctx, cluster)
-	if err != nil {
-		return nil, err
-	}
-	var (
-		asking   sync.WaitGroup
-		mu       sync.Mutex
-		all      = map[string][]api.Fault{}
-		problems error
-	)
-	for _, pod := range pods {
-		agent := w.agent(ctx, t, pod)
-		asking.Go(func() {
-			status, err := agent.Status(ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			problems = errors.Join(problems, err)
-			for _, f := range status.Faults {
-				f.ExpiresAt = ""
-				member := strings.TrimPrefix(pod.Name, cluster+"-")
-				all[member] = append(all[member], f.Fault)
-			}
-		})
-	}
-	asking.Wait()
-	return all, problems
 }

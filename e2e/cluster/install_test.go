@@ -88,6 +88,15 @@ replicas: [{name: %s, count: %d}]`, injectorName, len(nodes.Items)))
 		}).Feature())
 }
 
+// reinstall applies the manifests again, and waits until the replicas are as they say.
+func reinstall(ctx context.Context, t *testing.T, cfg *envconf.Config) {
+	t.Helper()
+	if _, err := install(ctx, cfg); err != nil {
+		t.Fatal(err)
+	}
+	rolloutStatus(ctx, t)
+}
+
 // applyVariant applies a kustomization of the manifests with more lines, in which
 // MANIFESTS is their folder.
 func applyVariant(ctx context.Context, t *testing.T, lines string) {

@@ -16,21 +16,21 @@ import (
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 )
 
-// Who is meant by @zone follows the label of the nodes, also while the fault runs. A pick
-// stays with its pod.
+// Who is meant by @zone follows the label of the nodes, also while the fault runs. What was
+// picked stays with its pod. All nodes have the same zone here, of which kind has one.
 func TestNetworkFaultZone(t *testing.T) {
 	ctx := onFaulted(t)
 	const here, there = "tidelay-e2e-here", "tidelay-e2e-there"
 	tikvs, pds := []string{"tikv-0", "tikv-1", "tikv-2"}, []string{"pd-0", "pd-1", "pd-2"}
-	zoned, picked := between(tikvs, pds, added), between([]string{"tidb-0"}, []string{"tidb-1"}, added)
+	zoned, picked := between(tikvs, pds, added), between([]string{"tiflash-0"}, []string{"tidb-0", "tidb-1"}, added)
 
 	// The status of a fault without a zone says when the controller knows the label.
-	theFaulted.run(ctx, t, "witness", `from: ["tiflash"], to: ["ticdc(0)"], rtt: 1ms, untilDeleted: true`)
+	theFaulted.run(ctx, t, "witness", `from: [tiflash], to: [ticdc], rtt: 50ms, untilDeleted: true`)
 	theFaulted.zone(ctx, t, here)
 	theFaulted.wantZone(ctx, t, "witness", here)
 	theFaulted.remove(ctx, t, "witness")
 	theFaulted.run(ctx, t, "zoned", `from: ["tikv@`+here+`"], to: ["pd@`+here+`"], rtt: 50ms, untilDeleted: true`)
-	theFaulted.run(ctx, t, "picked", `from: ["tidb(0)@`+here+`"], to: ["tidb(1)"], rtt: 50ms, untilDeleted: true`)
+	theFaulted.run(ctx, t, "picked", `from: ["tiflash(random)@`+here+`"], to: [tidb], rtt: 50ms, untilDeleted: true`)
 	theFaulted.wantMatrix(ctx, t, "in the zone", sum(zoned, picked))
 
 	theFaulted.zone(ctx, t, there)

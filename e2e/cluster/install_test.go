@@ -65,6 +65,22 @@ replicas: [{name: %s, count: %d}]`, injectorName, len(nodes.Items)))
 			})
 			return ctx
 		}).
+		Assess("by Helm: the same", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
+			t.Cleanup(func() {
+				if t.Failed() {
+					reinstall(ctx, t, cfg)
+				}
+			})
+			chart := filepath.Join("..", "..", "manifests", "chart")
+			if err := runHelm(ctx, t, "install", "--create-namespace", "--wait", "tidelay", chart); err != nil {
+				t.Fatal(err)
+			}
+			theFaulted.wantMatrixOf(ctx, t, abandoned, settles, "with a new controller", flat)
+			theFaulted.uninstallUnderFaults(ctx, t, func() error {
+				return errors.Join(runHelm(ctx, t, "uninstall", "--wait", "tidelay"), deleteNamespace(ctx))
+			})
+			return ctx
+		}).
 		Assess("applied again: the next pod is injected, and no fault comes back", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
 			applied := time.Now()
 			if _, err := install(ctx, cfg); err != nil {

@@ -104,6 +104,8 @@ func removeWorld(ctx context.Context, cfg *envconf.Config) (context.Context, err
 // to measure from. In theFaulted: a TidbCluster with a pod for each role, two beside it,
 // and a place to measure from in each of their pods.
 func makeWorld(ctx context.Context, cfg *envconf.Config) (context.Context, error) {
+	start := time.Now()
+	defer func() { fmt.Printf("the world was made in %s\n", time.Since(start).Round(time.Second)) }()
 	var err error
 	if theWorld, err = newWorld(cfg, namespace); err != nil {
 		return ctx, err

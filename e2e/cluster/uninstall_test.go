@@ -4,7 +4,9 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -65,4 +67,31 @@ func (w *world) wantLeases(ctx context.Context, t *testing.T, cluster string, lo
 			t.Logf("the agent of %s holds fault %s for another %s", member, f.Name, time.Until(ends).Round(time.Second))
 		}
 	}
+}
+
+// runHelm runs Helm in Tidelay's namespace.
+func runHelm(ctx context.Context, t *testing.T, verb string, args ...string) error {
+	t.Helper()
+	path, err := exec.CommandContext(ctx, filepath.Join("..", "..", "hack", "program.sh"), "helm").Output()
+	if err != nil {
+		return fmt.Errorf("find helm: %w", err)
+	}
+	args = append([]string{verb, "--kubeconfig", kubeconfig, "--namespace", tidelayNamespace}, args...)
+	command := exec.CommandContext(ctx, strings.TrimSpace(string(path)), args...)
+	for _, kind := range []string{"CACHE", "CONFIG", "DATA"} { // none of the user's
+		command.Env = append(command.Environ(), "HELM_"+kind+"_HOME="+t.TempDir())
+	}
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("helm %s: %w\n%s", verb, err, out)
+	}
+	return nil
+}
+
+// deleteNamespace deletes Tidelay's namespace, which Helm leaves, and waits for that.
+func deleteNamespace(ctx context.Context) error {
+	out, err := exec.CommandContext(ctx, kubectl, "delete", "namespace", tidelayNamespace).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("delete namespace: %w\n%s", err, out)
+	}
+	return nil
 }

@@ -18,7 +18,7 @@ import (
 // the other within the time that its agents have it for.
 func (w *world) uninstallUnderFaults(ctx context.Context, t *testing.T, uninstall func() error) {
 	t.Helper()
-	short := w.runOn(ctx, t, abandoned, "short", `from: [tikv], to: [pd], rtt: 50ms, duration: 45s`)
+	short := w.runOn(ctx, t, abandoned, "short", `from: [tikv], to: [pd], rtt: 50ms, duration: 30s`)
 	w.runOn(ctx, t, abandoned, "long", `from: [tidb], to: [pd], rtt: 50ms, untilDeleted: true`)
 	shortly, long := between([]string{"tikv-0"}, []string{"pd-0"}, added), between([]string{"tidb-0"}, []string{"pd-0"}, added)
 	w.wantMatrixOf(ctx, t, abandoned, settles, "before", sum(shortly, long))
@@ -27,7 +27,8 @@ func (w *world) uninstallUnderFaults(ctx context.Context, t *testing.T, uninstal
 	if err := uninstall(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("uninstalled in %s", time.Since(began).Round(time.Second/10))
+	ended := time.Now()
+	t.Logf("uninstalled in %s", ended.Sub(began).Round(time.Second/10))
 	for _, gone := range []string{"namespace/" + tidelayNamespace, "customresourcedefinition/networkfaults.tidelay.io"} {
 		out, err := exec.CommandContext(ctx, kubectl, "get", gone).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "NotFound") {
@@ -37,9 +38,10 @@ func (w *world) uninstallUnderFaults(ctx context.Context, t *testing.T, uninstal
 	if found, err := w.matrix(ctx, abandoned); err != nil {
 		t.Error(err)
 	} else {
+		// None, where the controller saw that the objects went before it went itself.
 		t.Logf("right after that, tikv-0 to pd-0: %s, tidb-0 to pd-0: %s", inWords(found[pair{"pd-0", "tikv-0"}]), inWords(found[pair{"pd-0", "tidb-0"}]))
 	}
-	w.wantLeases(ctx, t, abandoned, began.Add(5*time.Minute))
+	w.wantLeases(ctx, t, abandoned, ended.Add(5*time.Minute))
 	left := max(0, time.Until(short.ExpiresAt.Time))
 	const late = 3 * time.Second // times in the status are in whole seconds, and measuring takes one
 	w.wantMatrixOf(ctx, t, abandoned, left+late, "after its duration, without a controller", func(p pair) time.Duration {

@@ -42,6 +42,8 @@ db_images=(
   "${TIDELAY_TIKV_IMAGE:-pingcap/tikv}:$db_version"
   "${TIDELAY_TIDB_IMAGE:-pingcap/tidb}:$db_version"
 )
+# Only TidbClusters of the cluster tier have these. Where images are pulled, kubelet does it when such a pod starts.
+more_db_images=("pingcap/tiflash:$db_version" "pingcap/ticdc:$db_version")
 own_images=(
   "${TIDELAY_INJECTOR_IMAGE:-tidelay/injector:dev}"
   "${TIDELAY_CONTROLLER_IMAGE:-tidelay/controller:dev}"
@@ -109,7 +111,7 @@ choose_images() {
 prepare() {
   [[ $images == built ]] || return 0
   operator=$(operator_archive "$operator_image")
-  standins=$(standin_archive "${db_images[@]}")
+  standins=$(standin_archive "${db_images[@]}" "${more_db_images[@]}")
 }
 
 create() {
@@ -153,7 +155,7 @@ load_others() {
   local image
   if [[ $images == built ]]; then
     load_image "$operator_image" "$operator" cat "$operator"
-    load_image "stand-ins for PD, TiKV and TiDB" "$standins" cat "$standins"
+    load_image "stand-ins for the databases" "$standins" cat "$standins"
     return
   fi
   for image in "$operator_image" "${db_images[@]}"; do

@@ -21,7 +21,7 @@ import (
 // the agent logged.
 func (w *world) agent(ctx context.Context, t *testing.T, pod corev1.Pod) *client.Client {
 	t.Helper()
-	c, err := client.New(client.URL(pod.Status.PodIP), client.Options{Transport: pingerTransport{w}})
+	c, err := w.agentOf(pod)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,6 +31,10 @@ func (w *world) agent(ctx context.Context, t *testing.T, pod corev1.Pod) *client
 		}
 	})
 	return c
+}
+
+func (w *world) agentOf(pod corev1.Pod) (*client.Client, error) {
+	return client.New(client.URL(pod.Status.PodIP), client.Options{Transport: pingerTransport{w}})
 }
 
 // pingerTransport sends HTTP requests from the pod pinger.

@@ -27,15 +27,16 @@ type claim struct {
 func needs(thing string) claim   { return claim{thing: thing} }
 func changes(thing string) claim { return claim{thing: thing, changes: true} }
 
-// claims are those of the tests that run now.
+// claims are those of the tests that run now, and of those that wait.
 type claims struct {
 	mu       sync.Mutex
 	released *sync.Cond
 	users    map[string]int // how many need a thing; -1: one changes it
+	waiting  map[*testing.T][]claim
 }
 
 func newClaims() *claims {
-	c := &claims{users: map[string]int{}}
+	c := &claims{users: map[string]int{}, waiting: map[*testing.T][]claim{}}
 	c.released = sync.NewCond(&c.mu)
 	return c
 }
@@ -71,9 +72,12 @@ func (c *claims) wait(t *testing.T, all []claim) {
 	asked := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.free(all) {
+	c.waiting[t] = all
+	for !c.free(all) || c.givesWay(all) {
 		c.released.Wait()
 	}
+	delete(c.waiting, t)
+	c.released.Broadcast() // to those that gave way
 	t.Logf("waited %s for others", time.Since(asked).Round(time.Second))
 	c.add(all, 1)
 	granted := time.Now()
@@ -84,6 +88,21 @@ func (c *claims) wait(t *testing.T, all []claim) {
 		c.add(all, -1)
 		c.released.Broadcast()
 	})
+}
+
+// givesWay reports whether a test waits for nothing but the whole machine: those that need
+// only a part of it could keep it waiting until none of them is left.
+func (c *claims) givesWay(all []claim) bool {
+	if slices.Contains(all, changes(theMachine)) {
+		return false
+	}
+	for _, other := range c.waiting {
+		rest := slices.DeleteFunc(slices.Clone(other), func(a claim) bool { return a.thing == theMachine })
+		if slices.Contains(other, changes(theMachine)) && c.free(rest) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *claims) free(all []claim) bool {

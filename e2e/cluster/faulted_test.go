@@ -6,9 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
+	"github.com/pingcap/tidb-operator/pkg/apis/label"
+	pingcapv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,18 +22,23 @@ import (
 const (
 	faulted   = "faulted"   // takes NetworkFaults
 	neighbour = "neighbour" // has agents too, and must never notice
+	abandoned = "abandoned" // has NetworkFaults when the controller goes for good
 )
 
-// sizes are enough for every role: a leader of PD and followers, and one TiKV that can be
-// cut off.
-var sizes = map[string]size{faulted: {pd: 3, tikv: 3, tidb: 2}, neighbour: {pd: 1, tikv: 1, tidb: 1}}
+// sizes are enough for every role: a leader of PD and followers, one TiKV that can be cut
+// off, and two TiCDCs, of which one owns.
+var sizes = map[string]size{
+	faulted:   {pd: 3, tikv: 3, tidb: 2, tiflash: 1, ticdc: 2},
+	neighbour: {pd: 1, tikv: 1, tidb: 1},
+	abandoned: {pd: 1, tikv: 1, tidb: 1},
+}
 
 // members are the pods of a TidbCluster of theFaulted but for discovery, by their names
 // without the cluster's: pd-0.
 func members(cluster string) []string {
 	var all []string
 	s := sizes[cluster]
-	for component, n := range map[string]int32{"pd": s.pd, "tikv": s.tikv, "tidb": s.tidb} {
+	for component, n := range map[string]int32{"pd": s.pd, "tikv": s.tikv, "tidb": s.tidb, "tiflash": s.tiflash, "ticdc": s.ticdc} {
 		for i := range n {
 			all = append(all, fmt.Sprintf("%s-%d", component, i))
 		}
@@ -43,10 +51,43 @@ func members(cluster string) []string {
 func ofFaulted(member string) string { return faulted + "-" + member }
 
 func (w *world) faultedObjects() []object {
+	whole := w.tidbCluster(faulted, sizes[faulted], map[string]string{optIn: "true"})
+	addTiFlash(whole, sizes[faulted].tiflash)
+	addTiCDC(whole, sizes[faulted].ticdc)
 	return []object{
-		w.tidbCluster(faulted, sizes[faulted], map[string]string{optIn: "true"}),
+		whole,
 		w.tidbCluster(neighbour, sizes[neighbour], map[string]string{optIn: "true"}),
+		w.tidbCluster(abandoned, sizes[abandoned], map[string]string{optIn: "true"}),
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: pinger, Namespace: w.namespace}, Spec: corev1.PodSpec{Containers: []corev1.Container{pingerContainer()}}},
+	}
+}
+
+// addTiFlash asks for TiFlash. Of its pod's containers only its own is started from an image
+// of a database: TiDB Operator adds one for each of its log files, which are of no use here
+// and would need another image.
+func addTiFlash(tc *pingcapv1alpha1.TidbCluster, replicas int32) {
+	spec := pingcapv1alpha1.ComponentSpec{
+		Version: &dbVersion, Image: "pingcap/tiflash:" + dbVersion,
+		Annotations: map[string]string{label.AnnTiflashMountCMInTiflashContainer: "true"}, // needs no init container
+	}
+	for _, log := range []string{"serverlog", "errorlog", "clusterlog"} {
+		idle := pingerContainer()
+		idle.Name, idle.Command = log, []string{"/pinger"}
+		spec.AdditionalContainers = append(spec.AdditionalContainers, idle)
+	}
+	tc.Spec.TiFlash = &pingcapv1alpha1.TiFlashSpec{
+		ComponentSpec: spec, Replicas: replicas, MaxFailoverCount: new(int32(0)),
+		StorageClaims: []pingcapv1alpha1.StorageClaim{{
+			Resources:        corev1.ResourceRequirements{Requests: tc.Spec.TiKV.Requests},
+			StorageClassName: &storageClass,
+		}},
+	}
+}
+
+func addTiCDC(tc *pingcapv1alpha1.TidbCluster, replicas int32) {
+	tc.Spec.TiCDC = &pingcapv1alpha1.TiCDCSpec{
+		ComponentSpec: pingcapv1alpha1.ComponentSpec{Version: &dbVersion, Image: "pingcap/ticdc:" + dbVersion},
+		Replicas:      replicas,
 	}
 }
 
@@ -56,14 +97,18 @@ func pingerContainer() corev1.Container {
 
 // waitForFaulted waits for the TidbClusters, and gives each of their pods a pinger.
 func (w *world) waitForFaulted(ctx context.Context) error {
-	if err := w.waitForClusters(ctx, faulted, neighbour); err != nil {
+	clusters := slices.Sorted(maps.Keys(sizes))
+	if err := w.waitForClusters(ctx, clusters...); err != nil {
 		return err
 	}
-	const discoveries, pingers = 2, 1
-	if err := w.waitForPods(ctx, len(members(faulted))+len(members(neighbour))+discoveries+pingers); err != nil {
+	pods := 1 // the pinger
+	for _, cluster := range clusters {
+		pods += len(members(cluster)) + 1 // discovery
+	}
+	if err := w.waitForPods(ctx, pods); err != nil {
 		return err
 	}
-	for _, cluster := range []string{faulted, neighbour} {
+	for _, cluster := range clusters {
 		if err := w.givePingers(ctx, cluster); err != nil {
 			return err
 		}

@@ -30,18 +30,19 @@ var injectorRollouts = cmp.Or(os.Getenv("TIDELAY_ROLLOUTS"), "1")
 // all the while. None may be missed, and none that is asked for after kubectl has called
 // the rollout finished may have older settings.
 func TestInjectorRollout(t *testing.T) {
-	theClaims.sideBySide(t, changes(theInjector), needs(theController)) // which is applied again too
+	theClaims.sideBySide(t, changes(theInjector))
 	n, err := strconv.Atoi(injectorRollouts)
 	if err != nil || n < 1 {
 		t.Fatalf("TIDELAY_ROLLOUTS is %q, want a number from 1", injectorRollouts)
 	}
 	testEnv.Test(t, features.New("the injector").
-		Assess("rolled out: no pod has older settings afterwards", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
-			t.Cleanup(func() { reinstall(ctx, t, cfg) })
+		Assess("rolled out: no pod has older settings afterwards", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+			t.Cleanup(func() { theWorld.rollOutConfig(context.Background(), t, injectorName) })
 			for i := range n {
 				name := fmt.Sprintf("rollout-%d", i)
+				theWorld.createConfig(ctx, t, name)
 				stop := theWorld.admitPods(ctx, t, name)
-				theWorld.rollOut(ctx, t, name)
+				theWorld.rollOutConfig(ctx, t, name)
 				finished := time.Now()
 				asked := stop()
 				wantSettings(t, asked, finished, name)
@@ -111,10 +112,9 @@ func wantSettings(t *testing.T, all []admitted, finished time.Time, name string)
 	}
 }
 
-// rollOut has the injector read a configuration with a pull secret of that name, and
-// returns when kubectl calls the rollout finished. It is another ConfigMap, because a
-// change of the one there would reach the old replicas too.
-func (w *world) rollOut(ctx context.Context, t *testing.T, name string) {
+// createConfig creates a configuration of the injector with a pull secret of that name. It
+// is another ConfigMap, because a change of the one there would reach the old replicas too.
+func (w *world) createConfig(ctx context.Context, t *testing.T, name string) {
 	t.Helper()
 	config := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: tidelayNamespace, Name: name},
@@ -128,6 +128,12 @@ func (w *world) rollOut(ctx context.Context, t *testing.T, name string) {
 			t.Error(err)
 		}
 	})
+}
+
+// rollOutConfig has the injector read a ConfigMap, and returns when kubectl calls the
+// rollout finished.
+func (w *world) rollOutConfig(ctx context.Context, t *testing.T, name string) {
+	t.Helper()
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: injectorName, Namespace: tidelayNamespace}}
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"spec":{"volumes":[{"name":"config","configMap":{"name":%q}}]}}}}`, name)
 	if err := w.injector.Patch(ctx, d, k8s.Patch{PatchType: types.StrategicMergePatchType, Data: patch}); err != nil {
@@ -144,13 +150,4 @@ func rolloutStatus(ctx context.Context, t *testing.T) {
 		pods, _ := exec.CommandContext(ctx, kubectl, "-n", tidelayNamespace, "get", "pods,events", "-o", "wide").CombinedOutput()
 		t.Fatalf("the rollout did not finish: %v\n%s\n%s", err, out, pods)
 	}
-}
-
-// reinstall applies the manifests again, and waits until the replicas are as they say.
-func reinstall(ctx context.Context, t *testing.T, cfg *envconf.Config) {
-	t.Helper()
-	if _, err := install(ctx, cfg); err != nil {
-		t.Fatal(err)
-	}
-	rolloutStatus(ctx, t)
 }

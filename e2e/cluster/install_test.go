@@ -21,10 +21,11 @@ import (
 )
 
 // With its ports on the node there is room for no more replicas than nodes, so that one
-// has to go before the next can come. Taken away, the injector leaves nothing behind;
-// applied again it injects within seconds, from no certificate and no CA on.
+// has to go before the next can come. Taken away, Tidelay leaves nothing behind, not even
+// faults that are in force; applied again it injects within seconds, from no certificate
+// and no CA on.
 func TestInstall(t *testing.T) {
-	theClaims.sideBySide(t, changes(theInjector), changes(theController))
+	theClaims.sideBySide(t, changes(theInjector), changes(theController), changes(abandoned))
 	testEnv.Test(t, features.New("the manifests").
 		Assess("on the host's network with as many replicas as nodes: a rollout finishes", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
 			t.Cleanup(func() {
@@ -52,10 +53,35 @@ replicas: [{name: %s, count: %d}]`, injectorName, len(nodes.Items)))
 			}
 			return ctx
 		}).
-		Assess("deleted and applied: the next pod is injected", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
-			if _, err := uninstall(ctx, cfg); err != nil {
+		Assess("deleted while faults run: they end by themselves", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
+			t.Cleanup(func() {
+				if t.Failed() {
+					reinstall(ctx, t, cfg)
+				}
+			})
+			theFaulted.uninstallUnderFaults(ctx, t, func() error {
+				_, err := uninstall(ctx, cfg)
+				return err
+			})
+			return ctx
+		}).
+		Assess("by Helm: the same", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
+			t.Cleanup(func() {
+				if t.Failed() {
+					reinstall(ctx, t, cfg)
+				}
+			})
+			chart := filepath.Join("..", "..", "manifests", "chart")
+			if err := runHelm(ctx, t, "install", "--create-namespace", "--wait", "tidelay", chart); err != nil {
 				t.Fatal(err)
 			}
+			theFaulted.wantMatrixOf(ctx, t, abandoned, settles, "with a new controller", flat)
+			theFaulted.uninstallUnderFaults(ctx, t, func() error {
+				return errors.Join(runHelm(ctx, t, "uninstall", "--wait", "tidelay"), deleteNamespace(ctx))
+			})
+			return ctx
+		}).
+		Assess("applied again: the next pod is injected, and no fault comes back", func(ctx context.Context, t *testing.T, cfg *envconf.Config) context.Context {
 			applied := time.Now()
 			if _, err := install(ctx, cfg); err != nil {
 				t.Fatal(err)
@@ -71,8 +97,20 @@ replicas: [{name: %s, count: %d}]`, injectorName, len(nodes.Items)))
 				t.Fatal(err)
 			}
 			t.Logf("available %s and injecting %s after kubectl apply began", available.Round(time.Second/10), time.Since(applied).Round(time.Second/10))
+			// The controller that starts takes from agents what no object asks for.
+			theFaulted.wantMatrixOf(ctx, t, abandoned, settles, "with a new controller", flat)
+			theFaulted.wantNoFaults(ctx, t, abandoned)
 			return ctx
 		}).Feature())
+}
+
+// reinstall applies the manifests again, and waits until the replicas are as they say.
+func reinstall(ctx context.Context, t *testing.T, cfg *envconf.Config) {
+	t.Helper()
+	if _, err := install(ctx, cfg); err != nil {
+		t.Fatal(err)
+	}
+	rolloutStatus(ctx, t)
 }
 
 // applyVariant applies a kustomization of the manifests with more lines, in which

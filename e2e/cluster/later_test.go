@@ -52,12 +52,12 @@ func TestAnnotatedLater(t *testing.T) {
 		}).
 		Assess("un-annotated: new pods have none", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 			theWorld.patchCluster(ctx, t, plain, `{"metadata":{"annotations":{%q:null,"tidelay.io/sidecar":null}}}`, optIn)
-			theWorld.wantCondition(ctx, t, plain, "", "")
 			for _, pod := range theWorld.recreate(ctx, t, plain, components()...) {
 				if n := agents(pod); n != 0 {
 					t.Errorf("the new pod %s has %d agents, want none", pod.Name, n)
 				}
 			}
+			theWorld.wantCondition(ctx, t, plain, "", "")
 			return ctx
 		}).Feature())
 }

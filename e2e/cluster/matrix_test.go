@@ -105,14 +105,23 @@ func between(from, to []string, rtt time.Duration) wish {
 	}
 }
 
-// unlike describes the pairs that are not as wished; "" for none.
+// unlike describes the pairs that are not as wished, some of them if they are many; "" for
+// none.
 func (m matrix) unlike(want wish) string {
+	const described = 8
 	var text strings.Builder
+	count := 0
 	pairs := slices.SortedFunc(maps.Keys(m), func(x, y pair) int { return cmp.Or(cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b)) })
 	for _, p := range pairs {
-		if !is(m[p], want(p)) {
+		if is(m[p], want(p)) {
+			continue
+		}
+		if count++; count <= described {
 			fmt.Fprintf(&text, "\n%s - %s: %s, want %s", p.a, p.b, inWords(m[p]), inWords(want(p)))
 		}
+	}
+	if count > described {
+		fmt.Fprintf(&text, "\nand %d pairs more", count-described)
 	}
 	return text.String()
 }
@@ -134,10 +143,15 @@ func (w *world) wantMatrix(ctx context.Context, t *testing.T, what string, want 
 // wantMatrixWithin is wantMatrix with another limit.
 func (w *world) wantMatrixWithin(ctx context.Context, t *testing.T, limit time.Duration, what string, want wish) {
 	t.Helper()
+	w.wantMatrixOf(ctx, t, faulted, limit, what, want)
+}
+
+func (w *world) wantMatrixOf(ctx context.Context, t *testing.T, cluster string, limit time.Duration, what string, want wish) {
+	t.Helper()
 	start := time.Now()
 	for tries := 1; ; tries++ {
 		began := time.Now()
-		got, err := w.matrix(ctx, faulted)
+		got, err := w.matrix(ctx, cluster)
 		problem := got.unlike(want)
 		if err == nil && problem == "" {
 			t.Logf("%s: as wished after %s", what, began.Sub(start).Round(time.Millisecond))

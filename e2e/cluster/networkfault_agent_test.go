@@ -4,15 +4,12 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
@@ -21,20 +18,15 @@ import (
 // owner is whose faults the controller's are, at agents.
 const owner = "tidelay-controller"
 
-// slowTiKV is a fault of tikv-0, and what it does.
-const slowTiKV = `from: ["tikv(0)"], rtt: 50ms, duration: 30m`
-
-func slowByTiKV(rtt time.Duration) wish { return between([]string{"tikv-0"}, nil, rtt) }
-
 // A pod that is deleted during a fault has it again within a second of its agent listening,
 // and so have its peers.
 func TestNetworkFaultPodReplaced(t *testing.T) {
 	ctx := onFaulted(t, needs(theController), needs(theInjector))
-	theFaulted.run(ctx, t, "slow", slowTiKV)
+	theFaulted.runSlow(ctx, t, "slow")
 	const attempts = 3 // a busy machine can make one late, not every one
 	for i := range attempts {
 		theFaulted.replace(ctx, t, "tikv-0")
-		theFaulted.wantMatrix(ctx, t, "the pod is replaced", slowByTiKV(added))
+		theFaulted.wantMatrix(ctx, t, "the pod is replaced", slowTiKV(added))
 		theFaulted.wantPhase(ctx, t, "slow", v1alpha1.Running, "Applied")
 		took := theFaulted.untilFaulted(ctx, t, "tikv-0")
 		t.Logf("the new pod has its fault %s after its agent began to listen", took)
@@ -97,67 +89,25 @@ func (w *world) untilFaulted(ctx context.Context, t *testing.T, member string) t
 // An agent that is killed is started again by kubelet, and has its faults again.
 func TestNetworkFaultAgentKilled(t *testing.T) {
 	ctx := onFaulted(t)
-	theFaulted.run(ctx, t, "slow", slowTiKV)
-	theFaulted.wantMatrix(ctx, t, "before", slowByTiKV(added))
-	before := agentStatus(t, theFaulted.member(ctx, t, "tikv-0"))
-	theFaulted.killContainer(ctx, t, theFaulted.member(ctx, t, "tikv-0").Spec.NodeName, before.ContainerID)
-	err := theFaulted.poll(ctx, func(ctx context.Context) error {
-		if now := agentStatus(t, theFaulted.member(ctx, t, "tikv-0")); now.RestartCount == before.RestartCount || now.State.Running == nil {
+	theFaulted.runSlow(ctx, t, "slow")
+	pod := theFaulted.member(ctx, t, "tikv-0")
+	before := containerStatus(t, pod, agentName)
+	theFaulted.signaller(ctx, t, pod).send(ctx, t, "KILL", pod, agentName)
+	theFaulted.waitForRestart(ctx, t, "tikv-0", before)
+	theFaulted.wantMatrix(ctx, t, "started again", slowTiKV(added))
+	theFaulted.wantPhase(ctx, t, "slow", v1alpha1.Running, "Applied")
+}
+
+// waitForRestart waits until a member's agent has been started again since it had a status.
+func (w *world) waitForRestart(ctx context.Context, t *testing.T, member string, before corev1.ContainerStatus) {
+	t.Helper()
+	err := w.poll(ctx, func(ctx context.Context) error {
+		if now := containerStatus(t, w.member(ctx, t, member), agentName); now.RestartCount == before.RestartCount || now.State.Running == nil {
 			return fmt.Errorf("the agent has not been started again: %+v", now.State)
 		}
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	theFaulted.wantMatrix(ctx, t, "started again", slowByTiKV(added))
-	theFaulted.wantPhase(ctx, t, "slow", v1alpha1.Running, "Applied")
-}
-
-// agentStatus is the state of a pod's agent container, of either kind.
-func agentStatus(t *testing.T, pod corev1.Pod) corev1.ContainerStatus {
-	t.Helper()
-	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
-	i := slices.IndexFunc(all, func(s corev1.ContainerStatus) bool { return s.Name == agentName })
-	if i < 0 {
-		t.Fatalf("pod %s has no agent", pod.Name)
-	}
-	return all[i]
-}
-
-// killContainer kills the processes of a container, as the kernel does when memory is short,
-// from a pod that sees the processes of the node.
-func (w *world) killContainer(ctx context.Context, t *testing.T, node, id string) {
-	t.Helper()
-	killer := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "killer", Namespace: w.namespace},
-		Spec: corev1.PodSpec{
-			NodeName: node, HostPID: true, Containers: []corev1.Container{pingerContainer()}, TerminationGracePeriodSeconds: new(int64(0)),
-		},
-	}
-	if err := w.Create(ctx, killer); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Delete(context.Background(), killer); err != nil {
-			t.Error(err)
-		}
-	})
-	err := w.poll(ctx, func(ctx context.Context) error {
-		if err := w.Get(ctx, killer.Name, w.namespace, killer); err != nil {
-			return err
-		}
-		if !podReady(*killer) {
-			return errors.New("pod killer is not ready")
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, digits, _ := strings.Cut(id, "://")
-	var result map[string]int
-	if err := w.runPinger(ctx, killer.Name, &result, "kill", digits); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -166,16 +116,15 @@ func (w *world) killContainer(ctx context.Context, t *testing.T, node, id string
 // renewed, and an Event says so.
 func TestNetworkFaultReplacedByHand(t *testing.T) {
 	ctx := onFaulted(t)
-	theFaulted.run(ctx, t, "slow", slowTiKV)
-	theFaulted.wantMatrix(ctx, t, "before", slowByTiKV(added))
+	theFaulted.runSlow(ctx, t, "slow")
 	pod, since := theFaulted.member(ctx, t, "tikv-0"), time.Now().Truncate(time.Second)
 	if _, err := theFaulted.agent(ctx, t, pod).ReplaceOwned(ctx, owner, []api.Fault{}); err != nil {
 		t.Fatal(err)
 	}
 	// The other half of each round trip is held by the peers.
-	theFaulted.wantMatrix(ctx, t, "replaced by hand", slowByTiKV(added/2))
+	theFaulted.wantMatrix(ctx, t, "replaced by hand", slowTiKV(added/2))
 	const renewal = 70 * time.Second // each minute, and the time to measure
-	theFaulted.wantMatrixWithin(ctx, t, renewal, "put right", slowByTiKV(added))
+	theFaulted.wantMatrixWithin(ctx, t, renewal, "put right", slowTiKV(added))
 	err := theFaulted.poll(ctx, func(ctx context.Context) error { return theFaulted.findEvent(ctx, t, since, pod.Name) })
 	if err != nil {
 		t.Error(err)

@@ -14,9 +14,9 @@ import (
 func TestNetworkFaultsAddUp(t *testing.T) {
 	ctx := onFaulted(t)
 	for _, first := range []string{"one", "two"} {
-		theFaulted.run(ctx, t, "one", `from: ["tikv(0)"], rtt: 50ms, duration: 10m`)
+		theFaulted.runSlow(ctx, t, "one")
 		theFaulted.run(ctx, t, "two", `from: [tikv], to: [pd], rtt: 50ms, duration: 10m`)
-		one := between([]string{"tikv-0"}, nil, added)
+		one := slowTiKV(added)
 		two := between([]string{"tikv-0", "tikv-1", "tikv-2"}, []string{"pd-0", "pd-1", "pd-2"}, added)
 		theFaulted.wantMatrix(ctx, t, "both", sum(one, two))
 		theFaulted.remove(ctx, t, first)
@@ -34,12 +34,11 @@ func TestNetworkFaultsAddUp(t *testing.T) {
 // passes without the fault.
 func TestNetworkFaultChangeInPlace(t *testing.T) {
 	ctx := onFaulted(t)
-	theFaulted.run(ctx, t, "changed", `from: ["tikv(0)"], rtt: 50ms, duration: 10m`)
-	theFaulted.wantMatrix(ctx, t, "before the change", between([]string{"tikv-0"}, nil, added))
+	theFaulted.runSlow(ctx, t, "changed")
 	stream := theFaulted.stream(ctx, t, "tikv-0", "pd-0", 200)
 	theFaulted.patch(ctx, t, "changed", `{"spec":{"rtt":"80ms"}}`)
 	theFaulted.wantPhase(ctx, t, "changed", v1alpha1.Running, "Applied")
-	theFaulted.wantMatrix(ctx, t, "after the change", between([]string{"tikv-0"}, nil, 80*time.Millisecond))
+	theFaulted.wantMatrix(ctx, t, "after the change", slowTiKV(80*time.Millisecond))
 	got := stream()
 	if lost := got.Sent - len(got.RTTs); lost != 0 {
 		t.Errorf("%d of %d pings were lost", lost, got.Sent)

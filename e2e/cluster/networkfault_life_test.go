@@ -11,15 +11,13 @@ import (
 
 func TestNetworkFaultPause(t *testing.T) {
 	ctx := onFaulted(t)
-	slow := between([]string{"tikv-0"}, nil, added)
-	theFaulted.run(ctx, t, "paused", `from: ["tikv(0)"], rtt: 50ms, duration: 10m`)
-	theFaulted.wantMatrix(ctx, t, "running", slow)
+	theFaulted.runSlow(ctx, t, "paused")
 	theFaulted.patch(ctx, t, "paused", `{"spec":{"paused":true}}`)
 	theFaulted.wantPhase(ctx, t, "paused", v1alpha1.Paused, "Paused")
 	theFaulted.wantFlat(ctx, t, "paused")
 	theFaulted.patch(ctx, t, "paused", `{"spec":{"paused":false}}`)
 	theFaulted.wantPhase(ctx, t, "paused", v1alpha1.Running, "Applied")
-	theFaulted.wantMatrix(ctx, t, "running again", slow)
+	theFaulted.wantMatrix(ctx, t, "running again", slowTiKV(added))
 }
 
 // A fault ends by itself, no sooner than its duration says and not much later, and does not
@@ -28,7 +26,7 @@ func TestNetworkFaultExpiry(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.run(ctx, t, "short", `from: ["tikv(0)"], rtt: 50ms, duration: 10s`)
 	running := time.Now()
-	theFaulted.wantMatrix(ctx, t, "running", between([]string{"tikv-0"}, nil, added))
+	theFaulted.wantMatrix(ctx, t, "running", slowTiKV(added))
 	status := theFaulted.wantPhase(ctx, t, "short", v1alpha1.Ended, "Expired")
 	ended := time.Now()
 	if length := status.ExpiresAt.Sub(status.StartedAt.Time); length != 10*time.Second {

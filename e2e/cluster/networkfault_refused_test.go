@@ -3,7 +3,6 @@
 package cluster
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -28,7 +27,7 @@ func TestNetworkFaultRefusedByAgents(t *testing.T) {
 			why, lacks := can.Capabilities[can.Engine].Lacks[feature]
 			if !lacks {
 				theFaulted.wantPhase(ctx, t, name, v1alpha1.Running, "Applied")
-				theFaulted.wantMatrix(ctx, t, feature, slowByTiKV(added))
+				theFaulted.wantMatrix(ctx, t, feature, slowTiKV(added))
 				return
 			}
 			status := theFaulted.wantPhase(ctx, t, name, v1alpha1.Refused, "AgentRefused")
@@ -37,27 +36,7 @@ func TestNetworkFaultRefusedByAgents(t *testing.T) {
 				t.Errorf("the message %q does not have the agent's words: %q", status.Message, why)
 			}
 			theFaulted.wantFlat(ctx, t, "taken back")
-			theFaulted.wantNoFaults(ctx, t)
+			theFaulted.wantNoFaults(ctx, t, faulted)
 		})
-	}
-}
-
-// wantNoFaults waits until no agent of the TidbCluster faulted holds a fault.
-func (w *world) wantNoFaults(ctx context.Context, t *testing.T) {
-	t.Helper()
-	err := w.poll(ctx, func(ctx context.Context) error {
-		for _, member := range members(faulted) {
-			status, err := w.agent(ctx, t, w.member(ctx, t, member)).Status(ctx)
-			if err != nil {
-				return err
-			}
-			if len(status.Faults) > 0 {
-				return fmt.Errorf("the agent of %s holds %+v", member, status.Faults)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
 	}
 }

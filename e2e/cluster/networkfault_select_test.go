@@ -13,38 +13,44 @@ import (
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 )
 
-const added = 50 * time.Millisecond
-
 // Each selector and each pick means the pods that it should: their pairs with the other
 // side have the RTT, and no other pair has.
 func TestNetworkFaultSelectors(t *testing.T) {
 	ctx := onFaulted(t)
-	theFaulted.setRoles(ctx, t, "pd-1", "tikv-2")
-	all := members(faulted)
+	theFaulted.setRoles(ctx, t, roles{"pd-1", "tikv-2", "ticdc-1"})
+	all, owner := members(faulted), theFaulted.owner(ctx, t)
+	tikvs, pds := []string{"tikv-0", "tikv-1", "tikv-2"}, []string{"pd-0", "pd-1", "pd-2"}
 	for name, test := range map[string]struct {
 		spec     string
 		from, to []string // nil for all others
 	}{
 		"an ordinal":                {`from: ["tikv(0)"]`, []string{"tikv-0"}, nil},
-		"a store by its ID":         {`from: ["tikv(store=2)"]`, []string{"tikv-1"}, nil},
+		"a store by its ID":         {`from: ["tikv(store=` + theFaulted.store(ctx, t, "tikv-1") + `)"]`, []string{"tikv-1"}, nil},
 		"the leader":                {`from: ["pd(leader)"]`, []string{"pd-1"}, nil},
 		"the leader, as QA says":    {`from: [pdleader]`, []string{"pd-1"}, nil},
 		"the followers":             {`from: ["pd(follower)"]`, []string{"pd-0", "pd-2"}, nil},
+		"all followers, as QA says": {`from: ["pd(follower-all)"]`, []string{"pd-0", "pd-2"}, nil},
+		"leader to followers of QA": {`from: [pdleader], to: ["pdfollower(all)"]`, []string{"pd-1"}, []string{"pd-0", "pd-2"}},
 		"the leader to followers":   {`from: ["pd(leader)"], to: ["pd(follower)"]`, []string{"pd-1"}, []string{"pd-0", "pd-2"}},
 		"the busiest":               {`from: ["tikv(busiest)"]`, []string{theFaulted.busiest(ctx, t)}, nil},
+		"the owner":                 {`from: ["ticdc(owner)"], to: [tikv]`, []string{owner}, tikvs},
+		"the owner, as QA says":     {`from: [ticdcowner]`, []string{owner}, nil},
+		"TiCDC":                     {`from: [ticdc], to: [pd]`, []string{"ticdc-0", "ticdc-1"}, pds},
+		"TiFlash":                   {`from: [tiflash]`, []string{"tiflash-0"}, nil},
+		"TiFlash by its store's ID": {`from: [tidb], to: ["tiflash(store=` + theFaulted.store(ctx, t, "tiflash-0") + `)"]`, []string{"tidb-0", "tidb-1"}, []string{"tiflash-0"}},
 		"a component":               {`from: [tidb]`, []string{"tidb-0", "tidb-1"}, nil},
-		"a component within itself": {`from: [tikv], to: [tikv]`, []string{"tikv-0", "tikv-1", "tikv-2"}, []string{"tikv-0", "tikv-1", "tikv-2"}},
+		"a component within itself": {`from: [tikv], to: [tikv]`, tikvs, tikvs},
 		"several of a list":         {`from: ["tikv(0)", "tidb(1)"]`, []string{"tikv-0", "tidb-1"}, nil},
 		"several of a text":         {`from: ["tikv(0), tidb(1)"]`, []string{"tikv-0", "tidb-1"}, nil},
 		"all to all":                {`from: [all], to: [all]`, all, all},
-		"others":                    {`from: [pd], to: [others]`, []string{"pd-0", "pd-1", "pd-2"}, nil},
-		"a pod by its name":         {`from: [pod/faulted-tidb-0], to: [pd]`, []string{"tidb-0"}, []string{"pd-0", "pd-1", "pd-2"}},
+		"others":                    {`from: [pd], to: [others]`, pds, nil},
+		"a pod by its name":         {`from: [pod/faulted-tidb-0], to: [pd]`, []string{"tidb-0"}, pds},
 	} {
 		t.Run(name, func(t *testing.T) {
 			theFaulted.run(ctx, t, "selected", test.spec+", rtt: 50ms, untilDeleted: true")
+			// Exactly these pairs: nothing is left of the one before.
 			theFaulted.wantMatrix(ctx, t, test.spec, between(test.from, test.to, added))
 			theFaulted.remove(ctx, t, "selected")
-			theFaulted.wantFlat(ctx, t, "deleted")
 		})
 	}
 }
@@ -97,9 +103,9 @@ func TestNetworkFaultRandomPicks(t *testing.T) {
 // A role is that of the moment when the fault starts: it stays with its pod.
 func TestNetworkFaultRoleIsPinned(t *testing.T) {
 	ctx := onFaulted(t)
-	theFaulted.setRoles(ctx, t, "pd-1", "tikv-2")
+	theFaulted.setRoles(ctx, t, roles{"pd-1", "tikv-2", "ticdc-0"})
 	theFaulted.run(ctx, t, "pinned", `from: ["pd(leader)"], rtt: 50ms, untilDeleted: true`)
-	theFaulted.setRoles(ctx, t, "pd-2", "tikv-2")
+	theFaulted.setRoles(ctx, t, roles{"pd-2", "tikv-2", "ticdc-0"})
 	theFaulted.run(ctx, t, "later", `from: ["pd(leader)"], rtt: 80ms, untilDeleted: true`)
 	theFaulted.wantMatrix(ctx, t, "the old leader and the new one", sum(
 		between([]string{"pd-1"}, nil, added), between([]string{"pd-2"}, nil, 80*time.Millisecond)))

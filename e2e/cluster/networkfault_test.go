@@ -19,20 +19,15 @@ import (
 )
 
 // onFaulted claims the TidbCluster faulted for a test, and the controller as it is unless
-// the test changes that. The cluster has no fault before, and none is left behind. All the
-// while its neighbour must notice nothing.
+// the test has other claims. The cluster has no fault before, and none is left behind. All
+// the while its neighbour must notice nothing.
 func onFaulted(t *testing.T, claims ...claim) context.Context {
 	t.Helper()
 	if len(claims) == 0 {
 		claims = []claim{needs(theController)}
 	}
 	theClaims.sideBySide(t, append(claims, changes(faulted))...)
-	return theFaulted.begin(t)
-}
-
-// begin is what a test on the TidbCluster faulted begins with, once it has its claims.
-func (w *world) begin(t *testing.T) context.Context {
-	t.Helper()
+	w := theFaulted
 	w.wantFlat(t.Context(), t, "before")
 	stop := w.watchNeighbour(t)
 	t.Cleanup(func() {
@@ -40,9 +35,7 @@ func (w *world) begin(t *testing.T) context.Context {
 		if t.Failed() {
 			t.Log(w.describeFaults(ctx))
 		}
-		if out, err := w.kubectl(ctx, "", "delete", "networkfaults", "--all"); err != nil {
-			t.Errorf("delete all faults: %v\n%s", err, out)
-		}
+		w.removeAll(ctx, t, faulted)
 		w.wantFlat(ctx, t, "after all faults were deleted")
 		stop()
 	})
@@ -106,17 +99,18 @@ func (w *world) describeFaults(ctx context.Context) string {
 	return fmt.Sprintf("%s\n%s\nlog of the controller:\n%s", w.describe(ctx), faults, log)
 }
 
-// yamlOf is a NetworkFault of the TidbCluster faulted. The spec is YAML on one line, without
-// the cluster: `from: [tikv], rtt: 50ms, duration: 10m`.
-func yamlOf(name, spec string) string {
-	return fmt.Sprintf("apiVersion: %s\nkind: NetworkFault\nmetadata: {name: %s}\nspec: {cluster: %s, %s}\n", v1alpha1.GroupVersion(), name, faulted, spec)
-}
-
-// apply applies a NetworkFault.
+// apply applies a NetworkFault of the TidbCluster faulted. The spec is YAML on one line,
+// without the cluster: `from: [tikv], rtt: 50ms, duration: 10m`.
 func (w *world) apply(ctx context.Context, t *testing.T, name, spec string) {
 	t.Helper()
-	if out, err := w.kubectl(ctx, yamlOf(name, spec), "apply", "-f", "-"); err != nil {
-		t.Fatalf("apply %s: %v\n%s", yamlOf(name, spec), err, out)
+	w.applyTo(ctx, t, faulted, name, spec)
+}
+
+func (w *world) applyTo(ctx context.Context, t *testing.T, cluster, name, spec string) {
+	t.Helper()
+	yaml := fmt.Sprintf("apiVersion: %s\nkind: NetworkFault\nmetadata: {name: %s}\nspec: {cluster: %s, %s}\n", v1alpha1.GroupVersion(), name, cluster, spec)
+	if out, err := w.kubectl(ctx, yaml, "apply", "-f", "-"); err != nil {
+		t.Fatalf("apply %s: %v\n%s", yaml, err, out)
 	}
 }
 
@@ -138,6 +132,23 @@ func (w *world) remove(ctx context.Context, t *testing.T, name string) {
 	}
 }
 
+// removeAll deletes the NetworkFaults of a TidbCluster.
+func (w *world) removeAll(ctx context.Context, t *testing.T, cluster string) {
+	t.Helper()
+	var all v1alpha1.NetworkFaultList
+	if err := w.List(ctx, &all); err != nil {
+		t.Errorf("list NetworkFaults: %v", err)
+	}
+	for _, f := range all.Items {
+		if f.Spec.Cluster != cluster {
+			continue
+		}
+		if err := w.Delete(ctx, &f); err != nil {
+			t.Errorf("delete NetworkFault %s: %v", f.Name, err)
+		}
+	}
+}
+
 // wantPhase waits until the status is about the spec as it is, with a phase and a reason,
 // and returns it.
 func (w *world) wantPhase(ctx context.Context, t *testing.T, name string, phase v1alpha1.Phase, reason string) v1alpha1.NetworkFaultStatus {
@@ -156,11 +167,30 @@ func (w *world) wantPhase(ctx context.Context, t *testing.T, name string, phase 
 	}
 }
 
-// run applies a NetworkFault and waits until every agent has it.
+// run applies a NetworkFault of the TidbCluster faulted and waits until every agent has it.
 func (w *world) run(ctx context.Context, t *testing.T, name, spec string) v1alpha1.NetworkFaultStatus {
 	t.Helper()
-	w.apply(ctx, t, name, spec)
+	return w.runOn(ctx, t, faulted, name, spec)
+}
+
+func (w *world) runOn(ctx context.Context, t *testing.T, cluster, name, spec string) v1alpha1.NetworkFaultStatus {
+	t.Helper()
+	w.applyTo(ctx, t, cluster, name, spec)
 	status := w.wantPhase(ctx, t, name, v1alpha1.Running, "Applied")
-	t.Logf("NetworkFault %s {%s}: applied at %s", name, spec, status.Applied)
+	t.Logf("NetworkFault %s of %s {%s}: applied at %s", name, cluster, spec, status.Applied)
 	return status
 }
+
+// runSlow runs the fault that most tests begin with: all that goes between tikv-0 and the
+// others takes 50 ms more, for half an hour.
+func (w *world) runSlow(ctx context.Context, t *testing.T, name string) {
+	t.Helper()
+	w.run(ctx, t, name, `from: ["tikv(0)"], rtt: 50ms, duration: 30m`)
+	w.wantMatrix(ctx, t, "fault "+name, slowTiKV(added))
+}
+
+// added is the RTT of most faults.
+const added = 50 * time.Millisecond
+
+// slowTiKV wishes an RTT between tikv-0 and the others.
+func slowTiKV(rtt time.Duration) wish { return between([]string{"tikv-0"}, nil, rtt) }

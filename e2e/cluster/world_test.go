@@ -60,11 +60,11 @@ func (w *world) clusters() []object {
 }
 
 // size is how many pods of each component a TidbCluster has.
-type size struct{ pd, tikv, tidb int32 }
+type size struct{ pd, tikv, tidb, tiflash, ticdc int32 }
 
-// tidbCluster returns the TidbCluster with a name. TiDB Operator replaces none of its
-// pods.
-func (w *world) tidbCluster(name string, s size, annotations map[string]string) object {
+// tidbCluster returns the TidbCluster with a name, without TiFlash and TiCDC. TiDB Operator
+// replaces none of its pods.
+func (w *world) tidbCluster(name string, s size, annotations map[string]string) *pingcapv1alpha1.TidbCluster {
 	storage := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
 	component := func(image string) pingcapv1alpha1.ComponentSpec {
 		return pingcapv1alpha1.ComponentSpec{Version: &dbVersion, Image: image + ":" + dbVersion}

@@ -7,13 +7,13 @@
 //	pinger rtt WAIT COUNT TARGET...   {"TARGET":{"sent":N,"rtts":[NANOSECONDS,...]},...}
 //	pinger echoes                     {"received":N}
 //	pinger http METHOD URL [BODY]     {"status":200,"header":{"Name":["value"]},"body":"..."}
-//	pinger kill CONTAINER             {"killed":N}
+//	pinger signal NAME CONTAINER      {"signalled":N}
 //
 // rtt measures to all targets at once, COUNT times to each: by ping to ADDRESS, by a TCP
 // connection to ADDRESS:PORT. It waits for the last answers as long as WAIT says, 1s for
 // example, and lists the RTTs in the order of the answers. echoes says how many echo
-// requests have come to this pod. kill kills the processes of a container, by its ID, from
-// a pod that sees the node's processes.
+// requests have come to this pod. signal sends the signal KILL, STOP or CONT to the
+// processes of a container, by its ID, from a pod that sees the node's processes.
 package main
 
 import (
@@ -65,10 +65,10 @@ func answer(ctx context.Context, args []string) (any, error) {
 		return ask(ctx, args[1], args[2], "")
 	case len(args) == 4 && args[0] == "http":
 		return ask(ctx, args[1], args[2], args[3])
-	case len(args) == 2 && args[0] == "kill":
-		return kill(args[1])
+	case len(args) == 3 && args[0] == "signal":
+		return signalContainer(args[1], args[2])
 	default:
-		return nil, errors.New("usage: pinger wait | rtt WAIT COUNT TARGET... | echoes | http METHOD URL [BODY] | kill CONTAINER")
+		return nil, errors.New("usage: pinger wait | rtt WAIT COUNT TARGET... | echoes | http METHOD URL [BODY] | signal NAME CONTAINER")
 	}
 }
 

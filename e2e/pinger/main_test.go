@@ -26,7 +26,7 @@ func TestConnect(t *testing.T) {
 }
 
 func TestBadArguments(t *testing.T) {
-	for _, args := range [][]string{{}, {"ping"}, {"rtt", "1s", "0", "127.0.0.1"}, {"rtt", "1", "1", "127.0.0.1"}, {"kill", ""}, {"kill", strings.Repeat("f", idLength)}} {
+	for _, args := range [][]string{{}, {"ping"}, {"rtt", "1s", "0", "127.0.0.1"}, {"rtt", "1", "1", "127.0.0.1"}, {"signal", "KILL", ""}, {"signal", "KILL", strings.Repeat("f", idLength)}, {"signal", "HUP", strings.Repeat("f", idLength)}} {
 		if got, err := answer(t.Context(), args); err == nil {
 			t.Errorf("%q: %v, want an error", args, got)
 		}

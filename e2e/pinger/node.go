@@ -46,9 +46,16 @@ func counter(text, group, name string) (int, error) {
 // idLength is how long a container's ID is, in hex digits.
 const idLength = 64
 
-// kill kills every process whose control group has the container's ID in its name. It
-// needs to see the node's processes.
-func kill(container string) (any, error) {
+// signals are those that can be sent.
+var signals = map[string]syscall.Signal{"KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
+
+// signalContainer sends a signal to every process whose control group has the container's
+// ID in its name. It needs to see the node's processes.
+func signalContainer(name, container string) (any, error) {
+	signal, ok := signals[name]
+	if !ok {
+		return nil, fmt.Errorf("signal %q: want KILL, STOP or CONT", name)
+	}
 	if len(container) < idLength {
 		return nil, fmt.Errorf("want the whole ID of a container, %d digits", idLength)
 	}
@@ -56,7 +63,7 @@ func kill(container string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	killed := 0
+	signalled := 0
 	for _, file := range files {
 		groups, err := os.ReadFile(file)
 		if err != nil || !bytes.Contains(groups, []byte(container)) {
@@ -66,13 +73,13 @@ func kill(container string) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			return nil, fmt.Errorf("kill process %d: %w", pid, err)
+		if err := syscall.Kill(pid, signal); err != nil {
+			return nil, fmt.Errorf("signal process %d: %w", pid, err)
 		}
-		killed++
+		signalled++
 	}
-	if killed == 0 {
+	if signalled == 0 {
 		return nil, errors.New("it has no process here")
 	}
-	return map[string]int{"killed": killed}, nil
+	return map[string]int{"signalled": signalled}, nil
 }

@@ -38,10 +38,14 @@ func (pds *testPDs) start(host, data string) {
 	}
 	p.client = &http.Client{Transport: pds}
 	p.pods = func(_ context.Context, port, _, _ string) ([]pod, error) {
-		if port == "tcp-peer-2380" {
+		switch port {
+		case "tcp-peer-2380":
 			return []pod{{"basic-pd-0", "a.test", 0}, {"basic-pd-1", "b.test", 1}}, nil
+		case "tiflash":
+			return []pod{{"basic-tiflash-0", "f.test", 0}}, nil
+		default:
+			return []pod{{"basic-tikv-0", "x.test", 0}, {"basic-tikv-1", "y.test", 1}, {"basic-tikv-2", "z.test", 2}}, nil
 		}
-		return []pod{{"basic-tikv-0", "x.test", 0}, {"basic-tikv-1", "y.test", 1}, {"basic-tikv-2", "z.test", 2}}, nil
 	}
 	pds.all[host] = p
 }
@@ -104,8 +108,13 @@ func TestSetRoles(t *testing.T) {
 		one, _ := s.(map[string]any)["status"].(map[string]any)
 		counts = append(counts, one["leader_count"])
 	}
-	if diff := cmp.Diff([]any{1.0, 0.0, 7.0}, counts); diff != "" {
+	if diff := cmp.Diff([]any{1.0, 0.0, 7.0, 0.0}, counts); diff != "" {
 		t.Errorf("leaders of the stores (-want +got):\n%s", diff)
+	}
+	tiflash, _ := stores[3].(map[string]any)["store"].(map[string]any)
+	want := map[string]any{"id": 101.0, "address": "f.test:3930", "state_name": "Up", "labels": []any{map[string]any{"key": "engine", "value": "tiflash"}}}
+	if diff := cmp.Diff(want, tiflash); diff != "" {
+		t.Errorf("the store of TiFlash (-want +got):\n%s", diff)
 	}
 
 	pds.ask("a.test:2379", http.MethodPut, "/standin/roles", `{"leader":"basic-pd-9"}`, 200)

@@ -161,12 +161,13 @@ func (p *pd) getMembers(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, map[string]any{"members": members, "leader": leader, "etcd_leader": leader})
 }
 
-// A store is one TiKV, in the words of PD's API.
+// A store is one TiKV or TiFlash, in the words of PD's API.
 type store struct {
 	Store struct {
-		ID        int    `json:"id"`
-		Address   string `json:"address"`
-		StateName string `json:"state_name"`
+		ID        int          `json:"id"`
+		Address   string       `json:"address"`
+		StateName string       `json:"state_name"`
+		Labels    []storeLabel `json:"labels,omitempty"`
 	} `json:"store"`
 	Status struct {
 		LeaderCount int `json:"leader_count"`
@@ -174,32 +175,64 @@ type store struct {
 	} `json:"status"`
 }
 
-// getStores lists the TiKVs, all of them up. The list is empty before there is a
-// TiKV, and for the query of tombstones, state=2.
+type storeLabel struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+// A storeKind is what the stores of a component have in common.
+type storeKind struct {
+	component string
+	service   string // the name of its port at the headless service
+	firstID   int
+	port      int
+	labels    []storeLabel
+}
+
+func storeKinds() []storeKind {
+	return []storeKind{
+		{component: "tikv", service: "peer", firstID: 1, port: 20160},
+		{component: "tiflash", service: "tiflash", firstID: 101, port: 3930, labels: []storeLabel{{"engine", "tiflash"}}},
+	}
+}
+
+// getStores lists the TiKVs and TiFlashes, all of them up. The list is empty before there
+// is one, and for the query of tombstones, state=2.
 func (p *pd) getStores(w http.ResponseWriter, r *http.Request) {
-	var pods []pod
+	stores := []store{}
 	if r.URL.Query().Get("state") != "2" {
 		var err error
-		pods, err = p.pods(r.Context(), "peer", p.cluster+"-tikv-peer", p.namespace)
-		if err != nil && !notFound(err) {
+		if stores, err = p.stores(r.Context()); err != nil {
 			writeError(w, err)
 			return
 		}
 	}
+	writeJSON(w, map[string]any{"count": len(stores), "stores": stores})
+}
+
+func (p *pd) stores(ctx context.Context) ([]store, error) {
 	now, err := p.roles.get()
 	if err != nil {
-		writeError(w, err)
-		return
+		return nil, err
 	}
-	stores := make([]store, len(pods))
-	for i, pod := range pods {
-		stores[i].Store.ID = 1 + pod.ordinal
-		stores[i].Store.Address = pod.host + ":20160"
-		stores[i].Store.StateName = "Up"
-		stores[i].Status.LeaderCount = now.Leaders[pod.name]
-		stores[i].Status.RegionCount = 1 + now.Leaders[pod.name]
+	stores := []store{}
+	for _, kind := range storeKinds() {
+		pods, err := p.pods(ctx, kind.service, p.cluster+"-"+kind.component+"-peer", p.namespace)
+		if err != nil && !notFound(err) {
+			return nil, err
+		}
+		for _, pod := range pods {
+			var s store
+			s.Store.ID = kind.firstID + pod.ordinal
+			s.Store.Address = fmt.Sprintf("%s:%d", pod.host, kind.port)
+			s.Store.StateName = "Up"
+			s.Store.Labels = kind.labels
+			s.Status.LeaderCount = now.Leaders[pod.name]
+			s.Status.RegionCount = 1 + now.Leaders[pod.name]
+			stores = append(stores, s)
+		}
 	}
-	writeJSON(w, map[string]any{"count": len(stores), "stores": stores})
+	return stores, nil
 }
 
 // etcdRange answers a gRPC range request to PD's etcd with an empty

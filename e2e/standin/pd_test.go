@@ -110,7 +110,21 @@ func TestPodAt(t *testing.T) {
 }
 
 func TestServersOfUnknownComponent(t *testing.T) {
-	if _, err := serversOf("tiflash", func(string) string { return "" }); err == nil {
-		t.Error("serversOf(tiflash): want an error")
+	if _, err := serversOf("pump", func(string) string { return "" }); err == nil {
+		t.Error("serversOf(pump): want an error")
+	}
+}
+
+func TestComponentOf(t *testing.T) {
+	for _, test := range []struct{ script, service, want string }{
+		{"/usr/local/bin/tikv_start_script.sh", "my-db-tikv-peer", "tikv"},
+		{"/usr/local/bin/pd_start_script.sh", "", "pd"},
+		{"-c", "my-db-ticdc-peer", "ticdc"},
+		{"-c", "basic-tiflash-peer", "tiflash"},
+		{"-c", "", ""},
+	} {
+		if got := componentOf(test.script, test.service); got != test.want {
+			t.Errorf("componentOf(%q, %q): %q, want %q", test.script, test.service, got, test.want)
+		}
 	}
 }

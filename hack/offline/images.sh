@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2154 # $hack and $repo are lib.sh's
 # The images that a cluster runs where none can be pulled: TiDB Operator, built from its Go module, and stand-ins for
-# PD, TiKV and TiDB. Each function prints the path of an archive, and builds it first where that was not done yet. They
-# are archives, not images of the engine: there a stand-in named pingcap/tidb would be a trap for its user. Sourced
-# after lib.sh and programs.sh.
+# PD, TiKV, TiDB, TiFlash and TiCDC. Each function prints the path of an archive, and builds it first where that was
+# not done yet. They are archives, not images of the engine: there a stand-in named pingcap/tidb would be a trap for its
+# user. Sourced after lib.sh and programs.sh.
 
 operator_archive() { # IMAGE
   local manager discovery dir
@@ -24,7 +24,7 @@ pack_operator() { # IMAGE MANAGER DISCOVERY DIR
 standin_archive() { # IMAGE...
   local dir
   dir=$(artefact standin-image "$(stamp "$@" "$repo/e2e/standin" "$hack/modules/oci")" \
-    "build stand-ins for PD, TiKV and TiDB" pack_standin "$@")
+    "build stand-ins for the databases" pack_standin "$@")
   printf '%s\n' "$dir/image.tar"
 }
 

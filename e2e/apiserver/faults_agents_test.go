@@ -218,7 +218,7 @@ func (f *fleet) inVain(t *testing.T) {
 	d.create("family", "to: ['cidr/fd00::/8']")
 	d.becomes("port", "Refused Invalid", "spec.ports 2332: that is the agents' own TCP port")
 	d.becomes("loopback", "Refused Invalid", "spec.to: cidr/127.0.0.0/8 is loopback")
-	d.becomes("family", "Refused NobodyCan", "no pod of spec.from has an IPv6 address")
+	d.becomes("family", "Refused NobodySelected", "no pod of spec.from has an IPv6 address")
 	d.wantEffects(effects{})
 }
 

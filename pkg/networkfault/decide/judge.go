@@ -51,8 +51,8 @@ func (d *decision) combine(objects []*object) []*object {
 			return true
 		}
 		if o.Status.StartedAt == nil {
-			if why := d.nobodyCan(o, plan); why != "" {
-				d.refuse(o, ReasonNobodyCan, why)
+			if why := d.nobodyCan(o, plan); why != nil {
+				d.refuse(o, why.reason, why.message)
 				return true
 			}
 		}

@@ -28,14 +28,13 @@ const (
 	ReasonInvalid = "Invalid"
 	// ReasonRoleUnknown: nobody knows now which pod has a role.
 	ReasonRoleUnknown = "RoleUnknown"
-	// ReasonNobodySelected: a selector selects no pod, or both sides are the same pod.
+	// ReasonNobodySelected: a selector selects no pod, or no packet goes between both sides:
+	// they are the same pod, or have addresses of other families.
 	ReasonNobodySelected = "NobodySelected"
 	// ReasonHostNetwork: a selected pod has the node's address.
 	ReasonHostNetwork = "HostNetwork"
-	// ReasonNoAgent: a selected pod has no agent.
+	// ReasonNoAgent: a selected pod has no agent, or none of them has one.
 	ReasonNoAgent = "NoAgent"
-	// ReasonNobodyCan: no selected pod can have it.
-	ReasonNobodyCan = "NobodyCan"
 	// ReasonConflict: it can't be combined with another fault, or held by a pod.
 	ReasonConflict = "Conflict"
 	// ReasonAgentRefused: an agent refused it.

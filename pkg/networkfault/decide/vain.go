@@ -29,19 +29,19 @@ func (o *object) isVain() string {
 	return ""
 }
 
-// nobodyCan says why an object that is to start would be in force at no pod; "" if it would
+// nobodyCan says why an object that is to start would be in force at no pod; nil if it would
 // be at some. A pod that has no address yet may be one.
-func (d *decision) nobodyCan(o *object, plan compile.Plan) string {
+func (d *decision) nobodyCan(o *object, plan compile.Plan) *refusal {
 	if family := d.withoutFamily(o); family != "" {
-		return fmt.Sprintf("no pod of spec.from has an %s address, as the ranges of spec.to have", family)
+		return &refusal{ReasonNobodySelected, fmt.Sprintf("no pod of spec.from has an %s address, as the ranges of spec.to have", family)}
 	}
 	if len(d.holders(o, plan)) > 0 {
-		return ""
+		return nil
 	}
 	if len(o.bare) > 0 {
-		return "no selected pod can have it: " + list(o.bare) + " without an agent, or on the network of the node"
+		return &refusal{ReasonNoAgent, "no selected pod can have it: " + list(o.bare) + " without an agent, or on the network of the node"}
 	}
-	return "it changes nothing at any selected pod"
+	return &refusal{ReasonInvalid, "it is so small that it changes nothing at any selected pod"}
 }
 
 // withoutFamily returns the family of ranges that an object is for and that none of its

@@ -35,8 +35,9 @@ func TestWordsOfAgents(t *testing.T) {
 // and is told once.
 func TestWarnings(t *testing.T) {
 	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
-		one := target(1, delay("a.1", time.Millisecond, time.Time{}, "a"))
+		one := target(1, delay("a.1", time.Millisecond, time.Time{}, "a"), delay("a.2", time.Millisecond, time.Time{}, "a"))
 		one.Faults[0].Match.Peers = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}
+		one.Faults[1].Match.Peers = []netip.Prefix{netip.MustParsePrefix("10.0.0.3/32")} // which it takes from the first, as it is meant
 		hand := []api.Fault{
 			{Name: "hand", Delay: "1ms", Peers: []string{"10.0.0.7", "10.0.0.8"}},
 			{Name: "theirs", Owner: "me", Delay: "1ms", Peers: []string{"10.0.0.9"}},

@@ -104,56 +104,60 @@ func (f Facts) describeDomains() string {
 // are easily found without which nobody is cut off: a pod of TiKV from another one, or
 // from a member of PD that counts.
 func (f Facts) culprits(s state) (cut, down []string) {
-	ofPD := s.verdict == lostByPD
+	ofPD, ofTiKV, ofBoth := f.quorumPairs(s.severed)
 	for _, pod := range s.graph.down {
-		if f.isMember(pod) == ofPD {
+		if f.isMember(pod) == (s.verdict == lostByPD) {
 			down = append(down, pod)
 		}
 	}
+	if s.verdict == lostByPD {
+		return covering(ofPD, down), down
+	}
 	counts := f.namesOf(s.graph.majorities())
-	partners := make(map[string]map[string]bool)
-	note := func(pod, partner string) {
-		if partners[pod] == nil {
-			partners[pod] = make(map[string]bool)
+	for _, pair := range ofBoth {
+		member, store := pair.A, pair.B
+		if !f.isMember(member) {
+			member, store = store, member
 		}
-		partners[pod][partner] = true
-	}
-	for pair := range s.severed {
-		if !f.vital[pair.A] || !f.vital[pair.B] || slices.Contains(down, pair.A) || slices.Contains(down, pair.B) {
-			continue
-		}
-		switch a, b := f.isMember(pair.A), f.isMember(pair.B); {
-		case a == b && a == ofPD:
-			note(pair.A, pair.B)
-			note(pair.B, pair.A)
-		case !ofPD && a && !b && counts[pair.A]:
-			cut = append(cut, pair.B)
-		case !ofPD && b && !a && counts[pair.B]:
-			cut = append(cut, pair.A)
+		if counts[member] && !slices.Contains(down, store) {
+			cut = append(cut, store)
 		}
 	}
-	return covering(sorted(cut), partners), down
+	cut = sorted(cut)
+	return append(cut, covering(ofTiKV, slices.Concat(cut, down))...), down
 }
 
-// covering adds pods to some, so that of every two partners one is among them: again and
-// again the one with the most partners, of several the first by name.
-func covering(pods []string, partners map[string]map[string]bool) []string {
-	take := func(pod string) {
-		for partner := range partners[pod] {
-			delete(partners[partner], pod)
+// quorumPairs returns the pairs of two members of PD, of two pods of TiKV, and of one of
+// each, in any order.
+func (f Facts) quorumPairs(pairs severed) (ofPD, ofTiKV, ofBoth []compile.Pair) {
+	for pair := range pairs {
+		switch a, b := f.isMember(pair.A), f.isMember(pair.B); {
+		case !f.vital[pair.A] || !f.vital[pair.B]:
+		case a && b:
+			ofPD = append(ofPD, pair)
+		case a || b:
+			ofBoth = append(ofBoth, pair)
+		default:
+			ofTiKV = append(ofTiKV, pair)
 		}
-		delete(partners, pod)
 	}
-	for _, pod := range pods {
-		take(pod)
-	}
-	for len(partners) > 0 {
-		worst := slices.MinFunc(slices.Sorted(maps.Keys(partners)), func(a, b string) int { return -cmp.Compare(len(partners[a]), len(partners[b])) })
-		if len(partners[worst]) == 0 {
-			break
+	return ofPD, ofTiKV, ofBoth
+}
+
+// covering returns pods of which, with those that are known, every pair has one: again and
+// again the pod of the most pairs, of several the first by name.
+func covering(pairs []compile.Pair, known []string) []string {
+	rest := slices.DeleteFunc(slices.Clone(pairs), func(p compile.Pair) bool { return slices.Contains(known, p.A) || slices.Contains(known, p.B) })
+	var pods []string
+	for len(rest) > 0 {
+		count := make(map[string]int)
+		for _, p := range rest {
+			count[p.A]++
+			count[p.B]++
 		}
+		worst := slices.MinFunc(slices.Sorted(maps.Keys(count)), func(a, b string) int { return -cmp.Compare(count[a], count[b]) })
 		pods = append(pods, worst)
-		take(worst)
+		rest = slices.DeleteFunc(rest, func(p compile.Pair) bool { return p.A == worst || p.B == worst })
 	}
 	return pods
 }

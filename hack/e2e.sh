@@ -2,7 +2,8 @@
 # e2e.sh: runs the cluster tier. Without E2E_KUBECONFIG it makes a kind cluster (see cluster.sh for its parameters), and
 # deletes it afterwards if it was not there before.
 #   E2E_KUBECONFIG   a cluster to use instead. It must have TiDB Operator and must be able to pull the images: the ones
-#                    the manifests name, and TIDELAY_PINGER_IMAGE (tidelay/pinger:dev, made by images.sh)
+#                    the manifests name, and TIDELAY_PINGER_IMAGE (tidelay/pinger:dev, made by images.sh). One test
+#                    changes the label topology.kubernetes.io/zone of its nodes for some seconds
 #   E2E_KEEP=1       keep the cluster that was made
 #   TEST_ARGS        more arguments for go test, such as -run=TestLatency
 set -euo pipefail
@@ -23,6 +24,7 @@ else
   export KUBECONFIG
   if ! docker container inspect "${TIDELAY_CLUSTER:-tidelay}-control-plane" >/dev/null 2>&1 && [[ ${E2E_KEEP:-} != 1 ]]; then
     trap '"$hack/cluster.sh" down' EXIT
+    export TIDELAY_CLUSTER_ENDS=1 # the tests leave it as it is then
   fi
   "$hack/cluster.sh" up
   "$hack/cluster.sh" load "$pinger"

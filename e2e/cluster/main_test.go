@@ -34,6 +34,8 @@ var (
 	storageClass = cmp.Or(os.Getenv("TIDELAY_STORAGE_CLASS"), "standard")
 	pingerImage  = cmp.Or(os.Getenv("TIDELAY_PINGER_IMAGE"), "tidelay/pinger:dev")
 	agentImage   = cmp.Or(os.Getenv("TIDELAY_AGENT_IMAGE"), "tidelay/agent:dev")
+	// The cluster is deleted after the tests, so that they need not clean it.
+	clusterEnds = os.Getenv("TIDELAY_CLUSTER_ENDS") == "1"
 )
 
 // The injector's names, as the manifests have them.
@@ -64,7 +66,9 @@ func TestMain(m *testing.M) {
 	}
 	testEnv = env.NewWithConfig(envconf.NewWithKubeConfig(kubeconfig).WithParallelTestEnabled())
 	testEnv.Setup(install, makeWorld)
-	testEnv.Finish(removeWorld, uninstall)
+	if !clusterEnds {
+		testEnv.Finish(removeWorld, uninstall)
+	}
 	os.Exit(testEnv.Run(m))
 }
 

@@ -80,22 +80,21 @@ func TestNetworkFaultRandomPicks(t *testing.T) {
 		`from: ["tidb(half)"], to: ["pd(random)"], seed: 9007199254740991`: {"tidb(half)", "pd(random)", 1, 1},
 	} {
 		t.Run(spec, func(t *testing.T) {
-			var before []string
-			for range 2 {
+			pick := func() (from, to []string) {
+				t.Helper()
 				status := theFaulted.run(ctx, t, "picked", spec+", rtt: 50ms, untilDeleted: true")
-				from, to := selected(status, want.from), selected(status, want.to)
-				if len(from) != want.n || len(to) != want.m {
-					t.Fatalf("selected %v and %v, want %d and %d", from, to, want.n, want.m)
-				}
-				if both := slices.Concat(from, to); before != nil && !slices.Equal(before, both) {
-					t.Errorf("with the same seed %v, before %v", both, before)
-				} else {
-					before = both
-				}
-				theFaulted.wantMatrix(ctx, t, spec, between(from, to, added)) // to is nil for all others
-				theFaulted.remove(ctx, t, "picked")
-				theFaulted.wantFlat(ctx, t, "deleted")
+				return selected(status, want.from), selected(status, want.to)
 			}
+			from, to := pick()
+			if len(from) != want.n || len(to) != want.m {
+				t.Fatalf("selected %v and %v, want %d and %d", from, to, want.n, want.m)
+			}
+			theFaulted.wantMatrix(ctx, t, spec, between(from, to, added)) // to is nil for all others
+			theFaulted.remove(ctx, t, "picked")
+			if againFrom, againTo := pick(); !slices.Equal(from, againFrom) || !slices.Equal(to, againTo) {
+				t.Errorf("with the same seed %v and %v, before %v and %v", againFrom, againTo, from, to)
+			}
+			theFaulted.remove(ctx, t, "picked")
 		})
 	}
 }

@@ -172,4 +172,4 @@ rc=0
 printf '%s\n' "${parts[@]}" | xargs -P "$jobs" -I {} bash -c '"$0" part $1 "${@:2}"' "$hack/kernel-test.sh" {} "${args[@]}" || rc=$?
 cat "$TIDELAY_FAILURES"
 rm -f "$TIDELAY_FAILURES"
-exit "$rc"
+((rc == 0))

@@ -19,11 +19,11 @@ import (
 
 // world is a TidbCluster of 3 PD, 3 TiKV and 2 TiDB, and its faults.
 type world struct {
-	t *testing.T
+	t testing.TB
 	decide.Input
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	tc := &tcv1alpha1.TidbCluster{ObjectMeta: metav1.ObjectMeta{Name: "basic", Annotations: map[string]string{"tidelay.io/inject": "true"}}}
 	tc.Spec = tcv1alpha1.TidbClusterSpec{

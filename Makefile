@@ -76,7 +76,7 @@ endif
 .PHONY: bench-controller
 bench-controller: ## Measure the controller with 1,000 TidbClusters on a real API server: time to apply, CPU, memory, requests (10 min)
 	hack/go-build.sh bin/controller ./cmd/controller
-	go test -run '^$$' -bench . -benchtime 100x ./pkg/networkfault/compile/
+	go test -run '^$$' -bench . -benchtime 100x ./pkg/networkfault/compile/ ./pkg/networkfault/decide/
 	assets=$$(hack/kube-assets.sh); KUBEBUILDER_ASSETS=$$assets TIDELAY_CONTROLLER=$(CURDIR)/bin/controller \
 		go test -run '^$$' -bench BenchmarkController -benchtime 1x -timeout 0 ./e2e/bench/
 

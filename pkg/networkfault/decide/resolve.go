@@ -86,19 +86,11 @@ func (d *decision) resolveOne(o *object, cluster selector.Cluster) bool {
 
 // sides says how many are on each side.
 func sides(from, to selector.Selection) string {
-	text := fmt.Sprintf("%s on the side from, %s on the side to", plural(len(from.Pods), "pod"), plural(len(to.Pods), "pod"))
+	text := fmt.Sprintf("%s on the side from, %s on the side to", tidbcluster.Plural(len(from.Pods), "pod"), tidbcluster.Plural(len(to.Pods), "pod"))
 	if n := len(to.CIDRs); n > 0 {
-		text += " and " + plural(n, "range")
+		text += " and " + tidbcluster.Plural(n, "range")
 	}
 	return text
-}
-
-// plural is a number of things.
-func plural(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // choose returns what selectors select. What an object that has started pinned stays

@@ -113,7 +113,7 @@ func (d *decision) tell(o *object, plan compile.Plan) {
 	}
 	message := o.status.Message
 	if reason == ReasonApplied {
-		message = strings.TrimSuffix(fmt.Sprintf("in force at all %s; %s", plural(total, "pod"), message), "; ")
+		message = strings.TrimSuffix(fmt.Sprintf("in force at all %s; %s", tidbcluster.Plural(total, "pod"), message), "; ")
 	}
 	d.setCondition(o, v1alpha1.Applied, reason == ReasonApplied, reason, message)
 }

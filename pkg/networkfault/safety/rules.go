@@ -42,10 +42,11 @@ func (j *judge) quorumLoss(o Object, before, with state) *finding {
 		return nil
 	}
 	pairs := added(before.severed, with.severed)
+	if len(pairs) == 0 {
+		return nil
+	}
 	momentary := o.Starting && f.mayKeep(with.severed)
 	switch {
-	case len(pairs) == 0:
-		return nil
 	case unknown != "":
 		return &finding{podsOf(pairs), fmt.Sprintf(
 			"This fault cuts off %s, and nobody can say whether a quorum stays: %s.%s Set allow: [QuorumLoss] to do it all the same.",
@@ -56,12 +57,12 @@ func (j *judge) quorumLoss(o Object, before, with state) *finding {
 		cut, down := f.culprits(with)
 		return &finding{slices.Concat(cut, down), fmt.Sprintf(
 			"PD would lose its majority: of %s at most %d would be healthy and reach each other, and %d are needed%s.%s Set allow: [QuorumLoss] to do it all the same.",
-			plural(len(f.members), "member"), with.graph.mostTogether(), len(f.members)/2+1, causes("cut off", cut, down), o.aboutPorts()), momentary}
+			tidbcluster.Plural(len(f.members), "member"), with.graph.mostTogether(), len(f.members)/2+1, causes("cut off", cut, down), o.aboutPorts()), momentary}
 	default:
 		cut, down := f.culprits(with)
 		return &finding{slices.Concat(cut, down), fmt.Sprintf(
 			"Regions of TiKV could lose their majority: with %s of each (max-replicas), %s of %s can be lost, and more would be%s.%s Set allow: [QuorumLoss] to do it all the same.",
-			plural(f.replicas, "replica"), countOf(with.graph.losable), f.describeDomains(), causes("cut off from each other or from PD", cut, down), o.aboutPorts()), momentary}
+			tidbcluster.Plural(f.replicas, "replica"), countOf(with.graph.losable), f.describeDomains(), causes("cut off from each other or from PD", cut, down), o.aboutPorts()), momentary}
 	}
 }
 
@@ -94,9 +95,9 @@ func (o Object) aboutPorts() string {
 func (f Facts) describeDomains() string {
 	domains := f.domains()
 	if slices.ContainsFunc(domains, func(d domain) bool { return strings.HasPrefix(d.name, "zone ") }) {
-		return plural(len(domains), "zone") + " of TiKV"
+		return tidbcluster.Plural(len(domains), "zone") + " of TiKV"
 	}
-	return plural(len(domains), "pod") + " of TiKV"
+	return tidbcluster.Plural(len(domains), "pod") + " of TiKV"
 }
 
 // culprits returns the pods to name for a lost quorum: of PD, or of TiKV if it is TiKV
@@ -214,7 +215,7 @@ func (j *judge) longDelay(_ Object, before, with state) *finding {
 	worst := slices.MaxFunc(sortedPairs(pairs), func(a, b compile.Pair) int { return cmp.Compare(with.effects[a].RTT, with.effects[b].RTT) })
 	return &finding{podsOf(pairs), fmt.Sprintf(
 		"Up to %s would be added to a round trip (between %s and %s; %s beyond %s). Set a shorter rtt or delay, or allow: [LongDelay] to do it all the same.",
-		short(with.effects[worst].RTT), worst.A, worst.B, plural(len(pairs), "pair"), short(longDelay)), false}
+		short(with.effects[worst].RTT), worst.A, worst.B, tidbcluster.Plural(len(pairs), "pair"), short(longDelay)), false}
 }
 
 func (j *judge) unhealthyStart(o Object, _, _ state) *finding {

@@ -44,14 +44,6 @@ func podsOf(pairs []compile.Pair) []string {
 	return sorted(pods)
 }
 
-// plural is a number of things.
-func plural(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
-
 // countOf is a number in a sentence.
 func countOf(n int) string {
 	if n == 0 {

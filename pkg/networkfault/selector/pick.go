@@ -81,9 +81,9 @@ func (c Cluster) describe(s Selector) string {
 		return "every pod that it could mean is on the side from; want all for both sides"
 	}
 	if s.Component == "" {
-		return fmt.Sprintf("the cluster has %d pods that it could mean", len(c.pods(func(p Pod) bool { return p.isIn(s.Zone) && p.Component != tidbcluster.Discovery })))
+		return fmt.Sprintf("the cluster has %s that it could mean", tidbcluster.Plural(len(c.pods(func(p Pod) bool { return p.isIn(s.Zone) && p.Component != tidbcluster.Discovery })), "pod"))
 	}
-	text := fmt.Sprintf("the cluster has %d pods of %s", len(c.component(s.Component, "")), s.Component)
+	text := fmt.Sprintf("the cluster has %s of %s", tidbcluster.Plural(len(c.component(s.Component, "")), "pod"), s.Component)
 	if s.Zone != "" {
 		text += fmt.Sprintf(", %d of them in zone %s", len(c.component(s.Component, s.Zone)), s.Zone)
 	}

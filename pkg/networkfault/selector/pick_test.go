@@ -82,7 +82,7 @@ func TestSelect(t *testing.T) {
 		{text: "pd(follower)", change: func(c *Cluster) {
 			c.Pods = pods(map[tidbcluster.Component]int{tidbcluster.PD: 1})
 			c.Roles.Leader = "basic-pd-0"
-		}, err: nobody, says: "1 pods of pd"},
+		}, err: nobody, says: "1 pod of pd"},
 		{text: "pd(leader)", change: func(c *Cluster) { c.Pods = pods(map[tidbcluster.Component]int{tidbcluster.TiKV: 3}) }, err: nobody, says: "no pods of pd"},
 		{text: "tikv(busiest)", want: "tikv-2"},
 		{text: "tikv(busiest)@a", want: "tikv-3"},

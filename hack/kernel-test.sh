@@ -51,15 +51,6 @@ binaries() {
   return "$rc"
 }
 
-# failed_tests LOG: what the tests that failed printed, or the end of the log if none says that it failed.
-failed_tests() {
-  if grep -q '^--- FAIL' "$1"; then
-    awk '/^=== RUN +[^\/]+$/ { test = "" } { test = test $0 "\n" } /^--- FAIL/ { printf "%s", test }' "$1"
-  else
-    tail -n 40 "$1"
-  fi
-}
-
 # part ENGINE SHARD KERNEL [ARG...]: a part of the tests of an engine, on this kernel ("here"), under "uml", or under
 # QEMU on the kernel that debian.sh put in the folder KERNEL.
 part() {

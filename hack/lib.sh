@@ -49,6 +49,18 @@ step() {
   exit 1
 }
 
+# failed_tests LOG: what the tests that failed printed with -test.v, or the end of the log if none says that it failed.
+failed_tests() {
+  if ! grep -q '^--- FAIL' "$1"; then
+    tail -n 40 "$1"
+    return
+  fi
+  awk '
+    /^=== [A-Z]+ / { test = $3; sub("/.*", "", test) }
+    { text[test] = text[test] $0 "\n" }
+    /^--- FAIL/ { printf "%s", text[$3] }' "$1"
+}
+
 # cached LABEL: the line of a step that had nothing to do.
 cached() { printf '%-58s (cached)\n' "$1" >&2; }
 

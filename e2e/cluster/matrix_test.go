@@ -27,8 +27,8 @@ const cut = time.Duration(-1)
 
 // How pairs are measured, and how much more than asked for is no fault.
 const (
-	matrixPings = 5
-	mostPings   = 8 * matrixPings // two seconds of them
+	matrixPings = 10
+	mostPings   = 4 * matrixPings // two seconds of them
 	matrixWait  = time.Second
 	slack       = 5 * time.Millisecond
 )

@@ -22,6 +22,7 @@ import (
 // +kubebuilder:printcolumn:name="What",type=string,JSONPath=`.status.what`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.status.applied`
+// +kubebuilder:printcolumn:name="Verified",type=string,JSONPath=`.status.verified`
 // +kubebuilder:printcolumn:name="Ends",type=string,JSONPath=`.status.expiresAt`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.reason`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.message`,priority=1

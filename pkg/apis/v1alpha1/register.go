@@ -16,7 +16,7 @@ func GroupVersion() schema.GroupVersion {
 
 // AddToScheme adds the kinds of this version to a scheme.
 func AddToScheme(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(GroupVersion(), &NetworkFault{}, &NetworkFaultList{})
+	scheme.AddKnownTypes(GroupVersion(), &NetworkFault{}, &NetworkFaultList{}, &NetworkTopology{}, &NetworkTopologyList{})
 	metav1.AddToGroupVersion(scheme, GroupVersion())
 	return nil
 }

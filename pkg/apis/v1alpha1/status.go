@@ -23,6 +23,15 @@ type NetworkFaultStatus struct {
 	// Applied is how many of the pods that are to have the fault have it: "4/4".
 	// +optional
 	Applied string `json:"applied,omitempty"`
+	// Verified is how many of the pods that have the fault were measured to have what was asked
+	// for, of those that can be measured: "4/4". Empty while nothing was measured.
+	// +optional
+	Verified string `json:"verified,omitempty"`
+	// Pairs are the pairs of pods whose measurement was the furthest from what is asked for.
+	// +optional
+	// +kubebuilder:validation:MaxItems=10
+	// +listType=atomic
+	Pairs []Pair `json:"pairs,omitempty"`
 	// Selected are the pods that the selectors selected, at most 1024 of them. A pod that
 	// was picked, such as a leader, stays selected by its name.
 	// +optional
@@ -41,7 +50,7 @@ type NetworkFaultStatus struct {
 	// ObservedGeneration is the generation of the spec that all this is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions are Resolved, Safe and Applied.
+	// Conditions are Resolved, Safe, Applied and Verified.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -73,6 +82,8 @@ const (
 	Safe = "Safe"
 	// Applied is whether every pod that is to have the fault has it.
 	Applied = "Applied"
+	// Verified is whether what was measured is what was asked for.
+	Verified = "Verified"
 )
 
 // SelectedPod is a pod that a selector selected.
@@ -86,4 +97,23 @@ type SelectedPod struct {
 	// Zone is that of the pod's node, if that has one.
 	// +optional
 	Zone string `json:"zone,omitempty"`
+}
+
+// Pair is what was measured between two pods.
+type Pair struct {
+	// From measured, and To is the pod that answered.
+	// +required
+	From string `json:"from"`
+	// +required
+	To string `json:"to"`
+	// Asked is what is added to the round trip by all faults and the topology together:
+	// "50ms"; or "partition".
+	// +required
+	Asked string `json:"asked"`
+	// Before is the round trip without it; empty if that is not known.
+	// +optional
+	Before string `json:"before,omitempty"`
+	// Measured is the round trip; or "no answer".
+	// +required
+	Measured string `json:"measured"`
 }

@@ -57,10 +57,10 @@ type NetworkFaultStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// Phase is where a fault is in its life.
+// Phase is where a fault or a topology is in its life.
 type Phase string
 
-// The phases of a fault.
+// The phases of a fault and of a topology.
 const (
 	// Pending waits for something, such as a role that nobody knows yet.
 	Pending Phase = "Pending"
@@ -74,9 +74,9 @@ const (
 	Refused Phase = "Refused"
 )
 
-// The conditions of a fault.
+// The conditions of a fault and of a topology.
 const (
-	// Resolved is whether the selectors select somebody.
+	// Resolved is whether the selectors select somebody, or whether there are zones.
 	Resolved = "Resolved"
 	// Safe is whether no rule of safety refuses the fault.
 	Safe = "Safe"
@@ -101,9 +101,10 @@ type SelectedPod struct {
 
 // Pair is what was measured between two pods.
 type Pair struct {
-	// From measured, and To is the pod that answered.
+	// From is the pod that measured.
 	// +required
 	From string `json:"from"`
+	// To is the pod that answered, or did not.
 	// +required
 	To string `json:"to"`
 	// Asked is what is added to the round trip by all faults and the topology together:

@@ -33,7 +33,7 @@ func TestFaultColumns(t *testing.T) {
 	admin, fault := clientAs(t, ""), &v1alpha1.NetworkFault{}
 	must(t, admin.Get(t.Context(), client.ObjectKey{Namespace: n.name, Name: "running"}, fault))
 	ends := metav1.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	fault.Status = v1alpha1.NetworkFaultStatus{
+	fault.Status.Life = v1alpha1.Life{
 		Phase: v1alpha1.Running, Reason: "Applied", Message: "in force", What: "+50ms RTT", Applied: "4/4", Verified: "3/4", ExpiresAt: &ends,
 	}
 	must(t, admin.Status().Update(t.Context(), fault))

@@ -22,8 +22,9 @@ func TestTopologyColumns(t *testing.T) {
 	admin, topology := clientAs(t, ""), &v1alpha1.NetworkTopology{}
 	must(t, admin.Get(t.Context(), client.ObjectKey{Namespace: n.name, Name: "running"}, topology))
 	ends := metav1.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	topology.Status = v1alpha1.NetworkTopologyStatus{
-		Phase: v1alpha1.Running, Reason: "Applied", Message: "in force", What: "three-az", Zoned: "8/9", Applied: "7/8", Verified: "6/8", ExpiresAt: &ends,
+	topology.Status.Zoned = "8/9"
+	topology.Status.Life = v1alpha1.Life{
+		Phase: v1alpha1.Running, Reason: "Applied", Message: "in force", What: "three-az", Applied: "7/8", Verified: "6/8", ExpiresAt: &ends,
 	}
 	must(t, admin.Status().Update(t.Context(), topology))
 	n.shows([]columns{
@@ -166,12 +167,15 @@ func TestTopologyStatusIsApart(t *testing.T) {
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
 	stored.Spec.Spread = 4
 	stored.Status = v1alpha1.NetworkTopologyStatus{
-		Phase: v1alpha1.Running, Reason: "Applied", Message: "in force on 2 pods", What: "three-az", Zoned: "2/3", Applied: "2/2", Verified: "1/2",
-		Zones:     []v1alpha1.ZonePods{{Name: "a", Pods: []string{"basic-tikv-0"}}, {Name: "b", Pods: []string{"basic-tikv-1"}}, {Name: "c"}},
-		Unzoned:   []string{"basic-discovery-5d9c7b8f6d-abcde"},
-		Pairs:     []v1alpha1.Pair{{From: "basic-tikv-0", To: "basic-tikv-1", Asked: "1ms", Before: "0.3ms", Measured: "7ms"}},
-		StartedAt: &now, ExpiresAt: &now, ClusterUID: otherUID, ObservedGeneration: 1,
-		Conditions: []metav1.Condition{{Type: v1alpha1.Verified, Status: metav1.ConditionFalse, Reason: "OutOfTolerance", LastTransitionTime: now}},
+		Life: v1alpha1.Life{
+			Phase: v1alpha1.Running, Reason: "Applied", Message: "in force on 2 pods", What: "three-az", Applied: "2/2", Verified: "1/2",
+			Pairs:     []v1alpha1.Pair{{From: "basic-tikv-0", To: "basic-tikv-1", Asked: "1ms", Before: "0.3ms", Measured: "7ms"}},
+			StartedAt: &now, ExpiresAt: &now, ClusterUID: otherUID, ObservedGeneration: 1,
+			Conditions: []metav1.Condition{{Type: v1alpha1.Verified, Status: metav1.ConditionFalse, Reason: "OutOfTolerance", LastTransitionTime: now}},
+		},
+		Zoned:   "2/3",
+		Zones:   []v1alpha1.ZonePods{{Name: "a", Pods: []string{"basic-tikv-0"}}, {Name: "b", Pods: []string{"basic-tikv-1"}}, {Name: "c"}},
+		Unzoned: []string{"basic-discovery-5d9c7b8f6d-abcde"},
 	}
 	want := stored.Status
 	must(t, controller.Status().Update(t.Context(), stored))

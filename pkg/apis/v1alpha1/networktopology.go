@@ -2,7 +2,6 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // NetworkTopology puts the pods of a TidbCluster into zones, and makes the network between
@@ -219,18 +218,8 @@ const (
 // NetworkTopologyStatus is what came of a NetworkTopology. It is written when something in
 // it changes, and not as time passes.
 type NetworkTopologyStatus struct {
-	// Phase is where the topology is in its life.
-	// +optional
-	Phase Phase `json:"phase,omitempty"`
-	// Reason is why, in one word.
-	// +optional
-	Reason string `json:"reason,omitempty"`
-	// Message is why, in a sentence.
-	// +optional
-	Message string `json:"message,omitempty"`
-	// What is what is between zones, in short: "three-az", "1ms to 20ms RTT".
-	// +optional
-	What string `json:"what,omitempty"`
+	Life `json:",inline"`
+
 	// Zoned is how many of the pods are in a zone: "8/9".
 	// +optional
 	Zoned string `json:"zoned,omitempty"`
@@ -246,35 +235,6 @@ type NetworkTopologyStatus struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	Unzoned []string `json:"unzoned,omitempty"`
-	// Applied is how many of the pods that are to have the topology have it: "8/8".
-	// +optional
-	Applied string `json:"applied,omitempty"`
-	// Verified is how many of the pods that have the topology were measured to have what was asked
-	// for, of those that can be measured: "4/4". Empty while nothing was measured.
-	// +optional
-	Verified string `json:"verified,omitempty"`
-	// Pairs are the pairs of pods whose measurement was the furthest from what is asked for.
-	// +optional
-	// +kubebuilder:validation:MaxItems=10
-	// +listType=atomic
-	Pairs []Pair `json:"pairs,omitempty"`
-	// StartedAt is when the topology started.
-	// +optional
-	StartedAt *metav1.Time `json:"startedAt,omitempty"`
-	// ClusterUID is the UID of the TidbCluster at that time. The topology ends with it.
-	// +optional
-	ClusterUID types.UID `json:"clusterUID,omitempty"`
-	// ExpiresAt is when it ends by itself; empty for one that lasts until it is deleted.
-	// +optional
-	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
-	// ObservedGeneration is the generation of the spec that all this is about.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions are Resolved, Safe, Applied and Verified.
-	// +optional
-	// +listType=map
-	// +listMapKey=type
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
 // ZonePods is a zone and the pods in it.

@@ -10,9 +10,10 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Object is a fault of a TidbCluster that is in force, with the pods it selects.
+// Object is a fault of a TidbCluster that is in force, with the pods it selects; or the
+// topology that is in force, of which there is one at most.
 type Object struct {
-	// Name is unique among the objects.
+	// Name is unique among the objects; see TopologyKey.
 	Name string
 	// Created is how old it is. Of two objects that can't be combined, the older one
 	// goes on.
@@ -34,6 +35,9 @@ type Object struct {
 	// fault.Match. Ports without a protocol are those of TCP and of UDP.
 	Ports    []api.PortRange
 	Protocol string
+	// Topology is what is between zones; nil for a fault. With it, all else but Name and
+	// Created is zero.
+	Topology *Topology
 }
 
 // MaxObjects is how many objects there can be at once.
@@ -72,22 +76,19 @@ func half(whole time.Duration, isFirst bool) time.Duration {
 	return (whole / 2).Truncate(time.Microsecond)
 }
 
-// oneWay returns what happens to a packet of an object, of which the sender is first by
-// name or not.
-func (o *Object) oneWay(isFirst bool) fault.Impairment {
-	i := o.Impairment
-	if o.RoundTrip {
-		i.Delay, i.Jitter = half(i.Delay, isFirst), half(i.Jitter, isFirst)
-		if i.Jitter == 0 {
-			i.Distribution, i.Correlation = "", 0
-		}
+// halved returns what a packet meets of what is added to a round trip. isFirst is whether
+// its sender is first by name.
+func halved(i fault.Impairment, isFirst bool) fault.Impairment {
+	i.Delay, i.Jitter = half(i.Delay, isFirst), half(i.Jitter, isFirst)
+	if i.Jitter == 0 {
+		i.Distribution, i.Correlation = "", 0
 	}
 	return i
 }
 
-// isOdd reports whether the two ways of a round trip differ.
-func (o *Object) isOdd() bool {
-	return o.RoundTrip && (o.Impairment.Delay/time.Microsecond%2 == 1 || o.Impairment.Jitter/time.Microsecond%2 == 1)
+// isOdd reports whether the two halves of what is added to a round trip differ.
+func isOdd(i fault.Impairment) bool {
+	return i.Delay/time.Microsecond%2 == 1 || i.Jitter/time.Microsecond%2 == 1
 }
 
 // isForAll reports whether all packets between the pods are meant.

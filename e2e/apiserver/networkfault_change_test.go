@@ -174,9 +174,9 @@ func TestFaultStatusIsApart(t *testing.T) {
 	}
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
 	stored.Spec.RTT = "1s"
-	stored.Status = v1alpha1.NetworkFaultStatus{
+	stored.Status.Selected = []v1alpha1.SelectedPod{{Selector: "tikv", Pod: "basic-tikv-0", Zone: "a"}}
+	stored.Status.Life = v1alpha1.Life{
 		Phase: v1alpha1.Running, Reason: "Applied", Message: "in force on 4 pods", What: "+50ms RTT", Applied: "4/4",
-		Selected:  []v1alpha1.SelectedPod{{Selector: "tikv", Pod: "basic-tikv-0", Zone: "a"}},
 		StartedAt: &now, ExpiresAt: &now, ObservedGeneration: 1,
 		Conditions: []metav1.Condition{{Type: v1alpha1.Applied, Status: metav1.ConditionTrue, Reason: "Applied", LastTransitionTime: now}},
 	}

@@ -8,7 +8,19 @@ import (
 // NetworkFaultStatus is what came of a NetworkFault. It is written when something in it
 // changes, and not as time passes.
 type NetworkFaultStatus struct {
-	// Phase is where the fault is in its life.
+	Life `json:",inline"`
+
+	// Selected are the pods that the selectors selected, at most 1024 of them. A pod that
+	// was picked, such as a leader, stays selected by its name.
+	// +optional
+	// +kubebuilder:validation:MaxItems=1024
+	// +listType=atomic
+	Selected []SelectedPod `json:"selected,omitempty"`
+}
+
+// Life is what the status of a NetworkFault and that of a NetworkTopology have in common.
+type Life struct {
+	// Phase is where it is in its life.
 	// +optional
 	Phase Phase `json:"phase,omitempty"`
 	// Reason is why, in one word.
@@ -17,14 +29,15 @@ type NetworkFaultStatus struct {
 	// Message is why, in a sentence.
 	// +optional
 	Message string `json:"message,omitempty"`
-	// What is what happens to packets, in short: "+50ms RTT", "partition".
+	// What is what happens to packets, in short: "+50ms RTT", "partition"; "three-az", "1ms
+	// to 20ms RTT between 3 zones".
 	// +optional
 	What string `json:"what,omitempty"`
-	// Applied is how many of the pods that are to have the fault have it: "4/4".
+	// Applied is how many of the pods that are to have it have it: "4/4".
 	// +optional
 	Applied string `json:"applied,omitempty"`
-	// Verified is how many of the pods that have the fault were measured to have what was asked
-	// for, of those that can be measured: "4/4". Empty while nothing was measured.
+	// Verified is how many of the pods that have it were measured to have what was asked for,
+	// of those that can be measured: "4/4". Empty while nothing was measured.
 	// +optional
 	Verified string `json:"verified,omitempty"`
 	// Pairs are the pairs of pods whose measurement was the furthest from what is asked for.
@@ -32,16 +45,10 @@ type NetworkFaultStatus struct {
 	// +kubebuilder:validation:MaxItems=10
 	// +listType=atomic
 	Pairs []Pair `json:"pairs,omitempty"`
-	// Selected are the pods that the selectors selected, at most 1024 of them. A pod that
-	// was picked, such as a leader, stays selected by its name.
-	// +optional
-	// +kubebuilder:validation:MaxItems=1024
-	// +listType=atomic
-	Selected []SelectedPod `json:"selected,omitempty"`
-	// StartedAt is when the fault started.
+	// StartedAt is when it started.
 	// +optional
 	StartedAt *metav1.Time `json:"startedAt,omitempty"`
-	// ClusterUID is the UID of the TidbCluster at that time. The fault ends with it.
+	// ClusterUID is the UID of the TidbCluster at that time. It ends with that.
 	// +optional
 	ClusterUID types.UID `json:"clusterUID,omitempty"`
 	// ExpiresAt is when it ends by itself; empty for one that lasts until it is deleted.
@@ -57,10 +64,10 @@ type NetworkFaultStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// Phase is where a fault is in its life.
+// Phase is where a fault or a topology is in its life.
 type Phase string
 
-// The phases of a fault.
+// The phases of a life.
 const (
 	// Pending waits for something, such as a role that nobody knows yet.
 	Pending Phase = "Pending"
@@ -74,13 +81,13 @@ const (
 	Refused Phase = "Refused"
 )
 
-// The conditions of a fault.
+// The conditions of a life.
 const (
-	// Resolved is whether the selectors select somebody.
+	// Resolved is whether the selectors select somebody, or the zones have pods.
 	Resolved = "Resolved"
-	// Safe is whether no rule of safety refuses the fault.
+	// Safe is whether no rule of safety refuses it.
 	Safe = "Safe"
-	// Applied is whether every pod that is to have the fault has it.
+	// Applied is whether every pod that is to have it has it.
 	Applied = "Applied"
 	// Verified is whether what was measured is what was asked for.
 	Verified = "Verified"
@@ -101,9 +108,10 @@ type SelectedPod struct {
 
 // Pair is what was measured between two pods.
 type Pair struct {
-	// From measured, and To is the pod that answered.
+	// From is the pod that measured.
 	// +required
 	From string `json:"from"`
+	// To is the pod that answered, or did not.
 	// +required
 	To string `json:"to"`
 	// Asked is what is added to the round trip by all faults and the topology together:

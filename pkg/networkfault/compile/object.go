@@ -10,9 +10,10 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// Object is a fault of a TidbCluster that is in force, with the pods it selects.
+// Object is a fault of a TidbCluster that is in force, with the pods it selects; or the
+// topology that is in force, of which there is one at most.
 type Object struct {
-	// Name is unique among the objects.
+	// Name is unique among the objects; see TopologyKey.
 	Name string
 	// Created is how old it is. Of two objects that can't be combined, the older one
 	// goes on.
@@ -34,6 +35,9 @@ type Object struct {
 	// fault.Match. Ports without a protocol are those of TCP and of UDP.
 	Ports    []api.PortRange
 	Protocol string
+	// Topology is what is between zones; nil for a fault. With it, all else but Name and
+	// Created is zero.
+	Topology *Topology
 }
 
 // MaxObjects is how many objects there can be at once.

@@ -2,12 +2,35 @@ package compile
 
 import "strings"
 
-// Of names the NetworkFaults that a fault of a pod comes from, for people, who did not
-// choose its own name: "NetworkFault a", or "NetworkFaults a and b together".
+// Of names what a fault of a pod comes from, for people, who did not choose its own name:
+// "NetworkFault a", "NetworkFaults a and b together", or "NetworkTopology ground and
+// NetworkFault a together".
 func (f Fault) Of() string {
-	last := len(f.Objects) - 1
-	if last <= 0 {
-		return "NetworkFault " + strings.Join(f.Objects, "")
+	var names, kinds []string
+	for _, object := range f.Objects {
+		if _, isTopology := CutTopologyKey(object); isTopology {
+			kinds = append(kinds, Describe(object))
+		} else {
+			names = append(names, object)
+		}
 	}
-	return "NetworkFaults " + strings.Join(f.Objects[:last], ", ") + " and " + f.Objects[last] + " together"
+	switch last := len(names) - 1; {
+	case last > 0:
+		kinds = append(kinds, "NetworkFaults "+strings.Join(names[:last], ", ")+" and "+names[last])
+	case last == 0:
+		kinds = append(kinds, Describe(names[0]))
+	}
+	text := strings.Join(kinds, " and ")
+	if len(f.Objects) > 1 {
+		text += " together"
+	}
+	return text
+}
+
+// Describe names an object for people: "NetworkTopology ground", "NetworkFault a".
+func Describe(object string) string {
+	if name, isTopology := CutTopologyKey(object); isTopology {
+		return "NetworkTopology " + name
+	}
+	return "NetworkFault " + object
 }

@@ -1,0 +1,38 @@
+package compile
+
+import (
+	"strings"
+
+	"github.com/tidelay/tidelay/pkg/fault"
+)
+
+// Topology is what is between the zones of a TidbCluster.
+type Topology struct {
+	// Zones has the zone of each pod, by the pod's name. Pods that are missing meet nothing
+	// of the topology. So do ranges outside the cluster.
+	Zones map[string]string
+	// Links are what packets from a pod of one zone to a pod of another meet, or of the same
+	// one. What is zero or missing is nothing. A link holds for its own way only: one that is
+	// alike in both ways is there twice.
+	//
+	// Delay and Jitter are of the round trip and halved, the odd microsecond goes to packets
+	// whose sender is first by name. A Rate is one link of each pod to all pods of the zone.
+	// Partition is false.
+	Links map[Way]fault.Impairment
+}
+
+// Way is from one zone to another, or within one.
+type Way struct{ From, To string }
+
+// topologyPrefix can't begin the name of a NetworkFault.
+const topologyPrefix = "topology/"
+
+// TopologyKey returns the name of the object of a NetworkTopology. A NetworkFault's is that
+// of the NetworkFault.
+func TopologyKey(name string) string { return topologyPrefix + name }
+
+// CutTopologyKey returns the name of the NetworkTopology that an object is of, or reports
+// that it is not of one. Then the name is the NetworkFault's.
+func CutTopologyKey(object string) (name string, isTopology bool) {
+	return strings.CutPrefix(object, topologyPrefix)
+}

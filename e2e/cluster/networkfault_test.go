@@ -187,29 +187,21 @@ func (w *world) removeAll(ctx context.Context, t *testing.T, cluster string) {
 func (w *world) wantPhase(ctx context.Context, t *testing.T, name string, phase v1alpha1.Phase, reason string) v1alpha1.NetworkFaultStatus {
 	t.Helper()
 	var f v1alpha1.NetworkFault
-	w.wantTold(ctx, t, name, &f, told{phase, reason}, func() (told, bool) {
-		return told{f.Status.Phase, f.Status.Reason}, f.Status.ObservedGeneration == f.Generation
-	})
+	w.wantLife(ctx, t, name, &f, &f.Status.Life, phase, reason)
 	return f.Status
 }
 
-// told is the phase of an object, and why.
-type told struct {
-	phase  v1alpha1.Phase
-	reason string
-}
-
-// wantTold reads an object again and again until its status is about the spec as it is, and
-// tells what is wanted. Both are read from the object by the function.
-func (w *world) wantTold(ctx context.Context, t *testing.T, name string, o object, want told, got func() (status told, current bool)) {
+// wantLife reads an object, whose status has the life, until that is about the spec as it is
+// and has a phase and a reason.
+func (w *world) wantLife(ctx context.Context, t *testing.T, name string, o object, life *v1alpha1.Life, phase v1alpha1.Phase, reason string) {
 	t.Helper()
 	for start := time.Now(); ; {
 		err := w.Get(ctx, name, w.namespace, o)
-		if status, current := got(); err == nil && current && status == want {
+		if err == nil && life.ObservedGeneration == o.GetGeneration() && life.Phase == phase && life.Reason == reason {
 			return
 		}
 		if time.Since(start) > settles {
-			t.Fatalf("%T %s: want %s %s: %v, %+v", o, name, want.phase, want.reason, err, o)
+			t.Fatalf("%T %s: want %s %s: %v, status %+v", o, name, phase, reason, err, *life)
 		}
 		time.Sleep(50 * time.Millisecond) // until the next look
 	}

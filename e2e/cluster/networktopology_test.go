@@ -48,7 +48,9 @@ func TestNetworkTopologyPodMoved(t *testing.T) {
 		"pd-1": "b", "tikv-1": "b", "pd-2": "c", "tikv-2": "c",
 	}
 	status := theFaulted.runTopology(ctx, t, "ground", zones.spec()+", untilDeleted: true, "+far.spec())
-	t.Logf("in no zone: %v", status.Unzoned)
+	if want := []string{ofFaulted("ticdc-0"), ofFaulted("ticdc-1")}; status.Zoned != "9/11" || !slices.Equal(status.Unzoned, want) {
+		t.Errorf("zoned %s, in no zone %v, want 9/11 and %v", status.Zoned, status.Unzoned, want)
+	}
 	theFaulted.wantMatrix(ctx, t, "zones by a list", far.of(zones))
 
 	stream := theFaulted.stream(ctx, t, "tikv-1", "pd-0", 160)
@@ -89,9 +91,7 @@ func (w *world) runTopology(ctx context.Context, t *testing.T, name, spec string
 func (w *world) wantTopology(ctx context.Context, t *testing.T, name string, phase v1alpha1.Phase, reason string) v1alpha1.NetworkTopologyStatus {
 	t.Helper()
 	var nt v1alpha1.NetworkTopology
-	w.wantTold(ctx, t, name, &nt, told{phase, reason}, func() (told, bool) {
-		return told{nt.Status.Phase, nt.Status.Reason}, nt.Status.ObservedGeneration == nt.Generation
-	})
+	w.wantLife(ctx, t, name, &nt, &nt.Status.Life, phase, reason)
 	return nt.Status
 }
 

@@ -35,5 +35,16 @@ export TIDELAY_KUBECTL=$kubectl TIDELAY_PINGER_IMAGE=$pinger
 read -ra args <<<"${TEST_ARGS:-}"
 cd "$repo"
 say "== cluster tier"
+log=$(mktemp)
+rc=0
 # Tests wait for one another by what they claim, so that all may begin at once.
-go test -tags e2e -count=1 -parallel 100 -timeout 25m -v "${args[@]}" ./e2e/cluster/
+go test -tags e2e -count=1 -parallel 100 -timeout 25m -v "${args[@]}" ./e2e/cluster/ | tee "$log" || rc=$?
+# The tests' lines are mixed, and a long way up. Of each thing that one has logged, the first lines say what it is.
+awk '
+  $1 == "===" { test = $3; next }
+  $1 == "---" { if ($2 == "FAIL:") printf "== failed: %s\n%s", $3, said[$3]; next }
+  /^ +[a-z_]+_test\.go:[0-9]+: / { lines = 0 }
+  ++lines <= 12 { said[test] = said[test] $0 "\n" }
+' "$log"
+rm -f "$log"
+exit "$rc"

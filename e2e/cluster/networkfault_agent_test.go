@@ -118,14 +118,14 @@ func TestNetworkFaultReplacedByHand(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.runSlow(ctx, t, "slow")
 	pod, since := theFaulted.member(ctx, t, "tikv-0"), time.Now().Truncate(time.Second)
-	if _, err := theFaulted.agent(ctx, t, pod).ReplaceOwned(ctx, owner, []api.Fault{}); err != nil {
-		t.Fatal(err)
+	// The controller may put this right before anybody has measured it.
+	answer, err := theFaulted.agent(ctx, t, pod).ReplaceOwned(ctx, owner, []api.Fault{})
+	if err != nil || len(answer.Body.Changes) == 0 || len(answer.Body.Faults) > 0 {
+		t.Fatalf("replaced by hand: %v, %+v, want the controller's fault gone", err, answer.Body)
 	}
-	// The other half of each round trip is held by the peers.
-	theFaulted.wantMatrix(ctx, t, "replaced by hand", slowTiKV(added/2))
 	const renewal = 70 * time.Second // each minute, and the time to measure
 	theFaulted.wantMatrixWithin(ctx, t, renewal, "put right", slowTiKV(added))
-	err := theFaulted.poll(ctx, func(ctx context.Context) error { return theFaulted.findEvent(ctx, t, since, pod.Name) })
+	err = theFaulted.poll(ctx, func(ctx context.Context) error { return theFaulted.findEvent(ctx, t, since, pod.Name) })
 	if err != nil {
 		t.Error(err)
 	}

@@ -41,7 +41,7 @@ func TestNetworkFaultControllerGone(t *testing.T) {
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
 	for {
-		found, err := theFaulted.matrix(ctx, abandoned)
+		found, err := theFaulted.matrix(ctx, abandoned, matrixPings)
 		problem := found.unlike(flat)
 		if err == nil && problem == "" {
 			break

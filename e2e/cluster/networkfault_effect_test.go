@@ -51,11 +51,14 @@ func wantInPlace(t *testing.T, got measured, before, after time.Duration) {
 	if rtt := least(got); rtt < before-slack/10 {
 		t.Errorf("a ping passed in %s, want none under %s", rtt, before)
 	}
-	first, last := measured{RTTs: got.RTTs[:5]}, measured{RTTs: got.RTTs[len(got.RTTs)-20:]}
+	first, last := measured{RTTs: got.RTTs[:firsts]}, measured{RTTs: got.RTTs[len(got.RTTs)-20:]}
 	if !is(least(first), before) || !is(least(last), after) {
 		t.Errorf("the first pings took %s, the last %s: the stream did not see the change from %s to %s", least(first), least(last), before, after)
 	}
 }
+
+// firsts are how many pings of a stream arrive before anything is changed.
+const firsts = 10
 
 // stream pings from one member to another in the background, so often, 20 a second. It
 // returns when the first have arrived, and the returned function waits for the end.
@@ -72,7 +75,7 @@ func (w *world) stream(ctx context.Context, t *testing.T, from, to string, count
 		got, err := w.measure(ctx, source.Name, 2*time.Second, count, target)
 		ended <- outcome{got[target], err}
 	}()
-	for start := time.Now(); w.echoes(ctx, t, to) < before+5; {
+	for start := time.Now(); w.echoes(ctx, t, to) < before+firsts; {
 		if time.Since(start) > settles {
 			t.Fatalf("no ping from %s arrives at %s", from, to)
 		}

@@ -54,7 +54,7 @@ func (w *world) watchNeighbour(t *testing.T) (stop func()) {
 		tick := time.NewTicker(2 * time.Second)
 		defer tick.Stop()
 		for {
-			found, err := w.matrix(ctx, neighbour)
+			found, err := w.matrix(ctx, neighbour, matrixPings)
 			if ctx.Err() != nil {
 				return
 			}

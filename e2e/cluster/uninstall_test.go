@@ -35,7 +35,7 @@ func (w *world) uninstallUnderFaults(ctx context.Context, t *testing.T, uninstal
 			t.Errorf("%s is still there: %v\n%s", gone, err, out)
 		}
 	}
-	if found, err := w.matrix(ctx, abandoned); err != nil {
+	if found, err := w.matrix(ctx, abandoned, matrixPings); err != nil {
 		t.Error(err)
 	} else {
 		// None, where the controller saw that the objects went before it went itself.

@@ -38,16 +38,22 @@ func TestNetworkFaultChangeInPlace(t *testing.T) {
 	theFaulted.patch(ctx, t, "changed", `{"spec":{"rtt":"80ms"}}`)
 	theFaulted.wantPhase(ctx, t, "changed", v1alpha1.Running, "Applied")
 	theFaulted.wantMatrix(ctx, t, "after the change", slowTiKV(80*time.Millisecond))
-	got := stream()
+	wantInPlace(t, stream(), added, 80*time.Millisecond)
+}
+
+// wantInPlace checks what a stream of pings met whose RTT was changed to a longer one
+// meanwhile: none was lost, none passed in less time than before, and the stream saw both.
+func wantInPlace(t *testing.T, got measured, before, after time.Duration) {
+	t.Helper()
 	if lost := got.Sent - len(got.RTTs); lost != 0 {
 		t.Errorf("%d of %d pings were lost", lost, got.Sent)
 	}
-	if rtt := least(got); rtt < added-slack/10 {
-		t.Errorf("a ping passed in %s, want none under %s", rtt, added)
+	if rtt := least(got); rtt < before-slack/10 {
+		t.Errorf("a ping passed in %s, want none under %s", rtt, before)
 	}
 	first, last := measured{RTTs: got.RTTs[:firsts]}, measured{RTTs: got.RTTs[len(got.RTTs)-20:]}
-	if !is(least(first), added) || !is(least(last), 80*time.Millisecond) {
-		t.Errorf("the first pings took %s, the last %s: the stream did not see the change from 50ms to 80ms", least(first), least(last))
+	if !is(least(first), before) || !is(least(last), after) {
+		t.Errorf("the first pings took %s, the last %s: the stream did not see the change from %s to %s", least(first), least(last), before, after)
 	}
 }
 

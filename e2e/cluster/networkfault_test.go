@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -94,7 +95,7 @@ func (w *world) kubectl(ctx context.Context, stdin string, args ...string) (stri
 }
 
 func (w *world) describeFaults(ctx context.Context) string {
-	faults, _ := w.kubectl(ctx, "", "get", "networkfaults", "-o", "yaml")
+	faults, _ := w.kubectl(ctx, "", "get", "networkfaults,networktopologies", "-o", "yaml")
 	log, _ := exec.CommandContext(ctx, kubectl, "-n", tidelayNamespace, "logs", "-l", "app.kubernetes.io/component=controller", "--tail=40").CombinedOutput()
 	return fmt.Sprintf("%s\n%s\nlog of the controller:\n%s", w.describe(ctx), faults, log)
 }
@@ -108,7 +109,16 @@ func (w *world) apply(ctx context.Context, t *testing.T, name, spec string) {
 
 func (w *world) applyTo(ctx context.Context, t *testing.T, cluster, name, spec string) {
 	t.Helper()
-	yaml := fmt.Sprintf("apiVersion: %s\nkind: NetworkFault\nmetadata: {name: %s}\nspec: {cluster: %s, %s}\n", v1alpha1.GroupVersion(), name, cluster, spec)
+	w.applyKind(ctx, t, "NetworkFault", cluster, name, spec)
+}
+
+func (w *world) applyKind(ctx context.Context, t *testing.T, kind, cluster, name, spec string) {
+	t.Helper()
+	w.applyYAML(ctx, t, fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s}\nspec: {cluster: %s, %s}\n", v1alpha1.GroupVersion(), kind, name, cluster, spec))
+}
+
+func (w *world) applyYAML(ctx context.Context, t *testing.T, yaml string) {
+	t.Helper()
 	if out, err := w.kubectl(ctx, yaml, "apply", "-f", "-"); err != nil {
 		t.Fatalf("apply %s: %v\n%s", yaml, err, out)
 	}
@@ -117,51 +127,81 @@ func (w *world) applyTo(ctx context.Context, t *testing.T, cluster, name, spec s
 // patch merges JSON into a NetworkFault.
 func (w *world) patch(ctx context.Context, t *testing.T, name, patch string) {
 	t.Helper()
-	fault := &v1alpha1.NetworkFault{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace}}
-	if err := w.Patch(ctx, fault, k8s.Patch{PatchType: types.MergePatchType, Data: []byte(patch)}); err != nil {
-		t.Fatalf("patch NetworkFault %s with %s: %v", name, patch, err)
+	w.merge(ctx, t, &v1alpha1.NetworkFault{ObjectMeta: w.named(name)}, patch)
+}
+
+// merge merges JSON into an object.
+func (w *world) merge(ctx context.Context, t *testing.T, o object, patch string) {
+	t.Helper()
+	if err := w.Patch(ctx, o, k8s.Patch{PatchType: types.MergePatchType, Data: []byte(patch)}); err != nil {
+		t.Fatalf("patch %T %s with %s: %v", o, o.GetName(), patch, err)
 	}
 }
 
 // remove deletes a NetworkFault.
 func (w *world) remove(ctx context.Context, t *testing.T, name string) {
 	t.Helper()
-	fault := &v1alpha1.NetworkFault{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace}}
-	if err := w.Delete(ctx, fault); err != nil {
-		t.Fatalf("delete NetworkFault %s: %v", name, err)
+	w.removeObject(ctx, t, &v1alpha1.NetworkFault{ObjectMeta: w.named(name)})
+}
+
+func (w *world) removeObject(ctx context.Context, t *testing.T, o object) {
+	t.Helper()
+	if err := w.Delete(ctx, o); err != nil {
+		t.Fatalf("delete %T %s: %v", o, o.GetName(), err)
 	}
 }
 
-// removeAll deletes the NetworkFaults of a TidbCluster.
+// named is what is known of an object of the world's namespace before it is read.
+func (w *world) named(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: name, Namespace: w.namespace}
+}
+
+// removeAll deletes the NetworkFaults and NetworkTopologies of a TidbCluster.
 func (w *world) removeAll(ctx context.Context, t *testing.T, cluster string) {
 	t.Helper()
-	var all v1alpha1.NetworkFaultList
-	if err := w.List(ctx, &all); err != nil {
-		t.Errorf("list NetworkFaults: %v", err)
+	var faults v1alpha1.NetworkFaultList
+	var topologies v1alpha1.NetworkTopologyList
+	if err := errors.Join(w.List(ctx, &faults), w.List(ctx, &topologies)); err != nil {
+		t.Errorf("list what TidbCluster %s has: %v", cluster, err)
 	}
-	for _, f := range all.Items {
-		if f.Spec.Cluster != cluster {
-			continue
+	var all []object
+	for _, f := range faults.Items {
+		if f.Spec.Cluster == cluster {
+			all = append(all, &f)
 		}
-		if err := w.Delete(ctx, &f); err != nil {
-			t.Errorf("delete NetworkFault %s: %v", f.Name, err)
+	}
+	for _, nt := range topologies.Items {
+		if nt.Spec.Cluster == cluster {
+			all = append(all, &nt)
+		}
+	}
+	for _, o := range all {
+		if err := w.Delete(ctx, o); err != nil {
+			t.Errorf("delete %T %s: %v", o, o.GetName(), err)
 		}
 	}
 }
 
-// wantPhase waits until the status is about the spec as it is, with a phase and a reason,
-// and returns it.
+// wantPhase waits until the status of a NetworkFault is about the spec as it is, with a phase
+// and a reason, and returns it.
 func (w *world) wantPhase(ctx context.Context, t *testing.T, name string, phase v1alpha1.Phase, reason string) v1alpha1.NetworkFaultStatus {
 	t.Helper()
 	var f v1alpha1.NetworkFault
-	start := time.Now()
-	for {
-		err := w.Get(ctx, name, w.namespace, &f)
-		if err == nil && f.Status.ObservedGeneration == f.Generation && f.Status.Phase == phase && f.Status.Reason == reason {
-			return f.Status
+	w.wantLife(ctx, t, name, &f, &f.Status.Life, phase, reason)
+	return f.Status
+}
+
+// wantLife reads an object, whose status has the life, until that is about the spec as it is
+// and has a phase and a reason.
+func (w *world) wantLife(ctx context.Context, t *testing.T, name string, o object, life *v1alpha1.Life, phase v1alpha1.Phase, reason string) {
+	t.Helper()
+	for start := time.Now(); ; {
+		err := w.Get(ctx, name, w.namespace, o)
+		if err == nil && life.ObservedGeneration == o.GetGeneration() && life.Phase == phase && life.Reason == reason {
+			return
 		}
 		if time.Since(start) > settles {
-			t.Fatalf("NetworkFault %s: want %s %s: %v, status %+v", name, phase, reason, err, f.Status)
+			t.Fatalf("%T %s: want %s %s: %v, status %+v", o, name, phase, reason, err, *life)
 		}
 		time.Sleep(50 * time.Millisecond) // until the next look
 	}

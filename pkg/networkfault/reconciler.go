@@ -44,6 +44,8 @@ type Options struct {
 	Resolver Resolver
 	// Keeper has agents hold what is decided.
 	Keeper Keeper
+	// Surveyor has agents measure what is decided.
+	Surveyor Surveyor
 	// Events tells people what happened to NetworkFaults and TidbClusters.
 	Events events.EventRecorder
 	// Metrics gets tidelay_faults and tidelay_apply_duration_seconds.
@@ -92,6 +94,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		Cluster: seen.cluster, Pods: seen.podsToDecide(states), Faults: seen.faults, Hold: w.hold, Now: w.now,
 	})
 	r.options.Keeper.Set(key, seen.targets(decision.Faults))
+	w.survey(decision, states)
 	w.settle(ctx, decision)
 	w.tellGone(gone)
 	r.metrics.count(key, decision.Statuses)

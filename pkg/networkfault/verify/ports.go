@@ -8,8 +8,9 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// portsOf returns the TCP ports that a component listens on, the most used first. TiDB
-// Operator has them built in. A port that nobody listens on can be measured too, since a
+// portsOf returns the TCP ports that a component listens on, the one to measure to first.
+// TiDB Operator has them built in. TiDB logs a client that ends a connection to 4000 at once,
+// so its status port comes first. A port that nobody listens on can be measured too, since a
 // refusal is an answer, but a NetworkPolicy is more likely to be in its way.
 func portsOf(c tidbcluster.Component) []uint16 {
 	switch c {
@@ -20,7 +21,7 @@ func portsOf(c tidbcluster.Component) []uint16 {
 	case tidbcluster.TiKV:
 		return []uint16{20160, 20180}
 	case tidbcluster.TiDB:
-		return []uint16{4000, 10080}
+		return []uint16{10080, 4000}
 	case tidbcluster.TiFlash:
 		return []uint16{3930, 20170, 20292}
 	case tidbcluster.TiCDC:

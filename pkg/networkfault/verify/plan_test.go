@@ -98,7 +98,7 @@ func TestPlan(t *testing.T) {
 		unseen  string // a part of why, of the object slow
 	}{
 		"one pair":      {objects: []compile.Object{slow}, want: []string{"pd-0>tikv-0:20160 50ms slow"}},
-		"two faults":    {objects: []compile.Object{slow, rtt("more", "pd-0", "tikv-0", 10*time.Millisecond)}, want: []string{"pd-0>tikv-0:20160 60ms slow+more"}},
+		"two faults":    {objects: []compile.Object{slow, rtt("more", "pd-0", "tikv-0", 10*time.Millisecond)}, want: []string{"pd-0>tikv-0:20160 60ms more+slow"}},
 		"a port":        {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Ports = []api.PortRange{{First: 2380, Last: 2380}} })}, want: []string{"tikv-0>pd-0:2380 50ms slow"}},
 		"an odd port":   {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Ports = []api.PortRange{{First: 2332, Last: 2340}} })}, want: []string{"tikv-0>pd-0:2333 50ms slow"}},
 		"by chance":     {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Ports = []api.PortRange{{First: 40000, Last: 50000}} })}, want: []string{"tikv-0>pd-0:40000 50ms slow"}},

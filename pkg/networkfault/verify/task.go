@@ -67,7 +67,7 @@ func (c *Check) Measure() api.Measure {
 // timeout is how long to wait for one answer. While it is less than a second, no lost SYN
 // comes as a late one: it is sent again after a second.
 func (c *Check) timeout() time.Duration {
-	return 700*time.Millisecond + (c.Asked.RTT + c.Asked.Spread).Truncate(time.Millisecond)*3/2
+	return 700*time.Millisecond + (c.Asked.RTT+c.Asked.Spread).Truncate(time.Millisecond)*3/2
 }
 
 // Longest returns how long the measurement takes if nobody answers.

@@ -198,6 +198,6 @@ func (r *Result) pair() v1alpha1.Pair {
 
 // milliseconds returns a time in ms, rounded to a hundredth.
 func milliseconds(d time.Duration) string {
-	ms := d.Round(10 * time.Microsecond).Seconds() * 1000
+	ms := d.Round(10*time.Microsecond).Seconds() * 1000
 	return strings.TrimSuffix(strings.TrimRight(strconv.FormatFloat(ms, 'f', 2, 64), "0"), ".") + "ms"
 }

@@ -53,11 +53,11 @@ ports: {webhook: 19443, health: 19444, metrics: 19445}`))
 }
 
 // TestWithoutTheController takes out every object of the controller, of the base
-// and of what monitors it, and nothing else. The kind that it serves and the roles for
-// that kind are the controller's too.
+// and of what monitors it, and nothing else. The kinds that it serves and the roles for
+// these kinds are the controller's too.
 func TestWithoutTheController(t *testing.T) {
 	const off = "controller: {enabled: false}\n"
-	served := []string{"CustomResourceDefinition networkfaults.tidelay.io", "ClusterRole tidelay-viewer", "ClusterRole tidelay-operator"}
+	served := []string{"CustomResourceDefinition networkfaults.tidelay.io", "CustomResourceDefinition networktopologies.tidelay.io", "ClusterRole tidelay-viewer", "ClusterRole tidelay-operator"}
 	want := shippedObjects(t)
 	removed := 0
 	maps.DeleteFunc(want, func(key string, _ any) bool {
@@ -67,8 +67,8 @@ func TestWithoutTheController(t *testing.T) {
 		}
 		return controllers
 	})
-	if removed != 13 {
-		t.Errorf("the base has %d objects of the controller, want 13", removed)
+	if removed != 14 {
+		t.Errorf("the base has %d objects of the controller, want 14", removed)
 	}
 	compare(t, want, shippedObjects(t, "overlays/no-controller"))
 	withoutController := chart(t, "tidelay-system", off)

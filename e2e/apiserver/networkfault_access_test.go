@@ -30,7 +30,7 @@ func (n namespace) give(role string) {
 	})
 }
 
-// A viewer looks, an operator makes faults too. Neither gets past the controller: not
+// A viewer looks, an operator makes faults and topologies too. Neither gets past the controller: not
 // to the agents by the API server's proxy, nor to what the controller writes.
 func TestRolesOfPeople(t *testing.T) {
 	n := newNamespace(t)
@@ -43,17 +43,18 @@ func TestRolesOfPeople(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		faults := access{Group: faultGroup, Resource: faultResource, Namespace: n.name, Name: "any"}
 		for _, verb := range verbs {
-			faults.Verb = verb
-			check(slices.Contains(mayDo, verb), faults)
-			elsewhere := faults
-			elsewhere.Namespace = systemNamespace
-			check(false, elsewhere)
+			for _, resource := range []string{faultResource, topologyResource} {
+				objects := access{Verb: verb, Group: faultGroup, Resource: resource, Namespace: n.name, Name: "any"}
+				check(slices.Contains(mayDo, verb), objects)
+				elsewhere := objects
+				elsewhere.Namespace = systemNamespace
+				check(false, elsewhere)
 
-			status := faults
-			status.Subresource = "status"
-			check(role == operatorRole && verb == "get", status)
+				status := objects
+				status.Subresource = "status"
+				check(role == operatorRole && verb == "get", status)
+			}
 			for _, subresource := range []string{"", "proxy", "exec", "ephemeralcontainers"} {
 				check(false, access{Verb: verb, Resource: "pods", Subresource: subresource, Namespace: n.name, Name: "any"})
 			}

@@ -3,6 +3,7 @@
 package apiserver
 
 import (
+	"context"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,17 +17,12 @@ import (
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 )
 
-// crdName is the name of NetworkFault's CRD.
-const crdName = faultResource + "." + faultGroup
-
-// getCRD reads NetworkFault's CRD.
-func getCRD(t *testing.T, c client.Client) *unstructured.Unstructured {
-	t.Helper()
+// getCRD reads the CRD of a resource of ours.
+func getCRD(ctx context.Context, c client.Client, resource string) (*unstructured.Unstructured, error) {
 	crd := &unstructured.Unstructured{}
 	crd.SetAPIVersion("apiextensions.k8s.io/v1")
 	crd.SetKind("CustomResourceDefinition")
-	must(t, c.Get(t.Context(), client.ObjectKey{Name: crdName}, crd))
-	return crd
+	return crd, c.Get(ctx, client.ObjectKey{Name: resource + "." + faultGroup}, crd)
 }
 
 // What people see of their faults.
@@ -38,33 +34,43 @@ func TestFaultColumns(t *testing.T) {
 	must(t, admin.Get(t.Context(), client.ObjectKey{Namespace: n.name, Name: "running"}, fault))
 	ends := metav1.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	fault.Status.Life = v1alpha1.Life{
-		Phase: v1alpha1.Running, Reason: "Applied", Message: "in force", What: "+50ms RTT", Applied: "4/4", ExpiresAt: &ends,
+		Phase: v1alpha1.Running, Reason: "Applied", Message: "in force", What: "+50ms RTT", Applied: "4/4", Verified: "3/4", ExpiresAt: &ends,
 	}
 	must(t, admin.Status().Update(t.Context(), fault))
 
-	for _, c := range []struct {
-		args []string
-		want [][]string
-	}{
+	n.shows([]columns{
 		{[]string{"get", "nf"}, [][]string{
-			{"NAME", "CLUSTER", "FROM", "TO", "WHAT", "PHASE", "APPLIED", "ENDS", "AGE"},
+			{"NAME", "CLUSTER", "FROM", "TO", "WHAT", "PHASE", "APPLIED", "VERIFIED", "ENDS", "AGE"},
 			{"fresh", "basic", `["tikv","pd(leader)"]`, `["tidb"]`, "0s"},
-			{"running", "basic", `["tikv"]`, `["others"]`, "+50ms RTT", "Running", "4/4", "2030-01-02T03:04:05Z", "0s"},
+			{"running", "basic", `["tikv"]`, `["others"]`, "+50ms RTT", "Running", "4/4", "3/4", "2030-01-02T03:04:05Z", "0s"},
 		}},
 		{[]string{"get", "networkfault", "running", "-o", "wide"}, [][]string{
-			{"NAME", "CLUSTER", "FROM", "TO", "WHAT", "PHASE", "APPLIED", "ENDS", "REASON", "MESSAGE", "AGE"},
-			{"running", "basic", `["tikv"]`, `["others"]`, "+50ms RTT", "Running", "4/4", "2030-01-02T03:04:05Z", "Applied", "in force", "0s"},
+			{"NAME", "CLUSTER", "FROM", "TO", "WHAT", "PHASE", "APPLIED", "VERIFIED", "ENDS", "REASON", "MESSAGE", "AGE"},
+			{"running", "basic", `["tikv"]`, `["others"]`, "+50ms RTT", "Running", "4/4", "3/4", "2030-01-02T03:04:05Z", "Applied", "in force", "0s"},
 		}},
 		{[]string{"get", "tidelay", "-o", "name"}, [][]string{{"networkfault.tidelay.io/fresh"}, {"networkfault.tidelay.io/running"}}},
-	} {
-		printed, err := world.kubectl.output(t.Context(), append(c.args, "-n", n.name)...)
-		must(t, err)
+	})
+}
+
+// columns are what kubectl is to print, by line, for its arguments. An empty column is
+// left out.
+type columns struct {
+	args []string
+	want [][]string
+}
+
+// shows runs kubectl in the namespace and compares what it prints. Ages are 0s.
+func (n namespace) shows(all []columns) {
+	n.t.Helper()
+	for _, c := range all {
+		printed, err := world.kubectl.output(n.t.Context(), append(c.args, "-n", n.name)...)
+		must(n.t, err)
 		var got [][]string
 		for line := range strings.Lines(printed) {
 			got = append(got, columnGap.Split(age.ReplaceAllString(strings.TrimSpace(line), "0s"), -1))
 		}
 		if !cmp.Equal(c.want, got) {
-			t.Errorf("kubectl %s shows\n%swant %q", strings.Join(c.args, " "), printed, c.want)
+			n.t.Errorf("kubectl %s shows\n%swant %q", strings.Join(c.args, " "), printed, c.want)
 		}
 	}
 }
@@ -75,16 +81,29 @@ var age = regexp.MustCompile(`\b([0-9]+m)?[0-9]+s$`)
 // columnGap is between two columns. One space may be in a value.
 var columnGap = regexp.MustCompile(`\s{2,}`)
 
-// kubectl explains every field.
+// kubectl explains every field of both kinds.
 func TestFaultsAreExplained(t *testing.T) {
-	// With a cache of its own: kubectl keeps for minutes which kinds there were before
-	// the CRD was installed, and explain doesn't ask again.
-	printed, err := world.kubectl.output(t.Context(), "explain", "nf.spec.rtt", "--cache-dir", t.TempDir())
-	must(t, err)
-	if !strings.Contains(printed, "RTT is added to the round trip of packets between both sides") {
-		t.Errorf("kubectl explain nf.spec.rtt says\n%s", printed)
+	for field, want := range map[string]string{
+		"nf.spec.rtt":    "RTT is added to the round trip of packets between both sides",
+		"nt.spec.spread": "Spread deals the pods of each component out to so many zones",
+	} {
+		// With a cache of its own: kubectl keeps for minutes which kinds there were before
+		// the CRD was installed, and explain doesn't ask again.
+		printed, err := world.kubectl.output(t.Context(), "explain", field, "--cache-dir", t.TempDir())
+		must(t, err)
+		if !strings.Contains(printed, want) {
+			t.Errorf("kubectl explain %s says\n%s", field, printed)
+		}
 	}
-	versions, _, err := unstructured.NestedSlice(getCRD(t, world.client).Object, "spec", "versions")
+	for _, resource := range []string{faultResource, topologyResource} {
+		t.Run(resource, func(t *testing.T) { everyFieldIsExplained(t, resource) })
+	}
+}
+
+func everyFieldIsExplained(t *testing.T, resource string) {
+	crd, err := getCRD(t.Context(), world.client, resource)
+	must(t, err)
+	versions, _, err := unstructured.NestedSlice(crd.Object, "spec", "versions")
 	must(t, err)
 	fields := 0
 	var walk func(path string, schema map[string]any)

@@ -28,11 +28,17 @@ const (
 // change in it.
 const slowTiKV = "cluster: basic, from: [tikv], rtt: 50ms, duration: 10m"
 
-// spec reads fields in YAML's short form and puts them over slowTiKV's. A field that is
-// null is taken out.
+// spec puts fields over slowTiKV's.
 func spec(t *testing.T, fields string) map[string]any {
 	t.Helper()
-	merged := parseFields(t, slowTiKV)
+	return putOver(t, slowTiKV, fields)
+}
+
+// putOver reads fields in YAML's short form and puts them over others. A field that is
+// null is taken out.
+func putOver(t *testing.T, others, fields string) map[string]any {
+	t.Helper()
+	merged := parseFields(t, others)
 	maps.Copy(merged, parseFields(t, fields))
 	maps.DeleteFunc(merged, func(_ string, value any) bool { return value == nil })
 	return merged
@@ -92,7 +98,7 @@ func many(item string, n int) string {
 
 const (
 	delayWords    = "want a time with the unit us, ms or s, such as 500us, 1.5ms or 2s, from 1us to 600s"
-	durationWords = "want how long the fault lasts, such as 90s, 10m or 1h30m, from 1s to 720h"
+	durationWords = "want how long it lasts, such as 90s, 10m or 1h30m, from 1s to 720h"
 	lifeWords     = "spec: want either duration, such as 10m, or untilDeleted: true"
 	aloneWords    = "spec: a partition drops every packet: want it alone"
 	jitterWords   = "spec: jitter spreads a delay: want rtt or delay with it"

@@ -19,16 +19,19 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// An upgrade brings the new CRD and keeps the faults. After an uninstall the CRD and the
-// faults are gone, and none is stuck.
+// An upgrade brings the new CRDs and keeps faults and topologies. After an uninstall the
+// CRDs and the objects are gone, and none is stuck.
 func TestUpgradeAndUninstall(t *testing.T) {
 	base, err := filepath.Abs(manifests)
 	must(t, err)
+	n := namespace{t: t, name: "default"}
 	older := t.TempDir()
 	must(t, os.CopyFS(older, os.DirFS(base)))
-	removeField(t, filepath.Join(older, "crds", "tidelay.io_networkfaults.yaml"), "paused")
+	kinds := map[string]func(name, fields string) *unstructured.Unstructured{faultResource: n.fault, topologyResource: n.topology}
+	for resource := range kinds {
+		removeField(t, filepath.Join(older, "crds", "tidelay.io_"+resource+".yaml"), "paused")
+	}
 
-	n := namespace{t: t, name: "default"}
 	for name, by := range map[string]struct {
 		install, upgrade, uninstall func(*suite, context.Context) error
 	}{
@@ -52,43 +55,55 @@ func TestUpgradeAndUninstall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, ctx := newPlane(t), t.Context()
 			must(t, by.install(s, ctx))
-			fault, paused := n.fault("kept", "ports: [2379], seed: 7"), n.fault("paused", "paused: true")
-			eventually(t, 30*time.Second, func() error { return s.client.Create(ctx, fault, strictly) })
-			if err := s.client.Create(ctx, paused, strictly); err == nil || !strings.Contains(err.Error(), "paused") {
-				t.Fatalf("the older CRD knows the field paused (%v), and the test proves nothing", err)
+			made := map[string]*unstructured.Unstructured{}
+			for resource, object := range kinds {
+				kept, paused := object("kept", "allow: [Upgrade]"), object("paused", "paused: true")
+				eventually(t, 30*time.Second, func() error { return s.client.Create(ctx, kept, strictly) })
+				if err := s.client.Create(ctx, paused, strictly); err == nil || !strings.Contains(err.Error(), "paused") {
+					t.Fatalf("the older CRD of %s knows the field paused (%v), and the test proves nothing", resource, err)
+				}
+				made[resource] = kept
 			}
-			before := fault.DeepCopy()
 
 			must(t, by.upgrade(s, ctx))
-			eventually(t, 30*time.Second, func() error { return s.client.Create(ctx, paused, strictly) })
-			must(t, s.client.Get(ctx, client.ObjectKeyFromObject(fault), fault))
-			spec, _, err := unstructured.NestedMap(fault.Object, "spec")
-			must(t, err)
-			if spec["paused"] != false {
-				t.Errorf("the new field has %v in a fault from before, want its default", spec["paused"])
-			}
-			delete(spec, "paused")
-			if old := before.Object["spec"]; fault.GetUID() != before.GetUID() || asJSON(t, spec) != asJSON(t, old) {
-				t.Errorf("the upgrade made of\n%s\n%s", asJSON(t, old), asJSON(t, spec))
+			for resource, object := range kinds {
+				eventually(t, 30*time.Second, func() error { return s.client.Create(ctx, object("paused", "paused: true"), strictly) })
+				s.isKept(t, made[resource])
 			}
 
 			must(t, by.uninstall(s, ctx))
-			eventually(t, 30*time.Second, func() error { return s.isGone(ctx, fault) })
+			for resource := range kinds {
+				eventually(t, 30*time.Second, func() error { return s.isGone(ctx, resource, "kept") })
+			}
 		})
 	}
 }
 
-// isGone is an error while the CRD or a fault is there. Faults that hang in their
-// deletion would keep the CRD too.
-func (s *suite) isGone(ctx context.Context, fault client.Object) error {
-	crd := &unstructured.Unstructured{}
-	crd.SetAPIVersion("apiextensions.k8s.io/v1")
-	crd.SetKind("CustomResourceDefinition")
-	if err := s.client.Get(ctx, client.ObjectKey{Name: crdName}, crd); !apierrors.IsNotFound(err) {
-		return fmt.Errorf("the CRD is still there: %w", err)
+// isKept checks that an object is as it was made before the upgrade, with the default of
+// the new field.
+func (s *suite) isKept(t *testing.T, before *unstructured.Unstructured) {
+	t.Helper()
+	after := before.DeepCopy()
+	must(t, s.client.Get(t.Context(), client.ObjectKeyFromObject(before), after))
+	spec, _, err := unstructured.NestedMap(after.Object, "spec")
+	must(t, err)
+	if spec["paused"] != false {
+		t.Errorf("the new field has %v in a %s from before, want its default", spec["paused"], before.GetKind())
 	}
-	if err := s.kubectl.run(ctx, "get", "--raw", "/apis/"+faultVersion+"/namespaces/default/"+faultResource+"/"+fault.GetName()); err == nil {
-		return fmt.Errorf("the fault %s is still there", fault.GetName())
+	delete(spec, "paused")
+	if old := before.Object["spec"]; after.GetUID() != before.GetUID() || asJSON(t, spec) != asJSON(t, old) {
+		t.Errorf("the upgrade made of\n%s\n%s", asJSON(t, old), asJSON(t, spec))
+	}
+}
+
+// isGone is an error while the CRD of a resource or an object of it is there. Objects that
+// hang in their deletion would keep the CRD too.
+func (s *suite) isGone(ctx context.Context, resource, name string) error {
+	if _, err := getCRD(ctx, s.client, resource); !apierrors.IsNotFound(err) {
+		return fmt.Errorf("the CRD of %s is still there: %w", resource, err)
+	}
+	if err := s.kubectl.run(ctx, "get", "--raw", "/apis/"+faultVersion+"/namespaces/default/"+resource+"/"+name); err == nil {
+		return fmt.Errorf("%s of %s is still there", name, resource)
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func (p *plane) install(b *testing.B, kubectl string, admin *envtest.Authenticat
 			b.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	run("create", "-f", manifests+"/namespace.yaml", "-f", manifests+"/crds/tidelay.io_networkfaults.yaml", "-f", manifests+"/controller/rbac.yaml", "-f", operatorCRDs(b))
+	run("create", "-f", manifests+"/namespace.yaml", "-f", manifests+"/crds/tidelay.io_networkfaults.yaml", "-f", manifests+"/crds/tidelay.io_networktopologies.yaml", "-f", manifests+"/controller/rbac.yaml", "-f", operatorCRDs(b))
 }
 
 // operatorCRDs returns the file with TiDB Operator's CRDs, from the module that the

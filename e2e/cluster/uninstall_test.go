@@ -29,7 +29,7 @@ func (w *world) uninstallUnderFaults(ctx context.Context, t *testing.T, uninstal
 	}
 	ended := time.Now()
 	t.Logf("uninstalled in %s", ended.Sub(began).Round(time.Second/10))
-	for _, gone := range []string{"namespace/" + tidelayNamespace, "customresourcedefinition/networkfaults.tidelay.io"} {
+	for _, gone := range []string{"namespace/" + tidelayNamespace, "customresourcedefinition/networkfaults.tidelay.io", "customresourcedefinition/networktopologies.tidelay.io"} {
 		out, err := exec.CommandContext(ctx, kubectl, "get", gone).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "NotFound") {
 			t.Errorf("%s is still there: %v\n%s", gone, err, out)

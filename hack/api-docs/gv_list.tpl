@@ -22,7 +22,10 @@ The kinds of `{{ .GroupVersionString }}`: each field with its type, what it is i
 {{- end }}
 {{- end }}
 ## Types
-{{ range .SortedTypes }}{{ if not (or .GVK (has .Name $parts)) }}
+{{- /* Those of fields. A type that is inlined has its fields in the tables of others. */}}
+{{ $used := list }}
+{{- range .SortedTypes }}{{ range .Members }}{{ $used = append $used (trimSuffix " array" (markdownRenderType .Type) | regexFind "[A-Za-z]+") }}{{ end }}{{ end }}
+{{- range .SortedTypes }}{{ if and (has .Name $used) (not (has .Name $parts)) }}
 ### {{ .Name }}
 
 {{ template "text" .Doc }}

@@ -45,7 +45,7 @@ Refused with these words:
 {{- $value := index $values 0 -}}
 {{- $rule := trimPrefix "kubebuilder:validation:" $name -}}
 {{- if index $known $name -}}
-{{- else if eq $rule "MinItems" "MinLength" }}{{ $all = prepend $all "not empty" -}}
+{{- else if eq $rule "MinItems" "MinLength" }}{{ $all = prepend $all (ternary "not empty" (printf "at least %d" $value) (eq (int $value) 1)) -}}
 {{- else if eq $rule "MaxItems" }}{{ $all = append $all (printf "at most %d" $value) -}}
 {{- else if eq $rule "MaxLength" }}{{ $all = append $all (printf "at most %d characters" $value) -}}
 {{- else if eq $rule "Minimum" }}{{ $all = prepend $all (printf "at least %.0f" $value) -}}

@@ -15,7 +15,7 @@ import (
 
 // The indexes of the cache.
 const (
-	// byCluster has NetworkFaults and pods by the name of their TidbCluster. For pods
+	// byCluster has NetworkFaults, NetworkTopologies and pods by the name of their TidbCluster. For pods
 	// that is a guess, which the Resolver proves.
 	byCluster = "cluster"
 	// byNode has pods by the name of their node.
@@ -32,7 +32,8 @@ func Kinds() []confirm.Kind {
 			Indexes: map[string]client.IndexerFunc{byCluster: clusterOfPod, byNode: nodeOfPod},
 		},
 		{Object: emptyNode(), Cache: &cache.ByObject{Transform: trimNode}},
-		{Object: emptyNetworkFault(), Indexes: map[string]client.IndexerFunc{byCluster: clusterOfFault}},
+		{Object: emptyNetworkFault(), Indexes: map[string]client.IndexerFunc{byCluster: clusterOfObject}},
+		{Object: emptyNetworkTopology(), Indexes: map[string]client.IndexerFunc{byCluster: clusterOfObject}},
 	}
 }
 
@@ -55,6 +56,12 @@ func emptyNetworkFault() *v1alpha1.NetworkFault {
 	return fault
 }
 
+func emptyNetworkTopology() *v1alpha1.NetworkTopology {
+	topology := &v1alpha1.NetworkTopology{}
+	topology.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind("NetworkTopology"))
+	return topology
+}
+
 func clusterOfPod(object client.Object) []string {
 	if name := resolve.ClusterName(object); name != "" {
 		return []string{name}
@@ -65,13 +72,6 @@ func clusterOfPod(object client.Object) []string {
 func nodeOfPod(object client.Object) []string {
 	if pod, ok := object.(*corev1.Pod); ok && pod.Spec.NodeName != "" {
 		return []string{pod.Spec.NodeName}
-	}
-	return nil
-}
-
-func clusterOfFault(object client.Object) []string {
-	if fault, ok := object.(*v1alpha1.NetworkFault); ok {
-		return []string{fault.Spec.Cluster}
 	}
 	return nil
 }

@@ -7,14 +7,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 )
 
-// memory is what a Reconciler knows of NetworkFaults before its cache does. All of it can
+// memory is what a Reconciler knows of objects before its cache does. All of it can
 // be lost: then the cache is believed.
 type memory struct {
 	mu       sync.Mutex
@@ -24,30 +23,30 @@ type memory struct {
 func newMemory() *memory { return &memory{clusters: map[types.NamespacedName]*clusterMemory{}} }
 
 // of returns the memory of a TidbCluster, which one call of Reconcile uses at a time. It
-// forgets faults that are no more, and returns those of them that ran, by name.
-func (m *memory) of(cluster types.NamespacedName, faults []*v1alpha1.NetworkFault) (*clusterMemory, []*corev1.ObjectReference) {
+// forgets objects that are no more, and returns those of them that ran, by name.
+func (m *memory) of(cluster types.NamespacedName, objects []client.Object) (*clusterMemory, []*corev1.ObjectReference) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := m.clusters[cluster]
-	kept := &clusterMemory{faults: make(map[types.UID]*faultMemory, len(faults))}
-	for _, f := range faults {
-		known := &faultMemory{}
-		if old != nil && old.faults[f.UID] != nil {
-			known = old.faults[f.UID]
+	kept := &clusterMemory{objects: make(map[types.UID]*objectMemory, len(objects))}
+	for _, o := range objects {
+		known := &objectMemory{}
+		if old != nil && old.objects[o.GetUID()] != nil {
+			known = old.objects[o.GetUID()]
 		}
-		kept.faults[f.UID] = known
+		kept.objects[o.GetUID()] = known
 	}
 	m.clusters[cluster] = kept
 	var gone []*corev1.ObjectReference
 	if old != nil {
-		for uid, known := range old.faults {
-			if kept.faults[uid] == nil && known.running != nil {
+		for uid, known := range old.objects {
+			if kept.objects[uid] == nil && known.running != nil {
 				gone = append(gone, known.running)
 			}
 		}
 	}
 	slices.SortFunc(gone, func(a, b *corev1.ObjectReference) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
 	})
 	return kept, gone
 }
@@ -58,89 +57,80 @@ func (m *memory) forget(cluster types.NamespacedName) {
 	delete(m.clusters, cluster)
 }
 
-// clusterMemory is what is known of the faults of a TidbCluster, by UID.
-type clusterMemory struct{ faults map[types.UID]*faultMemory }
+// clusterMemory is what is known of the objects of a TidbCluster, by UID.
+type clusterMemory struct{ objects map[types.UID]*objectMemory }
 
-// faultMemory is what is known of a fault.
-type faultMemory struct {
+// objectMemory is what is known of an object.
+type objectMemory struct {
 	// object is newer than what the cache has while that has one of the resource versions
 	// in older; nil if nothing newer is known.
-	object *v1alpha1.NetworkFault
+	object client.Object
 	older  map[string]bool
-	// stored is the status that the API server has, if object has another one, which could
+	// stored has the status that the API server has, if object has another one, which could
 	// not be written.
-	stored *v1alpha1.NetworkFaultStatus
+	stored client.Object
 	// generation was first seen at since, and has been applied or not.
 	generation int64
 	since      time.Time
 	applied    bool
-	// running refers to the fault while it is in force; nil else.
+	// running refers to the object while it is in force; nil else.
 	running *corev1.ObjectReference
 }
 
-// settled notes whether a fault is in force.
-func (m *clusterMemory) settled(fault *v1alpha1.NetworkFault, status *v1alpha1.NetworkFaultStatus) {
-	m.faults[fault.UID].running = nil
-	if status.Phase == v1alpha1.Running {
-		m.faults[fault.UID].running = referenceTo(fault)
+// settled notes whether an object is in force.
+func (m *clusterMemory) settled(object client.Object) {
+	m.objects[object.GetUID()].running = nil
+	if lifeOf(object).Phase == v1alpha1.Running {
+		m.objects[object.GetUID()].running = referenceTo(object)
 	}
 }
 
-// latest returns the newest version of a fault that the cache has returned.
-func (m *clusterMemory) latest(cached *v1alpha1.NetworkFault) *v1alpha1.NetworkFault {
-	known := m.faults[cached.UID]
-	if known.object != nil && known.older[cached.ResourceVersion] {
+// latest returns the newest version of an object that the cache has returned.
+func (m *clusterMemory) latest(cached client.Object) client.Object {
+	known := m.objects[cached.GetUID()]
+	if known.object != nil && known.older[cached.GetResourceVersion()] {
 		return known.object
 	}
 	known.object, known.older, known.stored = nil, nil, nil
 	return cached
 }
 
-// statusOf returns the status of a fault that the API server has.
-func (m *clusterMemory) statusOf(fault *v1alpha1.NetworkFault) *v1alpha1.NetworkFaultStatus {
-	if stored := m.faults[fault.UID].stored; stored != nil {
+// stored returns an object with the status that the API server has.
+func (m *clusterMemory) stored(object client.Object) client.Object {
+	if stored := m.objects[object.GetUID()].stored; stored != nil {
 		return stored
 	}
-	return &fault.Status
+	return object
 }
 
-// wrote notes what was written of a fault, before the cache has it.
-func (m *clusterMemory) wrote(before, after *v1alpha1.NetworkFault) {
-	known := m.faults[before.UID]
+// wrote notes what was written of an object, before the cache has it.
+func (m *clusterMemory) wrote(before, after client.Object) {
+	known := m.objects[before.GetUID()]
 	if known.older == nil {
 		known.older = map[string]bool{}
 	}
-	known.older[before.ResourceVersion] = true
+	known.older[before.GetResourceVersion()] = true
 	known.object, known.stored = after, nil
 }
 
-// keep notes what could not be written of a fault.
-func (m *clusterMemory) keep(fault *v1alpha1.NetworkFault, status v1alpha1.NetworkFaultStatus) {
-	stored := *m.statusOf(fault)
-	object := fault.DeepCopy()
-	object.Status = status
-	m.wrote(fault, object)
-	m.faults[fault.UID].stored = &stored
+// keep notes what could not be written of an object.
+func (m *clusterMemory) keep(before, after client.Object) {
+	stored := m.stored(before)
+	m.wrote(before, after)
+	m.objects[before.GetUID()].stored = stored
 }
 
-// applied returns how long it took from when a fault was first seen as it is until it was
+// applied returns how long it took from when an object was first seen as it is until it was
 // applied. It returns true only once.
-func (m *clusterMemory) applied(fault *v1alpha1.NetworkFault, status *v1alpha1.NetworkFaultStatus, now time.Time) (time.Duration, bool) {
-	known := m.faults[fault.UID]
-	if known.since.IsZero() || known.generation != fault.Generation {
-		known.generation, known.since = fault.Generation, now
-		known.applied = fault.Status.ObservedGeneration == fault.Generation && isApplied(&fault.Status)
+func (m *clusterMemory) applied(before, after client.Object, now time.Time) (time.Duration, bool) {
+	known, generation := m.objects[before.GetUID()], before.GetGeneration()
+	if known.since.IsZero() || known.generation != generation {
+		known.generation, known.since = generation, now
+		known.applied = lifeOf(before).ObservedGeneration == generation && isApplied(before)
 	}
-	if known.applied || !isApplied(status) {
+	if known.applied || !isApplied(after) {
 		return 0, false
 	}
 	known.applied = true
 	return now.Sub(known.since), true
 }
-
-// isApplied reports whether a fault is in force everywhere.
-func isApplied(status *v1alpha1.NetworkFaultStatus) bool {
-	return status.Phase == v1alpha1.Running && meta.IsStatusConditionTrue(status.Conditions, v1alpha1.Applied)
-}
-
-func isSame(a, b *v1alpha1.NetworkFaultStatus) bool { return equality.Semantic.DeepEqual(a, b) }

@@ -22,7 +22,7 @@ import (
 // observation is what is known of a TidbCluster at a moment.
 type observation struct {
 	cluster *tcv1alpha1.TidbCluster // nil if there is none
-	faults  []*v1alpha1.NetworkFault
+	objects []client.Object         // NetworkFaults and NetworkTopologies
 	pods    []member
 	// strangers are pods that are no longer of the TidbCluster, and whose agents may
 	// still hold its faults.
@@ -32,8 +32,8 @@ type observation struct {
 // member is a pod of a TidbCluster.
 type member struct {
 	*corev1.Pod
-	component tidbcluster.Component
-	zone      string
+	component  tidbcluster.Component
+	nodeLabels map[string]string
 }
 
 // observe reads what is known of a TidbCluster. It changes nothing of what it reads,
@@ -53,7 +53,14 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName, stat
 		return o, fmt.Errorf("list NetworkFaults: %w", err)
 	}
 	for i := range faults.Items {
-		o.faults = append(o.faults, &faults.Items[i])
+		o.objects = append(o.objects, &faults.Items[i])
+	}
+	var topologies v1alpha1.NetworkTopologyList
+	if err := r.options.Reader.List(ctx, &topologies, ofCluster...); err != nil {
+		return o, fmt.Errorf("list NetworkTopologies: %w", err)
+	}
+	for i := range topologies.Items {
+		o.objects = append(o.objects, &topologies.Items[i])
 	}
 	var pods corev1.PodList
 	if err := r.options.Reader.List(ctx, &pods, ofCluster...); err != nil {
@@ -70,18 +77,18 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName, stat
 // observePod adds a pod to what is known of its TidbCluster, if it belongs to it.
 func (r *Reconciler) observePod(ctx context.Context, o *observation, pod *corev1.Pod, states map[types.UID]decide.AgentState) error {
 	hasEnded := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-	isOfNoUse := len(o.faults) == 0 && !injection.HasAgent(pod)
+	isOfNoUse := len(o.objects) == 0 && !injection.HasAgent(pod)
 	if hasEnded || isOfNoUse {
 		return nil
 	}
 	found, err := r.options.Resolver.Resolve(ctx, pod.Namespace, pod)
 	switch _, isKnown := states[pod.UID]; {
 	case err == nil && o.cluster != nil && found.UID == o.cluster.UID:
-		zone, err := r.zone(ctx, pod.Spec.NodeName)
+		labels, err := r.nodeLabels(ctx, pod.Spec.NodeName)
 		if err != nil {
 			return err
 		}
-		o.pods = append(o.pods, member{pod, found.Component, zone})
+		o.pods = append(o.pods, member{pod, found.Component, labels})
 	case err != nil && !errors.Is(err, tidbcluster.ErrNotMember) && !errors.Is(err, tidbcluster.ErrStaleOwner):
 		return fmt.Errorf("resolve pod %s: %w", pod.Name, err)
 	case isKnown:
@@ -90,16 +97,29 @@ func (r *Reconciler) observePod(ctx context.Context, o *observation, pod *corev1
 	return nil
 }
 
-// zone returns the zone of a node; "" if it has none or is not known yet.
-func (r *Reconciler) zone(ctx context.Context, node string) (string, error) {
-	if node == "" {
-		return "", nil
-	}
+// nodeLabels returns the labels of a node; none if it has none or is not known yet.
+func (r *Reconciler) nodeLabels(ctx context.Context, node string) (map[string]string, error) {
 	object := emptyNode()
-	if err := r.options.Reader.Get(ctx, client.ObjectKey{Name: node}, object, client.UnsafeDisableDeepCopy); client.IgnoreNotFound(err) != nil {
-		return "", fmt.Errorf("read node %s: %w", node, err)
+	if node == "" {
+		return object.Labels, nil
 	}
-	return object.Labels[corev1.LabelTopologyZone], nil
+	if err := r.options.Reader.Get(ctx, client.ObjectKey{Name: node}, object, client.UnsafeDisableDeepCopy); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read node %s: %w", node, err)
+	}
+	return object.Labels, nil
+}
+
+// objectsToDecide returns the objects as package decide takes them.
+func (o *observation) objectsToDecide() (faults []*v1alpha1.NetworkFault, topologies []*v1alpha1.NetworkTopology) {
+	for _, object := range o.objects {
+		switch object := object.(type) {
+		case *v1alpha1.NetworkFault:
+			faults = append(faults, object)
+		case *v1alpha1.NetworkTopology:
+			topologies = append(topologies, object)
+		}
+	}
+	return faults, topologies
 }
 
 // podsToDecide returns the pods as package decide takes them.
@@ -107,7 +127,8 @@ func (o *observation) podsToDecide(states map[types.UID]decide.AgentState) []dec
 	all := make([]decide.Pod, 0, len(o.pods))
 	for _, p := range o.pods {
 		all = append(all, decide.Pod{
-			Name: p.Name, Component: p.component, Zone: p.zone, Addrs: addressesOf(p.Pod), HostNetwork: p.Spec.HostNetwork,
+			Name: p.Name, Component: p.component, Zone: p.nodeLabels[corev1.LabelTopologyZone], NodeLabels: p.nodeLabels,
+			Addrs: addressesOf(p.Pod), HostNetwork: p.Spec.HostNetwork,
 			Agent: injection.HasAgent(p.Pod), Ready: isReady(p.Pod, p.component), State: states[p.UID],
 		})
 	}

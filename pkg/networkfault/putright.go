@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
@@ -21,9 +20,9 @@ import (
 
 // PutRight tells people by Events that an agent did not hold what it had confirmed, such
 // as after somebody replaced its faults by hand, or after it lost its state. The Events
-// are on the TidbCluster and on the NetworkFaults concerned.
+// are on the TidbCluster and on the NetworkFaults and NetworkTopologies concerned.
 type PutRight struct {
-	// Reader reads TidbClusters and NetworkFaults from the cache.
+	// Reader reads TidbClusters, NetworkFaults and NetworkTopologies from the cache.
 	Reader client.Reader
 	Events events.EventRecorder
 }
@@ -36,15 +35,15 @@ func (p PutRight) Tell(ctx context.Context, cluster types.NamespacedName, target
 	if err := p.Reader.Get(ctx, cluster, &tc); err == nil {
 		p.Events.Eventf(tidbcluster.Reference(cluster, tc.UID), pod, corev1.EventTypeWarning, "Fault"+EventPutRight, EventPutRight, "%s", note)
 	}
-	for _, name := range concerned(target, changes) {
-		fault := &v1alpha1.NetworkFault{}
-		if err := p.Reader.Get(ctx, types.NamespacedName{Namespace: cluster.Namespace, Name: name}, fault); err == nil {
-			p.Events.Eventf(referenceTo(fault), pod, corev1.EventTypeWarning, EventPutRight, EventPutRight, "%s", note)
+	for _, key := range concerned(target, changes) {
+		object, name := emptyOf(key)
+		if err := p.Reader.Get(ctx, types.NamespacedName{Namespace: cluster.Namespace, Name: name}, object); err == nil {
+			p.Events.Eventf(referenceTo(object), pod, corev1.EventTypeWarning, EventPutRight, EventPutRight, "%s", note)
 		}
 	}
 }
 
-// wordsOf says what was found, from what had to be done. People know the NetworkFaults, and
+// wordsOf says what was found, from what had to be done. People know their objects, and
 // not the names of the faults that are made of them.
 func wordsOf(target keeper.Target, changes []api.Change) string {
 	found := map[string]string{api.ActionAdd: "was missing", api.ActionChange: "was another one", api.ActionRemove: "was there and should not have been"}
@@ -61,8 +60,7 @@ func wordsOf(target keeper.Target, changes []api.Change) string {
 	return strings.Join(all, ", ")
 }
 
-// concerned returns the names of the NetworkFaults that the changed faults are made of,
-// each once.
+// concerned returns the keys of the objects that the changed faults are made of, each once.
 func concerned(target keeper.Target, changes []api.Change) []string {
 	var names []string
 	for _, f := range target.Faults {

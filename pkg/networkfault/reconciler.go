@@ -15,7 +15,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
@@ -38,7 +37,7 @@ type Resolver interface {
 type Options struct {
 	// Reader reads the kinds of Kinds, and TidbClusters, from a cache with Trim.
 	Reader client.Reader
-	// Status writes the status of NetworkFaults.
+	// Status writes the status of NetworkFaults and NetworkTopologies.
 	Status client.SubResourceWriter
 	// Resolver finds the TidbCluster of a pod.
 	Resolver Resolver
@@ -46,16 +45,16 @@ type Options struct {
 	Keeper Keeper
 	// Surveyor has agents measure what is decided.
 	Surveyor Surveyor
-	// Events tells people what happened to NetworkFaults and TidbClusters.
+	// Events tells people what happened to NetworkFaults, NetworkTopologies and TidbClusters.
 	Events events.EventRecorder
-	// Metrics gets tidelay_faults and tidelay_apply_duration_seconds.
+	// Metrics gets tidelay_faults, tidelay_topologies and tidelay_apply_duration_seconds.
 	Metrics prometheus.Registerer
 	Log     logr.Logger
 	// Now is the time; time.Now if it is nil.
 	Now func() time.Time
 }
 
-// Reconciler carries out the NetworkFaults of one TidbCluster at a time. Its requests
+// Reconciler carries out the NetworkFaults and NetworkTopologies of one TidbCluster at a time. Its requests
 // name TidbClusters, which may not exist.
 type Reconciler struct {
 	options Options
@@ -75,9 +74,9 @@ func New(o Options) (*Reconciler, error) {
 	return &Reconciler{options: o, metrics: m, memory: newMemory()}, nil
 }
 
-// Reconcile brings the agents of a TidbCluster to what its NetworkFaults ask for, and
-// says in their status what came of it. It asks to be called again when the next fault
-// ends.
+// Reconcile brings the agents of a TidbCluster to what its NetworkFaults and
+// NetworkTopologies ask for, and says in their status what came of it. It asks to be called
+// again when the next of them ends.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	key := request.NamespacedName
 	states := r.options.Keeper.States(key)
@@ -85,20 +84,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	remembered, gone := r.memory.of(key, seen.faults)
-	for i, fault := range seen.faults {
-		seen.faults[i] = remembered.latest(fault)
+	remembered, gone := r.memory.of(key, seen.objects)
+	for i, object := range seen.objects {
+		seen.objects[i] = remembered.latest(object)
 	}
 	w := work{Reconciler: r, key: key, observation: seen, memory: remembered, hold: map[string]bool{}, now: r.options.Now()}
-	decision := w.start(ctx, decide.Input{
-		Cluster: seen.cluster, Pods: seen.podsToDecide(states), Faults: seen.faults, Hold: w.hold, Now: w.now,
-	})
+	decision := w.start(ctx, decide.Input{Cluster: seen.cluster, Pods: seen.podsToDecide(states), Hold: w.hold, Now: w.now})
 	r.options.Keeper.Set(key, seen.targets(decision.Faults))
 	w.survey(decision, states)
 	w.settle(ctx, decision)
 	w.tellGone(gone)
-	r.metrics.count(key, decision.Statuses)
-	if len(seen.faults) == 0 {
+	r.metrics.count(key, decision)
+	if len(seen.objects) == 0 {
 		r.memory.forget(key)
 	}
 	if len(w.problems) > 0 {
@@ -121,25 +118,26 @@ type work struct {
 	key    types.NamespacedName
 	memory *clusterMemory
 	now    time.Time
-	// hold are the faults whose start could not be written.
+	// hold are the keys of the objects whose start could not be written.
 	hold map[string]bool
-	// stale is whether a fault has changed since the cache heard of it.
+	// stale is whether an object has changed since the cache heard of it.
 	stale    bool
 	problems []error
 }
 
-// start decides, and writes the status of the faults that start by that. A fault whose
+// start decides, and writes the status of the objects that start by that. One whose
 // start can't be written does not start, and all is decided again without it.
 func (w *work) start(ctx context.Context, in decide.Input) decide.Decision {
 	for {
+		in.Faults, in.Topologies = w.objectsToDecide()
 		decision, again := decide.Decide(in), false
-		for i, fault := range w.faults {
-			status, ok := decision.Statuses[fault.Name]
-			if !ok || fault.Status.StartedAt != nil || status.StartedAt == nil {
+		for i, object := range w.objects {
+			after := decided(object, decision)
+			if after == nil || lifeOf(object).StartedAt != nil || lifeOf(after).StartedAt == nil {
 				continue
 			}
-			if !w.write(ctx, i, status) {
-				w.hold[fault.Name], again = true, true
+			if !w.write(ctx, i, after) {
+				w.hold[keyOf(object)], again = true, true
 			}
 		}
 		if !again {
@@ -151,40 +149,39 @@ func (w *work) start(ctx context.Context, in decide.Input) decide.Decision {
 // settle writes the statuses that have changed. What could not be written is remembered,
 // so that the next decision is not another one.
 func (w *work) settle(ctx context.Context, decision decide.Decision) {
-	for i, fault := range w.faults {
-		status, ok := decision.Statuses[fault.Name]
-		if !ok || w.hold[fault.Name] {
+	for i, object := range w.objects {
+		after := decided(object, decision)
+		if after == nil || w.hold[keyOf(object)] {
 			continue
 		}
-		w.memory.settled(fault, &status)
-		if after, ok := w.memory.applied(fault, &status, w.now); ok {
-			w.metrics.applied(after)
+		w.memory.settled(after)
+		if took, ok := w.memory.applied(object, after, w.now); ok && kindOf(object) == "NetworkFault" {
+			w.metrics.applied(took)
 		}
-		if !isSame(w.memory.statusOf(fault), &status) && !w.write(ctx, i, status) {
-			w.memory.keep(fault, status)
+		if !hasSameStatus(w.memory.stored(object), after) && !w.write(ctx, i, after) {
+			w.memory.keep(object, after)
 		}
 	}
 }
 
-// write writes the status of a fault, tells people what it says, and notes what went
+// write writes the new status of an object, tells people what it says, and notes what went
 // wrong. It reports whether it is written.
-func (w *work) write(ctx context.Context, i int, status v1alpha1.NetworkFaultStatus) bool {
-	fault := w.faults[i]
-	before, object := w.memory.statusOf(fault), fault.DeepCopy()
-	object.Status = status
+func (w *work) write(ctx context.Context, i int, after client.Object) bool {
+	before := w.objects[i]
+	written := after.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // a copy has the same type
 	limited, cancel := context.WithTimeout(ctx, writeTime)
 	defer cancel()
-	switch err := w.options.Status.Update(limited, object); {
+	switch err := w.options.Status.Update(limited, written); {
 	case apierrors.IsConflict(err) || apierrors.IsNotFound(err):
 		w.stale = true
 		return false
 	case err != nil:
-		w.problems = append(w.problems, fmt.Errorf("write status of NetworkFault %s: %w", fault.Name, err))
+		w.problems = append(w.problems, fmt.Errorf("write status of %s %s: %w", kindOf(before), before.GetName(), err))
 		return false
 	}
-	w.tell(before, object)
-	w.memory.wrote(fault, object)
-	w.faults[i] = object
+	w.tell(lifeOf(w.memory.stored(before)), written)
+	w.memory.wrote(before, written)
+	w.objects[i] = written
 	return true
 }
 

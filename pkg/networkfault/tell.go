@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
@@ -13,16 +14,16 @@ import (
 
 // The reasons of Events, beside the phases, whose names they are.
 const (
-	// EventStarted: a fault is in force from now on.
+	// EventStarted: a fault or a topology is in force from now on.
 	EventStarted = "Started"
-	// EventApplied: a fault is in force at all pods that are to have it.
+	// EventApplied: it is in force at all pods that are to have it.
 	EventApplied = "Applied"
-	// EventChanged: a fault that is in force does something else to packets, or ends at another
+	// EventChanged: it is in force and does something else to packets, or ends at another
 	// time.
 	EventChanged = "Changed"
-	// EventNotApplied: a fault is not in force at some pods.
+	// EventNotApplied: it is not in force at some pods.
 	EventNotApplied = "NotApplied"
-	// EventDeleted: a fault that was in force was deleted, and is so no more.
+	// EventDeleted: it was in force and was deleted, and is so no more.
 	EventDeleted = "Deleted"
 	// EventPutRight: an agent did not hold what it was to hold, and does now.
 	EventPutRight = "PutRight"
@@ -32,7 +33,7 @@ const (
 type news struct{ kind, reason, note string }
 
 // newsOf returns what people want to hear of a change of status; nothing if it is none.
-func newsOf(before, after *v1alpha1.NetworkFaultStatus) []news {
+func newsOf(before, after *v1alpha1.Life) []news {
 	var all []news
 	if after.Phase == v1alpha1.Running {
 		switch said := after.What + until(after); {
@@ -69,44 +70,43 @@ func newsOf(before, after *v1alpha1.NetworkFaultStatus) []news {
 	return all
 }
 
-func until(status *v1alpha1.NetworkFaultStatus) string {
-	if status.ExpiresAt == nil {
+func until(life *v1alpha1.Life) string {
+	if life.ExpiresAt == nil {
 		return " until it is deleted"
 	}
-	return " until " + status.ExpiresAt.UTC().Format("2006-01-02 15:04:05 UTC")
+	return " until " + life.ExpiresAt.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
-// referenceTo refers to a NetworkFault as it is now in the way that an Event does. Events
-// that refer to the same objects, for the same reason, are made one, with the words of the
-// first: so an Event about one fault, in one state, must refer to it.
-func referenceTo(fault *v1alpha1.NetworkFault) *corev1.ObjectReference {
-	apiVersion, kind := emptyNetworkFault().GroupVersionKind().ToAPIVersionAndKind()
-	return &corev1.ObjectReference{
-		APIVersion: apiVersion, Kind: kind, Namespace: fault.Namespace, Name: fault.Name, UID: fault.UID, ResourceVersion: fault.ResourceVersion,
-	}
-}
-
-// tell tells people what a fault's new status says: in the log, and by Events on the fault
-// and on its TidbCluster.
-func (w *work) tell(before *v1alpha1.NetworkFaultStatus, fault *v1alpha1.NetworkFault) {
-	reference := referenceTo(fault)
-	for _, n := range newsOf(before, &fault.Status) {
-		w.options.Log.Info("NetworkFault "+n.reason, "namespace", fault.Namespace, "name", fault.Name, "tidbcluster", fault.Spec.Cluster, "note", n.note)
+// tell tells people what the new status of an object says: in the log, and by Events on the
+// object and on its TidbCluster.
+func (w *work) tell(before *v1alpha1.Life, object client.Object) {
+	reference := referenceTo(object)
+	for _, n := range newsOf(before, lifeOf(object)) {
+		w.log(reference, n.reason, "note", n.note)
 		w.options.Events.Eventf(reference, nil, n.kind, n.reason, n.reason, "%s", tidbcluster.EventNote(n.note))
-		if w.cluster != nil {
-			note := fmt.Sprintf("NetworkFault %s: %s", fault.Name, n.note)
-			w.options.Events.Eventf(tidbcluster.Reference(w.key, w.cluster.UID), reference, n.kind, "Fault"+n.reason, n.reason, "%s", tidbcluster.EventNote(note))
-		}
+		w.tellCluster(reference, n)
 	}
 }
 
-// tellGone tells of faults that were in force and have been deleted.
-func (w *work) tellGone(faults []*corev1.ObjectReference) {
-	for _, fault := range faults {
-		w.options.Log.Info("NetworkFault "+EventDeleted, "namespace", w.key.Namespace, "name", fault.Name, "tidbcluster", w.key.Name)
-		if w.cluster != nil {
-			w.options.Events.Eventf(tidbcluster.Reference(w.key, w.cluster.UID), fault, corev1.EventTypeNormal, "Fault"+EventDeleted, EventDeleted,
-				"NetworkFault %s: deleted, and in force no more", fault.Name)
-		}
+// tellGone tells of objects that were in force and have been deleted.
+func (w *work) tellGone(objects []*corev1.ObjectReference) {
+	for _, reference := range objects {
+		w.log(reference, EventDeleted)
+		w.tellCluster(reference, news{corev1.EventTypeNormal, EventDeleted, "deleted, and in force no more"})
 	}
+}
+
+// tellCluster tells by an Event on the TidbCluster what is new of an object. The kind is in
+// the reason, as in FaultStarted and TopologyStarted.
+func (w *work) tellCluster(object *corev1.ObjectReference, n news) {
+	if w.cluster == nil {
+		return
+	}
+	note, reason := fmt.Sprintf("%s %s: %s", object.Kind, object.Name, n.note), strings.TrimPrefix(object.Kind, "Network")+n.reason
+	w.options.Events.Eventf(tidbcluster.Reference(w.key, w.cluster.UID), object, n.kind, reason, n.reason, "%s", tidbcluster.EventNote(note))
+}
+
+// log logs what is new of an object.
+func (w *work) log(object *corev1.ObjectReference, reason string, more ...any) {
+	w.options.Log.Info(object.Kind+" "+reason, append([]any{"namespace", object.Namespace, "name", object.Name, "tidbcluster", w.key.Name}, more...)...)
 }

@@ -22,6 +22,10 @@ func Trim(object any) (any, error) {
 		object.ManagedFields = nil
 		object.Annotations = nil // kubectl's last-applied-configuration
 		return object, nil
+	case *v1alpha1.NetworkTopology:
+		object.ManagedFields = nil
+		object.Annotations = nil
+		return object, nil
 	case *tcv1alpha1.TidbCluster:
 		return trimTidbCluster(object)
 	default:
@@ -94,14 +98,10 @@ func agentsOf(containers []corev1.Container) []corev1.Container {
 	return kept
 }
 
-// trimNode keeps a node's zone.
+// trimNode keeps a node's labels, any of which can be the zoneKey of a NetworkTopology.
 func trimNode(object any) (any, error) {
 	if node, ok := object.(*metav1.PartialObjectMetadata); ok {
-		kept := metav1.ObjectMeta{Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion}
-		if zone, ok := node.Labels[corev1.LabelTopologyZone]; ok {
-			kept.Labels = map[string]string{corev1.LabelTopologyZone: zone}
-		}
-		node.ObjectMeta = kept
+		node.ObjectMeta = metav1.ObjectMeta{Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion, Labels: node.Labels}
 	}
 	return object, nil
 }

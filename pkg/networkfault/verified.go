@@ -1,10 +1,12 @@
 package networkfault
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -28,28 +30,45 @@ type Surveyor interface {
 // survey has agents measure what was decided, and adds what they have measured to the
 // statuses.
 func (w *work) survey(decision decide.Decision, states map[types.UID]decide.AgentState) {
-	pods := w.podsToVerify(decision.Faults, states)
-	plan := verify.New(pods)
+	plan := verify.New(w.podsToVerify(decision, states))
 	w.options.Surveyor.Set(w.key, w.assignments(plan.Tasks))
 	results := w.options.Surveyor.Verdicts(w.key)
-	tell := func(object string, life *v1alpha1.Life) {
+	tell := func(key string, life *v1alpha1.Life) {
 		has := func(pod string) bool {
-			return slices.ContainsFunc(decision.Faults[pod], func(f decide.Fault) bool { return slices.Contains(f.Objects, object) })
+			return slices.ContainsFunc(decision.Faults[pod], func(f decide.Fault) bool { return slices.Contains(f.Objects, key) })
 		}
-		tellVerified(life, verify.Tell(object, results, has, plan.Unseen[object]), w.now)
+		tellVerified(life, verify.Tell(key, results, has, plan.Unseen[key]), w.now)
 	}
 	for name, status := range decision.Statuses {
 		tell(name, &status.Life)
 		decision.Statuses[name] = status
 	}
+	for name, status := range decision.Topologies {
+		tell(compile.TopologyKey(name), &status.Life)
+		decision.Topologies[name] = status
+	}
 }
 
-// podsToVerify returns the pods as package verify takes them.
-func (o *observation) podsToVerify(faults map[string][]decide.Fault, states map[types.UID]decide.AgentState) []verify.Pod {
+// podsToVerify returns the pods as package verify takes them. Their zones are those of the
+// topology that runs, or else those of their nodes.
+func (o *observation) podsToVerify(decision decide.Decision, states map[types.UID]decide.AgentState) []verify.Pod {
+	zones := map[string]string{}
+	for _, status := range decision.Topologies {
+		if status.Phase == v1alpha1.Running {
+			for _, zone := range status.Zones {
+				for _, pod := range zone.Pods {
+					zones[pod] = zone.Name
+				}
+			}
+		}
+	}
 	all := make([]verify.Pod, 0, len(o.pods))
 	for _, p := range o.pods {
-		one := verify.Pod{Name: p.Name, Component: p.component, Zone: p.zone, Addrs: addressesOf(p.Pod)}
-		if own, ok := faults[p.Name]; ok {
+		one := verify.Pod{
+			Name: p.Name, Component: p.component, Addrs: addressesOf(p.Pod),
+			Zone: cmp.Or(zones[p.Name], p.nodeLabels[corev1.LabelTopologyZone]),
+		}
+		if own, ok := decision.Faults[p.Name]; ok {
 			for _, f := range own {
 				one.Faults = append(one.Faults, f.Fault)
 			}

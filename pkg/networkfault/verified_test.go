@@ -1,6 +1,7 @@
 package networkfault
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/surveyor"
@@ -123,4 +125,36 @@ func TestWhatCannotBeMeasured(t *testing.T) {
 	w.fault("lossy", `{"from": ["tikv"], "loss": {"percent": 1}, "untilDeleted": true}`)
 	w.reconcile()
 	w.wantVerified("lossy", "", metav1.ConditionUnknown, verify.ReasonNotMeasured, "the agents' counters")
+}
+
+// A topology is measured between its own zones, and a fault on top of it is measured with it.
+func TestATopologyIsMeasured(t *testing.T) {
+	w := newWorld(t)
+	ground := &v1alpha1.NetworkTopology{ObjectMeta: metav1.ObjectMeta{Namespace: basic.Namespace, Name: "ground", UID: "ground", Generation: 1, CreationTimestamp: metav1.Time{Time: w.now}}}
+	if err := json.Unmarshal([]byte(`{"cluster": "basic", "spread": 3, "defaults": {"otherZone": "20ms"}, "startAfter": "Created", "untilDeleted": true}`), &ground.Spec); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Create(t.Context(), ground); err != nil {
+		t.Fatal(err)
+	}
+	w.fault("slow", `{"from": ["pd(0)"], "to": ["tikv(1)"], "rtt": "50ms", "untilDeleted": true}`)
+	w.reconcile()
+	together, zones := false, map[string]bool{}
+	for _, task := range w.pairs.tasks {
+		together = together || len(task.Objects) == 2 && task.Asked.RTT == 70*time.Millisecond
+		from, to := task.From[len(task.From)-1:], task.To[len(task.To)-1:]
+		zones[min(from, to)+max(from, to)] = true
+	}
+	if !together || len(zones) != 3 {
+		t.Errorf("measured are zones %v; a pair with both is among them: %t", zones, together)
+	}
+	w.pairs.become(verify.Right, fifty)
+	w.reconcile()
+	if err := w.Get(t.Context(), client.ObjectKeyFromObject(ground), ground); err != nil {
+		t.Fatal(err)
+	}
+	if c := meta.FindStatusCondition(ground.Status.Conditions, v1alpha1.Verified); ground.Status.Verified != "8/8" || c == nil || c.Status != metav1.ConditionTrue || len(ground.Status.Pairs) != verify.MaxPairs {
+		t.Errorf("status %+v", ground.Status)
+	}
+	w.wantVerified("slow", "2/2", metav1.ConditionTrue, verify.ReasonInTolerance, "")
 }

@@ -80,7 +80,8 @@ func sources(kinds cache.Cache) []source.Source {
 	cluster.SetGroupVersionKind(tidbcluster.GroupVersionKind())
 	return []source.Source{
 		source.Kind[client.Object](kinds, cluster, &handler.EnqueueRequestForObject{}, changed()),
-		source.Kind[client.Object](kinds, emptyNetworkFault(), enqueue(clusterOfFault)),
+		source.Kind[client.Object](kinds, emptyNetworkFault(), enqueue(clusterOfObject)),
+		source.Kind[client.Object](kinds, emptyNetworkTopology(), enqueue(clusterOfObject)),
 		source.Kind[client.Object](kinds, emptyPod(), enqueue(clusterOfPod), changed()),
 		source.Kind[client.Object](kinds, emptyNode(), handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, node client.Object) []request {
 			return clustersOnNode(ctx, kinds, node.GetName())

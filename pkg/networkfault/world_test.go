@@ -57,7 +57,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, events: &recorder{notes: map[string][]string{}}, agents: &obedient{held: map[types.UID][]decide.Fault{}}, pairs: &measured{}, now: time.Unix(1_000_000, 0)}
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &tcv1alpha1.TidbCluster{}).
-		WithIndex(&corev1.Pod{}, byCluster, clusterOfPod).WithIndex(&v1alpha1.NetworkFault{}, byCluster, clusterOfFault).
+		WithIndex(&corev1.Pod{}, byCluster, clusterOfPod).WithIndex(&v1alpha1.NetworkFault{}, byCluster, clusterOfObject).
 		WithInterceptorFuncs(interceptor.Funcs{SubResourceUpdate: w.update}).Build()
 	w.Reconciler = w.newReconciler(w.agents)
 	return w

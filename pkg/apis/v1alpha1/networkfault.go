@@ -195,10 +195,11 @@ type Selector string
 // +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{1,9}([.][0-9]{1,6})?(us|ms|s)$') && duration(self) >= duration('1us') && duration(self) <= duration('600s')",message="want a time with the unit us, ms or s, such as 500us, 1.5ms or 2s, from 1us to 600s"
 type Delay string
 
-// Duration is how long a fault lasts, with units: "90s", "10m", "1h30m". From 1s to 720h.
+// Duration is how long a fault or a topology lasts, with units: "90s", "10m", "1h30m".
+// From 1s to 720h.
 //
 // +kubebuilder:validation:MaxLength=32
-// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,7}([.][0-9]{1,6})?h)?([0-9]{1,7}([.][0-9]{1,6})?m)?([0-9]{1,7}([.][0-9]{1,6})?s)?$') && self.size() > 0 && duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="want how long the fault lasts, such as 90s, 10m or 1h30m, from 1s to 720h"
+// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,7}([.][0-9]{1,6})?h)?([0-9]{1,7}([.][0-9]{1,6})?m)?([0-9]{1,7}([.][0-9]{1,6})?s)?$') && self.size() > 0 && duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="want how long it lasts, such as 90s, 10m or 1h30m, from 1s to 720h"
 type Duration string
 
 // Percent is a number of percents, with at most four decimals.
@@ -315,7 +316,7 @@ type Rate struct {
 	CellOverhead int32 `json:"cellOverhead,omitempty"`
 }
 
-// Allowance is a rule of safety that a fault may break.
+// Allowance is a rule of safety that a fault or a topology may break.
 //
 // +kubebuilder:validation:Enum=QuorumLoss;Failover;LongDelay;UnhealthyStart;Upgrade;Partial
 type Allowance string

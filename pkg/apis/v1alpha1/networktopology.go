@@ -10,7 +10,8 @@ import (
 //
 // It is the ground on which NetworkFaults add: a fault of 50ms between zones that are 20ms
 // apart makes 70ms. One topology of a TidbCluster is in force at a time: the one that runs,
-// else the oldest. Others wait and say so. It ends by itself as a NetworkFault does.
+// else the oldest. Others wait and say so. A topology ends by itself after its duration,
+// when it is deleted, and at the latest 5 minutes after Tidelay's controller has gone.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -65,22 +66,24 @@ type NetworkTopologySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.size() == 0 || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="want the name of a TidbCluster in this namespace: lower-case letters, digits, - and ., such as basic"
 	Cluster string `json:"cluster"`
 
-	// ZoneKey is the label of the pods' nodes whose value is the pods' zone. It is
-	// topology.kubernetes.io/zone if zones and spread are missing too.
+	// ZoneKey is the label of the pods' nodes whose value is the pods' zone, such as
+	// "topology.kubernetes.io/region". It is topology.kubernetes.io/zone if zones and
+	// spread are not given either. A pod on a node without the label is in no zone.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=316
+	// +kubebuilder:validation:MaxLength=317
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0 || (self.indexOf('/') <= 253 && self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",messageExpression="'want the key of a label of nodes, such as topology.kubernetes.io/zone or rack, and not \"' + self + '\"'",message="want the key of a label of nodes, such as topology.kubernetes.io/zone or rack"
 	ZoneKey string `json:"zoneKey,omitempty"`
-	// Zones lists the zones and who is in them, wherever the pods run. A pod that is in
-	// none has nothing between it and others.
+	// Zones lists 2 to 16 zones and who is in them, wherever the pods run. A pod that is
+	// in none has nothing between it and others.
 	// +optional
 	// +kubebuilder:validation:MinItems=2
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=name
 	Zones []Zone `json:"zones,omitempty"`
-	// Spread deals the pods of each component out to so many zones, a, b, c and so on, by
-	// their number: pd-0 to a, pd-1 to b.
+	// Spread deals the pods of each component out to so many zones, named a, b, c and so
+	// on, by their number: pd-0 to a, pd-1 to b. From 2 to 16.
 	// +optional
 	// +kubebuilder:validation:Minimum=2
 	// +kubebuilder:validation:Maximum=16
@@ -91,19 +94,21 @@ type NetworkTopologySpec struct {
 	// +optional
 	// +kubebuilder:validation:Enum=three-az;two-region;"2-2-1";us-eu-ap
 	Profile string `json:"profile,omitempty"`
-	// Links are what is between two zones, or within one.
+	// Links are what is between two zones, or within one: {between: [a, b], rtt: 20ms}. At
+	// most one for the same two zones in the same order.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
 	// +listType=atomic
 	Links []Link `json:"links,omitempty"`
-	// Defaults are for zones that no link is about.
+	// Defaults are for zones that no link is about; what is not given is 0ms.
 	// +optional
 	Defaults *LinkDefaults `json:"defaults,omitempty"`
 
 	// StartAfter is what the topology waits for before it starts: "Ready", which is when PD
 	// and the stores of the TidbCluster are healthy for the first time, so that it does not
-	// delay their bootstrap; or "Created", which is at once.
+	// delay their bootstrap; or "Created", which is at once. Once it has started, this
+	// means nothing more.
 	// +optional
 	// +kubebuilder:default=Ready
 	// +kubebuilder:validation:Enum=Ready;Created
@@ -144,17 +149,17 @@ type Zone struct {
 	Members []Selector `json:"members"`
 }
 
-// ZoneName is the name of a zone: letters, digits, -, _ and . as the value of a label has
-// them.
+// ZoneName is the name of a zone: letters and digits, and between them also -, _ and ., as
+// the value of a label has them. At most 63.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=63
-// +kubebuilder:validation:XValidation:rule="self.size() == 0 || self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')",message="want the name of a zone: letters and digits, and between them also -, _ and ., such as us-east-1a"
+// +kubebuilder:validation:XValidation:rule="self.size() == 0 || self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')",messageExpression="'want the name of a zone: letters and digits, and between them also -, _ and ., such as us-east-1a, and not \"' + self + '\"'",message="want the name of a zone: letters and digits, and between them also -, _ and ., such as us-east-1a"
 type ZoneName string
 
 // Link is what is between two zones, or within one.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.jitter) || self.rtt != '0ms'",message="jitter spreads a delay: want rtt above 0 with it"
+// +kubebuilder:validation:XValidation:rule="!has(self.jitter) || !self.rtt.matches('^0+([.]0+)?(us|ms|s)$')",message="jitter spreads a delay: want rtt above 0 with it"
 type Link struct {
 	// Between names the two zones; the same name twice is for pods of one zone. A link of
 	// [a, b] is for both ways, unless there is one of [b, a] too: then each of them is for
@@ -164,13 +169,15 @@ type Link struct {
 	// +kubebuilder:validation:MaxItems=2
 	// +listType=atomic
 	Between []ZoneName `json:"between"`
-	// RTT is added to the round trip, half of it each way: "20ms".
+	// RTT is added to the round trip, half of it each way: "20ms". From 1us to 600s; or
+	// "0ms" for nothing, whatever the defaults say.
 	// +required
 	RTT RoundTrip `json:"rtt"`
-	// Jitter spreads the RTT. At most as long as it, and at most 2s.
+	// Jitter spreads the RTT, half of it each way: "2ms". At most as long as the RTT, and
+	// at most 2s.
 	// +optional
 	Jitter Delay `json:"jitter,omitempty"`
-	// Loss drops some packets, each way.
+	// Loss drops some packets, each way: with a percent of 1 about 2 of 100 pings fail.
 	// +optional
 	Loss *Loss `json:"loss,omitempty"`
 	// Rate limits the capacity of each pod's link to all pods of the other zone, each way.
@@ -179,20 +186,22 @@ type Link struct {
 }
 
 // LinkDefaults are RTTs between zones that no link is about.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.sameZone) || has(self.otherZone)",message="no default is given: want sameZone, such as 0.5ms, or otherZone, such as 2ms, or both"
 type LinkDefaults struct {
-	// SameZone is added to round trips within a zone.
+	// SameZone is added to round trips within a zone: "0.5ms". From 1us to 600s, or "0ms".
 	// +optional
 	SameZone RoundTrip `json:"sameZone,omitempty"`
-	// OtherZone is added to round trips between zones.
+	// OtherZone is added to round trips between zones: "2ms". From 1us to 600s, or "0ms".
 	// +optional
 	OtherZone RoundTrip `json:"otherZone,omitempty"`
 }
 
 // RoundTrip is a time that is added to a round trip, with its unit, us, ms or s: "20ms",
-// "1.5ms"; or "0ms" for nothing. At most 600s.
+// "1.5ms". From 1us to 600s; or "0ms" for nothing.
 //
 // +kubebuilder:validation:MaxLength=32
-// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{1,9}([.][0-9]{1,6})?(us|ms|s)$') && duration(self) <= duration('600s') && (duration(self) >= duration('1us') || self.matches('^0+([.]0+)?(us|ms|s)$'))",message="want a time with the unit us, ms or s, such as 500us, 20ms or 0ms, of at most 600s"
+// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{1,9}([.][0-9]{1,6})?(us|ms|s)$') && duration(self) <= duration('600s') && (duration(self) >= duration('1us') || self.matches('^0+([.]0+)?(us|ms|s)$'))",messageExpression="'want a time with the unit us, ms or s, such as 500us or 20ms, from 1us to 600s, or 0ms for none, and not \"' + self + '\"'",message="want a time with the unit us, ms or s, such as 500us or 20ms, from 1us to 600s, or 0ms for none"
 type RoundTrip string
 
 // StartAfter is what a topology waits for before it starts.

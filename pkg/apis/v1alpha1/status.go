@@ -108,9 +108,10 @@ type SelectedPod struct {
 
 // Pair is what was measured between two pods.
 type Pair struct {
-	// From measured, and To is the pod that answered.
+	// From is the pod that measured.
 	// +required
 	From string `json:"from"`
+	// To is the pod that answered, or did not.
 	// +required
 	To string `json:"to"`
 	// Asked is what is added to the round trip by all faults and the topology together:

@@ -34,17 +34,30 @@ type conflict struct {
 	problem      string
 }
 
+// impairment returns what a packet meets of one object.
+func (c *compilation) impairment(object int, p passage) fault.Impairment {
+	o := &c.objects[object]
+	switch {
+	case o.Topology != nil:
+		return halved(p.link.roundTrip, p.isFirst)
+	case o.RoundTrip:
+		return halved(o.Impairment, p.isFirst)
+	default:
+		return o.Impairment
+	}
+}
+
 // combine returns what happens to a packet that meets a set of objects.
-func (c *compilation) combine(objects set, isFirst bool) (fault.Impairment, *conflict) {
+func (c *compilation) combine(objects set, p passage) (fault.Impairment, *conflict) {
 	var all fault.Impairment
 	var found *conflict
 	var before set
 	objects.each(func(i int) bool {
-		one := c.objects[i].oneWay(isFirst)
+		one := c.impairment(i, p)
 		if all.Partition || one.Partition {
 			all = fault.Impairment{Partition: true}
 		} else if problem := add(&all, one); problem != "" {
-			found = &conflict{i, c.culprit(before, i, isFirst), problem}
+			found = &conflict{i, c.culprit(before, i, p), problem}
 			return false
 		}
 		before.add(i)
@@ -57,11 +70,11 @@ func (c *compilation) combine(objects set, isFirst bool) (fault.Impairment, *con
 }
 
 // culprit returns the oldest object of a set that one can't be combined with.
-func (c *compilation) culprit(before set, one int, isFirst bool) int {
+func (c *compilation) culprit(before set, one int, p passage) int {
 	culprit := one
 	before.each(func(i int) bool {
-		all := c.objects[i].oneWay(isFirst)
-		if add(&all, c.objects[one].oneWay(isFirst)) == "" {
+		all := c.impairment(i, p)
+		if add(&all, c.impairment(one, p)) == "" {
 			return true
 		}
 		culprit = i

@@ -77,27 +77,20 @@ func (c *compilation) refusal(found conflict) Refusal {
 type compilation struct {
 	objects []Object // by age
 	peers   []peer   // by address
-	// oneWay, partition, odd and rated are the objects of that kind.
-	oneWay, partition, odd, rated set
+	// oneWay, partition and odd are the faults of that kind, rated are the objects that may
+	// have a rate, and ground is the topology.
+	oneWay, partition, odd, rated, ground set
 	// classes is set if any object is for some packets between its pods only.
 	classes bool
 	// inside is a conflict of a range that has an address of the cluster; nil for none.
 	inside *conflict
 }
 
-// peer is an address of a pod, or a range outside the cluster.
-type peer struct {
-	prefix netip.Prefix
-	pod    string // empty for a range
-	agent  bool
-	// from and to are the objects on whose sides the pod is.
-	from, to set
-}
-
 func newCompilation(objects []Object, pods []Pod) *compilation {
 	c := &compilation{objects: objects}
 	from, to := make(map[string]set), make(map[string]set)
 	ranges := make(map[netip.Prefix]set)
+	var zones map[string]*zone
 	for i, o := range objects {
 		for _, side := range []struct {
 			names []string
@@ -110,12 +103,18 @@ func newCompilation(objects []Object, pods []Pod) *compilation {
 		for _, prefix := range o.CIDRs {
 			ranges[prefix] |= 1 << i
 		}
-		for kind, is := range map[*set]bool{&c.oneWay: o.OneWay, &c.partition: o.Impairment.Partition, &c.odd: o.isOdd(), &c.rated: o.Impairment.Rate != nil} {
+		for kind, is := range map[*set]bool{
+			&c.oneWay: o.OneWay, &c.partition: o.Impairment.Partition, &c.odd: o.RoundTrip && isOdd(o.Impairment),
+			&c.rated: o.Impairment.Rate != nil || o.Topology != nil, &c.ground: o.Topology != nil,
+		} {
 			if is {
 				kind.add(i)
 			}
 		}
 		c.classes = c.classes || !o.isForAll()
+		if o.Topology != nil {
+			zones = o.Topology.zonesOfPods()
+		}
 	}
 	// covering returns the objects of which a range has all of a prefix.
 	covering := func(prefix netip.Prefix) (objects set) {
@@ -129,7 +128,7 @@ func newCompilation(objects []Object, pods []Pod) *compilation {
 	for _, pod := range pods {
 		for _, addr := range pod.Addrs {
 			prefix := netip.PrefixFrom(addr, addr.BitLen())
-			c.peers = append(c.peers, peer{prefix, pod.Name, pod.Agent, from[pod.Name], to[pod.Name]})
+			c.peers = append(c.peers, peer{prefix, pod.Name, pod.Agent, from[pod.Name], to[pod.Name], zones[pod.Name]})
 			if inside := covering(prefix); inside != 0 {
 				i := inside.newest()
 				c.inside = &conflict{i, i, fmt.Sprintf("a range has the address %s of pod %s, and is for what is outside the cluster", addr, pod.Name)}
@@ -141,81 +140,6 @@ func newCompilation(objects []Object, pods []Pod) *compilation {
 	}
 	slices.SortFunc(c.peers, func(a, b peer) int { return comparePrefixes(a.prefix, b.prefix) })
 	return c
-}
-
-func comparePrefixes(a, b netip.Prefix) int {
-	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
-}
-
-// met are the objects that packets between a pod and a peer meet: by the peer's port
-// (remote) or by the pod's own (local), for an object that has ports.
-type met struct {
-	remote, local set
-	// isFirst is whether the packets' sender is first by name, where that matters.
-	isFirst bool
-}
-
-func (m met) all() set { return m.remote | m.local }
-
-// leaving returns the objects for packets from a to b that a's agent has.
-func (c *compilation) leaving(a, b peer) met {
-	return c.withOrder(met{remote: a.from & b.to, local: a.to & b.from &^ c.oneWay}, a, b)
-}
-
-// arriving returns the objects for packets from b to a that a's agent has. If b has an
-// agent too, that one has them, and a's has partitions.
-func (c *compilation) arriving(a, b peer) met {
-	m := met{local: b.from & a.to, remote: b.to & a.from &^ c.oneWay}
-	if b.agent {
-		m.local, m.remote = m.local&c.partition, m.remote&c.partition
-	}
-	return c.withOrder(m, b, a)
-}
-
-// withOrder notes which of sender and receiver is first by name, if any object cares. A
-// pod is before a range.
-func (c *compilation) withOrder(m met, sender, receiver peer) met {
-	m.isFirst = m.all()&c.odd != 0 && sender.pod != "" && (receiver.pod == "" || sender.pod < receiver.pod)
-	return m
-}
-
-// group is the peers of a pod with which packets of one direction meet the same
-// objects.
-type group struct {
-	direction fault.Direction
-	met       met
-	peers     []netip.Prefix
-}
-
-// groups returns those of a pod, in a fixed order. own are the pod's addresses.
-func (c *compilation) groups(own peer) []group {
-	type key struct {
-		direction fault.Direction
-		met       met
-	}
-	found := make(map[key]int)
-	var groups []group
-	note := func(direction fault.Direction, m met, other peer) {
-		if m.all() == 0 {
-			return
-		}
-		k := key{direction, m}
-		i, known := found[k]
-		if !known {
-			i = len(groups)
-			found[k] = i
-			groups = append(groups, group{direction: direction, met: m})
-		}
-		groups[i].peers = append(groups[i].peers, other.prefix)
-	}
-	for _, other := range c.peers {
-		if other.pod == own.pod {
-			continue
-		}
-		note(fault.Egress, c.leaving(own, other), other)
-		note(fault.Ingress, c.arriving(own, other), other)
-	}
-	return groups
 }
 
 // faults returns the faults of every pod with an agent, or what can't be combined.
@@ -241,21 +165,22 @@ func (c *compilation) faults() (map[string][]Fault, *conflict) {
 func (c *compilation) faultsOf(own peer) ([]Fault, *conflict) {
 	var drafts drafts
 	for _, g := range c.groups(own) {
-		drafts.add(g, c.cells(g.met))
+		drafts.add(c.draftsOf(g))
 	}
 	if found := c.checkRates(drafts); found != nil {
 		return nil, found
 	}
-	faults := make([]Fault, 0, len(drafts.all))
+	drafts.sort()
+	faults, parts := make([]Fault, 0, len(drafts.all)), make(map[string]int)
 	for _, d := range drafts.all {
-		impairment, found := c.combine(d.objects, d.isFirst)
+		impairment, found := c.combine(d.objects, d.passage)
 		if found != nil {
 			return nil, found
 		}
 		if impairment.IsZero() {
 			continue // half of one microsecond
 		}
-		faults = append(faults, c.split(d, impairment)...)
+		faults = append(faults, c.split(d, impairment, parts)...)
 	}
 	faults = mergeDirections(faults)
 	if len(faults) > MaxFaults {
@@ -268,35 +193,4 @@ func (c *compilation) faultsOf(own peer) ([]Fault, *conflict) {
 	}
 	slices.SortFunc(faults, func(a, b Fault) int { return strings.Compare(a.Name, b.Name) })
 	return faults, nil
-}
-
-// checkRates refuses a rate whose packets would be in several faults, since each fault
-// has a link of its own.
-func (c *compilation) checkRates(d drafts) *conflict {
-	var found *conflict
-	(d.objects() & c.rated).each(func(i int) bool {
-		for _, direction := range []fault.Direction{fault.Egress, fault.Ingress} {
-			var with []draft
-			for _, one := range d.all {
-				if one.direction == direction && one.objects.has(i) && one.objects&c.partition == 0 {
-					with = append(with, one)
-				}
-			}
-			if len(with) == 0 || len(with) == 1 && len(with[0].peers) <= maxPeers {
-				continue
-			}
-			found = &conflict{i, i, "a rate is one link, and the packets of this fault would need several"}
-			common, any := with[0].objects, set(0)
-			for _, one := range with {
-				common, any = common&one.objects, any|one.objects
-			}
-			if splitting := any &^ common; splitting != 0 {
-				other := splitting.newest()
-				found = &conflict{max(i, other), min(i, other), "one of them has a rate, which is one link for all of its packets, and the other is for some of these packets only"}
-			}
-			return false
-		}
-		return true
-	})
-	return found
 }

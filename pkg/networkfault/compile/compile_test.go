@@ -35,6 +35,9 @@ func described(plan Plan, pod string) string {
 		if f.Impairment.Delay > 0 {
 			what = append(what, f.Impairment.Delay.String())
 		}
+		if f.Impairment.Jitter > 0 {
+			what = append(what, "±"+f.Impairment.Jitter.String())
+		}
 		if f.Impairment.Loss != nil {
 			what = append(what, f.Impairment.Loss.Percent.String())
 		}
@@ -57,33 +60,53 @@ func described(plan Plan, pod string) string {
 	return strings.Join(lines, "; ")
 }
 
+// refusals are those of a plan, in one line.
+func refusals(plan Plan) string {
+	var all []string
+	for _, r := range plan.Refused {
+		text := r.Object
+		if r.With != "" {
+			text += " with " + r.With
+		}
+		all = append(all, text+": "+r.Problem)
+	}
+	return strings.Join(all, "; ")
+}
+
+func without(pods []Pod, names ...string) []Pod {
+	for i := range pods {
+		pods[i].Agent = !slices.Contains(names, pods[i].Name)
+	}
+	return pods
+}
+
+func forth(o Object) Object { o.OneWay = true; return o }
+
+func roundTrip(o Object) Object { o.RoundTrip = true; return o }
+
+func cut(o Object) Object { o.Impairment = fault.Impairment{Partition: true}; return o }
+
+func slow(o Object) Object {
+	o.Impairment = fault.Impairment{Rate: &fault.Rate{BitsPerSecond: 8000}}
+	return o
+}
+
+func lossy(o Object, percent fault.Percent) Object {
+	o.Impairment = fault.Impairment{Loss: &fault.Chance{Percent: percent}}
+	return o
+}
+
+func on(o Object, protocol string, ports ...uint16) Object {
+	o.Protocol = protocol
+	for _, p := range ports {
+		o.Ports = append(o.Ports, api.PortRange{First: p, Last: p})
+	}
+	return o
+}
+
 func TestCompile(t *testing.T) {
 	const ms = time.Millisecond
 	a, b, both := []string{"a"}, []string{"b"}, []string{"a", "b"}
-	roundTrip := func(o Object) Object { o.RoundTrip = true; return o }
-	oneWay := func(o Object) Object { o.OneWay = true; return o }
-	cut := func(o Object) Object { o.Impairment = fault.Impairment{Partition: true}; return o }
-	lossy := func(o Object, percent fault.Percent) Object {
-		o.Impairment = fault.Impairment{Loss: &fault.Chance{Percent: percent}}
-		return o
-	}
-	on := func(o Object, protocol string, ports ...uint16) Object {
-		o.Protocol = protocol
-		for _, p := range ports {
-			o.Ports = append(o.Ports, api.PortRange{First: p, Last: p})
-		}
-		return o
-	}
-	slow := func(o Object) Object {
-		o.Impairment = fault.Impairment{Rate: &fault.Rate{BitsPerSecond: 8000}}
-		return o
-	}
-	without := func(pods []Pod, names ...string) []Pod {
-		for i := range pods {
-			pods[i].Agent = !slices.Contains(names, pods[i].Name)
-		}
-		return pods
-	}
 	for name, test := range map[string]struct {
 		pods    []Pod
 		objects []Object
@@ -96,7 +119,7 @@ func TestCompile(t *testing.T) {
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 10ms of x", "b": "egress [10.0.0.1/32]: 10ms of x", "c": ""},
 		},
 		"a delay one way": {
-			pods: podsWithAgents(2), objects: []Object{oneWay(late("x", 1, 10*ms, a, b))},
+			pods: podsWithAgents(2), objects: []Object{forth(late("x", 1, 10*ms, a, b))},
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 10ms of x", "b": ""},
 		},
 		"a round trip": {
@@ -120,7 +143,7 @@ func TestCompile(t *testing.T) {
 			want: map[string]string{"a": "both [10.0.0.2/32]: cut of x", "b": "both [10.0.0.1/32]: cut of x"},
 		},
 		"a partition one way, held at both ends": {
-			pods: podsWithAgents(2), objects: []Object{oneWay(cut(late("x", 1, 0, a, b)))},
+			pods: podsWithAgents(2), objects: []Object{forth(cut(late("x", 1, 0, a, b)))},
 			want: map[string]string{"a": "egress [10.0.0.2/32]: cut of x", "b": "ingress [10.0.0.1/32]: cut of x"},
 		},
 		"pods on both sides": {
@@ -132,11 +155,11 @@ func TestCompile(t *testing.T) {
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 3ms of x+y", "b": "egress [10.0.0.1/32]: 3ms of x+y"},
 		},
 		"losses are independent": {
-			pods: podsWithAgents(2), objects: []Object{oneWay(lossy(late("x", 1, 0, a, b), 500_000)), oneWay(lossy(late("y", 2, 0, a, b), 500_000))},
+			pods: podsWithAgents(2), objects: []Object{forth(lossy(late("x", 1, 0, a, b), 500_000)), forth(lossy(late("y", 2, 0, a, b), 500_000))},
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 75% of x+y", "b": ""},
 		},
 		"a partition beats a delay": {
-			pods: podsWithAgents(2), objects: []Object{late("x", 1, ms, a, b), oneWay(cut(late("y", 2, 0, a, b)))},
+			pods: podsWithAgents(2), objects: []Object{late("x", 1, ms, a, b), forth(cut(late("y", 2, 0, a, b)))},
 			want: map[string]string{"a": "egress [10.0.0.2/32]: cut of x+y", "b": "egress [10.0.0.1/32]: 1ms of x; ingress [10.0.0.1/32]: cut of y"},
 		},
 		"ports are those of the To side": {
@@ -144,11 +167,11 @@ func TestCompile(t *testing.T) {
 			want: map[string]string{"a": "egress [10.0.0.2/32]tcp remote 2379: 1ms of x", "b": "egress [10.0.0.1/32]tcp local 2379: 1ms of x"},
 		},
 		"ports within all": {
-			pods: podsWithAgents(2), objects: []Object{oneWay(late("x", 1, ms, a, b)), oneWay(on(late("y", 2, 2*ms, a, b), "", 2379, 2380))},
+			pods: podsWithAgents(2), objects: []Object{forth(late("x", 1, ms, a, b)), forth(on(late("y", 2, 2*ms, a, b), "", 2379, 2380))},
 			want: map[string]string{"a": "egress [10.0.0.2/32] remote 2379-2380: 3ms of x+y; egress [10.0.0.2/32]: 1ms of x", "b": ""},
 		},
 		"a protocol within all": {
-			pods: podsWithAgents(2), objects: []Object{oneWay(late("x", 1, ms, a, b)), oneWay(on(late("y", 2, 2*ms, a, b), "icmp"))},
+			pods: podsWithAgents(2), objects: []Object{forth(late("x", 1, ms, a, b)), forth(on(late("y", 2, 2*ms, a, b), "icmp"))},
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 1ms of x; egress [10.0.0.2/32]icmp: 3ms of x+y", "b": ""},
 		},
 		"ports of either side": {
@@ -158,7 +181,7 @@ func TestCompile(t *testing.T) {
 			},
 		},
 		"peers that meet the same": {
-			pods: podsWithAgents(4), objects: []Object{oneWay(late("x", 1, ms, a, []string{"b", "c"})), oneWay(late("y", 2, ms, a, []string{"c", "d", "nobody"}))},
+			pods: podsWithAgents(4), objects: []Object{forth(late("x", 1, ms, a, []string{"b", "c"})), forth(late("y", 2, ms, a, []string{"c", "d", "nobody"}))},
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 1ms of x; egress [10.0.0.3/32]: 2ms of x+y; egress [10.0.0.4/32]: 1ms of y", "b": ""},
 		},
 		"two rates": {
@@ -166,15 +189,15 @@ func TestCompile(t *testing.T) {
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 8000 of x"}, refused: "y with x: two rates for the same packets",
 		},
 		"a rate of several peers": {
-			pods: podsWithAgents(3), objects: []Object{oneWay(slow(late("x", 1, 0, a, []string{"b", "c"})))},
+			pods: podsWithAgents(3), objects: []Object{forth(slow(late("x", 1, 0, a, []string{"b", "c"})))},
 			want: map[string]string{"a": "egress [10.0.0.2/32 10.0.0.3/32]: 8000 of x", "b": ""},
 		},
 		"a rate that is split": {
-			pods: podsWithAgents(3), objects: []Object{oneWay(slow(late("x", 1, 0, a, []string{"b", "c"}))), oneWay(late("y", 2, ms, a, b))},
+			pods: podsWithAgents(3), objects: []Object{forth(slow(late("x", 1, 0, a, []string{"b", "c"}))), forth(late("y", 2, ms, a, b))},
 			want: map[string]string{"a": "egress [10.0.0.2/32 10.0.0.3/32]: 8000 of x"}, refused: "y with x: one of them has a rate, which is one link",
 		},
 		"a rate that would split": {
-			pods: podsWithAgents(3), objects: []Object{oneWay(slow(late("y", 2, 0, a, []string{"b", "c"}))), oneWay(late("x", 1, ms, a, b))},
+			pods: podsWithAgents(3), objects: []Object{forth(slow(late("y", 2, 0, a, []string{"b", "c"}))), forth(late("x", 1, ms, a, b))},
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 1ms of x"}, refused: "y with x: one of them has a rate, which is one link",
 		},
 		"a range inside": {
@@ -197,15 +220,7 @@ func TestCompile(t *testing.T) {
 					t.Errorf("%s has %q, want %q", pod, described(plan, pod), want)
 				}
 			}
-			var refused []string
-			for _, r := range plan.Refused {
-				text := r.Object
-				if r.With != "" {
-					text += " with " + r.With
-				}
-				refused = append(refused, text+": "+r.Problem)
-			}
-			if got := strings.Join(refused, "; "); !strings.HasPrefix(got, test.refused) || (got == "") != (test.refused == "") {
+			if got := refusals(plan); !strings.HasPrefix(got, test.refused) || (got == "") != (test.refused == "") {
 				t.Errorf("refused %q, want %q", got, test.refused)
 			}
 		})

@@ -20,8 +20,8 @@ type draft struct {
 	protocol        string
 	remotes, locals []api.PortRange
 	objects         set
-	isFirst         bool
-	peers           []netip.Prefix
+	passage
+	peers []netip.Prefix
 }
 
 // drafts are those of one pod.
@@ -35,20 +35,40 @@ func (d *drafts) objects() (all set) {
 	return all
 }
 
-// add adds the packets of some cells with the peers of a group. Packets that meet the
-// same objects are one draft where a fault can match them together: by their remote
-// ports, their local ports, and then by their peers.
-func (d *drafts) add(g group, cells []cell) {
-	var own []draft
-	for _, c := range cells {
-		own = append(own, draft{
-			direction: g.direction, protocol: c.protocol, remotes: portsOf(c.remote), locals: portsOf(c.local),
-			objects: c.objects, isFirst: g.met.isFirst, peers: g.peers,
+// sort puts those of which the sender is first by name behind the others.
+func (d *drafts) sort() {
+	slices.SortStableFunc(d.all, func(a, b draft) int {
+		switch {
+		case a.isFirst == b.isFirst:
+			return 0
+		case b.isFirst:
+			return -1
+		default:
+			return 1
+		}
+	})
+}
+
+// draftsOf returns those of the packets of a group. Packets that meet the same objects are
+// one draft where a fault can match them together: by their remote ports, and then by
+// their local ports.
+func (c *compilation) draftsOf(g group) []draft {
+	var all []draft
+	for _, one := range c.cells(g.met) {
+		p := g.met.passage
+		p.isFirst = p.isFirst && c.oddOf(one.objects, p.link) != 0
+		all = append(all, draft{
+			direction: g.direction, protocol: one.protocol, remotes: portsOf(one.remote), locals: portsOf(one.local),
+			objects: one.objects, passage: p, peers: g.peers,
 		})
 	}
-	own = mergePorts(own, func(d *draft) (merged, other *[]api.PortRange) { return &d.remotes, &d.locals })
-	own = mergePorts(own, func(d *draft) (merged, other *[]api.PortRange) { return &d.locals, &d.remotes })
-	for _, one := range own {
+	all = mergePorts(all, func(d *draft) (merged, other *[]api.PortRange) { return &d.remotes, &d.locals })
+	return mergePorts(all, func(d *draft) (merged, other *[]api.PortRange) { return &d.locals, &d.remotes })
+}
+
+// add adds the drafts of a group. Those that differ in their peers only become one.
+func (d *drafts) add(group []draft) {
+	for _, one := range group {
 		i := slices.IndexFunc(d.all, func(other draft) bool {
 			return one.isLike(other) && slices.Equal(one.remotes, other.remotes) && slices.Equal(one.locals, other.locals)
 		})
@@ -82,7 +102,7 @@ func mergePorts(all []draft, sides func(*draft) (merged, other *[]api.PortRange)
 
 // isLike reports whether two drafts differ in their ports and peers only.
 func (d draft) isLike(other draft) bool {
-	return d.direction == other.direction && d.protocol == other.protocol && d.objects == other.objects && d.isFirst == other.isFirst
+	return d.direction == other.direction && d.protocol == other.protocol && d.objects == other.objects && d.passage == other.passage
 }
 
 // maxPorts is how many ports and ranges a fault has on a side at most.
@@ -95,8 +115,9 @@ func portsOf(r api.PortRange) []api.PortRange {
 	return []api.PortRange{r}
 }
 
-// split returns the faults of a draft, which are several if it has too many peers.
-func (c *compilation) split(d draft, impairment fault.Impairment) []Fault {
+// split returns the faults of a draft, which are several if it has too many peers. parts
+// has how many faults there are already of each class.
+func (c *compilation) split(d draft, impairment fault.Impairment, parts map[string]int) []Fault {
 	var names []string
 	d.objects.each(func(i int) bool {
 		names = append(names, c.objects[i].Name)
@@ -105,12 +126,14 @@ func (c *compilation) split(d draft, impairment fault.Impairment) []Fault {
 	slices.SortFunc(d.peers, func(a, b netip.Prefix) int {
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 	})
+	class := d.class(names)
 	var all []Fault
 	for part := range slices.Chunk(d.peers, maxPeers) {
 		f := Fault{Objects: names}
 		f.Match = fault.Match{Direction: d.direction, Peers: part, Protocol: d.protocol, RemotePorts: joined(d.remotes), LocalPorts: joined(d.locals)}
 		f.Impairment = impairment
-		f.Name = name(names, d, len(all))
+		f.Name = name(names, class, parts[class])
+		parts[class]++
 		all = append(all, f)
 	}
 	return all
@@ -131,13 +154,27 @@ func joined(ports []api.PortRange) []api.PortRange {
 	return all
 }
 
-// name returns the name of a fault. It depends on the objects, in any order, and on the
-// class of packets, and not on what happens to them: that changes in place.
-func name(objects []string, d draft, part int) string {
-	objects = slices.Sorted(slices.Values(objects))
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %s %s %v %v %t %d", objects, d.direction, d.protocol, d.remotes, d.locals, d.isFirst, part))
-	first := strings.Trim(objects[0][:min(len(objects[0]), 40)], "-.")
-	return first + "." + hex.EncodeToString(sum[:5])
+// class says which packets a draft is for, but for their addresses: by the objects, in any
+// order, the ports and the other side's zone. The own zone is left out, so that a pod that
+// moves keeps its faults.
+func (d draft) class(objects []string) string {
+	var zone string
+	switch {
+	case d.link == nil:
+	case d.direction == fault.Egress:
+		zone = d.link.To
+	default:
+		zone = d.link.From
+	}
+	return fmt.Sprintf("%q %s %s %v %v %q", slices.Sorted(slices.Values(objects)), d.direction, d.protocol, d.remotes, d.locals, zone)
+}
+
+// name returns the name of a fault. It depends on the class of its packets, and on which
+// part of them it has. It does not depend on what happens to them: that changes in place.
+func name(objects []string, class string, part int) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", class, part))
+	first := strings.ReplaceAll(slices.Min(objects), "/", ".")
+	return strings.Trim(first[:min(len(first), 40)], "-.") + "." + hex.EncodeToString(sum[:5])
 }
 
 // mergeDirections makes one fault of two that differ in the direction only, where that

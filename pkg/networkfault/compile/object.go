@@ -76,22 +76,19 @@ func half(whole time.Duration, isFirst bool) time.Duration {
 	return (whole / 2).Truncate(time.Microsecond)
 }
 
-// oneWay returns what happens to a packet of an object, of which the sender is first by
-// name or not.
-func (o *Object) oneWay(isFirst bool) fault.Impairment {
-	i := o.Impairment
-	if o.RoundTrip {
-		i.Delay, i.Jitter = half(i.Delay, isFirst), half(i.Jitter, isFirst)
-		if i.Jitter == 0 {
-			i.Distribution, i.Correlation = "", 0
-		}
+// halved returns what a packet meets of what is added to a round trip. isFirst is whether
+// its sender is first by name.
+func halved(i fault.Impairment, isFirst bool) fault.Impairment {
+	i.Delay, i.Jitter = half(i.Delay, isFirst), half(i.Jitter, isFirst)
+	if i.Jitter == 0 {
+		i.Distribution, i.Correlation = "", 0
 	}
 	return i
 }
 
-// isOdd reports whether the two ways of a round trip differ.
-func (o *Object) isOdd() bool {
-	return o.RoundTrip && (o.Impairment.Delay/time.Microsecond%2 == 1 || o.Impairment.Jitter/time.Microsecond%2 == 1)
+// isOdd reports whether the two halves of what is added to a round trip differ.
+func isOdd(i fault.Impairment) bool {
+	return i.Delay/time.Microsecond%2 == 1 || i.Jitter/time.Microsecond%2 == 1
 }
 
 // isForAll reports whether all packets between the pods are meant.

@@ -81,6 +81,10 @@ func drawObjects(t *rapid.T) []Object {
 		}
 		objects = append(objects, o)
 	}
+	if rapid.Bool().Draw(t, "a topology") {
+		i := rapid.IntRange(0, len(objects)).Draw(t, "the topology's place")
+		objects = slices.Insert(objects, i, drawTopology(t))
+	}
 	return objects
 }
 
@@ -135,16 +139,42 @@ func (o Object) means(p packet) bool {
 	between := func(from, to string, toAddr netip.Addr) bool {
 		return slices.Contains(o.From, from) && (to != "" && slices.Contains(o.To, to) || slices.ContainsFunc(o.CIDRs, func(r netip.Prefix) bool { return r.Contains(toAddr) }))
 	}
+	if o.Topology != nil {
+		return p.sender != "" && p.receiver != ""
+	}
 	forth := between(p.sender, p.receiver, p.target) && port(p.targetPort)
 	back := between(p.receiver, p.sender, p.source) && port(p.sourcePort) && !o.OneWay
 	return (forth || back) && (o.Protocol == "" || o.Protocol == p.protocol)
+}
+
+// of is what happens to a packet that an object means.
+func (o Object) of(p packet) fault.Impairment {
+	i, halves := o.Impairment, o.RoundTrip
+	if o.Topology != nil {
+		from, known := o.Topology.Zones[p.sender]
+		to, alsoKnown := o.Topology.Zones[p.receiver]
+		if !known || !alsoKnown {
+			return fault.Impairment{}
+		}
+		i, halves = o.Topology.Links[Way{from, to}], true
+	}
+	if halves {
+		microseconds := func(of time.Duration) time.Duration {
+			if p.sender != "" && (p.receiver == "" || p.sender < p.receiver) {
+				of += time.Microsecond
+			}
+			return of / (2 * time.Microsecond) * time.Microsecond
+		}
+		i.Delay, i.Jitter = microseconds(i.Delay), microseconds(i.Jitter)
+	}
+	return i
 }
 
 func asked(objects []Object, p packet) happens {
 	h := happens{passes: 1}
 	for _, o := range objects {
 		if o.means(p) {
-			h.add(o.oneWay(p.sender != "" && (p.receiver == "" || p.sender < p.receiver)))
+			h.add(o.of(p))
 		}
 	}
 	return h
@@ -171,27 +201,36 @@ func compiled(plan Plan, p packet) happens {
 	return h
 }
 
+// inForce are the objects that a plan does not refuse.
+func inForce(objects []Object, plan Plan) []Object {
+	return slices.DeleteFunc(slices.Clone(objects), func(o Object) bool {
+		return slices.ContainsFunc(plan.Refused, func(r Refusal) bool { return r.Object == o.Name })
+	})
+}
+
+// checkPackets checks that packets meet the sum of what objects say.
+func checkPackets(t *rapid.T, pods []Pod, plan Plan, objects []Object) {
+	for range 20 {
+		p, possible := drawPacket(t, pods)
+		if !possible || !p.senderAgent && !p.targetAgent {
+			continue
+		}
+		want, got := asked(objects, p), compiled(plan, p)
+		if want.cut != got.cut {
+			t.Fatalf("%+v is cut: %t, asked for %t", p, got.cut, want.cut)
+		}
+		if !want.cut && (want.delay != got.delay || want.jitter != got.jitter || want.rate != got.rate || math.Abs(want.passes-got.passes) > 5e-6) {
+			t.Fatalf("%+v meets %+v, asked for %+v", p, got, want)
+		}
+	}
+}
+
 // What the compiled faults do to a packet is the sum of what the objects say of it.
 func TestSumOfTheObjects(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pods, objects := drawPods(t), drawObjects(t)
 		plan := Compile(objects, pods)
-		inForce := slices.DeleteFunc(slices.Clone(objects), func(o Object) bool {
-			return slices.ContainsFunc(plan.Refused, func(r Refusal) bool { return r.Object == o.Name })
-		})
-		for range 20 {
-			p, possible := drawPacket(t, pods)
-			if !possible || !p.senderAgent && !p.targetAgent {
-				continue
-			}
-			want, got := asked(inForce, p), compiled(plan, p)
-			if want.cut != got.cut {
-				t.Fatalf("%+v is cut: %t, asked for %t", p, got.cut, want.cut)
-			}
-			if !want.cut && (want.delay != got.delay || want.jitter != got.jitter || want.rate != got.rate || math.Abs(want.passes-got.passes) > 5e-6) {
-				t.Fatalf("%+v meets %+v, asked for %+v", p, got, want)
-			}
-		}
+		checkPackets(t, pods, plan, inForce(objects, plan))
 		for pod, faults := range plan.Faults {
 			var all []api.Fault
 			for _, f := range faults {

@@ -36,3 +36,39 @@ func TopologyKey(name string) string { return topologyPrefix + name }
 func CutTopologyKey(object string) (name string, isTopology bool) {
 	return strings.CutPrefix(object, topologyPrefix)
 }
+
+// zone is a zone, with the links from it.
+type zone struct{ to map[*zone]*link }
+
+// link is what is between two zones, one way.
+type link struct {
+	Way
+	// roundTrip is what is halved.
+	roundTrip fault.Impairment
+	isOdd     bool
+}
+
+// linkTo returns the link from a zone to another; nil for none. Either may be nil.
+func (z *zone) linkTo(other *zone) *link {
+	if z == nil {
+		return nil
+	}
+	return z.to[other]
+}
+
+// zonesOfPods returns the zone of each pod.
+func (t *Topology) zonesOfPods() map[string]*zone {
+	named, ofPods := make(map[string]*zone), make(map[string]*zone)
+	for pod, name := range t.Zones {
+		if named[name] == nil {
+			named[name] = &zone{to: make(map[*zone]*link)}
+		}
+		ofPods[pod] = named[name]
+	}
+	for way, i := range t.Links {
+		if from, to := named[way.From], named[way.To]; from != nil && to != nil && !i.IsZero() {
+			from.to[to] = &link{Way: way, roundTrip: i, isOdd: isOdd(i)}
+		}
+	}
+	return ofPods
+}

@@ -34,3 +34,11 @@ func Describe(object string) string {
 	}
 	return "NetworkFault " + object
 }
+
+// Noun is what an object is called in a sentence: "topology" or "fault".
+func Noun(object string) string {
+	if _, isTopology := CutTopologyKey(object); isTopology {
+		return "topology"
+	}
+	return "fault"
+}

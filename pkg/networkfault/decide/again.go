@@ -23,13 +23,18 @@ const lookFor = 10 * time.Second
 // lookAgain has an object wait that breaks rules for the moment only, and reports whether
 // it may still wait. The condition Safe is unknown meanwhile, and its time is that of the
 // first look, so that it is known to the next controller too. When the clock has been set
-// by more than lookFor, the object has waited.
+// by more than lookFor, the object has waited. A topology that starts when the TidbCluster
+// is ready waits as long as it takes.
 func (d *decision) lookAgain(o *object, rules []safety.Refusal, message string) bool {
 	if slices.ContainsFunc(rules, func(r safety.Refusal) bool { return !r.Momentary }) {
 		return false
 	}
+	if o.waits() && o.was.StartedAt == nil {
+		d.stop(o, v1alpha1.Pending, ReasonNotReady, withEnd(message, "It starts when that is over."))
+		return true
+	}
 	first := wholeSecond(d.Now)
-	if safe := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.Safe); safe != nil && safe.Status == metav1.ConditionUnknown {
+	if safe := meta.FindStatusCondition(o.was.Conditions, v1alpha1.Safe); safe != nil && safe.Status == metav1.ConditionUnknown {
 		first = safe.LastTransitionTime.Time
 	}
 	if d.Now.Sub(first).Abs() >= lookFor {
@@ -46,8 +51,8 @@ func (d *decision) lookAgain(o *object, rules []safety.Refusal, message string) 
 // endLook takes the condition Safe from an object that does not wait any more for the
 // reason in it, so that its time does not count for the next wait.
 func (o *object) endLook() {
-	safe := meta.FindStatusCondition(o.status.Conditions, v1alpha1.Safe)
-	if safe != nil && safe.Status == metav1.ConditionUnknown && safe.Reason != o.status.Reason {
-		meta.RemoveStatusCondition(&o.status.Conditions, v1alpha1.Safe)
+	safe := meta.FindStatusCondition(o.life.Conditions, v1alpha1.Safe)
+	if safe != nil && safe.Status == metav1.ConditionUnknown && safe.Reason != o.life.Reason {
+		meta.RemoveStatusCondition(&o.life.Conditions, v1alpha1.Safe)
 	}
 }

@@ -21,8 +21,10 @@ func (d *decision) compile(objects []*object) compile.Plan {
 	all := make([]compile.Object, 0, len(objects))
 	names := make([]string, 0, len(objects))
 	for place, o := range objects {
-		all = append(all, o.compiled(place))
-		names = append(names, o.Name)
+		one := o.compiled()
+		one.Name, one.Created = o.key, atPlace(place)
+		all = append(all, one)
+		names = append(names, o.key)
 	}
 	key := strings.Join(names, "\n")
 	plan, known := d.plans[key]
@@ -41,16 +43,16 @@ func (d *decision) combine(objects []*object) []*object {
 		refused[r.Object] = r
 	}
 	return slices.DeleteFunc(objects, func(o *object) bool {
-		r, is := refused[o.Name]
+		r, is := refused[o.key]
 		if is {
 			message := r.Problem
 			if r.With != "" {
-				message = fmt.Sprintf("can't be combined with NetworkFault %s: %s", r.With, r.Problem)
+				message = fmt.Sprintf("can't be combined with %s: %s", compile.Describe(r.With), r.Problem)
 			}
 			d.refuse(o, ReasonConflict, message)
 			return true
 		}
-		if o.Status.StartedAt == nil {
+		if o.was.StartedAt == nil {
 			if why := d.nobodyCan(o, plan); why != nil {
 				d.refuse(o, why.reason, why.message)
 				return true
@@ -66,22 +68,18 @@ func (d *decision) judge(objects []*object) []*object {
 	if len(objects) == 0 {
 		return nil
 	}
-	pods := make([]safety.Pod, 0, len(d.Pods))
-	for _, p := range d.Pods {
-		pods = append(pods, safety.Pod{Name: p.Name, Component: p.Component, Zone: p.Zone, Ready: p.Ready})
-	}
 	asked := make([]safety.Object, 0, len(objects))
 	for _, o := range objects {
 		asked = append(asked, safety.Object{
-			Name: o.Name, Allow: o.Spec.Allow, Starting: o.Status.Phase != v1alpha1.Running, Length: o.duration, Ports: len(o.Spec.Ports) > 0,
+			Name: o.key, Allow: o.allow, Starting: o.was.Phase != v1alpha1.Running, Length: o.length, Ports: o.narrows(),
 		})
 	}
 	broken := map[string][]safety.Refusal{}
-	for _, r := range safety.Judge(safety.FactsOf(d.Cluster, pods), asked, d.effects(objects)) {
+	for _, r := range safety.Judge(d.facts(), asked, d.effects(objects)) {
 		broken[r.Object] = append(broken[r.Object], r)
 	}
 	return slices.DeleteFunc(objects, func(o *object) bool {
-		rules := broken[o.Name]
+		rules := broken[o.key]
 		if len(rules) == 0 {
 			d.setCondition(o, v1alpha1.Safe, true, "Safe", "no rule of safety refuses it")
 			return false
@@ -100,12 +98,21 @@ func (d *decision) judge(objects []*object) []*object {
 	})
 }
 
+// facts returns what safety knows of the TidbCluster.
+func (d *decision) facts() safety.Facts {
+	pods := make([]safety.Pod, 0, len(d.Pods))
+	for _, p := range d.Pods {
+		pods = append(pods, safety.Pod{Name: p.Name, Component: p.Component, Zone: p.Zone, Ready: p.Ready})
+	}
+	return safety.FactsOf(d.Cluster, pods)
+}
+
 // effects returns the function that says what some objects do to pairs of pods.
 func (d *decision) effects(objects []*object) func(names []string) map[compile.Pair]compile.Effect {
 	return func(names []string) map[compile.Pair]compile.Effect {
 		var some []*object
 		for _, o := range objects {
-			if slices.Contains(names, o.Name) {
+			if slices.Contains(names, o.key) {
 				some = append(some, o)
 			}
 		}
@@ -124,7 +131,7 @@ func (d *decision) takeBack(objects []*object) []*object {
 		if i := blamed(p.State.Refused, objects); i >= 0 {
 			// It has not been in force everywhere, so it has not ended and can be changed. Then
 			// it starts anew.
-			objects[i].status.StartedAt, objects[i].status.ExpiresAt, objects[i].status.Selected = nil, nil, nil
+			objects[i].life.StartedAt, objects[i].life.ExpiresAt = nil, nil
 			d.stop(objects[i], v1alpha1.Refused, ReasonAgentRefused, withEnd(fmt.Sprintf("the agent of pod %s: %s", p.Name, p.State.Failed), triedAgain))
 			return d.takeBack(slices.Delete(objects, i, i+1))
 		}
@@ -137,9 +144,9 @@ func (d *decision) takeBack(objects []*object) []*object {
 // One that may be in force at some pods only is blamed if others would lose packets by it.
 func blamed(refused []compile.Fault, objects []*object) int {
 	for i, o := range slices.Backward(objects) {
-		mayBePartial := slices.Contains(o.Spec.Allow, v1alpha1.Partial)
+		mayBePartial := slices.Contains(o.allow, v1alpha1.Partial)
 		isIn := slices.ContainsFunc(refused, func(f compile.Fault) bool {
-			return slices.Contains(f.Objects, o.Name) && (!mayBePartial || len(f.Objects) > 1)
+			return slices.Contains(f.Objects, o.key) && (!mayBePartial || len(f.Objects) > 1)
 		})
 		if isIn && !o.wasApplied() {
 			return i

@@ -2,40 +2,40 @@ package decide
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
-	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/fault"
 	"github.com/tidelay/tidelay/pkg/networkfault/selector"
+	"github.com/tidelay/tidelay/pkg/networkfault/wire"
 )
 
-// parsed is a spec as it was understood.
-type parsed struct {
+// faultAsked is what a NetworkFault asks for.
+type faultAsked struct {
+	spec                       *v1alpha1.NetworkFaultSpec
 	fromSelectors, toSelectors []selector.Selector
 	impairment                 fault.Impairment
 	ports                      []api.PortRange
-	duration                   time.Duration // 0 for until deleted
+
+	isStarted bool
+	// before are the pods that its status lists, and selected those that it is to list.
+	before, selected []v1alpha1.SelectedPod
+	from, to         []string // names of pods
+	cidrs            []netip.Prefix
 }
 
-// refusal is why a fault is refused.
-type refusal struct{ reason, message string }
-
-// parse reads the spec. What the custom resource definition lets through is refused here,
-// in the words of the agent.
-func (o *object) parse() *refusal {
-	spec := &o.Spec
+// parse reads the spec, in the words of the agent.
+func (f *faultAsked) parse() *refusal {
+	spec := f.spec
 	var err error
-	if o.fromSelectors, err = parseSelectors("spec.from", spec.From, false); err != nil {
+	if f.fromSelectors, err = parseSelectors("spec.from", spec.From, false); err != nil {
 		return &refusal{ReasonInvalidSelector, err.Error()}
 	}
-	if o.toSelectors, err = parseSelectors("spec.to", spec.To, true); err != nil {
+	if f.toSelectors, err = parseSelectors("spec.to", spec.To, true); err != nil {
 		return &refusal{ReasonInvalidSelector, err.Error()}
 	}
 	for i, port := range spec.Ports {
@@ -43,23 +43,17 @@ func (o *object) parse() *refusal {
 		if err != nil {
 			return &refusal{ReasonInvalid, fmt.Sprintf("spec.ports[%d]: %v", i, err)}
 		}
-		o.ports = append(o.ports, r)
+		f.ports = append(f.ports, r)
 	}
-	o.ports = joined(o.ports)
-	if why := o.isVain(); why != "" {
+	f.ports = joined(f.ports)
+	if why := f.isVain(); why != "" {
 		return &refusal{ReasonInvalid, why}
 	}
-	wire := wireOf(spec)
-	f, err := fault.Parse(wire, fault.Limits{})
+	parsed, err := fault.Parse(wireOf(spec), fault.Limits{})
 	if err != nil {
-		return &refusal{ReasonInvalid, invalid(err, spec.RTT != "")}
+		return &refusal{ReasonInvalid, wire.Words(err, "spec.", spec.RTT != "")}
 	}
-	o.impairment, o.duration = f.Impairment, 0
-	if !spec.UntilDeleted {
-		if o.duration, err = fault.ParseDuration(string(spec.Duration)); err != nil {
-			return &refusal{ReasonInvalid, fmt.Sprintf("spec.duration %q: %v", spec.Duration, err)}
-		}
-	}
+	f.impairment = parsed.Impairment
 	return nil
 }
 
@@ -87,62 +81,19 @@ func parseSelectors(field string, texts []v1alpha1.Selector, isTo bool) ([]selec
 func wireOf(spec *v1alpha1.NetworkFaultSpec) api.Fault {
 	w := api.Fault{
 		Name: "spec", Protocol: spec.Protocol,
-		Delay: string(spec.Delay), Jitter: string(spec.Jitter), Distribution: spec.Distribution, Correlation: percentOf(spec.Correlation),
-		Duplicate: chanceOf(spec.Duplicate), Corrupt: chanceOf(spec.Corrupt), Partition: spec.Partition,
+		Delay: string(spec.Delay), Jitter: string(spec.Jitter), Distribution: spec.Distribution, Correlation: wire.Percent(spec.Correlation),
+		Loss: wire.Loss(spec.Loss), Duplicate: wire.Chance(spec.Duplicate), Corrupt: wire.Chance(spec.Corrupt), Rate: wire.Rate(spec.Rate), Partition: spec.Partition,
 	}
 	if spec.RTT != "" {
 		w.Delay = string(spec.RTT)
 	}
-	if l := spec.Loss; l != nil {
-		w.Loss = &api.Loss{Percent: percentOf(l.Percent), Correlation: percentOf(l.Correlation)}
-		if m := l.GilbertElliott; m != nil {
-			w.Loss.GilbertElliott = &api.GilbertElliott{ToBad: float64(m.ToBad), ToGood: float64(m.ToGood), LossInBad: float64(m.LossInBad), LossInGood: float64(m.LossInGood)}
-		}
-		if m := l.FourState; m != nil {
-			w.Loss.FourState = &api.FourState{P13: float64(m.P13), P31: float64(m.P31), P32: float64(m.P32), P23: float64(m.P23), P14: float64(m.P14)}
-		}
-	}
 	if r := spec.Reorder; r != nil {
-		w.Reorder = &api.Reorder{Percent: float64(r.Percent), Correlation: percentOf(r.Correlation)}
+		w.Reorder = &api.Reorder{Percent: float64(r.Percent), Correlation: wire.Percent(r.Correlation)}
 		if r.Gap != nil {
 			w.Reorder.Gap = uint32(max(*r.Gap, 0)) //nolint:gosec // it is not negative
 		}
 	}
-	if r := spec.Rate; r != nil {
-		w.Rate = &api.Rate{PerSecond: r.PerSecond, PacketOverhead: r.PacketOverhead, CellSize: uint32(max(r.CellSize, 0)), CellOverhead: r.CellOverhead} //nolint:gosec // it is not negative
-	}
 	return w
-}
-
-func percentOf(p *v1alpha1.Percent) float64 {
-	if p == nil {
-		return 0
-	}
-	return float64(*p)
-}
-
-func chanceOf(c *v1alpha1.Chance) *api.Chance {
-	if c == nil {
-		return nil
-	}
-	return &api.Chance{Percent: float64(c.Percent), Correlation: percentOf(c.Correlation)}
-}
-
-// invalid words what the agent's own parser found, by the fields of the spec.
-func invalid(err error, isRoundTrip bool) string {
-	fields, ok := errors.AsType[fault.Invalid](err)
-	if !ok {
-		return err.Error()
-	}
-	var all []string
-	for _, e := range fields {
-		if isRoundTrip && e.Field == "delay" {
-			e.Field = "rtt"
-		}
-		e.Field = "spec." + e.Field
-		all = append(all, e.Error())
-	}
-	return strings.Join(all, "; ")
 }
 
 // joined returns ports sorted, and those that touch or overlap as one range.
@@ -159,28 +110,15 @@ func joined(ports []api.PortRange) []api.PortRange {
 	return all
 }
 
-// expire sets when the fault ends, if it has started.
-func (o *object) expire() {
-	o.status.ExpiresAt = nil
-	if o.status.StartedAt != nil && o.duration > 0 {
-		o.status.ExpiresAt = &metav1.Time{Time: wholeSecond(o.status.StartedAt.Add(o.duration))}
-	}
-}
-
-// wholeSecond rounds up. Times of objects are kept in whole seconds, so that what is read
-// back is what was written, and no fault is shorter than asked for. All times of a status
-// are rounded up, so that what happens at once has one time.
-func wholeSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
-
 // what says in short what happens to packets.
-func (o *object) what() string {
+func (f *faultAsked) what() string {
 	var parts []string
 	say := func(is bool, format string, args ...any) {
 		if is {
 			parts = append(parts, fmt.Sprintf(format, args...))
 		}
 	}
-	spec, i := &o.Spec, o.impairment
+	spec, i := f.spec, f.impairment
 	jitter := ""
 	if spec.Jitter != "" {
 		jitter = " ±" + string(spec.Jitter)
@@ -202,14 +140,14 @@ func (o *object) what() string {
 	if spec.OneWay && spec.Delay == "" {
 		text += " one way"
 	}
-	if spec.Protocol != "" || len(o.ports) > 0 {
+	if spec.Protocol != "" || len(f.ports) > 0 {
 		text += " of"
 	}
 	if spec.Protocol != "" {
 		text += " " + spec.Protocol
 	}
 	var ports []string
-	for _, p := range o.ports {
+	for _, p := range f.ports {
 		ports = append(ports, p.String())
 	}
 	if len(ports) > 0 {

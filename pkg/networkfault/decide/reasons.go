@@ -12,6 +12,12 @@ const (
 	ReasonNoLongerApplied = "NoLongerApplied"
 	// ReasonStarting: its start is being written.
 	ReasonStarting = "Starting"
+	// ReasonNotReady: a topology waits until the TidbCluster is ready.
+	ReasonNotReady = "NotReady"
+	// ReasonAnotherTopology: a topology waits until another one of the TidbCluster has ended.
+	ReasonAnotherTopology = "AnotherTopology"
+	// ReasonNoZones: a topology waits until at least two zones have pods.
+	ReasonNoZones = "NoZones"
 	// ReasonPaused: spec.paused is true.
 	ReasonPaused = "Paused"
 	// ReasonExpired: its time is over.

@@ -17,7 +17,7 @@ import (
 // wasApplied reports whether the object, as it is now, was in force everywhere, at the
 // moment or before.
 func (o *object) wasApplied() bool {
-	c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.Applied)
+	c := meta.FindStatusCondition(o.was.Conditions, v1alpha1.Applied)
 	return o.runs() && c != nil && (c.Status == metav1.ConditionTrue || c.Reason == ReasonNoLongerApplied)
 }
 
@@ -26,15 +26,15 @@ func (d *decision) apply(objects []*object) {
 	plan := d.compile(objects)
 	ends := map[string]time.Time{}
 	for _, o := range objects {
-		if o.status.StartedAt == nil {
-			o.status.StartedAt, o.status.ClusterUID = &metav1.Time{Time: wholeSecond(d.Now)}, d.Cluster.UID
+		if o.life.StartedAt == nil {
+			o.life.StartedAt, o.life.ClusterUID = &metav1.Time{Time: wholeSecond(d.Now)}, d.Cluster.UID
 		}
 		o.expire()
-		o.status.Phase = v1alpha1.Running
+		o.life.Phase = v1alpha1.Running
 		d.tell(o, plan)
 		d.settle(o)
-		if o.status.ExpiresAt != nil {
-			ends[o.Name] = o.status.ExpiresAt.Time
+		if o.life.ExpiresAt != nil {
+			ends[o.key] = o.life.ExpiresAt.Time
 		}
 	}
 	d.result.Faults = map[string][]Fault{}
@@ -50,11 +50,6 @@ func (d *decision) apply(objects []*object) {
 			all = append(all, one)
 		}
 		d.result.Faults[pod] = all
-	}
-	for _, status := range d.result.Statuses {
-		if status.ExpiresAt != nil && status.Phase != v1alpha1.Ended && status.Phase != v1alpha1.Refused {
-			d.comeBack(status.ExpiresAt.Time)
-		}
 	}
 }
 
@@ -72,46 +67,49 @@ func (d *decision) tell(o *object, plan compile.Plan) {
 	var warnings warnings
 	for _, name := range d.holders(o, plan) {
 		total++
-		switch isHeld, why := d.isHeld(name, ofObject(o.Name, plan.Faults[name])); {
+		switch isHeld, why := d.isHeld(name, ofObject(o.key, plan.Faults[name])); {
 		case isHeld:
 			held++
-			warnings.add(o.Name, name, d.find(name).State.Warnings)
+			warnings.add(o.key, name, d.find(name).State.Warnings)
 		case why != "":
 			missing = append(missing, why)
 		default:
 			pending = true
 		}
 	}
-	o.status.Reason, o.status.Message = ReasonApplied, ""
+	o.life.Reason, o.life.Message = ReasonApplied, ""
 	switch {
 	case pending && o.runs():
 		// Asked a moment ago. What was true before is told until there is an answer.
-		o.status.Reason, o.status.Message = o.Status.Reason, o.Status.Message
+		o.life.Reason, o.life.Message = o.was.Reason, o.was.Message
 		return
 	case pending:
-		o.status.Reason = ReasonApplying
+		o.life.Reason = ReasonApplying
 		held = 0
 	case len(missing) > 0:
-		o.status.Reason, o.status.Message = ReasonNotApplied, strings.Join(missing[:min(len(missing), 4)], "; ")
+		o.life.Reason, o.life.Message = ReasonNotApplied, strings.Join(missing[:min(len(missing), 4)], "; ")
 		if more := len(missing) - 4; more > 0 {
-			o.status.Message += fmt.Sprintf("; and %d more", more)
+			o.life.Message += fmt.Sprintf("; and %d more", more)
 		}
 	case total == 0:
-		o.status.Reason, o.status.Message = ReasonNotApplied, "no pod can have it now"
+		o.life.Reason, o.life.Message = ReasonNotApplied, "no pod can have it now"
 	}
 	if len(o.bare) > 0 {
-		o.status.Message = strings.TrimPrefix(o.status.Message+"; left out: "+list(o.bare), "; ")
+		o.notes = append(o.notes, "left out: "+list(o.bare))
 	}
-	if o.status.Reason != ReasonApplying {
-		o.status.Message = strings.TrimPrefix(o.status.Message+warnings.text(), "; ")
+	for _, note := range o.notes {
+		o.life.Message = strings.TrimPrefix(o.life.Message+"; "+note, "; ")
 	}
-	o.status.Message = tidbcluster.EventNote(o.status.Message)
-	o.status.Applied = fmt.Sprintf("%d/%d", held, total)
-	reason := o.status.Reason
+	if o.life.Reason != ReasonApplying {
+		o.life.Message = strings.TrimPrefix(o.life.Message+warnings.text(), "; ")
+	}
+	o.life.Message = tidbcluster.EventNote(o.life.Message)
+	o.life.Applied = fmt.Sprintf("%d/%d", held, total)
+	reason := o.life.Reason
 	if reason == ReasonNotApplied && o.wasApplied() {
 		reason = ReasonNoLongerApplied
 	}
-	message := o.status.Message
+	message := o.life.Message
 	if reason == ReasonApplied {
 		message = strings.TrimSuffix(fmt.Sprintf("in force at all %s; %s", tidbcluster.Plural(total, "pod"), message), "; ")
 	}
@@ -144,15 +142,11 @@ func (d *decision) isHeld(pod string, faults []compile.Fault) (is bool, why stri
 func (d *decision) holders(o *object, plan compile.Plan) []string {
 	var all []string
 	for pod, faults := range plan.Faults {
-		if len(ofObject(o.Name, faults)) > 0 {
+		if len(ofObject(o.key, faults)) > 0 {
 			all = append(all, pod)
 		}
 	}
-	sides := o.both()
-	if o.Spec.OneWay && !o.Spec.Partition {
-		sides = o.from
-	}
-	for _, name := range sides {
+	for _, name := range o.senders() {
 		if p := d.find(name); p == nil || p.Agent && !p.HostNetwork && len(p.Addrs) == 0 {
 			all = append(all, name)
 		}

@@ -33,6 +33,37 @@ func (f Facts) problems(victims map[string]bool) []problem {
 	return all
 }
 
+// Unready returns what of PD and of the stores is not healthy, one sentence for each
+// component, whatever else is; nothing when they have come up.
+func (f Facts) Unready() []string {
+	var all []string
+	say := func(component tidbcluster.Component, things, state string, have int) {
+		if want := int(f.component(component).replicas); have < want {
+			all = append(all, fmt.Sprintf("%d of %d %s of %s are %s", have, want, things, component, state))
+		}
+	}
+	healthy := 0
+	for _, m := range f.members {
+		if m.healthy {
+			healthy++
+		}
+	}
+	say(tidbcluster.PD, "members", "healthy", healthy)
+	say(tidbcluster.TiKV, "stores", "up", countUp(f.tikv))
+	say(tidbcluster.TiFlash, "stores", "up", countUp(f.tiflash))
+	return all
+}
+
+// countUp returns how many stores are up.
+func countUp(stores []store) (up int) {
+	for _, s := range stores {
+		if s.isUp() {
+			up++
+		}
+	}
+	return up
+}
+
 // unsynced returns what the status does not know.
 func (f Facts) unsynced(victims map[string]bool) []problem {
 	var all []problem

@@ -19,8 +19,9 @@ const (
 	longDelay = time.Second
 )
 
-// Object is a fault of a TidbCluster, as far as it is judged.
+// Object is a fault or a topology of a TidbCluster, as far as it is judged.
 type Object struct {
+	// Name is that of the compile.Object, which says what it is called in a message.
 	Name string
 	// Allow are the rules that it may break.
 	Allow []v1alpha1.Allowance

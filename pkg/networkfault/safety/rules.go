@@ -49,8 +49,8 @@ func (j *judge) quorumLoss(o Object, before, with state) *finding {
 	switch {
 	case unknown != "":
 		return &finding{podsOf(pairs), fmt.Sprintf(
-			"This fault cuts off %s, and nobody can say whether a quorum stays: %s.%s Set allow: [QuorumLoss] to do it all the same.",
-			someOf(podsOf(pairs)), unknown, o.aboutPorts()), momentary}
+			"This %s cuts off %s, and nobody can say whether a quorum stays: %s.%s Set allow: [QuorumLoss] to do it all the same.",
+			compile.Noun(o.Name), someOf(podsOf(pairs)), unknown, o.aboutPorts()), momentary}
 	case !slices.ContainsFunc(pairs, func(p compile.Pair) bool { return f.vital[p.A] && f.vital[p.B] }):
 		return nil
 	case with.verdict == lostByPD:
@@ -197,8 +197,8 @@ func (j *judge) failover(o Object, before, with state) *finding {
 	if o.Length > 0 {
 		length = "for " + short(o.Length)
 	}
-	found.message = fmt.Sprintf("This fault may cut off from PD's leader, %s: %s.%s Set %s in the TidbCluster, a duration of at most %s, or allow: [Failover] to do it all the same.",
-		length, strings.Join(reasons, "; "), o.aboutPorts(), strings.Join(fields, " and "), short(shortest))
+	found.message = fmt.Sprintf("This %s may cut off from PD's leader, %s: %s.%s Set %s in the TidbCluster, a duration of at most %s, or allow: [Failover] to do it all the same.",
+		compile.Noun(o.Name), length, strings.Join(reasons, "; "), o.aboutPorts(), strings.Join(fields, " and "), short(shortest))
 	return &found
 }
 

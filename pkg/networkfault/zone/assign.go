@@ -1,0 +1,153 @@
+package zone
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidelay/tidelay/pkg/networkfault/selector"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// Pod is what zones need to know of a pod.
+type Pod struct {
+	Name      string
+	Component tidbcluster.Component
+	// NodeLabels are those of its node; nil if it has none, or if they are not known.
+	NodeLabels map[string]string
+}
+
+// Zones are the zones of a TidbCluster.
+type Zones struct {
+	// Names are the zones in order of name, also those without pods.
+	Names []string
+	// Of has the zone of each pod that is in one, by the pod's name.
+	Of map[string]string
+	// Unzoned are the other pods, by name. Discovery is not among them.
+	Unzoned []string
+	// Vacant says of each selector of a list that it selects no pod now.
+	Vacant []string
+}
+
+// mostNamed is how many of a list are said.
+const mostNamed = 4
+
+// Pods returns the pods of a zone, by name.
+func (z Zones) Pods(zone string) []string {
+	var all []string
+	for pod, of := range z.Of {
+		if of == zone {
+			all = append(all, pod)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Populated returns the zones that have pods, by name.
+func (z Zones) Populated() []string {
+	all := slices.Sorted(maps.Values(z.Of))
+	return slices.Compact(all)
+}
+
+// Assign puts pods into zones. before are the zones that the topology had, if it is in force:
+// where a profile wants more zones by label than have pods now, they are zones still, so that
+// a zone that loses its last pod for a while does not end the topology.
+//
+// The error says that a pod is in two zones, or that there are too many zones.
+func (r *Rules) Assign(pods []Pod, before []string) (Zones, error) {
+	z := Zones{Names: r.names(), Of: map[string]string{}}
+	switch {
+	case r.spread > 0:
+		r.deal(&z, pods)
+	case len(r.list) > 0:
+		if err := r.assignListed(&z, pods); err != nil {
+			return Zones{}, err
+		}
+	default:
+		r.assignLabelled(&z, pods, before)
+	}
+	for _, p := range pods {
+		if z.Of[p.Name] == "" && p.Component != tidbcluster.Discovery {
+			z.Unzoned = append(z.Unzoned, p.Name)
+		}
+	}
+	slices.Sort(z.Unzoned)
+	if len(z.Names) > Max {
+		return Zones{}, fmt.Errorf("%s makes %d zones, and %d are possible", r.source(), len(z.Names), Max)
+	}
+	return z, nil
+}
+
+// deal deals pods out by their numbers.
+func (r *Rules) deal(z *Zones, pods []Pod) {
+	for _, p := range pods {
+		number, err := strconv.ParseUint(p.Name[strings.LastIndexByte(p.Name, '-')+1:], 10, 31)
+		if err == nil && p.Component != tidbcluster.Discovery {
+			z.Of[p.Name] = z.Names[number%uint64(r.spread)] //nolint:gosec // it is 2 to Max
+		}
+	}
+}
+
+// assignLabelled puts pods into the zones of their nodes.
+func (r *Rules) assignLabelled(z *Zones, pods []Pod, before []string) {
+	for _, p := range pods {
+		if value := p.NodeLabels[r.key]; value != "" && p.Component != tidbcluster.Discovery {
+			z.Of[p.Name] = value
+		}
+	}
+	z.Names = z.Populated()
+	if r.profile != nil && len(z.Names) < len(r.profile.Zones) {
+		z.Names = slices.Concat(z.Names, before)
+		slices.Sort(z.Names)
+		z.Names = slices.Compact(z.Names)
+	}
+}
+
+// assignListed puts pods into the zones that name them.
+func (r *Rules) assignListed(z *Zones, pods []Pod) error {
+	var cluster selector.Cluster
+	for _, p := range pods {
+		cluster.Pods = append(cluster.Pods, selector.Pod{Name: p.Name, Component: p.Component})
+	}
+	by := map[string]selector.Selector{} // by pod
+	for _, one := range r.list {
+		for _, s := range one.members {
+			selection, err := cluster.Select([]selector.Selector{s}, 0, selector.Selection{})
+			if errors.Is(err, selector.ErrNobody) {
+				z.Vacant = append(z.Vacant, fmt.Sprintf("%s of zone %s selects no pod now", s, one.name))
+			}
+			for _, p := range selection.Pods {
+				if other := z.Of[p.Pod.Name]; other != "" && other != one.name {
+					return fmt.Errorf("spec.zones: pod %s is in two zones, in %s by %s and in %s by %s; want each pod in one at most", p.Pod.Name, other, by[p.Pod.Name], one.name, s)
+				}
+				z.Of[p.Pod.Name], by[p.Pod.Name] = one.name, s
+			}
+		}
+	}
+	return nil
+}
+
+// Few says that fewer than two zones have pods, and which, with what would help; "" if there
+// are enough.
+func (r *Rules) Few(z Zones) string {
+	var seen []string
+	for _, name := range z.Populated() {
+		seen = append(seen, fmt.Sprintf("%s (%s)", name, tidbcluster.Plural(len(z.Pods(name)), "pod")))
+	}
+	if len(seen) > 1 {
+		return ""
+	}
+	text := fmt.Sprintf("fewer than 2 zones have pods: %s, by %s", cmp.Or(strings.Join(seen, ", "), "none"), r.source())
+	if r.key == "" {
+		return text
+	}
+	if n := len(z.Unzoned); n > 0 {
+		text += fmt.Sprintf("; %s on nodes without it", tidbcluster.Plural(n, "pod"))
+	}
+	return text + "; label the nodes, or list zones (spec.zones), or have them dealt out (spec.spread)"
+}

@@ -24,7 +24,9 @@ const maxAnswer = 64 << 10
 type Tokens func(ctx context.Context, namespace string) (string, error)
 
 // NewAgents returns what asks agents by HTTP, at their pods' addresses.
-func NewAgents(tokens Tokens) Agents {
+func NewAgents(tokens Tokens) Agents { return newHTTPAgents(tokens) }
+
+func newHTTPAgents(tokens Tokens) *httpAgents {
 	dialer := &net.Dialer{Timeout: connectTime}
 	return &httpAgents{tokens: tokens, transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}
 }

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
@@ -87,7 +88,7 @@ func TestAnEarlyStartThatCannotBeWritten(t *testing.T) {
 	w := newWorld(t)
 	w.setReady("basic-pd-0", false)
 	w.fault("early", early)
-	w.refuseWrites = func(*v1alpha1.NetworkFault) error { return errors.New("etcd is unwell") }
+	w.refuseWrites = func(client.Object) error { return errors.New("etcd is unwell") }
 	for range 11 {
 		if _, err := w.Reconcile(t.Context(), ctrl.Request{NamespacedName: basic}); err == nil {
 			t.Error("no error")

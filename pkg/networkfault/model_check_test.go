@@ -14,9 +14,11 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 )
 
-// check compares what the agents do to packets with what the NetworkFaults say.
+// check compares what the agents do to packets with what the NetworkFaults and the
+// NetworkTopology in force say.
 func (m *model) check(r *rapid.T) {
-	pods, faults := m.pods(), m.faults()
+	pods, faults, topologies := m.pods(), m.faults(), m.topologies()
+	m.checkTopologies(r, topologies)
 	for _, f := range faults {
 		m.checkPhase(r, &f)
 	}
@@ -32,8 +34,12 @@ func (m *model) check(r *rapid.T) {
 			if err != nil {
 				m.fatalf(r, "%s: %v", from.Name, err)
 			}
-			if want := asked(faults, from.Name, to.Name); got != want {
-				m.fatalf(r, "from %s to %s: %+v, want %+v by %s", from.Name, to.Name, got, want, describe(faults))
+			want := asked(faults, from.Name, to.Name)
+			if !want.partition {
+				want.delay += askedByZones(topologies, from.Name, to.Name)
+			}
+			if got != want {
+				m.fatalf(r, "from %s to %s: %+v, want %+v by %s and %+v", from.Name, to.Name, got, want, describe(faults), topologies)
 			}
 		}
 		for _, f := range a.holds() {
@@ -132,13 +138,8 @@ func asked(faults []v1alpha1.NetworkFault, from, to string) onPacket {
 			continue
 		}
 		sum.partition = sum.partition || f.Spec.Partition
-		whole, _ := time.ParseDuration(string(f.Spec.RTT))
 		each, _ := time.ParseDuration(string(f.Spec.Delay))
-		half := whole / 2
-		if from < to {
-			half += time.Microsecond / 2
-		}
-		sum.delay += each + half.Truncate(time.Microsecond)
+		sum.delay += each + halfOf(string(f.Spec.RTT), from < to)
 	}
 	if sum.partition {
 		sum.delay = 0

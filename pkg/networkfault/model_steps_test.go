@@ -41,6 +41,20 @@ func (m *model) step(r *rapid.T) {
 				}
 			})
 		},
+		"create topology": func() { m.createTopology(r) },
+		"delete topology": func() {
+			m.onTopology(r, func(t *v1alpha1.NetworkTopology) { _ = m.Delete(context.Background(), t) })
+		},
+		"edit topology": func() {
+			m.onTopology(r, func(t *v1alpha1.NetworkTopology) {
+				if t.Status.Phase != v1alpha1.Ended {
+					change := rapid.SampledFrom([]func(*rapid.T, *v1alpha1.NetworkTopologySpec){editLink, movePod, pause}).Draw(r, "change")
+					change(r, &t.Spec)
+					t.Generation++
+					_ = m.Update(context.Background(), t)
+				}
+			})
+		},
 		"leader": func() {
 			leader := rapid.SampledFrom([]string{"basic-pd-0", "basic-pd-1", "basic-pd-2"}).Draw(r, "leader")
 			change(m.world, basic.Name, &tcv1alpha1.TidbCluster{}, func(c *tcv1alpha1.TidbCluster) { c.Status.PD.Leader = c.Status.PD.Members[leader] })

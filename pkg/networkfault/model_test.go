@@ -21,9 +21,9 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
 )
 
-// TestModel changes objects, pods, agents, the leader, the API server and the clock at
-// random. After each settling the agents must do to packets what the NetworkFaults say,
-// and nothing else.
+// TestModel changes faults, topologies, pods, agents, the leader, the API server and the
+// clock at random. After each settling the agents must do to packets what faults and
+// topologies say, and nothing else.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		var failure any // which must leave the bubble before rapid sees it
@@ -65,7 +65,7 @@ type model struct {
 
 func newModel(t *testing.T) *model {
 	m := &model{world: newWorld(t), fleet: &fleet{agents: map[netip.Addr]*madeUp{}}, next: 1, wake: make(chan struct{}, 1)}
-	m.refuseWrites = func(*v1alpha1.NetworkFault) error {
+	m.refuseWrites = func(client.Object) error {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.unwell {

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
@@ -76,11 +77,11 @@ func TestAStartIsWrittenFirst(t *testing.T) {
 	unwell := errors.New("etcd is unwell")
 	w.fault("slow", `{"from": ["pd(leader)"], "rtt": "50ms", "untilDeleted": true}`)
 	w.fault("other", `{"from": ["tidb"], "rtt": "5ms", "untilDeleted": true}`)
-	w.refuseWrites = func(f *v1alpha1.NetworkFault) error {
-		if w.agents.count() > 0 && f.Name == "slow" {
-			t.Errorf("%s started before that was written", f.Name)
+	w.refuseWrites = func(f client.Object) error {
+		if w.agents.count() > 0 && f.GetName() == "slow" {
+			t.Errorf("%s started before that was written", f.GetName())
 		}
-		if f.Name == "slow" {
+		if f.GetName() == "slow" {
 			return unwell
 		}
 		return nil
@@ -123,7 +124,7 @@ func TestAnEndNeedsNoWriting(t *testing.T) {
 			w := newWorld(t)
 			w.fault("slow", `{"from": ["pd(leader)"], "rtt": "50ms", "duration": "1m"}`)
 			w.reconcile()
-			w.refuseWrites = func(*v1alpha1.NetworkFault) error { return errors.New("etcd is unwell") }
+			w.refuseWrites = func(client.Object) error { return errors.New("etcd is unwell") }
 			end(w)
 			for range 3 {
 				_, _ = w.Reconcile(t.Context(), ctrl.Request{NamespacedName: basic})
@@ -140,8 +141,8 @@ func TestARefusalIsRemembered(t *testing.T) {
 	w := newWorld(t)
 	w.fault("slow", `{"from": ["tikv"], "duplicate": {"percent": 5}, "untilDeleted": true}`)
 	w.agents.failed, w.agents.refuses = "this kernel can't duplicate", true
-	w.refuseWrites = func(f *v1alpha1.NetworkFault) error {
-		if f.Status.Phase == v1alpha1.Refused {
+	w.refuseWrites = func(f client.Object) error {
+		if lifeOf(f).Phase == v1alpha1.Refused {
 			return errors.New("etcd is unwell")
 		}
 		return nil
@@ -192,8 +193,8 @@ func TestTheCacheMayBeOld(t *testing.T) {
 func TestAConflictIsNoProblem(t *testing.T) {
 	w := newWorld(t)
 	w.fault("slow", `{"from": ["pd(leader)"], "rtt": "50ms", "untilDeleted": true}`)
-	w.refuseWrites = func(f *v1alpha1.NetworkFault) error {
-		return apierrors.NewConflict(schema.GroupResource{Resource: "networkfaults"}, f.Name, errors.New("changed"))
+	w.refuseWrites = func(f client.Object) error {
+		return apierrors.NewConflict(schema.GroupResource{Resource: "networkfaults"}, f.GetName(), errors.New("changed"))
 	}
 	result, err := w.Reconcile(t.Context(), ctrl.Request{NamespacedName: basic})
 	if err != nil || result.RequeueAfter != staleWait || w.agents.count() != 0 {

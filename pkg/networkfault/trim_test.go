@@ -206,3 +206,16 @@ func TestDown(t *testing.T) {
 		}
 	}
 }
+
+// Any label of a node can say its zone.
+func TestTrimNode(t *testing.T) {
+	labels := map[string]string{corev1.LabelTopologyZone: "a", "rack": "7"}
+	node := emptyNode()
+	node.Name, node.Labels, node.Annotations = "node", labels, map[string]string{"large": "x"}
+	if _, err := trimNode(node); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(node.Labels, labels) || node.Annotations != nil || node.Name != "node" {
+		t.Errorf("kept %+v", node.ObjectMeta)
+	}
+}

@@ -41,7 +41,7 @@ type world struct {
 	agents *obedient
 	pairs  *measured
 	// refuseWrites, if it is set, decides about each write of a status.
-	refuseWrites func(*v1alpha1.NetworkFault) error
+	refuseWrites func(client.Object) error
 	writes       int
 	now          time.Time
 }
@@ -56,8 +56,9 @@ func newWorld(t *testing.T) *world {
 	}
 	w := &world{t: t, events: &recorder{notes: map[string][]string{}}, agents: &obedient{held: map[types.UID][]decide.Fault{}}, pairs: &measured{}, now: time.Unix(1_000_000, 0)}
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
-		WithStatusSubresource(&v1alpha1.NetworkFault{}, &tcv1alpha1.TidbCluster{}).
+		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
 		WithIndex(&corev1.Pod{}, byCluster, clusterOfPod).WithIndex(&v1alpha1.NetworkFault{}, byCluster, clusterOfObject).
+		WithIndex(&v1alpha1.NetworkTopology{}, byCluster, clusterOfObject).
 		WithInterceptorFuncs(interceptor.Funcs{SubResourceUpdate: w.update}).Build()
 	w.Reconciler = w.newReconciler(w.agents)
 	return w
@@ -77,10 +78,10 @@ func (w *world) newReconciler(k Keeper) *Reconciler {
 
 // update is the client's update of a status.
 func (w *world) update(ctx context.Context, c client.Client, subresource string, object client.Object, opts ...client.SubResourceUpdateOption) error {
-	if fault, ok := object.(*v1alpha1.NetworkFault); ok {
+	if len(clusterOfObject(object)) > 0 {
 		w.writes++
 		if w.refuseWrites != nil {
-			if err := w.refuseWrites(fault); err != nil {
+			if err := w.refuseWrites(object); err != nil {
 				return err
 			}
 		}
@@ -275,7 +276,7 @@ func (w *world) status(name string) v1alpha1.NetworkFaultStatus {
 	return f.Status
 }
 
-// change changes an object of the API server, and its status but for that of a NetworkFault.
+// change changes an object of the API server, and its status unless the Reconciler writes that.
 func change[T client.Object](w *world, name string, object T, f func(T)) {
 	w.t.Helper()
 	if err := w.Get(w.t.Context(), types.NamespacedName{Namespace: basic.Namespace, Name: name}, object); err != nil {
@@ -286,7 +287,7 @@ func change[T client.Object](w *world, name string, object T, f func(T)) {
 	if err := w.Update(w.t.Context(), object); err != nil {
 		w.t.Fatal(err)
 	}
-	if _, ok := changed.(*v1alpha1.NetworkFault); !ok {
+	if len(clusterOfObject(changed)) == 0 {
 		changed.SetResourceVersion(object.GetResourceVersion())
 		if err := w.Status().Update(w.t.Context(), changed); err != nil {
 			w.t.Fatal(err)

@@ -149,6 +149,8 @@ func (f *faultAsked) nothing() string {
 
 func (f *faultAsked) narrows() bool { return len(f.ports) > 0 }
 
+func (f *faultAsked) forget() { f.selected = nil }
+
 func (f *faultAsked) keep(name string, life v1alpha1.Life, result *Decision) {
 	result.Statuses[name] = v1alpha1.NetworkFaultStatus{Life: life, Selected: f.selected}
 }

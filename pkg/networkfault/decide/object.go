@@ -63,6 +63,8 @@ type asked interface {
 	nothing() string
 	// narrows reports whether it is for packets of some ports only.
 	narrows() bool
+	// forget drops which pods it is for, of an object that did not start after all.
+	forget()
 	// keep notes what the status of an object of a name is to be.
 	keep(name string, life v1alpha1.Life, result *Decision)
 }

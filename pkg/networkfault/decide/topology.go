@@ -150,6 +150,8 @@ func (t *topologyAsked) nothing() string {
 
 func (t *topologyAsked) narrows() bool { return false }
 
+func (t *topologyAsked) forget() { t.status.Zoned, t.status.Zones, t.status.Unzoned = "", nil, nil }
+
 func (t *topologyAsked) keep(name string, life v1alpha1.Life, result *Decision) {
 	status := t.status
 	status.Life = life

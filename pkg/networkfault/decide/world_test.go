@@ -97,6 +97,7 @@ func (w *world) decide() decide.Decision {
 			w.t.Fatal(err)
 		}
 	}
+	w.writeTopologies(d)
 	return d
 }
 

@@ -149,21 +149,27 @@ func (r *Rules) What(names []string) string {
 	for way, there := range links {
 		back := links[compile.Way{From: way.To, To: way.From}]
 		times = append(times, (there.Delay+back.Delay)/2)
-		extras[", jitter"] = extras[", jitter"] || there.Jitter > 0
-		extras[", loss"] = extras[", loss"] || there.Loses()
-		extras[", rate"] = extras[", rate"] || there.Rate != nil
+		extras["jitter"] = extras["jitter"] || there.Jitter > 0
+		extras["loss"] = extras["loss"] || there.Loses()
+		extras["rate"] = extras["rate"] || there.Rate != nil
 	}
 	if len(times) == 0 {
 		return "nothing between " + tidbcluster.Plural(len(names), "zone")
 	}
-	text := fault.FormatDelay(slices.Max(times)) + " RTT"
-	if least := slices.Min(times); least < slices.Max(times) {
-		text = fault.FormatDelay(least) + " to " + text
+	var parts []string
+	switch least, most := slices.Min(times), slices.Max(times); {
+	case most == 0:
+	case least == most:
+		parts = append(parts, fault.FormatDelay(most)+" RTT")
+	case least == 0:
+		parts = append(parts, "up to "+fault.FormatDelay(most)+" RTT")
+	default:
+		parts = append(parts, fault.FormatDelay(least)+" to "+fault.FormatDelay(most)+" RTT")
 	}
-	for _, extra := range []string{", jitter", ", loss", ", rate"} {
+	for _, extra := range []string{"jitter", "loss", "rate"} {
 		if extras[extra] {
-			text += extra
+			parts = append(parts, extra)
 		}
 	}
-	return text + " between " + tidbcluster.Plural(len(names), "zone")
+	return strings.Join(parts, ", ") + " between " + tidbcluster.Plural(len(names), "zone")
 }

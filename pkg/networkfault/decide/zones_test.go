@@ -1,0 +1,229 @@
+package decide_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+)
+
+const byLabel = `{"defaults": {"otherZone": "5ms"}, "untilDeleted": true}`
+
+// The one that runs holds, else the oldest. Others follow when it has ended.
+func TestOneTopologyAtATime(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*world) // of two, of which the first runs
+		first  v1alpha1.Phase
+		second v1alpha1.Phase
+	}{
+		"nothing":       {func(*world) {}, v1alpha1.Running, v1alpha1.Pending},
+		"deleted":       {func(w *world) { w.Topologies = w.Topologies[1:] }, v1alpha1.Running, v1alpha1.Running},
+		"ended":         {func(w *world) { w.Now = w.Now.Add(2 * time.Hour) }, v1alpha1.Ended, v1alpha1.Running},
+		"paused":        {func(w *world) { w.Topologies[0].Spec.Paused = true; w.Topologies[0].Generation++ }, v1alpha1.Paused, v1alpha1.Running},
+		"refused":       {func(w *world) { w.Topologies[0].Spec.Links[0].RTT = "2s"; w.Topologies[0].Generation++ }, v1alpha1.Refused, v1alpha1.Running},
+		"another order": {func(w *world) { slices.Reverse(w.Topologies) }, v1alpha1.Running, v1alpha1.Pending},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			first, second := w.topology("first", threeZones), w.topology("second", `{"spread": 2, "profile": "two-region", "untilDeleted": true}`)
+			w.run()
+			w.wantTopology(second, v1alpha1.Pending, decide.ReasonAnotherTopology, "NetworkTopology first is or will be")
+			test.change(w)
+			w.run()
+			if w.decide(); first.Status.Phase != test.first || second.Status.Phase != test.second {
+				t.Errorf("the first is %+v, the second %+v", first.Status.Life, second.Status.Life)
+			}
+		})
+	}
+}
+
+// One that was paused waits for the one that took its place, although it is older.
+func TestTheTopologyThatRunsHolds(t *testing.T) {
+	w := newWorld(t)
+	first, second := w.topology("first", threeZones), w.topology("second", threeZones)
+	first.Spec.Paused = true
+	w.run()
+	w.wantTopology(second, v1alpha1.Running, decide.ReasonApplied, "")
+	first.Spec.Paused, first.Generation = false, 2
+	w.run()
+	w.wantTopology(first, v1alpha1.Pending, decide.ReasonAnotherTopology, "NetworkTopology second")
+	w.wantTopology(second, v1alpha1.Running, decide.ReasonApplied, "")
+}
+
+// One whose start can't be written holds the place of the others, and a fault of its name is
+// another object.
+func TestAStartOfATopologyThatCouldNotBeWritten(t *testing.T) {
+	w := newWorld(t)
+	first, second, f := w.topology("first", threeZones), w.topology("second", threeZones), w.fault("first", slowLeader)
+	w.Hold = map[string]bool{"topology/first": true}
+	w.run()
+	w.wantTopology(first, v1alpha1.Pending, decide.ReasonStarting, "")
+	w.wantTopology(second, v1alpha1.Pending, decide.ReasonAnotherTopology, "NetworkTopology first")
+	w.want(f, v1alpha1.Running, decide.ReasonApplied, "")
+}
+
+// A topology waits until PD and the stores are healthy, and as long as its start would be
+// refused for the moment. After its start it does not matter.
+func TestATopologyWaitsUntilReady(t *testing.T) {
+	sick := func(w *world) { w.Cluster.Status.PD.Members["basic-pd-0"] = tcv1alpha1.PDMember{Name: "basic-pd-0"} }
+	down := func(w *world) {
+		w.Cluster.Status.TiKV.Stores["1"] = tcv1alpha1.TiKVStore{ID: "1", PodName: "basic-tikv-0", State: tcv1alpha1.TiKVStateOffline}
+	}
+	for name, test := range map[string]struct {
+		harm  func(*world)
+		words string
+	}{
+		"PD":        {sick, "2 of 3 members of PD are healthy. It starts when PD and the stores are healthy."},
+		"a store":   {down, "2 of 3 stores of TiKV are up"},
+		"bootstrap": {func(w *world) { w.Cluster.Status = tcv1alpha1.TidbClusterStatus{}; w.Pods = nil }, "0 of 3 members of PD are healthy; 0 of 3 stores of TiKV are up"},
+		"TiDB":      {func(w *world) { w.pod("basic-tidb-0").Ready = false }, "1 of 2 pods of tidb are ready"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			healthy, pods := w.Cluster.DeepCopy(), slices.Clone(w.Pods)
+			ground := w.topology("ground", threeZones)
+			test.harm(w)
+			for range 3 {
+				w.decide()
+				w.wantTopology(ground, v1alpha1.Pending, decide.ReasonNotReady, test.words)
+				w.Now = w.Now.Add(time.Hour)
+			}
+			w.Cluster, w.Pods = healthy, pods
+			w.run()
+			w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+			sick(w)
+			down(w)
+			w.run()
+			w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+		})
+	}
+}
+
+// One that starts at once is refused as a fault is, unless it allows that.
+func TestATopologyThatStartsAtOnce(t *testing.T) {
+	for allow, want := range map[string]v1alpha1.Phase{`[]`: v1alpha1.Refused, `["UnhealthyStart"]`: v1alpha1.Running} {
+		w := newWorld(t)
+		ground := w.topology("ground", strings.Replace(threeZones, "{", `{"startAfter": "Created", "allow": `+allow+`, `, 1))
+		w.Cluster.Status.PD.Members["basic-pd-0"] = tcv1alpha1.PDMember{Name: "basic-pd-0"}
+		w.decide()
+		w.Now = w.Now.Add(looks + time.Second)
+		if w.decide(); ground.Status.Phase != want {
+			t.Errorf("allow %s: %+v, want %s", allow, ground.Status.Life, want)
+		}
+	}
+}
+
+func TestZonesByLabel(t *testing.T) {
+	w := newWorld(t)
+	ground := w.topology("ground", byLabel)
+	w.decide()
+	w.wantTopology(ground, v1alpha1.Pending, decide.ReasonNoZones, "fewer than 2 zones have pods: none, by the label topology.kubernetes.io/zone of the pods' nodes; 8 pods on nodes without it")
+	w.label(map[byte]string{'0': "east"})
+	w.decide()
+	w.wantTopology(ground, v1alpha1.Pending, decide.ReasonNoZones, "east (3 pods)")
+	w.label(map[byte]string{'0': "east", '1': "west"})
+	d := w.run()
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+	s := ground.Status
+	if s.Zoned != "6/8" || !slices.Equal(s.Unzoned, []string{"basic-pd-2", "basic-tikv-2"}) || s.Applied != "6/6" || s.What != "5ms RTT between 2 zones" {
+		t.Errorf("status %+v", s)
+	}
+	if got := w.added(d, "basic-pd-0", "basic-pd-2"); got != 0 {
+		t.Errorf("%s is added for a pod in no zone", got)
+	}
+	w.label(map[byte]string{'0': "east"}) // the others move
+	w.run()
+	if w.wantTopology(ground, v1alpha1.Running, decide.ReasonNotApplied, "no pod can have it now"); ground.Status.Zoned != "3/8" {
+		t.Errorf("status %+v", ground.Status)
+	}
+}
+
+// A profile wants as many zones as it has. One that loses its pods for a while is a zone
+// still.
+func TestAProfileByLabel(t *testing.T) {
+	w := newWorld(t)
+	three := map[byte]string{'0': "x", '1': "y", '2': "z"}
+	w.label(three)
+	two := w.topology("two", `{"profile": "two-region", "untilDeleted": true}`)
+	w.decide()
+	w.wantTopology(two, v1alpha1.Refused, decide.ReasonInvalid, "spec.profile two-region is for 2 zones (a, b), and the label topology.kubernetes.io/zone of the pods' nodes makes 3: x, y, z")
+	ground := w.topology("ground", `{"profile": "2-2-1", "untilDeleted": true}`)
+	w.run()
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+	w.label(map[byte]string{'1': "y", '2': "z"})
+	d := w.run()
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+	if got := w.added(d, "basic-pd-1", "basic-pd-2"); got != 20*time.Millisecond || len(ground.Status.Zones) != 3 || ground.Status.What != "2-2-1" {
+		t.Errorf("%s, status %+v; want 20ms as before", got, ground.Status)
+	}
+}
+
+func TestWhatATopologyIsRefusedFor(t *testing.T) {
+	for spec, want := range map[string][2]string{
+		`{"spread": 3, "defaults": {"otherZone": "2s"}, "untilDeleted": true}`: {"LongDelay", "Up to 2s would be added to a round trip"},
+		`{"spread": 3, "links": [{"between": ["a", "b"], "rtt": "1ms", "loss": {"percent": 60}}, {"between": ["a", "c"], "rtt": "1ms", "loss": {"percent": 60}}, {"between": ["b", "c"], "rtt": "1ms", "loss": {"percent": 60}}], "duration": "1m"}`: {"QuorumLoss", "PD would lose its majority"},
+		`{"spread": 3, "defaults": {"otherZone": "0ms"}, "untilDeleted": true}`:                                                                             {"Invalid", "nothing is between the zones that have pods (a, b, c)"},
+		`{"spread": 14, "defaults": {"otherZone": "1ms"}, "untilDeleted": true}`:                                                                            {"Invalid", "12 faults of a pod are possible"},
+		`{"spread": 3, "defaults": {"otherZone": "1ms"}}`:                                                                                                   {"Invalid", "spec.duration"},
+		`{"zones": [{"name": "a", "members": ["pd"]}, {"name": "b", "members": ["pd(0)"]}], "defaults": {"otherZone": "1ms"}, "untilDeleted": true}`:        {"Invalid", "pod basic-pd-0 is in two zones, in a by pd and in b by pd(0)"},
+		`{"zones": [{"name": "a", "members": ["pd(leader)"]}, {"name": "b", "members": ["tikv"]}], "defaults": {"otherZone": "1ms"}, "untilDeleted": true}`: {"InvalidSelector", "spec.zones[0].members[0]"},
+	} {
+		w := newWorld(t)
+		ground := w.topology("ground", spec)
+		if d := w.decide(); len(faulted(d)) > 0 {
+			t.Errorf("%s: faults at %v", spec, faulted(d))
+		}
+		w.wantTopology(ground, v1alpha1.Refused, want[0], want[1])
+	}
+}
+
+// Selectors that select nobody, and links of zones without pods, are told.
+func TestWhatATopologyTells(t *testing.T) {
+	w := newWorld(t)
+	ground := w.topology("ground", `{"zones": [{"name": "a", "members": ["pd", "tikv(7)"]}, {"name": "b", "members": ["tikv"]}], "defaults": {"otherZone": "1ms"}, "untilDeleted": true}`)
+	w.run()
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "tikv(7) of zone a selects no pod now")
+	if !slices.Equal(ground.Status.Unzoned, []string{"basic-tidb-0", "basic-tidb-1"}) || ground.Status.Applied != "6/6" {
+		t.Errorf("status %+v", ground.Status)
+	}
+	w = newWorld(t)
+	w.label(map[byte]string{'0': "east", '1': "west"})
+	ground = w.topology("ground", `{"links": [{"between": ["east", "west"], "rtt": "1ms"}, {"between": ["east", "mars"], "rtt": "1ms"}], "untilDeleted": true}`)
+	w.run()
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "no pod is in zone mars of spec.links[1]")
+}
+
+// What can't be combined names the kinds, and the newer one is refused.
+func TestATopologyThatCannotBeCombined(t *testing.T) {
+	w := newWorld(t)
+	ground := w.topology("ground", `{"spread": 2, "links": [{"between": ["a", "b"], "rtt": "1ms", "rate": {"perSecond": "1gbit"}}], "untilDeleted": true}`)
+	w.run()
+	f := w.fault("slow", `{"from": ["pd(0)"], "to": ["tikv"], "rate": {"perSecond": "10mbit"}, "duration": "1m"}`)
+	w.run()
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+	w.want(f, v1alpha1.Refused, decide.ReasonConflict, "can't be combined with NetworkTopology ground")
+}
+
+// What an agent refuses of a topology that starts is taken back.
+func TestAnAgentRefusesATopology(t *testing.T) {
+	w := newWorld(t)
+	ground := w.topology("ground", threeZones)
+	d := w.decide()
+	p := w.pod("basic-pd-0")
+	p.State.Failed = "no such device"
+	for _, f := range d.Faults[p.Name] {
+		p.State.Refused = append(p.State.Refused, f.Fault)
+	}
+	if d = w.decide(); len(faulted(d)) > 0 {
+		t.Errorf("faults at %v", faulted(d))
+	}
+	w.wantTopology(ground, v1alpha1.Refused, decide.ReasonAgentRefused, "the agent of pod basic-pd-0: no such device")
+	if ground.Status.StartedAt != nil || len(ground.Status.Zones) > 0 {
+		t.Errorf("status %+v", ground.Status)
+	}
+}

@@ -54,6 +54,7 @@ func TestNetworkFaults(t *testing.T) {
 			"quiet minute":        (*fleet).quietMinute,
 			"measured":            (*fleet).measured,
 			"measured partition":  (*fleet).measuredPartition,
+			"measured topology":   (*fleet).measuredTopology,
 			"measured later":      (*fleet).measuredLater,
 		} {
 			t.Run(name, func(t *testing.T) {

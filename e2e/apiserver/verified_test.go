@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/e2e/madeup"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
@@ -88,6 +90,31 @@ func (f *fleet) measuredPartition(t *testing.T) {
 	}
 	d.measure(madeup.Measuring{Deaf: true})
 	d.isVerified("cut", "0/2 False OutOfTolerance", "an answer in 0.3ms, and a partition is asked for")
+}
+
+// A topology is measured as faults are, and a fault on top of it with it.
+func (f *fleet) measuredTopology(t *testing.T) {
+	d := f.database(t, nil)
+	u := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": faultVersion, "kind": "NetworkTopology", "spec": parseFields(t, "cluster: basic, spread: 3, defaults: {otherZone: 20ms}, untilDeleted: true"),
+	}}
+	u.SetNamespace(d.namespace.name)
+	u.SetName("ground")
+	d.make(u)
+	d.create("slow", "from: [tikv(0)], to: [pd(1)]")
+	if got := d.isVerified("slow", "2/2 True InTolerance").Status.Pairs; len(got) != 1 || got[0].Asked != "70ms" || got[0].Measured != "70.3ms" {
+		t.Errorf("pairs %+v", got)
+	}
+	d.eventually(func() error {
+		ground := &v1alpha1.NetworkTopology{}
+		if err := d.typed.Get(t.Context(), client.ObjectKeyFromObject(u), ground); err != nil {
+			return err
+		}
+		if s := ground.Status; s.Verified != "8/8" || !meta.IsStatusConditionTrue(s.Conditions, v1alpha1.Verified) || len(s.Pairs) == 0 {
+			return fmt.Errorf("status of the topology %+v", s)
+		}
+		return nil
+	})
 }
 
 // An agent that has no time to measure, or does not know how, makes nothing wrong.

@@ -227,7 +227,7 @@ func (c *controller) asked() total {
 }
 
 func (t total) since(u total) total {
-	return total{t.Changes - u.Changes, t.Empty - u.Empty, t.Altering - u.Altering, t.Others - u.Others}
+	return total{Changes: t.Changes - u.Changes, Empty: t.Empty - u.Empty, Altering: t.Altering - u.Altering, Others: t.Others - u.Others}
 }
 
 // pod fails where more than the agents of one TidbCluster get other faults.

@@ -15,11 +15,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/control"
+	"github.com/tidelay/tidelay/pkg/agent/enginetest"
 	"github.com/tidelay/tidelay/pkg/agent/httpapi"
 	"github.com/tidelay/tidelay/pkg/agent/measure"
 	"github.com/tidelay/tidelay/pkg/fault"
 	"github.com/tidelay/tidelay/pkg/networkfault/verify"
 )
+
+// noTC has no tc commands.
+type noTC struct{}
+
+func (noTC) Equivalent(string, fault.Fault) string { return "" }
+func (noTC) Commands([]fault.Fault) []string       { return nil }
 
 // serve serves a real agent in the pod "uid-0", which asks for the token "secret" and
 // measures by a function, and returns Agents whose connections all lead there.
@@ -29,8 +37,10 @@ func serve(t *testing.T, tokens Tokens, run func(context.Context, measure.Plan) 
 	if err := os.WriteFile(file, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	log := slog.New(slog.DiscardHandler)
 	server := httptest.NewServer(httpapi.New(httpapi.Config{
-		Measure: run, PodUID: "uid-0", TokenFile: file, Registry: prometheus.NewPedanticRegistry(), Log: slog.New(slog.DiscardHandler),
+		Control: control.New(&enginetest.Engine{}, t.TempDir(), 0, log), TC: noTC{},
+		Measure: run, PodUID: "uid-0", TokenFile: file, Registry: prometheus.NewPedanticRegistry(), Log: log,
 		Engine:  func() httpapi.Engine { return httpapi.Engine{Name: api.EngineNetem} },
 		Devices: func() ([]api.Device, error) { return []api.Device{{Name: "eth0", Index: 7}}, nil },
 		Exempt:  func() fault.Exemption { return fault.Exemption{ControlPort: api.Port} },

@@ -17,6 +17,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/injection/configfile"
 	"github.com/tidelay/tidelay/pkg/networkfault"
 	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
+	"github.com/tidelay/tidelay/pkg/networkfault/surveyor"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
 
@@ -40,8 +41,9 @@ func addFaults(ctx context.Context, mgr ctrl.Manager, file *configfile.File) err
 	changes := &networkfault.Changes{}
 	recorder := mgr.GetEventRecorder(name)
 	putRight := networkfault.PutRight{Reader: mgr.GetCache(), Events: recorder}
+	tokens := networkfault.NewTokens(live, file.Current)
 	agents, err := keeper.New(keeper.Options{
-		Agents:  keeper.NewAgents(networkfault.NewTokens(live, file.Current).Of),
+		Agents:  keeper.NewAgents(tokens.Of),
 		Changed: changes.Add,
 		PutRight: func(cluster types.NamespacedName, target keeper.Target, changes []api.Change) {
 			putRight.Tell(ctx, cluster, target, changes)
@@ -52,11 +54,21 @@ func addFaults(ctx context.Context, mgr ctrl.Manager, file *configfile.File) err
 	if err != nil {
 		return err
 	}
+	measurements, err := surveyor.New(surveyor.Options{
+		Agents:  surveyor.NewAgents(tokens.Of),
+		Changed: changes.Add,
+		Metrics: metrics.Registry,
+		Log:     ctrl.Log.WithName("measurements"),
+	})
+	if err != nil {
+		return err
+	}
 	reconciler, err := networkfault.New(networkfault.Options{
 		Reader:   mgr.GetCache(),
 		Status:   live.Status(),
 		Resolver: resolve.NewResolver(reader),
 		Keeper:   agents,
+		Surveyor: measurements,
 		Events:   recorder,
 		Metrics:  metrics.Registry,
 		Log:      ctrl.Log.WithName("faults"),
@@ -67,5 +79,5 @@ func addFaults(ctx context.Context, mgr ctrl.Manager, file *configfile.File) err
 	if err := networkfault.AddToManager(mgr, reconciler, changes); err != nil {
 		return err
 	}
-	return daemon.Add(mgr, manager.RunnableFunc(agents.Run))
+	return daemon.Add(mgr, manager.RunnableFunc(agents.Run), manager.RunnableFunc(measurements.Run))
 }

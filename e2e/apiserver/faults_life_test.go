@@ -161,7 +161,7 @@ func (f *fleet) quorum(t *testing.T) {
 	d.wantEvents("NetworkFault", "cut", "Warning Refused")
 	d.wantEvents("TidbCluster", "basic", "Warning FaultRefused")
 	for pod, n := range d.empties() {
-		if c := d.agents[pod].Counts(); c != (madeup.Counts{Changes: 1, Empty: 1, Others: c.Others}) || n != 1 {
+		if c := d.agents[pod].Counts(); c != (madeup.Counts{Changes: 1, Empty: 1, Others: c.Others, Measurements: c.Measurements}) || n != 1 {
 			t.Errorf("for a fault that is refused the agent of %s was asked: %+v", pod, c)
 		}
 	}
@@ -202,19 +202,15 @@ func (f *fleet) protect(t *testing.T) {
 }
 
 // In a minute in which nothing happens, agents are asked to renew what they hold and the
-// status is not written. A TidbCluster beside that nobody means was told to hold nothing,
+// status is not written, while measurements go on. A TidbCluster beside that nobody means was told to hold nothing,
 // once.
 func (f *fleet) quietMinute(t *testing.T) {
 	d := f.database(t, nil)
 	bystander := f.databaseIn(d.namespace, "other", nil)
 	bystander.waitAsked()
 	d.create("slow", "to: [pd]")
-	before := d.becomes("slow", "Running Applied 6/6")
-	counts := map[string]madeup.Counts{}
-	for pod, a := range d.agents {
-		counts[pod] = a.Counts()
-	}
-	began := time.Now()
+	before := d.isVerified("slow", "6/6 True InTolerance")
+	counts, began := d.counts(), time.Now()
 	d.wantRenewals(counts)
 	d.eventually(func() error {
 		if time.Since(began) < time.Minute {
@@ -231,8 +227,11 @@ func (f *fleet) quietMinute(t *testing.T) {
 			t.Errorf("the agent of %s was asked %d times in a minute", pod, renewals)
 		}
 	}
+	if n := d.wantBound(counts, time.Since(began)); n == 0 {
+		t.Error("nothing was measured in a minute")
+	}
 	for pod, a := range bystander.agents {
-		if c := a.Counts(); c.Changes != 1 || c.Empty != 1 || len(a.Faults()) > 0 {
+		if c := a.Counts(); c.Measurements > 0 || c.Changes != 1 || c.Empty != 1 || len(a.Faults()) > 0 {
 			t.Errorf("the agent of %s, which nobody means, was asked %+v and holds %v", pod, c, a.Faults())
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -51,12 +52,19 @@ func TestNetworkFaults(t *testing.T) {
 			"pod replaced":        (*fleet).podReplaced,
 			"pod without agent":   (*fleet).podWithoutAgent,
 			"quiet minute":        (*fleet).quietMinute,
+			"measured":            (*fleet).measured,
+			"measured partition":  (*fleet).measuredPartition,
+			"measured topology":   (*fleet).measuredTopology,
+			"measured later":      (*fleet).measuredLater,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				test(f, t)
 			})
 		}
+		t.Run("measured late", f.measuredOtherwise(madeup.Measuring{Late: 9 * time.Millisecond}, "59ms more than the 0.3ms without it, and 50ms are asked for"))
+		t.Run("measured early", f.measuredOtherwise(madeup.Measuring{Late: -time.Millisecond}, "49ms more than the 0.3ms without it, and 50ms are asked for"))
+		t.Run("measured no answer", f.measuredOtherwise(madeup.Measuring{Silent: true}, "no answer, and 50ms are asked for"))
 	})
 	must(t, world.audit.read())
 	for _, e := range world.audit.refused[refused:] {

@@ -28,8 +28,8 @@ import (
 //   - Restart: the controller starts again while all is applied, and leads at once, as after
 //     one that has given the lead back. Until each agent was asked.
 //
-// It fails if a change of one TidbCluster reaches the agents of another one, or if a
-// quiet minute writes to the API server.
+// It fails if a change of one TidbCluster reaches the agents of another one, if a quiet
+// minute writes to the API server, or if an agent measures more often than it may.
 func BenchmarkController(b *testing.B) {
 	clusters, err := strconv.Atoi(cmp.Or(os.Getenv("TIDELAY_CLUSTERS"), "1000"))
 	must(b, err)
@@ -161,9 +161,15 @@ func (c *controller) waitQuiet(b *testing.B) {
 func (c *controller) quiet(b *testing.B) {
 	c.waitQuiet(b)
 	once(b, func() {
-		before, writes, asked := c.counts(b), c.written(b), c.asked()
+		before, writes, asked, measured := c.counts(b), c.written(b), c.asked(), c.measured()
 		<-time.After(time.Minute)
 		now, others := c.counts(b).since(before), c.written(b)
+		most, all := c.measured().since(measured)
+		b.ReportMetric(float64(all), "measurements/min")
+		b.ReportMetric(float64(most), "measurements/agent/min")
+		if most > perMinute || all == 0 {
+			b.Errorf("an agent measured %d times in a minute, and all of them %d times", most, all)
+		}
 		b.ReportMetric(now.cpu, "cpu-s/min")
 		b.ReportMetric(now.pushes, "pushes/min")
 		b.ReportMetric(now.reconciles, "reconciles/min")
@@ -175,6 +181,35 @@ func (c *controller) quiet(b *testing.B) {
 		}
 		c.reportMemory(b)
 	})
+}
+
+// perMinute is how often an agent may be asked to measure within a minute.
+const perMinute = 8
+
+// measured is how often each agent has measured, by TidbCluster and pod.
+type measured [][]int
+
+func (c *controller) measured() measured {
+	var all measured
+	for _, agents := range c.agents {
+		var own []int
+		for _, a := range agents {
+			own = append(own, a.Counts().Measurements)
+		}
+		all = append(all, own)
+	}
+	return all
+}
+
+// since returns the most that one agent has measured since, and how often all have.
+func (m measured) since(before measured) (most, all int) {
+	for i := range m {
+		for n := range m[i] {
+			one := m[i][n] - before[i][n]
+			most, all = max(most, one), all+one
+		}
+	}
+	return most, all
 }
 
 // total is the requests that all agents got.
@@ -192,7 +227,7 @@ func (c *controller) asked() total {
 }
 
 func (t total) since(u total) total {
-	return total{t.Changes - u.Changes, t.Empty - u.Empty, t.Altering - u.Altering, t.Others - u.Others}
+	return total{Changes: t.Changes - u.Changes, Empty: t.Empty - u.Empty, Altering: t.Altering - u.Altering, Others: t.Others - u.Others}
 }
 
 // pod fails where more than the agents of one TidbCluster get other faults.

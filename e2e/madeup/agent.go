@@ -38,6 +38,8 @@ type Way struct {
 	Lie bool
 	// Token is what it asks for; empty for none.
 	Token string
+	// Measure is how it measures.
+	Measure Measuring
 }
 
 // Counts are the requests that an agent got.
@@ -45,6 +47,8 @@ type Counts struct {
 	// Changes are those that change faults, or would. Of them Empty set none, and Altering
 	// found or left other faults than before, apart from their lives.
 	Changes, Empty, Altering int
+	// Measurements are those that have it measure.
+	Measurements int
 	// Others are all others.
 	Others int
 }
@@ -80,6 +84,7 @@ func (a *Agent) Set(faults ...api.Fault) error {
 	parsed, err := fault.ParseSet(faults, fault.Limits{Now: moment(now)})
 	if err == nil {
 		a.faults = parsed
+		a.fleet.hold(a.addr, parsed)
 	}
 	return err
 }
@@ -125,6 +130,7 @@ func (a *Agent) replace(owner string, faults []api.Fault, now time.Time) ([]api.
 		}
 	}
 	a.faults = set
+	a.fleet.hold(a.addr, set)
 	made := changes(before, set)
 	if slices.ContainsFunc(made, func(c api.Change) bool { return c.Action != api.ActionKeep }) {
 		a.counts.Altering++

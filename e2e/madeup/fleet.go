@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // Fleet is agents by their addresses.
@@ -18,11 +19,13 @@ type Fleet struct {
 	server *http.Server
 	mu     sync.Mutex
 	agents map[netip.Addr]*Agent
+	// holds are the faults of each agent when they changed last, by its address.
+	holds map[netip.Addr][]fault.Fault
 }
 
 // NewFleet returns a Fleet without agents.
 func NewFleet() *Fleet {
-	f := &Fleet{agents: map[netip.Addr]*Agent{}}
+	f := &Fleet{agents: map[netip.Addr]*Agent{}, holds: map[netip.Addr][]fault.Fault{}}
 	f.server = &http.Server{Handler: f, ReadHeaderTimeout: time.Minute}
 	return f
 }

@@ -47,10 +47,12 @@ type answer struct {
 func (a *Agent) do(r *http.Request, body []byte) answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	isChange := r.Method != http.MethodGet
-	if isChange {
+	switch {
+	case r.URL.Path == api.PathMeasure:
+		a.counts.Measurements++
+	case r.Method != http.MethodGet:
 		a.counts.Changes++
-	} else {
+	default:
 		a.counts.Others++
 	}
 	if a.way.Drop {
@@ -67,6 +69,8 @@ func (a *Agent) do(r *http.Request, body []byte) answer {
 		return answer{status: http.StatusOK, body: api.FaultSet{Faults: fault.WireSet(a.alive(time.Now()))}}
 	case "PUT " + api.PathFaults:
 		return a.put(r.URL.Query().Get("owner"), body)
+	case "POST " + api.PathMeasure:
+		return a.measure(body)
 	default:
 		return refuse(Problem(http.StatusNotFound, "the made-up agent has no such route"))
 	}

@@ -43,6 +43,8 @@ type Options struct {
 	Resolver Resolver
 	// Keeper has agents hold what is decided.
 	Keeper Keeper
+	// Surveyor has agents measure what is decided.
+	Surveyor Surveyor
 	// Events tells people what happened to NetworkFaults, NetworkTopologies and TidbClusters.
 	Events events.EventRecorder
 	// Metrics gets tidelay_faults, tidelay_topologies and tidelay_apply_duration_seconds.
@@ -89,6 +91,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	w := work{Reconciler: r, key: key, observation: seen, memory: remembered, hold: map[string]bool{}, now: r.options.Now()}
 	decision := w.start(ctx, decide.Input{Cluster: seen.cluster, Pods: seen.podsToDecide(states), Hold: w.hold, Now: w.now})
 	r.options.Keeper.Set(key, seen.targets(decision.Faults))
+	w.survey(decision, states)
 	w.settle(ctx, decision)
 	w.tellGone(gone)
 	r.metrics.count(key, decision)

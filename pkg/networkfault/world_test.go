@@ -39,6 +39,7 @@ type world struct {
 	*Reconciler
 	events *recorder
 	agents *obedient
+	pairs  *measured
 	// refuseWrites, if it is set, decides about each write of a status.
 	refuseWrites func(client.Object) error
 	writes       int
@@ -53,7 +54,7 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
-	w := &world{t: t, events: &recorder{notes: map[string][]string{}}, agents: &obedient{held: map[types.UID][]decide.Fault{}}, now: time.Unix(1_000_000, 0)}
+	w := &world{t: t, events: &recorder{notes: map[string][]string{}}, agents: &obedient{held: map[types.UID][]decide.Fault{}}, pairs: &measured{}, now: time.Unix(1_000_000, 0)}
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
 		WithIndex(&corev1.Pod{}, byCluster, clusterOfPod).WithIndex(&v1alpha1.NetworkFault{}, byCluster, clusterOfObject).
@@ -66,7 +67,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) newReconciler(k Keeper) *Reconciler {
 	w.t.Helper()
 	r, err := New(Options{
-		Reader: w, Status: w.Status(), Resolver: byOwner{w}, Keeper: k, Events: w.events, Metrics: prometheus.NewRegistry(), Log: logr.Discard(),
+		Reader: w, Status: w.Status(), Resolver: byOwner{w}, Keeper: k, Surveyor: w.pairs, Events: w.events, Metrics: prometheus.NewRegistry(), Log: logr.Discard(),
 		Now: func() time.Time { return w.now },
 	})
 	if err != nil {

@@ -1,0 +1,168 @@
+package surveyor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/networkfault/verify"
+)
+
+// Bounds of what is measured.
+const (
+	// PerMinute is how often an agent measures within a minute at most.
+	PerMinute = 8
+	// perSecond is how many measurements begin within a second at most.
+	perSecond = 50
+	// parallel is how many there can be at once.
+	parallel = 64
+	// pause is the least time between the beginnings of two measurements of an agent.
+	pause = time.Minute / PerMinute
+	// turn is the least time between them once there is a verdict on each pair.
+	turn = 20 * time.Second
+)
+
+// Target is the agent of a pod.
+type Target struct {
+	Pod  types.NamespacedName
+	UID  types.UID // the pod's
+	Addr netip.Addr
+}
+
+// Assignment is what one agent is to measure.
+type Assignment struct {
+	Target
+	Tasks []verify.Task
+}
+
+// Agents asks agents.
+type Agents interface {
+	// Measure has an agent measure. The error is a *client.Error for an answer other than
+	// 200.
+	Measure(ctx context.Context, t Target, m api.Measure) (api.Measurements, error)
+}
+
+// Options has the parts of a Surveyor. All fields are required.
+type Options struct {
+	Agents Agents
+	// Changed is called when what is to be told of a TidbCluster is something else than
+	// before. It must not block.
+	Changed func(cluster types.NamespacedName)
+	// Metrics is where the metrics are registered.
+	Metrics prometheus.Registerer
+	// Log receives a line when a pair is found to be wrong, and when it is right again.
+	Log logr.Logger
+}
+
+// Surveyor has agents measure. Its methods can be called concurrently.
+type Surveyor struct {
+	options Options
+	metrics *metrics
+	limit   *rate.Limiter
+
+	mu       sync.Mutex
+	clusters map[types.NamespacedName]map[types.UID]*agent
+	count    int // agents
+	// queue has the agents that something is to be done about; nil until Run.
+	queue workqueue.TypedDelayingInterface[*agent]
+	// opens is when the first measurement may begin. Another replica may have led a moment
+	// ago, and agents have measured for it.
+	opens time.Time
+}
+
+// New returns a Surveyor. It fails if its metrics can't be registered.
+func New(o Options) (*Surveyor, error) {
+	m, err := newMetrics(o.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics of the surveyor: %w", err)
+	}
+	return &Surveyor{
+		options: o, metrics: m, limit: rate.NewLimiter(perSecond, 1),
+		clusters: map[types.NamespacedName]map[types.UID]*agent{},
+	}, nil
+}
+
+// Set says what the agents of a TidbCluster are to measure: none for a TidbCluster that is
+// gone. What is known of a task stays as long as its Check is the same and its pod is. Set
+// does not wait, and can be called before Run.
+func (s *Surveyor) Set(cluster types.NamespacedName, all []Assignment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, agents := time.Now(), s.clusters[cluster]
+	if agents == nil {
+		if len(all) == 0 {
+			return
+		}
+		agents = make(map[types.UID]*agent, len(all))
+		s.clusters[cluster] = agents
+	}
+	asked := make(map[types.UID]bool, len(all))
+	for _, one := range all {
+		asked[one.UID] = true
+		a := agents[one.UID]
+		if a == nil {
+			a = &agent{cluster: cluster}
+			agents[one.UID] = a
+			s.count++
+		}
+		a.assign(one)
+		s.schedule(a, now)
+	}
+	for uid, a := range agents {
+		if !asked[uid] {
+			a.assign(Assignment{Target: a.target})
+			s.forget(a, now)
+		}
+	}
+	s.metrics.show(cluster, s.clusters[cluster])
+}
+
+// forget drops an agent without tasks, as soon as it may measure again: it may get some
+// before. It is looked at once more then.
+func (s *Surveyor) forget(a *agent, now time.Time) {
+	if len(a.tasks) > 0 || a.isBusy {
+		return
+	}
+	if wait := a.rests.Sub(now); wait > 0 {
+		if s.queue != nil {
+			s.queue.AddAfter(a, wait)
+		}
+		return
+	}
+	agents := s.clusters[a.cluster]
+	if agents[a.target.UID] == a {
+		delete(agents, a.target.UID)
+		s.count--
+	}
+	if len(agents) == 0 {
+		delete(s.clusters, a.cluster)
+	}
+}
+
+// Verdicts returns what is known of the pairs of a TidbCluster, in a fixed order.
+func (s *Surveyor) Verdicts(cluster types.NamespacedName) []verify.Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []verify.Result
+	for _, a := range s.clusters[cluster] {
+		for _, t := range a.tasks {
+			all = append(all, verify.Result{Task: t.Task, State: t.state})
+		}
+	}
+	slices.SortFunc(all, func(a, b verify.Result) int {
+		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To), a.Addr.Compare(b.Addr), cmp.Compare(a.Port, b.Port))
+	})
+	return all
+}

@@ -1,0 +1,160 @@
+package networkfault
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/surveyor"
+	"github.com/tidelay/tidelay/pkg/networkfault/verify"
+)
+
+// measured is a Surveyor of pairs that somebody has measured.
+type measured struct {
+	tasks  []verify.Task
+	states map[verify.Check]verify.State
+}
+
+func (m *measured) Set(_ types.NamespacedName, all []surveyor.Assignment) {
+	m.tasks = nil
+	for _, one := range all {
+		m.tasks = append(m.tasks, one.Tasks...)
+	}
+}
+
+func (m *measured) Verdicts(types.NamespacedName) []verify.Result {
+	var all []verify.Result
+	for _, t := range m.tasks {
+		all = append(all, verify.Result{Task: t, State: m.states[t.Check]})
+	}
+	return all
+}
+
+// become gives all pairs a verdict, or those whose names are given.
+func (m *measured) become(v verify.Verdict, j verify.Judgement, from ...string) {
+	if m.states == nil {
+		m.states = map[verify.Check]verify.State{}
+	}
+	for _, t := range m.tasks {
+		if len(from) == 0 || slices.Contains(from, t.From) {
+			m.states[t.Check] = verify.State{Verdict: v, Because: j}
+		}
+	}
+}
+
+var fifty = verify.Judgement{Outcome: verify.InTolerance, Before: 300 * time.Microsecond, Measured: 50200 * time.Microsecond}
+
+func (w *world) wantVerified(name, verified string, status metav1.ConditionStatus, reason, words string) {
+	w.t.Helper()
+	s := w.status(name)
+	c := meta.FindStatusCondition(s.Conditions, v1alpha1.Verified)
+	if c == nil || s.Verified != verified || c.Status != status || c.Reason != reason || !strings.Contains(c.Message, words) || c.ObservedGeneration != s.ObservedGeneration {
+		w.t.Errorf("verified %q, condition %+v, want %q %s %s %q", s.Verified, c, verified, status, reason, words)
+	}
+}
+
+func TestWhatWasMeasured(t *testing.T) {
+	w := newWorld(t)
+	w.fault("slow", `{"from": ["pd(leader)"], "rtt": "50ms", "untilDeleted": true}`)
+	w.reconcile()
+	w.wantVerified("slow", "", metav1.ConditionUnknown, verify.ReasonNotMeasured, "it is being measured")
+	writes := w.writes
+	w.pairs.become(verify.Right, fifty, "basic-pd-1")
+	w.reconcile()
+	w.wantVerified("slow", "", metav1.ConditionUnknown, verify.ReasonNotMeasured, "it is being measured")
+	if w.writes != writes {
+		t.Errorf("%d writes before all is measured", w.writes-writes)
+	}
+	w.pairs.become(verify.Right, fifty)
+	w.reconcile()
+	w.wantVerified("slow", "8/8", metav1.ConditionTrue, verify.ReasonInTolerance, "7 pairs measured, as asked for")
+	if p := w.status("slow").Pairs; len(p) != 7 || p[0].Asked != "50ms" || p[0].Before != "0.3ms" || p[0].Measured != "50.2ms" {
+		t.Errorf("pairs %+v", p)
+	}
+
+	writes = w.writes
+	late := verify.Judgement{Outcome: verify.Late, Before: 300 * time.Microsecond, Measured: 90 * time.Millisecond}
+	w.pairs.become(verify.Wrong, late, w.pairs.tasks[0].From)
+	w.reconcile()
+	if s := w.status("slow"); s.Verified == "8/8" || s.Pairs[0].Measured != "90ms" || s.Phase != v1alpha1.Running || s.Applied != "8/8" {
+		t.Errorf("status %+v", s)
+	}
+	for range 60 {
+		w.now = w.now.Add(time.Second + 123*time.Millisecond)
+		w.reconcile()
+	}
+	if w.writes != writes+1 {
+		t.Errorf("%d writes for one verdict", w.writes-writes)
+	}
+}
+
+// What was measured is not said of what is asked for by then, nor of what is not in force.
+func TestWhatWasMeasuredBefore(t *testing.T) {
+	w := newWorld(t)
+	w.fault("slow", `{"from": ["pd(leader)"], "rtt": "50ms", "untilDeleted": true}`)
+	w.reconcile()
+	w.pairs.become(verify.Right, fifty)
+	w.reconcile()
+	change(w, "slow", &v1alpha1.NetworkFault{}, func(f *v1alpha1.NetworkFault) { f.Spec.RTT, f.Generation = "80ms", 2 })
+	w.reconcile()
+	w.wantVerified("slow", "", metav1.ConditionUnknown, verify.ReasonNotMeasured, "it is being measured")
+	w.pairs.become(verify.Right, fifty)
+	w.reconcile()
+	w.wantVerified("slow", "8/8", metav1.ConditionTrue, verify.ReasonInTolerance, "")
+	change(w, "slow", &v1alpha1.NetworkFault{}, func(f *v1alpha1.NetworkFault) { f.Spec.Paused, f.Generation = true, 3 })
+	w.reconcile()
+	if s := w.status("slow"); s.Verified != "" || len(s.Pairs) > 0 || meta.FindStatusCondition(s.Conditions, v1alpha1.Verified) != nil {
+		t.Errorf("status of a paused fault %+v", s)
+	}
+	if len(w.pairs.tasks) > 0 {
+		t.Errorf("%d pairs are measured of a paused fault", len(w.pairs.tasks))
+	}
+}
+
+// What a handshake does not show is said to be so.
+func TestWhatCannotBeMeasured(t *testing.T) {
+	w := newWorld(t)
+	w.fault("lossy", `{"from": ["tikv"], "loss": {"percent": 1}, "untilDeleted": true}`)
+	w.reconcile()
+	w.wantVerified("lossy", "", metav1.ConditionUnknown, verify.ReasonNotMeasured, "the agents' counters")
+}
+
+// A topology is measured between its own zones, and a fault on top of it is measured with it.
+func TestATopologyIsMeasured(t *testing.T) {
+	w := newWorld(t)
+	ground := &v1alpha1.NetworkTopology{ObjectMeta: metav1.ObjectMeta{Namespace: basic.Namespace, Name: "ground", UID: "ground", Generation: 1, CreationTimestamp: metav1.Time{Time: w.now}}}
+	if err := json.Unmarshal([]byte(`{"cluster": "basic", "spread": 3, "defaults": {"otherZone": "20ms"}, "startAfter": "Created", "untilDeleted": true}`), &ground.Spec); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Create(t.Context(), ground); err != nil {
+		t.Fatal(err)
+	}
+	w.fault("slow", `{"from": ["pd(0)"], "to": ["tikv(1)"], "rtt": "50ms", "untilDeleted": true}`)
+	w.reconcile()
+	together, zones := false, map[string]bool{}
+	for _, task := range w.pairs.tasks {
+		together = together || len(task.Objects) == 2 && task.Asked.RTT == 70*time.Millisecond
+		from, to := task.From[len(task.From)-1:], task.To[len(task.To)-1:]
+		zones[min(from, to)+max(from, to)] = true
+	}
+	if !together || len(zones) != 3 {
+		t.Errorf("measured are zones %v; a pair with both is among them: %t", zones, together)
+	}
+	w.pairs.become(verify.Right, fifty)
+	w.reconcile()
+	if err := w.Get(t.Context(), client.ObjectKeyFromObject(ground), ground); err != nil {
+		t.Fatal(err)
+	}
+	if c := meta.FindStatusCondition(ground.Status.Conditions, v1alpha1.Verified); ground.Status.Verified != "8/8" || c == nil || c.Status != metav1.ConditionTrue || len(ground.Status.Pairs) != verify.MaxPairs {
+		t.Errorf("status %+v", ground.Status)
+	}
+	w.wantVerified("slow", "2/2", metav1.ConditionTrue, verify.ReasonInTolerance, "")
+}

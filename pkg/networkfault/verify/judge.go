@@ -1,0 +1,126 @@
+package verify
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// Outcome is what came of one measurement.
+type Outcome string
+
+// The outcomes.
+const (
+	// InTolerance is what was asked for.
+	InTolerance Outcome = "in_tolerance"
+	// Early and Late are round trips that are too short and too long.
+	Early Outcome = "early"
+	Late  Outcome = "late"
+	// NoAnswer: the peer answers elsewhere, and should here.
+	NoAnswer Outcome = "no_answer"
+	// NotCut: the peer answers, and should not.
+	NotCut Outcome = "not_cut"
+	// Unreachable: the peer does not answer at its agent's port either, or to no ping.
+	Unreachable Outcome = "unreachable"
+	// Dropped: no sample came through the loss that is asked for.
+	Dropped Outcome = "dropped"
+	// Noisy: the baseline varies so much that nothing can be said.
+	Noisy Outcome = "noisy"
+	// Busy: the agent was measuring for somebody else.
+	Busy Outcome = "busy"
+	// Unable: the agent has no measurements, such as an old one.
+	Unable Outcome = "unable"
+	// Failed: the agent gave no answer, or none that has the measurement.
+	Failed Outcome = "failed"
+)
+
+// Outcomes lists all outcomes.
+func Outcomes() []Outcome {
+	return []Outcome{InTolerance, Early, Late, NoAnswer, NotCut, Unreachable, Dropped, Noisy, Busy, Unable, Failed}
+}
+
+// verdict is what one measurement says.
+func (o Outcome) verdict() Verdict {
+	switch o {
+	case InTolerance:
+		return Right
+	case Early, Late, NoAnswer, NotCut:
+		return Wrong
+	default:
+		return Unknown
+	}
+}
+
+// Judgement is what a measurement says.
+type Judgement struct {
+	Outcome Outcome
+	// Before and Measured are the medians of the baseline and of the pair; 0 for no answer.
+	Before, Measured time.Duration
+	// Why says in words why there is no verdict; empty for the words of the Outcome.
+	Why string
+}
+
+const (
+	// early is how much too short the shortest round trip may be: a timer's tick, and rounding.
+	early = 500 * time.Microsecond
+	// late is how much too long the median may be, which one late wake-up of a busy machine
+	// takes; lateShare is the share of what is asked for that it may be instead.
+	late      = 2 * time.Millisecond
+	lateShare = 20
+)
+
+// Judge compares a measurement with what is asked for. The baseline is of the same peer at
+// the same moment, without any fault.
+func (c *Check) Judge(baseline, measured api.Measurement) Judgement {
+	before, now := sorted(baseline), sorted(measured)
+	j := Judgement{Before: median(before), Measured: median(now)}
+	j.Outcome = c.compare(before, now)
+	return j
+}
+
+// compare compares the round trips of the baseline and of the pair, each sorted.
+func (c *Check) compare(before, now []time.Duration) Outcome {
+	asked := c.Asked
+	switch {
+	case len(before) == 0, len(now) == 0 && c.Port == 0:
+		return Unreachable
+	case asked.Cut && len(now) == 0:
+		return InTolerance
+	case asked.Cut:
+		return NotCut
+	case len(now) == 0 && asked.Lossy:
+		return Dropped
+	case len(now) == 0:
+		return NoAnswer
+	}
+	noise := before[len(before)-1] - before[0]
+	slack := max(late, asked.RTT/lateShare)
+	switch {
+	case noise > max(slack, asked.RTT/2):
+		return Noisy
+	case !asked.Reordered && now[0] < before[0]+asked.RTT-asked.Spread-early-noise:
+		return Early
+	case !asked.Rated && median(now) > median(before)+asked.RTT+asked.Spread+slack+noise:
+		return Late
+	default:
+		return InTolerance
+	}
+}
+
+// sorted returns the samples of a measurement, the shortest first.
+func sorted(m api.Measurement) []time.Duration {
+	all := make([]time.Duration, 0, len(m.Samples))
+	for _, ms := range m.Samples {
+		all = append(all, time.Duration(ms*float64(time.Millisecond)))
+	}
+	slices.Sort(all)
+	return all
+}
+
+func median(sorted []time.Duration) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[(len(sorted)-1)/2]
+}

@@ -1,0 +1,129 @@
+package verify_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/networkfault/verify"
+)
+
+func samples(ms ...float64) api.Measurement { return api.Measurement{Samples: ms} }
+
+func TestJudge(t *testing.T) {
+	const ms = time.Millisecond
+	quiet := samples(0.3, 0.4, 0.3, 0.5, 0.3)
+	fifty := verify.Asked{RTT: 50 * ms}
+	for name, test := range map[string]struct {
+		asked            verify.Asked
+		port             uint16
+		before, measured api.Measurement
+		want             verify.Outcome
+	}{
+		"right":              {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 50.5, 50.3), want: verify.InTolerance},
+		"one early":          {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 49.5, 50.4), want: verify.Early},
+		"a little early":     {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 49.7, 50.4), want: verify.InTolerance},
+		"one late":           {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 90, 50.4), want: verify.InTolerance},
+		"late by 5 percent":  {asked: fifty, port: 1, before: quiet, measured: samples(52.9, 52.9, 52.9), want: verify.InTolerance},
+		"late by more":       {asked: fifty, port: 1, before: quiet, measured: samples(53.2, 53.2, 53.2), want: verify.Late},
+		"short, 2 ms late":   {asked: verify.Asked{RTT: ms}, port: 1, before: quiet, measured: samples(3.2, 3.2, 3.2), want: verify.InTolerance},
+		"short, 3 ms late":   {asked: verify.Asked{RTT: ms}, port: 1, before: quiet, measured: samples(4.2, 4.2, 4.2), want: verify.Late},
+		"none of it":         {asked: fifty, port: 1, before: quiet, measured: quiet, want: verify.Early},
+		"jitter":             {asked: verify.Asked{RTT: 50 * ms, Spread: 10 * ms}, port: 1, before: quiet, measured: samples(40.2, 61, 62), want: verify.InTolerance},
+		"more than jitter":   {asked: verify.Asked{RTT: 50 * ms, Spread: 10 * ms}, port: 1, before: quiet, measured: samples(40.2, 63.5, 66), want: verify.Late},
+		"noise":              {asked: fifty, port: 1, before: samples(10, 20), measured: samples(62, 70), want: verify.InTolerance},
+		"too much noise":     {asked: fifty, port: 1, before: samples(10, 50), measured: samples(62, 70), want: verify.Noisy},
+		"rate":               {asked: verify.Asked{RTT: 50 * ms, Rated: true}, port: 1, before: quiet, measured: samples(300, 300), want: verify.InTolerance},
+		"reorder":            {asked: verify.Asked{RTT: 50 * ms, Reordered: true}, port: 1, before: quiet, measured: samples(0.4, 50.4), want: verify.InTolerance},
+		"loss":               {asked: verify.Asked{RTT: 50 * ms, Lossy: true}, port: 1, before: quiet, measured: samples(50.4), want: verify.InTolerance},
+		"all lost":           {asked: verify.Asked{RTT: 50 * ms, Lossy: true}, port: 1, before: quiet, want: verify.Dropped},
+		"no answer":          {asked: fifty, port: 1, before: quiet, want: verify.NoAnswer},
+		"nobody there":       {asked: fifty, port: 1, want: verify.Unreachable},
+		"cut":                {asked: verify.Asked{Cut: true}, port: 1, before: quiet, want: verify.InTolerance},
+		"not cut":            {asked: verify.Asked{Cut: true}, port: 1, before: quiet, measured: samples(0.4), want: verify.NotCut},
+		"cut, nobody there":  {asked: verify.Asked{Cut: true}, port: 1, want: verify.Unreachable},
+		"ping":               {asked: fifty, before: quiet, measured: samples(50.4), want: verify.InTolerance},
+		"ping is not let go": {asked: fifty, before: quiet, want: verify.Unreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := verify.Check{Port: test.port, Asked: test.asked}
+			if got := c.Judge(test.before, test.measured); got.Outcome != test.want {
+				t.Errorf("%+v, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// The first letter of each step is an outcome: Right, Wrong, Failed, Busy, Unable. The second
+// is the verdict after it: pending, right, wrong, unknown; in capitals if it is another one.
+func TestVerdicts(t *testing.T) {
+	outcomes := map[byte]verify.Outcome{'R': verify.InTolerance, 'W': verify.Late, 'F': verify.Failed, 'B': verify.Busy, 'U': verify.Unable}
+	for _, steps := range []string{
+		"RR Rr Rr", "Wp WW Ww", "Wp RR Wr WW Rw RR", "RR Wr Rr Wr WW", "Fp Fp FU Fu RR", "RR Fr Fr FU Wu WW", "Bp Bp BU RR", "RR Br Br Br Br",
+		"Wp Fp Wp WW", "RR UU Uu", "Wp WW Bw Rw Bw RR", "RR Wr Fr Wr WW",
+	} {
+		var s verify.State
+		for _, step := range strings.Fields(steps) {
+			changed := s.Note(verify.Judgement{Outcome: outcomes[step[0]]})
+			want := strings.IndexByte("prwu", step[1]|0x20)
+			if isCapital := step[1] < 'a'; int(s.Verdict) != want || changed != isCapital {
+				t.Errorf("%s: at %s it is %d, want %d; changed: %t", steps, step, s.Verdict, want, changed)
+			}
+		}
+	}
+}
+
+func TestTell(t *testing.T) {
+	const ms = time.Millisecond
+	result := func(from, to string, v verify.Verdict, j verify.Judgement) verify.Result {
+		c := verify.Check{From: from, To: to, Port: 2379, Asked: verify.Asked{RTT: 50 * ms}}
+		return verify.Result{Task: verify.Task{Check: c, Objects: []string{"slow"}}, State: verify.State{Verdict: v, Because: j}}
+	}
+	right := verify.Judgement{Outcome: verify.InTolerance, Before: ms, Measured: 51 * ms}
+	late := verify.Judgement{Outcome: verify.Late, Before: ms, Measured: 91 * ms}
+	cut := result("c", "d", verify.Wrong, verify.Judgement{Outcome: verify.NotCut, Before: ms, Measured: ms})
+	cut.Asked = verify.Asked{Cut: true}
+	other := result("x", "y", verify.Wrong, late)
+	other.Objects = []string{"other"}
+	for name, test := range map[string]struct {
+		results  []verify.Result
+		unseen   string
+		verified string
+		status   metav1.ConditionStatus
+		message  string
+		pairs    int
+		isOpen   bool
+	}{
+		"nothing":  {status: metav1.ConditionUnknown, message: "no pair of its pods can be measured now"},
+		"unseen":   {unseen: "it is for UDP", status: metav1.ConditionUnknown, message: "it is for UDP"},
+		"other":    {results: []verify.Result{other}, status: metav1.ConditionUnknown, message: "no pair of its pods can be measured now"},
+		"right":    {results: []verify.Result{result("a", "b", verify.Right, right)}, verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured, as asked for", pairs: 1},
+		"not held": {results: []verify.Result{result("a", "elsewhere", verify.Right, right)}, verified: "1/1", status: metav1.ConditionTrue, message: "1 pair measured, as asked for", pairs: 1},
+		"wrong": {
+			results:  []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Wrong, late), result("c", "d", verify.Pending, verify.Judgement{})},
+			verified: "1/3", status: metav1.ConditionFalse, message: "b to c (TCP port 2379): 90ms more than the 1ms without it, and 50ms are asked for", pairs: 2,
+		},
+		"two wrong": {
+			results: []verify.Result{cut, result("a", "b", verify.Wrong, late)}, verified: "0/4", status: metav1.ConditionFalse,
+			message: "a to b (TCP port 2379): 90ms more than the 1ms without it, and 50ms are asked for; and 1 pair more", pairs: 2,
+		},
+		"not cut":   {results: []verify.Result{cut}, verified: "0/2", status: metav1.ConditionFalse, message: "c to d (TCP port 2379): an answer in 1ms, and a partition is asked for", pairs: 1},
+		"no answer": {results: []verify.Result{result("a", "b", verify.Wrong, verify.Judgement{Outcome: verify.NoAnswer, Before: ms})}, verified: "0/2", status: metav1.ConditionFalse, message: "a to b (TCP port 2379): no answer, and 50ms are asked for", pairs: 1},
+		"pending":   {results: []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Pending, verify.Judgement{})}, verified: "2/2", status: metav1.ConditionUnknown, message: "it is being measured", pairs: 1, isOpen: true},
+		"unknown": {
+			results:  []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Noisy})},
+			verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured, as asked for; not known of b to c: the network itself varies more than what is asked for", pairs: 1,
+		},
+		"all unknown": {results: []verify.Result{result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Unable, Why: "its agent is old"})}, status: metav1.ConditionUnknown, message: "not known of b to c: its agent is old"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := verify.Tell("slow", test.results, func(pod string) bool { return pod != "elsewhere" }, test.unseen)
+			if got.Verified != test.verified || got.Condition.Status != test.status || got.Condition.Message != test.message || len(got.Pairs) != test.pairs || got.IsOpen != test.isOpen {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}

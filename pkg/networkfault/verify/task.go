@@ -1,0 +1,82 @@
+package verify
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+)
+
+// Task is a pair of pods to measure.
+type Task struct {
+	Check
+	// Objects are the names of the objects that the packets meet.
+	Objects []string
+	// Waits is set while an agent at either end was asked to hold something and has not
+	// confirmed it. The pair is not measured then, and what is known of it stays.
+	Waits bool
+}
+
+// Check is what a Task measures, and what is asked for. What is known of a Task is true as
+// long as its Check is the same.
+type Check struct {
+	// From is the pod that measures, and To the one that answers.
+	From, To string
+	// Addr is To's address, and Port the TCP port; 0 for ping.
+	Addr  netip.Addr
+	Port  uint16
+	Asked Asked
+}
+
+// Asked is what faults add to a round trip.
+type Asked struct {
+	// RTT is added on average, and Spread is how much less or more it can be by chance.
+	RTT, Spread time.Duration
+	// Cut is whether nothing arrives.
+	Cut bool
+	// Lossy is whether some packets are lost, Rated whether packets wait for others, so that
+	// no round trip is too long, and Reordered whether some packets are early.
+	Lossy, Rated, Reordered bool
+}
+
+const (
+	// shortest is the least that can be told from none.
+	shortest = time.Millisecond
+	// longest is the longest round trip that is measured: an agent waits 10 s for an answer.
+	longest = 6 * time.Second
+)
+
+// Measure returns what the agent of From is asked to measure: first the baseline, then the
+// pair.
+func (c *Check) Measure() api.Measure {
+	target := c.Addr.String()
+	if c.Port != 0 {
+		target = netip.AddrPortFrom(c.Addr, c.Port).String()
+	}
+	m := api.Measure{
+		Targets: []string{netip.AddrPortFrom(c.Addr, api.Port).String(), target},
+		Count:   5, Interval: "50ms", Timeout: c.timeout().String(),
+	}
+	if c.Asked.RTT > time.Second || c.Asked.Cut {
+		m.Count = 3
+	}
+	return m
+}
+
+// timeout is how long to wait for one answer. While it is less than a second, no lost SYN
+// comes as a late one: it is sent again after a second.
+func (c *Check) timeout() time.Duration {
+	return 700*time.Millisecond + (c.Asked.RTT+c.Asked.Spread).Truncate(time.Millisecond)*3/2
+}
+
+// Longest returns how long the measurement takes if nobody answers.
+func (c *Check) Longest() time.Duration { return time.Duration(c.Measure().Count) * c.timeout() }
+
+// by says what was measured with, in words.
+func (c *Check) by() string {
+	if c.Port == 0 {
+		return "ping"
+	}
+	return "TCP port " + strconv.Itoa(int(c.Port))
+}

@@ -1,0 +1,203 @@
+package verify
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// The reasons of the condition Verified.
+const (
+	// ReasonInTolerance: all that was measured is what was asked for.
+	ReasonInTolerance = "InTolerance"
+	// ReasonOutOfTolerance: a pair is not what was asked for.
+	ReasonOutOfTolerance = "OutOfTolerance"
+	// ReasonNotMeasured: nothing was measured, yet or at all.
+	ReasonNotMeasured = "NotMeasured"
+)
+
+// MaxPairs is how many pairs a status lists.
+const MaxPairs = 10
+
+// Result is a Task and what is known of it.
+type Result struct {
+	Task
+	State
+}
+
+// Status is what a status says of one object.
+type Status struct {
+	// Verified counts the pods whose pairs are all right, of those with a verdict: "4/4";
+	// empty for none.
+	Verified string
+	// Pairs are the furthest from what is asked for, the worst first.
+	Pairs []v1alpha1.Pair
+	// Condition is that of the type Verified, without its times.
+	Condition metav1.Condition
+	// IsOpen is whether pairs have no verdict yet, and none of the others is wrong. Then
+	// what was said before stays true.
+	IsOpen bool
+}
+
+// Tell says what the pairs of an object come to. Has is whether a pod has the object, and
+// unseen why nothing of it is measured, if that is so.
+func Tell(object string, results []Result, has func(pod string) bool, unseen string) Status {
+	var s Status
+	own := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return !slices.Contains(r.Objects, object) })
+	count := map[Verdict]int{}
+	for _, r := range own {
+		count[r.Verdict]++
+	}
+	s.IsOpen = count[Pending] > 0 && count[Wrong] == 0
+	known := slices.DeleteFunc(slices.Clone(own), func(r Result) bool { return r.Verdict != Right && r.Verdict != Wrong })
+	slices.SortStableFunc(known, func(a, b Result) int {
+		return cmp.Or(-cmp.Compare(a.Verdict, b.Verdict), -cmp.Compare(a.off(), b.off()))
+	})
+	for _, r := range known[:min(len(known), MaxPairs)] {
+		s.Pairs = append(s.Pairs, r.pair())
+	}
+	s.Verified = verified(known, has)
+	c := metav1.Condition{Type: v1alpha1.Verified, Status: metav1.ConditionUnknown, Reason: ReasonNotMeasured}
+	switch {
+	case count[Wrong] > 0:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, ReasonOutOfTolerance, known[0].problem()
+		if more := count[Wrong] - 1; more > 0 {
+			c.Message += fmt.Sprintf("; and %s more", tidbcluster.Plural(more, "pair"))
+		}
+	case s.IsOpen:
+		c.Message = "it is being measured"
+	case count[Right] > 0:
+		c.Status, c.Reason = metav1.ConditionTrue, ReasonInTolerance
+		c.Message = tidbcluster.Plural(count[Right], "pair") + " measured, as asked for" + unknown(own)
+	default:
+		c.Message = cmp.Or(strings.TrimPrefix(unknown(own), "; "), unseen, "no pair of its pods can be measured now")
+	}
+	c.Message = tidbcluster.EventNote(c.Message)
+	s.Condition = c
+	return s
+}
+
+// verified counts the pods that have the object and of which all pairs are right.
+func verified(known []Result, has func(pod string) bool) string {
+	isRight := map[string]bool{}
+	for _, r := range known {
+		for _, pod := range []string{r.From, r.To} {
+			before, isKnown := isRight[pod]
+			isRight[pod] = r.Verdict == Right && (before || !isKnown)
+		}
+	}
+	right, all := 0, 0
+	for pod, is := range isRight {
+		if has(pod) {
+			all++
+			if is {
+				right++
+			}
+		}
+	}
+	if all == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", right, all)
+}
+
+// unknown says of the first pair without a verdict why it has none, as the end of a message;
+// "" if all have one.
+func unknown(all []Result) string {
+	var first *Result
+	count := 0
+	for i := range all {
+		if all[i].Verdict == Unknown {
+			count++
+			if first == nil {
+				first = &all[i]
+			}
+		}
+	}
+	if first == nil {
+		return ""
+	}
+	text := fmt.Sprintf("; not known of %s to %s: %s", first.From, first.To, first.why())
+	if count > 1 {
+		text += fmt.Sprintf("; and of %s more", tidbcluster.Plural(count-1, "pair"))
+	}
+	return text
+}
+
+// why says why there is no verdict.
+func (r *Result) why() string {
+	if r.Because.Why != "" {
+		return r.Because.Why
+	}
+	switch r.Because.Outcome {
+	case Unreachable:
+		if r.Port == 0 {
+			return "it does not answer to ping"
+		}
+		return "it does not answer at its agent's port either"
+	case Dropped:
+		return "nothing came through the loss"
+	case Noisy:
+		return "the network itself varies more than what is asked for"
+	case Busy:
+		return "the agent measures for somebody else"
+	default:
+		return "the agent could not measure"
+	}
+}
+
+// problem says what is wrong with a pair.
+func (r *Result) problem() string {
+	pair := fmt.Sprintf("%s to %s (%s): ", r.From, r.To, r.by())
+	switch r.Because.Outcome {
+	case NotCut:
+		return pair + "an answer in " + milliseconds(r.Because.Measured) + ", and a partition is asked for"
+	case NoAnswer:
+		return pair + "no answer, and " + milliseconds(r.Asked.RTT) + " are asked for"
+	default:
+		return fmt.Sprintf("%s%s more than the %s without it, and %s are asked for", pair,
+			milliseconds(r.Because.Measured-r.Because.Before), milliseconds(r.Because.Before), r.wanted())
+	}
+}
+
+// wanted says what is asked for, with what chance may add.
+func (r *Result) wanted() string {
+	if r.Asked.Spread == 0 {
+		return milliseconds(r.Asked.RTT)
+	}
+	return milliseconds(r.Asked.RTT) + " ±" + milliseconds(r.Asked.Spread)
+}
+
+// off is how far a pair is from what is asked for.
+func (r *Result) off() time.Duration {
+	if r.Asked.Cut || r.Because.Measured == 0 {
+		return 0
+	}
+	return (r.Because.Measured - r.Because.Before - r.Asked.RTT).Abs()
+}
+
+// pair returns the pair as a status has it.
+func (r *Result) pair() v1alpha1.Pair {
+	p := v1alpha1.Pair{From: r.From, To: r.To, Asked: milliseconds(r.Asked.RTT), Before: milliseconds(r.Because.Before), Measured: "no answer"}
+	if r.Asked.Cut {
+		p.Asked = "partition"
+	}
+	if r.Because.Measured > 0 {
+		p.Measured = milliseconds(r.Because.Measured)
+	}
+	return p
+}
+
+// milliseconds returns a time in ms, rounded to a hundredth.
+func milliseconds(d time.Duration) string {
+	ms := d.Round(10*time.Microsecond).Seconds() * 1000
+	return strings.TrimSuffix(strings.TrimRight(strconv.FormatFloat(ms, 'f', 2, 64), "0"), ".") + "ms"
+}

@@ -18,7 +18,7 @@ import (
 var tools = map[string]map[string][]string{
 	"kubectl": {
 		"annotate":     {"-n="},
-		"apply":        {"-k=", "-f="},
+		"apply":        {"-n=", "-k=", "-f="},
 		"create":       {"-n=", "--from-literal="},
 		"describe":     {"-n="},
 		"delete":       {"-n=", "-k=", "--raw=", "--all", "--all-namespaces"},

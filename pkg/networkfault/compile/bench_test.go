@@ -40,12 +40,13 @@ func BenchmarkCompile(b *testing.B) {
 }
 
 // manyZonedPods is a cluster of 200 pods in five zones, under five objects, each from one
-// of them to all, of which one has ports.
+// of them to all; but one has ports, and is to one of them.
 func manyZonedPods() (objects []Object, pods []Pod) {
 	objects, pods = manyPods()
 	for i := range objects {
 		objects[i].From = objects[i].From[:1]
 	}
+	objects[4].To = objects[4].To[:1]
 	ground := zoned(0, "", make(map[Way]fault.Impairment))
 	for i, pod := range pods {
 		ground.Topology.Zones[pod.Name] = string(rune('a' + i%5))

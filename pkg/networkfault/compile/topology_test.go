@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -67,6 +68,14 @@ func TestTopology(t *testing.T) {
 		"a microsecond with as much jitter": {
 			pods: podsWithAgents(2), objects: []Object{zoned(1, "a:x b:y", eachWay(fault.Impairment{Delay: us, Jitter: us, Distribution: fault.Normal}))},
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 1µs ±1µs of G", "b": ""},
+		},
+		"a microsecond of jitter": {
+			pods: podsWithAgents(2), objects: []Object{zoned(1, "a:x b:y", eachWay(fault.Impairment{Delay: 3 * us, Jitter: us, Distribution: fault.Normal}))},
+			want: map[string]string{"a": "egress [10.0.0.2/32]: 2µs ±1µs of G", "b": "egress [10.0.0.1/32]: 1µs of G"},
+		},
+		"a fault over a link of nothing": {
+			pods: podsWithAgents(2), objects: []Object{zoned(1, "a:x b:y", eachWay(fault.Impairment{})), forth(late("s", 2, ms, a, all))},
+			want: map[string]string{"a": "egress [10.0.0.2/32]: 1ms of s", "b": ""},
 		},
 		"a microsecond and a loss": {
 			pods: podsWithAgents(2), objects: []Object{zoned(1, "a:x b:y", eachWay(fault.Impairment{Delay: us, Loss: &fault.Chance{Percent: 10_000}}))},
@@ -185,6 +194,11 @@ func TestTopology(t *testing.T) {
 					t.Errorf("%s has %q, want %q", pod, got, want)
 				}
 			}
+			for _, f := range slices.Concat(slices.Collect(maps.Values(plan.Faults))...) {
+				if (f.Impairment.Jitter == 0) != (f.Impairment.Distribution == "") {
+					t.Errorf("%s has a jitter of %s, %q", f.Name, f.Impairment.Jitter, f.Impairment.Distribution)
+				}
+			}
 			if got := short.Replace(refusals(plan)); !strings.HasPrefix(got, test.refused) || (got == "") != (test.refused == "") {
 				t.Errorf("refused %q, want %q", got, test.refused)
 			}
@@ -283,6 +297,18 @@ func TestNamesStayOfATopology(t *testing.T) {
 		if b, c := nameOf(t, after, "a", "10.0.0.2/32"), nameOf(t, after, "a", "10.0.0.3/32"); b != toB || c != toC {
 			t.Errorf("%s: to y %s and to z %s, before %s and %s", what, b, c, toB, toC)
 		}
+	}
+}
+
+// Which of two faults to a zone has the odd microsecond does not depend on addresses.
+func TestNamesStayWhenAddressesChange(t *testing.T) {
+	pods := podsWithAgents(3)
+	odd := zoned(1, "a:x b:y c:x", eachWay(fault.Impairment{Delay: 25 * time.Microsecond}))
+	before := Compile([]Object{odd}, pods)
+	pods[0].Addrs = []netip.Addr{netip.MustParseAddr("10.0.0.9")}
+	after := Compile([]Object{odd}, pods)
+	if a, b := nameOf(t, before, "b", "10.0.0.1/32"), nameOf(t, after, "b", "10.0.0.9/32"); a != b {
+		t.Errorf("%s, and with another address %s", a, b)
 	}
 }
 

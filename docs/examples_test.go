@@ -114,6 +114,8 @@ func TestYAML(t *testing.T) {
 				checkObject(t, p.name, b.content, &networkingv1.NetworkPolicy{})
 			case "NetworkFault":
 				checkObject(t, p.name, b.content, &v1alpha1.NetworkFault{})
+			case "NetworkTopology":
+				checkObject(t, p.name, b.content, &v1alpha1.NetworkTopology{})
 			default:
 				t.Errorf("%s: kind %s: this test does not know how to check it", p.name, object.Kind)
 			}

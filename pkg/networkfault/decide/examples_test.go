@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
@@ -137,6 +138,51 @@ func TestExamplesOfFaults(t *testing.T) {
 				w.Faults = append(w.Faults, without)
 				w.run()
 				w.want(without, v1alpha1.Refused, string(rule), "allow: ["+string(rule)+"]")
+			}
+		})
+	}
+}
+
+// Every NetworkTopology of the examples starts, and adds to round trips what its comment
+// says: at most, which is with the jitter.
+func TestExamplesOfTopologies(t *testing.T) {
+	const pd0, pd1, pd2 = "basic-pd-0", "basic-pd-1", "basic-pd-2"
+	const kv0, kv1, kv2 = "basic-tikv-0", "basic-tikv-1", "basic-tikv-2"
+	want := map[string]map[[2]string]string{
+		"topology-three-az":   {{pd0, kv1}: "1ms", {pd0, kv2}: "2ms", {pd1, kv2}: "2ms", {pd0, kv0}: "0s"},
+		"topology-two-region": {{pd0, kv1}: "30ms", {pd1, kv2}: "1ms", {pd0, kv0}: "1ms"},
+		"topology-2-2-1":      {{pd0, kv2}: "2ms", {pd2, kv0}: "20ms", {pd2, kv2}: "20ms", {pd0, kv1}: "0s", {pd0, "basic-ticdc-0"}: "0s"},
+		"topology-us-eu-ap":   {{pd0, kv1}: "219ms", {pd0, kv2}: "106ms", {pd1, kv2}: "147ms"},
+		"topology-list":       {{pd0, kv1}: "1ms", {pd0, kv2}: "26ms", {pd2, kv0}: "26ms", {pd1, kv2}: "40ms", {pd0, kv0}: "0s"},
+		"topology-spread":     {{pd0, kv1}: "2ms", {pd1, kv2}: "2ms", {pd0, kv0}: "0s"},
+	}
+	for _, e := range readExamples(t, "NetworkTopology") {
+		t.Run(e.name, func(t *testing.T) {
+			o := &v1alpha1.NetworkTopology{}
+			e.decode(t, o)
+			if o.Name != e.name || o.Namespace != "" || o.Spec.Cluster != "basic" || len(o.Spec.Allow) > 0 || len(e.needs) > 0 {
+				t.Errorf("it is %s/%s for %s with allow %q; the comment says it needs %q", o.Namespace, o.Name, o.Spec.Cluster, o.Spec.Allow, e.needs)
+			}
+			o.Generation = 1
+			w := newExamplesWorld(t)
+			for i := range w.Pods { // two regions: the pods of number 0, and the others
+				region := "west"
+				if !strings.HasSuffix(w.Pods[i].Name, "-0") {
+					region = "east"
+				}
+				w.Pods[i].NodeLabels = map[string]string{corev1.LabelTopologyRegion: region}
+			}
+			w.Topologies = append(w.Topologies, o)
+			d := w.run()
+			w.wantTopology(o, v1alpha1.Running, decide.ReasonApplied, "")
+			if len(want[e.name]) == 0 {
+				t.Error("this test does not know what it adds")
+			}
+			for pair, rtt := range want[e.name] {
+				pods := slices.Sorted(slices.Values(pair[:]))
+				if got := w.added(d, pods[0], pods[1]); got.String() != rtt {
+					t.Errorf("%v: %s, want %s", pair, got, rtt)
+				}
 			}
 		})
 	}

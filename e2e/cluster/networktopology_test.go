@@ -14,11 +14,12 @@ import (
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 )
 
-// What is between three zones, before and after a change: RTTs that are told apart even where
-// a busy machine makes packets late.
+// What is between three zones, before and after a change. Of the pings of a stream, which are
+// 50 ms apart, an agent always holds one where half of the RTT is so long: one that is dropped
+// by a change is seen.
 var (
-	far     = links{{"a", "b"}: 20 * time.Millisecond, {"a", "c"}: 40 * time.Millisecond, {"b", "c"}: 60 * time.Millisecond}
-	farther = links{{"a", "b"}: 50 * time.Millisecond, {"a", "c"}: 40 * time.Millisecond, {"b", "c"}: 60 * time.Millisecond}
+	far     = links{{"a", "b"}: 100 * time.Millisecond, {"a", "c"}: 140 * time.Millisecond, {"b", "c"}: 40 * time.Millisecond}
+	farther = links{{"a", "b"}: 120 * time.Millisecond, {"a", "c"}: 140 * time.Millisecond, {"b", "c"}: 40 * time.Millisecond}
 )
 
 // A topology is the ground on which faults add: the RTT between two pods is that between

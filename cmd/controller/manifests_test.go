@@ -83,6 +83,7 @@ func TestManifestsGrantWhatIsUsed(t *testing.T) {
 	used.Add("", "events.k8s.io", "events", "", "create", "patch")
 	used.Add("", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "tidelay-injector", "get")
 	used.Add("", "tidelay.io", "networkfaults/status", "", "update")
+	used.Add("", "tidelay.io", "networktopologies/status", "", "update")
 	used.Add(manifesttest.Namespace, "discovery.k8s.io", "endpointslices", "", "list")
 	used.Add("", "", "events", "", "list")
 	used.Add("", "pingcap.com", "tidbclusters", "", "patch")

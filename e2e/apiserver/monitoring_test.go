@@ -4,6 +4,7 @@ package apiserver
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,11 +29,13 @@ func TestMonitoringNamesRealMetrics(t *testing.T) {
 	onHost := func(pod *corev1.Pod) { pod.Spec.HostNetwork = true }
 	n.post(n.pod("host-tikv-0", "tikv", n.statefulSet("host-tikv", n.cluster("host", optedIn())), onHost), wet)
 	n.hasCondition("host", "False host_network")
-	fault := n.fault("waiting", "cluster: other")
-	must(t, world.client.Create(t.Context(), fault))
+	n.make(n.fault("waiting", "cluster: other"))
+	n.make(n.topology("waiting", "cluster: other"))
 	eventually(t, 10*time.Second, func() error {
-		if _, found := controller.gauge(t, "tidelay_faults", n.name); !found {
-			return errors.New("tidelay_faults does not have the NetworkFault")
+		for _, metric := range []string{"tidelay_faults", "tidelay_topologies"} {
+			if _, found := controller.gauge(t, metric, n.name); !found {
+				return fmt.Errorf("%s does not have the object", metric)
+			}
 		}
 		return nil
 	})

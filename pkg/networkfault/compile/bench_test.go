@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/fault"
 )
 
 // manyPods is a cluster of 200 pods under five objects, each from 40 of them to all, of
@@ -29,6 +30,36 @@ func manyPods() (objects []Object, pods []Pod) {
 
 func BenchmarkCompile(b *testing.B) {
 	objects, pods := manyPods()
+	plan := Compile(objects, pods)
+	if len(plan.Refused) > 0 || len(plan.Faults) != len(pods) {
+		b.Fatalf("%d pods, refused %+v", len(plan.Faults), plan.Refused)
+	}
+	for b.Loop() {
+		Compile(objects, pods)
+	}
+}
+
+// manyZonedPods is a cluster of 200 pods in five zones, under five objects, each from one
+// of them to all, of which one has ports.
+func manyZonedPods() (objects []Object, pods []Pod) {
+	objects, pods = manyPods()
+	for i := range objects {
+		objects[i].From = objects[i].From[:1]
+	}
+	ground := zoned(0, "", make(map[Way]fault.Impairment))
+	for i, pod := range pods {
+		ground.Topology.Zones[pod.Name] = string(rune('a' + i%5))
+	}
+	for from := range 5 {
+		for to := range 5 {
+			ground.Topology.Links[Way{string(rune('a' + from)), string(rune('a' + to))}] = fault.Impairment{Delay: time.Duration(from+to+1) * time.Millisecond}
+		}
+	}
+	return append(objects, ground), pods
+}
+
+func BenchmarkCompileTopology(b *testing.B) {
+	objects, pods := manyZonedPods()
 	plan := Compile(objects, pods)
 	if len(plan.Refused) > 0 || len(plan.Faults) != len(pods) {
 		b.Fatalf("%d pods, refused %+v", len(plan.Faults), plan.Refused)

@@ -103,15 +103,7 @@ func newCompilation(objects []Object, pods []Pod) *compilation {
 		for _, prefix := range o.CIDRs {
 			ranges[prefix] |= 1 << i
 		}
-		for kind, is := range map[*set]bool{
-			&c.oneWay: o.OneWay, &c.partition: o.Impairment.Partition, &c.odd: o.RoundTrip && isOdd(o.Impairment),
-			&c.rated: o.Impairment.Rate != nil || o.Topology != nil, &c.ground: o.Topology != nil,
-		} {
-			if is {
-				kind.add(i)
-			}
-		}
-		c.classes = c.classes || !o.isForAll()
+		c.addKinds(i, o)
 		if o.Topology != nil {
 			zones = o.Topology.zonesOfPods()
 		}
@@ -140,6 +132,19 @@ func newCompilation(objects []Object, pods []Pod) *compilation {
 	}
 	slices.SortFunc(c.peers, func(a, b peer) int { return comparePrefixes(a.prefix, b.prefix) })
 	return c
+}
+
+// addKinds notes what kind of object one is.
+func (c *compilation) addKinds(i int, o Object) {
+	for kind, is := range map[*set]bool{
+		&c.oneWay: o.OneWay, &c.partition: o.Impairment.Partition, &c.odd: o.RoundTrip && isOdd(o.Impairment),
+		&c.rated: o.Impairment.Rate != nil || o.Topology != nil, &c.ground: o.Topology != nil,
+	} {
+		if is {
+			kind.add(i)
+		}
+	}
+	c.classes = c.classes || !o.isForAll()
 }
 
 // faults returns the faults of every pod with an agent, or what can't be combined.

@@ -11,5 +11,8 @@
 // when one agent ends. What is added to a round trip is added in halves, one to each
 // of its two ways.
 //
+// A topology is one more object: a packet between two pods meets the link from its
+// sender's zone to its receiver's.
+//
 // The package is pure. The order of objects and of pods changes nothing.
 package compile

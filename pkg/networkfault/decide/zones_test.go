@@ -78,9 +78,9 @@ func TestATopologyWaitsUntilReady(t *testing.T) {
 		harm  func(*world)
 		words string
 	}{
-		"PD":        {sick, "2 of 3 members of PD are healthy. It starts when PD and the stores are healthy."},
-		"a store":   {down, "2 of 3 stores of TiKV are up"},
-		"bootstrap": {func(w *world) { w.Cluster.Status = tcv1alpha1.TidbClusterStatus{}; w.Pods = nil }, "0 of 3 members of PD are healthy; 0 of 3 stores of TiKV are up"},
+		"PD":        {sick, "2 of 3 members of pd are healthy. It starts when PD and the stores are healthy."},
+		"a store":   {down, "2 of 3 stores of tikv are up"},
+		"bootstrap": {func(w *world) { w.Cluster.Status = tcv1alpha1.TidbClusterStatus{}; w.Pods = nil }, "0 of 3 members of pd are healthy; 0 of 3 stores of tikv are up"},
 		"TiDB":      {func(w *world) { w.pod("basic-tidb-0").Ready = false }, "1 of 2 pods of tidb are ready"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -39,6 +39,15 @@ func TestMonitoringNamesRealMetrics(t *testing.T) {
 		}
 		return nil
 	})
+	// One is there only of a TidbCluster whose pods are measured.
+	d := newFleet(t).database(t, nil)
+	d.create("slow", "to: [pd]")
+	d.eventually(func() error {
+		if _, found := controller.gauge(t, "tidelay_pairs_out_of_tolerance", d.namespace.name); !found {
+			return errors.New("tidelay_pairs_out_of_tolerance does not have the TidbCluster")
+		}
+		return nil
+	})
 	// One is there only while something is in the way.
 	must(t, world.setEndpoints(t.Context(), 0))
 	n.hasCondition("other", "False injector_not_ready")

@@ -85,6 +85,13 @@ func (f *fleet) take() int {
 	return n
 }
 
+// measured returns how often an agent has measured, of how many, and how many measure now.
+func (f *fleet) measured(uid types.UID) (times, agents, now int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.began[uid]), len(f.began), f.now
+}
+
 // run runs a Surveyor in the time of a bubble.
 func run(t *testing.T, test func(s *Surveyor, f *fleet)) {
 	t.Helper()
@@ -179,13 +186,13 @@ func TestMeasuring(t *testing.T) {
 		if got, told := verdicts(s), f.take(); got != "rrrr" || told != 1 {
 			t.Errorf("after 30s %s, told %d times", got, told)
 		}
-		before := len(f.began["uid-0"])
+		before, _, _ := f.measured("uid-0")
 		pass(10 * time.Minute)
 		if got, told := verdicts(s), f.take(); got != "rrrr" || told != 0 {
 			t.Errorf("in quiet %s, told %d times", got, told)
 		}
-		if n := len(f.began["uid-0"]) - before; n < 28 || n > 31 {
-			t.Errorf("%d measurements of an agent in 10 minutes of quiet, want 3 a minute", n)
+		if after, _, _ := f.measured("uid-0"); after-before < 28 || after-before > 31 {
+			t.Errorf("%d measurements of an agent in 10 minutes of quiet, want 3 a minute", after-before)
 		}
 	})
 }
@@ -269,18 +276,15 @@ func TestAChange(t *testing.T) {
 	run(t, func(s *Surveyor, f *fleet) {
 		one := assignment(0, 2)
 		s.Set(basic, []Assignment{one})
-		pass(7600 * time.Millisecond)
-		if f.now != 1 {
-			t.Fatal("nothing is being measured")
-		}
+		f.wantMeasuring(t)
 		changed := assignment(0, 2)
 		for i := range changed.Tasks {
 			changed.Tasks[i].Asked.RTT = 80 * time.Millisecond
 		}
 		s.Set(basic, []Assignment{changed})
 		pass(time.Second)
-		if got := verdicts(s); got != "pp" {
-			t.Errorf("%s by what was asked for before", got)
+		if got, told := verdicts(s), f.take(); got != "pp" || told != 0 {
+			t.Errorf("%s by what was asked for before, told %d times", got, told)
 		}
 		f.set("10.2.0.1:2379", 80.3, nil)
 		f.set("10.2.0.0:2379", 80.3, nil)
@@ -290,11 +294,11 @@ func TestAChange(t *testing.T) {
 		}
 		changed.Tasks[0].Waits = true
 		s.Set(basic, []Assignment{changed})
-		before := len(f.began["uid-0"])
+		before, _, _ := f.measured("uid-0")
 		f.set("10.2.0.0:2379", 1, nil)
 		pass(5 * time.Minute)
-		if got := verdicts(s); got != "rr" || len(f.began["uid-0"]) == before {
-			t.Errorf("%s while one waits", got)
+		if after, _, _ := f.measured("uid-0"); verdicts(s) != "rr" || after == before {
+			t.Errorf("%s while one waits, and %d measurements", verdicts(s), after-before)
 		}
 		changed.Tasks[0].Waits = false
 		s.Set(basic, []Assignment{changed})
@@ -303,6 +307,36 @@ func TestAChange(t *testing.T) {
 			t.Error(got)
 		}
 	})
+}
+
+// What is measured while an agent is asked to hold something else does not count.
+func TestWaiting(t *testing.T) {
+	run(t, func(s *Surveyor, f *fleet) {
+		one := assignment(0, 1)
+		s.Set(basic, []Assignment{one})
+		f.wantMeasuring(t)
+		one.Tasks[0].Waits = true
+		s.Set(basic, []Assignment{one})
+		pass(time.Minute)
+		if got, told := verdicts(s), f.take(); got != "p" || told != 0 {
+			t.Errorf("%s, told %d times", got, told)
+		}
+		one.Tasks[0].Waits = false
+		s.Set(basic, []Assignment{one})
+		pass(time.Second)
+		if got, told := verdicts(s), f.take(); got != "r" || told != 1 {
+			t.Errorf("%s, told %d times", got, told)
+		}
+	})
+}
+
+// wantMeasuring lets time pass until an agent measures.
+func (f *fleet) wantMeasuring(t *testing.T) {
+	t.Helper()
+	pass(pause + 100*time.Millisecond)
+	if _, _, now := f.measured(""); now != 1 {
+		t.Fatalf("%d agents measure", now)
+	}
 }
 
 // Neither tasks that come and go nor pods that do so have an agent measure more often.
@@ -337,7 +371,7 @@ func TestAThousandClusters(t *testing.T) {
 			s.Set(types.NamespacedName{Namespace: "many", Name: fmt.Sprint(c)}, all)
 		}
 		pass(5 * time.Minute)
-		if n := len(f.began); n != clusters*agents {
+		if _, n, _ := f.measured(""); n != clusters*agents {
 			t.Errorf("%d of %d agents have measured", n, clusters*agents)
 		}
 		pass(10 * time.Minute)

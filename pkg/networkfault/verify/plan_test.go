@@ -162,18 +162,19 @@ func TestManyPods(t *testing.T) {
 		all, names = append(all, p), append(names, p.Name)
 	}
 	compiled(t, all, compile.Object{Name: "all", From: names, To: names, Impairment: fault.Impairment{Delay: 10 * time.Millisecond}})
-	load, seen, zones := map[string]int{}, map[string]bool{}, map[string]bool{}
+	load, asked, seen, zones := map[string]int{}, map[string]int{}, map[string]bool{}, map[string]bool{}
 	plan := verify.New(all)
 	for _, task := range plan.Tasks {
 		load[task.From]++
+		asked[task.To]++
 		seen[task.From], seen[task.To] = true, true
 		var a, b int
 		_, _ = fmt.Sscanf(task.From+task.To, "pod-%03dpod-%03d", &a, &b)
 		zones[fmt.Sprint(all[min(a, b)].Component, all[min(a, b)].Zone, all[max(a, b)].Component, all[max(a, b)].Zone)] = true
 	}
-	for pod, n := range load {
-		if n > verify.MaxTasks {
-			t.Errorf("%s has %d tasks", pod, n)
+	for _, p := range all {
+		if n, m := load[p.Name], asked[p.Name]; n > verify.MaxTasks || m > 2*verify.MaxTasks {
+			t.Errorf("%s has %d tasks, and is the peer of %d", p.Name, n, m)
 		}
 	}
 	// 20 pairs of a component and a zone make 210 pairs of such.

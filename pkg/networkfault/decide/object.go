@@ -57,7 +57,7 @@ type asked interface {
 	senders() []string
 	// compiled returns it as the compilation takes it, but for its name and age.
 	compiled() compile.Object
-	// unheard says why nobody can hear it of whom its pods could talk to; nil if that is not so.
+	// unheard says why no packet can go between those that it is for; nil if some can.
 	unheard(d *decision) *refusal
 	// nothing says why it would be in force at no pod although every pod could have it.
 	nothing() string

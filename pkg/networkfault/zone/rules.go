@@ -5,16 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/fault"
-	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/profile"
 	"github.com/tidelay/tidelay/pkg/networkfault/selector"
-	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
 // Max is how many zones there can be.
@@ -127,49 +124,4 @@ func (r *Rules) checkNames(names []string) error {
 		}
 	}
 	return nil
-}
-
-// What says in short what is between zones: the profile's name, or "1ms to 20ms RTT between
-// 3 zones". It is empty for links between zones that are not known.
-func (r *Rules) What(names []string) string {
-	if r.profile != nil {
-		return r.profile.Name
-	}
-	if names = slices.Concat(names, r.names()); len(names) == 0 {
-		return ""
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	links, err := r.Links(names)
-	if err != nil {
-		return ""
-	}
-	var times []time.Duration
-	extras := map[string]bool{}
-	for way, there := range links {
-		back := links[compile.Way{From: way.To, To: way.From}]
-		times = append(times, (there.Delay+back.Delay)/2)
-		extras["jitter"] = extras["jitter"] || there.Jitter > 0
-		extras["loss"] = extras["loss"] || there.Loses()
-		extras["rate"] = extras["rate"] || there.Rate != nil
-	}
-	if len(times) == 0 {
-		return "nothing between " + tidbcluster.Plural(len(names), "zone")
-	}
-	var parts []string
-	switch least, most := slices.Min(times), slices.Max(times); {
-	case most == 0:
-	case least == most:
-		parts = append(parts, fault.FormatDelay(most)+" RTT")
-	case least == 0:
-		parts = append(parts, "up to "+fault.FormatDelay(most)+" RTT")
-	default:
-		parts = append(parts, fault.FormatDelay(least)+" to "+fault.FormatDelay(most)+" RTT")
-	}
-	for _, extra := range []string{"jitter", "loss", "rate"} {
-		if extras[extra] {
-			parts = append(parts, extra)
-		}
-	}
-	return strings.Join(parts, ", ") + " between " + tidbcluster.Plural(len(names), "zone")
 }

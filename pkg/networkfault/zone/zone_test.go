@@ -218,7 +218,7 @@ func TestWhatIsBetween(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("links (-want +got):\n%s", diff)
 	}
-	if got, want := rules.What(names), "up to 30ms RTT, jitter, loss, rate between 3 zones"; got != want {
+	if got, want := rules.What(names), "up to 30ms RTT, jitter, loss, rate between 3 zones, 500us RTT within them"; got != want {
 		t.Errorf("what is %q, want %q", got, want)
 	}
 }
@@ -229,6 +229,7 @@ func TestWords(t *testing.T) {
 		`{"spread": 2, "defaults": {"otherZone": "2ms"}}`:                 "2ms RTT between 2 zones",
 		`{"spread": 2, "links": [{"between": ["a", "b"], "rtt": "0ms"}]}`: "nothing between 2 zones",
 		`{"defaults": {"otherZone": "2ms"}}`:                              "",
+		`{"spread": 2, "defaults": {"sameZone": "2ms"}}`:                  "2ms RTT within 2 zones",
 	} {
 		rules := parse(t, spec)
 		if got := rules.What(nil); got != want {

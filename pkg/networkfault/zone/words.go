@@ -1,0 +1,91 @@
+package zone
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/fault"
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// What says in short what is between zones: the profile's name, or "1ms to 20ms RTT between
+// 3 zones". names are the zones by label as they are known; without any it is empty for
+// those.
+func (r *Rules) What(names []string) string {
+	if r.profile != nil {
+		return r.profile.Name
+	}
+	if own := r.names(); len(own) > 0 {
+		names = own
+	}
+	links, err := r.Links(names)
+	if err != nil || len(names) == 0 {
+		return ""
+	}
+	var between, within []time.Duration
+	for way, there := range links {
+		back := links[compile.Way{From: way.To, To: way.From}]
+		if rtt := (there.Delay + back.Delay) / 2; way.From == way.To {
+			within = append(within, rtt)
+		} else {
+			between = append(between, rtt)
+		}
+	}
+	zones := tidbcluster.Plural(len(names), "zone")
+	switch outer, inner := describe(between, links), span(within); {
+	case outer == "" && inner == "":
+		return "nothing between " + zones
+	case outer == "":
+		return inner + " within " + zones
+	case inner == "":
+		return outer + " between " + zones
+	default:
+		return outer + " between " + zones + ", " + inner + " within them"
+	}
+}
+
+// describe says what is between zones, of which the times are known, and what else than time
+// links have; "" if that is nothing.
+func describe(times []time.Duration, links map[compile.Way]fault.Impairment) string {
+	has := func(is func(fault.Impairment) bool) bool {
+		for _, i := range links {
+			if is(i) {
+				return true
+			}
+		}
+		return false
+	}
+	var parts []string
+	if text := span(times); text != "" {
+		parts = append(parts, text)
+	}
+	if has(func(i fault.Impairment) bool { return i.Jitter > 0 }) {
+		parts = append(parts, "jitter")
+	}
+	if has(fault.Impairment.Loses) {
+		parts = append(parts, "loss")
+	}
+	if has(func(i fault.Impairment) bool { return i.Rate != nil }) {
+		parts = append(parts, "rate")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// span says from where to where times reach: "1ms to 20ms RTT"; "" for none.
+func span(times []time.Duration) string {
+	if len(times) == 0 {
+		return ""
+	}
+	switch least, most := slices.Min(times), slices.Max(times); {
+	case most == 0:
+		return ""
+	case least == most:
+		return fault.FormatDelay(most) + " RTT"
+	case least == 0:
+		return "up to " + fault.FormatDelay(most) + " RTT"
+	default:
+		return fault.FormatDelay(least) + " to " + fault.FormatDelay(most) + " RTT"
+	}
+}

@@ -62,7 +62,15 @@ func ping(ctx context.Context, target string, count int, wait time.Duration) (rt
 	}
 	pinger.SetPrivileged(true)
 	pinger.Count, pinger.Interval = count, interval
-	pinger.Timeout = time.Duration(count-1)*interval + wait
+	// The last one is waited for from when it is sent: on a machine that has too much to do,
+	// that is later than the interval says.
+	const late = 30 * time.Second
+	pinger.Timeout = time.Duration(count-1)*interval + late + wait
+	pinger.OnSend = func(p *probing.Packet) {
+		if p.Seq == count-1 {
+			time.AfterFunc(wait, pinger.Stop)
+		}
+	}
 	if err := pinger.RunWithContext(ctx); err != nil {
 		return rtts{}, fmt.Errorf("ping %s: %w", target, err)
 	}

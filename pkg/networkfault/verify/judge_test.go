@@ -66,7 +66,7 @@ func TestVerdicts(t *testing.T) {
 		"Wp,Fp,Wp,WW", "RR,UU,Uu", "Wp,WW,Bw,Rw,Bw,RR", "RR,Wr,Fr,Wr,WW",
 	} {
 		var s verify.State
-		for _, step := range strings.SplitSeq(steps, ",") {
+		for step := range strings.SplitSeq(steps, ",") {
 			changed := s.Note(verify.Judgement{Outcome: outcomes[step[0]]})
 			want := strings.IndexByte("prwu", step[1]|0x20)
 			if isCapital := step[1] < 'a'; int(s.Verdict) != want || changed != isCapital {

@@ -47,11 +47,12 @@ func (f *fleet) Measure(ctx context.Context, t Target, m api.Measure) (api.Measu
 		one := api.Measurement{Target: target}
 		rtt, isSet := f.rtt[target]
 		for range m.Count {
-			if isSet {
+			switch {
+			case isSet:
 				one.Samples = append(one.Samples, rtt)
-			} else if netip.MustParseAddrPort(target).Port() == api.Port {
+			case netip.MustParseAddrPort(target).Port() == api.Port:
 				one.Samples = append(one.Samples, 0.3)
-			} else {
+			default:
 				one.Samples = append(one.Samples, 50.3)
 			}
 		}
@@ -341,7 +342,7 @@ func (f *fleet) wantMeasuring(t *testing.T) {
 
 // Neither tasks that come and go nor pods that do so have an agent measure more often.
 func TestComingAndGoing(t *testing.T) {
-	run(t, func(s *Surveyor, f *fleet) {
+	run(t, func(s *Surveyor, _ *fleet) {
 		for i := range 200 {
 			if i%3 == 2 {
 				s.Set(basic, nil)

@@ -62,11 +62,11 @@ func TestJudge(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	outcomes := map[byte]verify.Outcome{'R': verify.InTolerance, 'W': verify.Late, 'F': verify.Failed, 'B': verify.Busy, 'U': verify.Unable}
 	for _, steps := range []string{
-		"RR Rr Rr", "Wp WW Ww", "Wp RR Wr WW Rw RR", "RR Wr Rr Wr WW", "Fp Fp FU Fu RR", "RR Fr Fr FU Wu WW", "Bp Bp BU RR", "RR Br Br Br Br",
-		"Wp Fp Wp WW", "RR UU Uu", "Wp WW Bw Rw Bw RR", "RR Wr Fr Wr WW",
+		"RR,Rr,Rr", "Wp,WW,Ww", "Wp,RR,Wr,WW,Rw,RR", "RR,Wr,Rr,Wr,WW", "Fp,Fp,FU,Fu,RR", "RR,Fr,Fr,FU,Wu,WW", "Bp,Bp,BU,RR", "RR,Br,Br,Br,Br",
+		"Wp,Fp,Wp,WW", "RR,UU,Uu", "Wp,WW,Bw,Rw,Bw,RR", "RR,Wr,Fr,Wr,WW",
 	} {
 		var s verify.State
-		for _, step := range strings.Fields(steps) {
+		for step := range strings.SplitSeq(steps, ",") {
 			changed := s.Note(verify.Judgement{Outcome: outcomes[step[0]]})
 			want := strings.IndexByte("prwu", step[1]|0x20)
 			if isCapital := step[1] < 'a'; int(s.Verdict) != want || changed != isCapital {

@@ -110,6 +110,7 @@ type place struct {
 	zone, pod string
 }
 
+// items returns what a task covers: first the components and zones, then each pod.
 func items(object string, a, b *Pod, v6 bool) [3]item {
 	first, second := place{a.Component, a.Zone, ""}, place{b.Component, b.Zone, ""}
 	if cmp.Or(cmp.Compare(first.component, second.component), cmp.Compare(first.zone, second.zone)) > 0 {
@@ -140,10 +141,13 @@ func (p *planner) cover(i int) {
 	}
 }
 
-// try adds a task for an object between two pods if that covers something.
+// try adds a task for an object between two pods if that covers the first of them, or their
+// components and zones. The other pod looks for a peer itself, so that not all of them have
+// the same one.
 func (p *planner) try(object string, a, b *Pod, v6 bool) {
-	wanted := items(object, a, b, v6)
-	if !slices.ContainsFunc(wanted[:], func(i item) bool { return p.tries[i] < enough }) {
+	all := items(object, a, b, v6)
+	wanted := all[:2]
+	if !slices.ContainsFunc(wanted, func(i item) bool { return p.tries[i] < enough }) {
 		return
 	}
 	if p.load[b.Name] < p.load[a.Name] {

@@ -4,13 +4,13 @@ package verify
 type Verdict uint8
 
 const (
-	// Pending: there is none yet.
+	// Pending is for none yet.
 	Pending Verdict = iota
-	// Right: it is what was asked for.
+	// Right is what was asked for.
 	Right
-	// Wrong: it is not.
+	// Wrong is something else.
 	Wrong
-	// Unknown: it can't be measured.
+	// Unknown is what can't be measured.
 	Unknown
 )
 

@@ -3,6 +3,7 @@
 package apiserver
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -131,9 +132,7 @@ func TestTopologiesReadBackAsWritten(t *testing.T) {
 	for name, fields := range map[string]string{"profile": "", "links": links, "listed": aAndB, "by-label": "spread: null, zoneKey: example.com/rack, allow: [LongDelay]"} {
 		n.make(n.topology(name, fields))
 		want := putOver(t, threeZones, fields)
-		for key, value := range parseFields(t, filledIn) {
-			want[key] = value
-		}
+		maps.Copy(want, parseFields(t, filledIn))
 		stored := n.topology(name, "")
 		must(t, world.client.Get(t.Context(), client.ObjectKeyFromObject(stored), stored))
 		if diff := cmp.Diff(asJSON(t, want), asJSON(t, stored.Object["spec"])); diff != "" {

@@ -15,7 +15,7 @@ import (
 // zoned is a topology called ground, made at a time, with pods in zones: "a:x b:x c:y".
 func zoned(made int64, pods string, links map[Way]fault.Impairment) Object {
 	zones := make(map[string]string)
-	for _, one := range strings.Fields(pods) {
+	for one := range strings.FieldsSeq(pods) {
 		pod, zone, _ := strings.Cut(one, ":")
 		zones[pod] = zone
 	}
@@ -82,7 +82,7 @@ func TestTopology(t *testing.T) {
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 1µs 1% of G", "b": "egress [10.0.0.1/32]: 1% of G"},
 		},
 		"losses are independent": {
-			pods: podsWithAgents(2), objects: []Object{zoned(1, "a:x b:y", eachWay(halfLost)), forth(lossy(late("s", 2, 0, a, all), 500_000))},
+			pods: podsWithAgents(2), objects: []Object{zoned(1, "a:x b:y", eachWay(halfLost)), forth(lossy(late("s", 2, 0, a, all)))},
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 75% of G+s", "b": "egress [10.0.0.1/32]: 50% of G"},
 		},
 		"a fault on top adds, one way, and outside of the zones": {
@@ -318,7 +318,7 @@ func TestEffectsOfATopology(t *testing.T) {
 		{"x", "y"}: {Delay: 21 * time.Microsecond, Loss: &fault.Chance{Percent: 500_000}}, {"y", "x"}: {Delay: 40 * ms, Jitter: 2 * ms, Distribution: fault.Uniform},
 	})
 	pods := podsWithAgents(4)
-	got := Compile([]Object{ground, roundTrip(lossy(late("s", 2, 0, []string{"a"}, []string{"b"}), 500_000))}, pods).Effects(pods)
+	got := Compile([]Object{ground, roundTrip(lossy(late("s", 2, 0, []string{"a"}, []string{"b"})))}, pods).Effects(pods)
 	want := map[Pair]Effect{
 		{"a", "b"}: {Loss: 750_000, RTT: 21*ms + 11*time.Microsecond},
 		{"b", "c"}: {Loss: 500_000, RTT: 21*ms + 10*time.Microsecond},

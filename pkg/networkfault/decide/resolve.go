@@ -18,7 +18,7 @@ import (
 func (d *decision) resolve(objects []*object) []*object {
 	cluster := d.selectable()
 	return slices.DeleteFunc(objects, func(o *object) bool {
-		return !o.asked.resolve(d, o, cluster) || !d.canHold(o)
+		return !o.resolve(d, o, cluster) || !d.canHold(o)
 	})
 }
 

@@ -60,38 +60,52 @@ func (d *decision) comeBack(at time.Time) {
 	}
 }
 
-// tell says in the status of an object that is in force where it is so.
-func (d *decision) tell(o *object, plan compile.Plan) {
-	total, held, pending := 0, 0, false
-	var missing []string
-	var warnings warnings
+// places are the pods whose agents are to have an object.
+type places struct {
+	total, held int
+	// isPending is whether some were asked a moment ago.
+	isPending bool
+	// missing says of others why they do not have it.
+	missing  []string
+	warnings warnings
+}
+
+// look finds out where an object is in force.
+func (d *decision) look(o *object, plan compile.Plan) places {
+	var p places
 	for _, name := range d.holders(o, plan) {
-		total++
+		p.total++
 		switch isHeld, why := d.isHeld(name, ofObject(o.key, plan.Faults[name])); {
 		case isHeld:
-			held++
-			warnings.add(o.key, name, d.find(name).State.Warnings)
+			p.held++
+			p.warnings.add(o.key, name, d.find(name).State.Warnings)
 		case why != "":
-			missing = append(missing, why)
+			p.missing = append(p.missing, why)
 		default:
-			pending = true
+			p.isPending = true
 		}
 	}
+	return p
+}
+
+// tell says in the status of an object that is in force where it is so.
+func (d *decision) tell(o *object, plan compile.Plan) {
+	at := d.look(o, plan)
 	o.life.Reason, o.life.Message = ReasonApplied, ""
 	switch {
-	case pending && o.runs():
+	case at.isPending && o.runs():
 		// Asked a moment ago. What was true before is told until there is an answer.
 		o.life.Reason, o.life.Message = o.was.Reason, o.was.Message
 		return
-	case pending:
+	case at.isPending:
 		o.life.Reason = ReasonApplying
-		held = 0
-	case len(missing) > 0:
-		o.life.Reason, o.life.Message = ReasonNotApplied, strings.Join(missing[:min(len(missing), 4)], "; ")
-		if more := len(missing) - 4; more > 0 {
+		at.held = 0
+	case len(at.missing) > 0:
+		o.life.Reason, o.life.Message = ReasonNotApplied, strings.Join(at.missing[:min(len(at.missing), 4)], "; ")
+		if more := len(at.missing) - 4; more > 0 {
 			o.life.Message += fmt.Sprintf("; and %d more", more)
 		}
-	case total == 0:
+	case at.total == 0:
 		o.life.Reason, o.life.Message = ReasonNotApplied, "no pod can have it now"
 	}
 	if len(o.bare) > 0 {
@@ -101,17 +115,17 @@ func (d *decision) tell(o *object, plan compile.Plan) {
 		o.life.Message = strings.TrimPrefix(o.life.Message+"; "+note, "; ")
 	}
 	if o.life.Reason != ReasonApplying {
-		o.life.Message = strings.TrimPrefix(o.life.Message+warnings.text(), "; ")
+		o.life.Message = strings.TrimPrefix(o.life.Message+at.warnings.text(), "; ")
 	}
 	o.life.Message = tidbcluster.EventNote(o.life.Message)
-	o.life.Applied = fmt.Sprintf("%d/%d", held, total)
+	o.life.Applied = fmt.Sprintf("%d/%d", at.held, at.total)
 	reason := o.life.Reason
 	if reason == ReasonNotApplied && o.wasApplied() {
 		reason = ReasonNoLongerApplied
 	}
 	message := o.life.Message
 	if reason == ReasonApplied {
-		message = strings.TrimSuffix(fmt.Sprintf("in force at all %s; %s", tidbcluster.Plural(total, "pod"), message), "; ")
+		message = strings.TrimSuffix(fmt.Sprintf("in force at all %s; %s", tidbcluster.Plural(at.total, "pod"), message), "; ")
 	}
 	d.setCondition(o, v1alpha1.Applied, reason == ReasonApplied, reason, message)
 }

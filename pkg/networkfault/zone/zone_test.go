@@ -208,12 +208,12 @@ func TestWhatIsBetween(t *testing.T) {
 	}
 	got := map[string]string{}
 	for way, i := range links {
-		got[way.From+way.To] = fmt.Sprintf("%s %s %t %t", i.Delay, i.Jitter, i.Loss != nil, i.Rate != nil)
+		got[way.From+way.To] = fmt.Sprintf("%s %s loss=%t rate=%t", i.Delay, i.Jitter, i.Loss != nil, i.Rate != nil)
 	}
 	want := map[string]string{
-		"aa": "500µs 0s false false", "ab": "20ms 1ms true false", "ac": "9ms 0s false false",
-		"ba": "40ms 0s false false", "bb": "500µs 0s false false", "bc": "0s 0s false true",
-		"ca": "9ms 0s false false", "cb": "0s 0s false true",
+		"aa": "500µs 0s loss=false rate=false", "ab": "20ms 1ms loss=true rate=false", "ac": "9ms 0s loss=false rate=false",
+		"ba": "40ms 0s loss=false rate=false", "bb": "500µs 0s loss=false rate=false", "bc": "0s 0s loss=false rate=true",
+		"ca": "9ms 0s loss=false rate=false", "cb": "0s 0s loss=false rate=true",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("links (-want +got):\n%s", diff)

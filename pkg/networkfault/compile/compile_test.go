@@ -91,9 +91,8 @@ func slow(o Object) Object {
 	return o
 }
 
-// lossy loses half of the packets.
-func lossy(o Object) Object {
-	o.Impairment = fault.Impairment{Loss: &fault.Chance{Percent: 500_000}}
+func lossy(o Object, percent fault.Percent) Object {
+	o.Impairment = fault.Impairment{Loss: &fault.Chance{Percent: percent}}
 	return o
 }
 
@@ -156,7 +155,7 @@ func TestCompile(t *testing.T) {
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 3ms of x+y", "b": "egress [10.0.0.1/32]: 3ms of x+y"},
 		},
 		"losses are independent": {
-			pods: podsWithAgents(2), objects: []Object{forth(lossy(late("x", 1, 0, a, b))), forth(lossy(late("y", 2, 0, a, b)))},
+			pods: podsWithAgents(2), objects: []Object{forth(lossy(late("x", 1, 0, a, b), 500_000)), forth(lossy(late("y", 2, 0, a, b), 500_000))},
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 75% of x+y", "b": ""},
 		},
 		"a partition beats a delay": {

@@ -163,7 +163,7 @@ func (o Object) of(p packet) fault.Impairment {
 			if p.sender != "" && (p.receiver == "" || p.sender < p.receiver) {
 				of += time.Microsecond
 			}
-			return (of / 2).Truncate(time.Microsecond)
+			return of.Truncate(2*time.Microsecond) / 2
 		}
 		i.Delay, i.Jitter = microseconds(i.Delay), microseconds(i.Jitter)
 	}

@@ -82,8 +82,8 @@ func TestTopology(t *testing.T) {
 			want: map[string]string{"a": "egress [10.0.0.2/32]: 1µs 1% of G", "b": "egress [10.0.0.1/32]: 1% of G"},
 		},
 		"losses are independent": {
-			pods: podsWithAgents(2), objects: []Object{zoned(1, "a:x b:y", eachWay(halfLost)), forth(lossy(late("s", 2, 0, a, all)))},
-			want: map[string]string{"a": "egress [10.0.0.2/32]: 75% of G+s", "b": "egress [10.0.0.1/32]: 50% of G"},
+			pods: podsWithAgents(2), objects: []Object{zoned(1, "a:x b:y", eachWay(halfLost)), forth(lossy(late("s", 2, 0, a, all), 200_000))},
+			want: map[string]string{"a": "egress [10.0.0.2/32]: 60% of G+s", "b": "egress [10.0.0.1/32]: 50% of G"},
 		},
 		"a fault on top adds, one way, and outside of the zones": {
 			pods: podsWithAgents(4), objects: []Object{forth(late("s", 2, 5*ms, a, all)), zoned(1, "a:x b:x c:y", eachWay(rtt(20*ms)))},
@@ -318,7 +318,7 @@ func TestEffectsOfATopology(t *testing.T) {
 		{"x", "y"}: {Delay: 21 * time.Microsecond, Loss: &fault.Chance{Percent: 500_000}}, {"y", "x"}: {Delay: 40 * ms, Jitter: 2 * ms, Distribution: fault.Uniform},
 	})
 	pods := podsWithAgents(4)
-	got := Compile([]Object{ground, roundTrip(lossy(late("s", 2, 0, []string{"a"}, []string{"b"})))}, pods).Effects(pods)
+	got := Compile([]Object{ground, roundTrip(lossy(late("s", 2, 0, []string{"a"}, []string{"b"}), 500_000))}, pods).Effects(pods)
 	want := map[Pair]Effect{
 		{"a", "b"}: {Loss: 750_000, RTT: 21*ms + 11*time.Microsecond},
 		{"b", "c"}: {Loss: 500_000, RTT: 21*ms + 10*time.Microsecond},

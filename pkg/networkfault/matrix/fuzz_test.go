@@ -85,7 +85,7 @@ func FuzzRead(f *testing.F) {
 		"", "from,to,rtt_ms\na,b,1\n", header + "a,b,20,1.5,0.01,1000\nb,a,0,,,0.5\na,a,1,,,\n",
 		"rtt_ms,a,b,c\na,1,2,3\nb,2,1,4\nc,3,4,1\n", ",a,b\na,,1\nb,,\n", ",a,b\na,0,103.435\nb,104.169,0\n",
 		"\ufeff# x\r\nfrom, to ,rtt_ms\r\n a ,\"b\", 2 \r\n", "from,to,rtt_ms\na,b,007.500\na,c,600000\n",
-		"from,to,rtt_ms\na,b,1e3\n", "from,to,rtt_ms\na,b,NaN\na,b,1\na,b,1\n", "\"#\",,\nfrom,to\n", ",a,a\na,1\n", "\"",
+		"from,to,rtt_ms\na,b,1e3\n", "from,to,rtt_ms\na,b,NaN\na,b,1\na,b,2\n", "\"#\",,\nfrom,to\n", ",a,a\na,1\n", "\"",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -156,7 +156,7 @@ func TestRefused(t *testing.T) {
 		"zone too long":     {one("a," + strings.Repeat("b", 64) + ",1,,,"), `want the name of a zone`},
 		"a formula":         {one("a,=1+1,1,,,"), `(to): "=1+1": want the name of a zone`},
 		"pair twice":        {pairs + "b,a,1\na,b,1\n", `row 4, column 2 (to): "b": row 2 is from a to b too`},
-		"zone itself twice": {pairs + "a,a,1\na,a,1\n", `row 4, column 2 (to): "a": row 3 is from a to a too`},
+		"zone itself twice": {pairs + "a,a,1\na,a,2\n", `row 4, column 2 (to): "a": row 3 is from a to a too`},
 		"several at once":   {pairs + "a,?,-1\n", "row 3, column 2 (to): \"?\": want"},
 		"and the other":     {pairs + "a,?,-1\n", "row 3, column 3 (rtt_ms): \"-1\": want"},
 
@@ -166,7 +166,7 @@ func TestRefused(t *testing.T) {
 		"square, zone twice":      {",a,a\na,1,1\n", `row 1, column 3: "a": want each zone once`},
 		"square, unnamed zone":    {",a,\na,1,1\n", `row 1, column 3: "": want the name of a zone`},
 		"square, another zone":    {",a,b\na,1,1\nc,1,1\n", `row 3, column 1: "c": want a zone of the first row: a, b`},
-		"square, row twice":       {",a,b\na,1,1\na,1,1\nb,1,1\n", `row 3, column 1: "a": want one row of each zone`},
+		"square, row twice":       {",a,b\na,1,1\na,2,1\nb,1,1\n", `row 3, column 1: "a": want one row of each zone`},
 		"square, row missing":     {",a,b,c\na,1,1,1\nb,1,1,1\n", `row 1, column 4: "c": want a row of this zone too`},
 		"square, cell missing":    {",a,b\na,1\nb,1,1\n", `row 2, column 2: "1": the row has 2 cells: want 3`},
 		"square, a cell too many": {",a,b\na,1,1,9\nb,1,1\n", `row 2, column 4: "9": the row has 4 cells: want 3`},

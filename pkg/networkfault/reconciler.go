@@ -165,7 +165,7 @@ func (w *work) settle(ctx context.Context, decision decide.Decision) {
 // wrong. It reports whether it is written.
 func (w *work) write(ctx context.Context, i int, after client.Object) bool {
 	before := w.objects[i]
-	written := after.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // a copy has the same type
+	written := after.DeepCopyObject().(client.Object)
 	limited, cancel := context.WithTimeout(ctx, writeTime)
 	defer cancel()
 	switch err := w.options.Status.Update(limited, written); {

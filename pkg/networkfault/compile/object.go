@@ -80,9 +80,6 @@ func half(whole time.Duration, isFirst bool) time.Duration {
 // its sender is first by name.
 func halved(i fault.Impairment, isFirst bool) fault.Impairment {
 	i.Delay, i.Jitter = half(i.Delay, isFirst), half(i.Jitter, isFirst)
-	if i.Jitter == 0 {
-		i.Distribution, i.Correlation = "", 0
-	}
 	return i
 }
 

@@ -4,6 +4,7 @@
 //
 // All tests share one injector, one controller and the TidbClusters of two namespaces:
 // those that are annotated and restarted (world_test.go), and one with a pod for each
-// role, which takes NetworkFaults (faulted_test.go). They run side by side where they can:
-// each claims what it needs as it is, and what it changes (claims_test.go).
+// role, which takes NetworkFaults and NetworkTopologies (faulted_test.go). They run side
+// by side where they can: each claims what it needs as it is, and what it changes
+// (claims_test.go).
 package cluster

@@ -20,7 +20,7 @@ import (
 
 // The TidbClusters of theFaulted.
 const (
-	faulted   = "faulted"   // takes NetworkFaults
+	faulted   = "faulted"   // takes NetworkFaults and NetworkTopologies
 	neighbour = "neighbour" // has agents too, and must never notice
 	abandoned = "abandoned" // has NetworkFaults when the controller goes for good
 )

@@ -39,7 +39,7 @@ func (c *compilation) impairment(object int, p passage) fault.Impairment {
 	o := &c.objects[object]
 	switch {
 	case o.Topology != nil:
-		return halved(p.link.roundTrip, p.isFirst)
+		return p.link.half(p.isFirst)
 	case o.RoundTrip:
 		return halved(o.Impairment, p.isFirst)
 	default:

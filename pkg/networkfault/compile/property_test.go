@@ -149,7 +149,7 @@ func (o Object) means(p packet) bool {
 
 // of is what happens to a packet that an object means.
 func (o Object) of(p packet) fault.Impairment {
-	i, halves := o.Impairment, o.RoundTrip
+	i, halves, isFirst := o.Impairment, o.RoundTrip, p.sender != "" && (p.receiver == "" || p.sender < p.receiver)
 	if o.Topology != nil {
 		from, known := o.Topology.Zones[p.sender]
 		to, alsoKnown := o.Topology.Zones[p.receiver]
@@ -157,10 +157,13 @@ func (o Object) of(p packet) fault.Impairment {
 			return fault.Impairment{}
 		}
 		i, halves = o.Topology.Links[Way{from, to}], true
+		if from != to {
+			isFirst = from < to
+		}
 	}
 	if halves {
 		microseconds := func(of time.Duration) time.Duration {
-			if p.sender != "" && (p.receiver == "" || p.sender < p.receiver) {
+			if isFirst {
 				of += time.Microsecond
 			}
 			return of.Truncate(2*time.Microsecond) / 2

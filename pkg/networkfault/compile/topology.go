@@ -16,7 +16,8 @@ type Topology struct {
 	// alike in both ways is there twice.
 	//
 	// Delay and Jitter are of the round trip and halved, the odd microsecond goes to packets
-	// whose sender is first by name. A Rate is one link of each pod to all pods of the zone.
+	// whose sender's zone is first by name, within a zone to those whose sender is. A Rate is
+	// one link of each pod to all pods of the zone.
 	// Partition is false.
 	Links map[Way]fault.Impairment
 }
@@ -45,7 +46,16 @@ type link struct {
 	Way
 	// roundTrip is what is halved.
 	roundTrip fault.Impairment
-	isOdd     bool
+	// isOdd is whether the half depends on which of the pods is first by name.
+	isOdd bool
+}
+
+// half returns what a packet meets of which the sender is first by name or not.
+func (l *link) half(isFirst bool) fault.Impairment {
+	if l.From != l.To {
+		isFirst = l.From < l.To
+	}
+	return halved(l.roundTrip, isFirst)
 }
 
 // linkTo returns the link from a zone to another; nil for none. Either may be nil.
@@ -67,7 +77,7 @@ func (t *Topology) zonesOfPods() map[string]*zone {
 	}
 	for way, i := range t.Links {
 		if from, to := named[way.From], named[way.To]; from != nil && to != nil && !i.IsZero() {
-			from.to[to] = &link{Way: way, roundTrip: i, isOdd: isOdd(i)}
+			from.to[to] = &link{Way: way, roundTrip: i, isOdd: way.From == way.To && isOdd(i)}
 		}
 	}
 	return ofPods

@@ -91,14 +91,15 @@ func askedByZones(topologies []v1alpha1.NetworkTopology, from, to string) time.D
 		if t.Status.Phase != v1alpha1.Running || a == "" || b == "" {
 			continue
 		}
-		rtt := t.Spec.Defaults.SameZone
+		rtt, isFirst := t.Spec.Defaults.SameZone, from < to
 		if a != b {
+			isFirst = a < b
 			rtt = t.Spec.Links[0].RTT
 			if len(t.Spec.Links) > 1 && a == "b" {
 				rtt = t.Spec.Links[1].RTT
 			}
 		}
-		return halfOf(string(rtt), from < to)
+		return halfOf(string(rtt), isFirst)
 	}
 	return 0
 }

@@ -107,8 +107,9 @@ type NetworkTopologySpec struct {
 
 	// StartAfter is what the topology waits for before it starts: "Ready", which is when PD
 	// and the stores of the TidbCluster are healthy for the first time, so that it does not
-	// delay their bootstrap; or "Created", which is at once. Once it has started, this
-	// means nothing more.
+	// delay their bootstrap; or "Created", which is at once. Then it is judged as a fault
+	// is: on a TidbCluster that comes up it needs allow: [UnhealthyStart, Upgrade]. Once it
+	// has started, this means nothing more.
 	// +optional
 	// +kubebuilder:default=Ready
 	// +kubebuilder:validation:Enum=Ready;Created

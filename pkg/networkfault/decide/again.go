@@ -24,12 +24,12 @@ const lookFor = 10 * time.Second
 // it may still wait. The condition Safe is unknown meanwhile, and its time is that of the
 // first look, so that it is known to the next controller too. When the clock has been set
 // by more than lookFor, the object has waited. A topology that starts when the TidbCluster
-// is ready waits as long as it takes.
+// is ready, or goes on after a pause, waits as long as it takes.
 func (d *decision) lookAgain(o *object, rules []safety.Refusal, message string) bool {
 	if slices.ContainsFunc(rules, func(r safety.Refusal) bool { return !r.Momentary }) {
 		return false
 	}
-	if o.waits() && o.was.StartedAt == nil {
+	if o.waits() {
 		d.stop(o, v1alpha1.Pending, ReasonNotReady, withEnd(message, "It starts when that is over."))
 		return true
 	}

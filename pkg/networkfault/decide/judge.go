@@ -7,6 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
@@ -81,7 +84,7 @@ func (d *decision) judge(objects []*object) []*object {
 	return slices.DeleteFunc(objects, func(o *object) bool {
 		rules := broken[o.key]
 		if len(rules) == 0 {
-			d.setCondition(o, v1alpha1.Safe, true, "Safe", "no rule of safety refuses it")
+			d.setSafe(o)
 			return false
 		}
 		var words []string
@@ -96,6 +99,16 @@ func (d *decision) judge(objects []*object) []*object {
 		d.refuse(o, string(rules[0].Rule), message)
 		return true
 	})
+}
+
+// setSafe notes that no rule refuses an object. The time of the condition is that of the
+// object as it is now, also if it was safe before it was changed: it tells its place among
+// others.
+func (d *decision) setSafe(o *object) {
+	if safe := meta.FindStatusCondition(o.life.Conditions, v1alpha1.Safe); safe != nil && !o.runs() {
+		safe.Status = metav1.ConditionUnknown
+	}
+	d.setCondition(o, v1alpha1.Safe, true, "Safe", "no rule of safety refuses it")
 }
 
 // facts returns what safety knows of the TidbCluster.

@@ -12,7 +12,8 @@ import (
 )
 
 // inForce returns the objects that are to be in force as far as they alone say. Those
-// that run come before those that have run, and these before others.
+// that run come before those that run and were changed, then come those that have run, and
+// then others.
 func (d *decision) inForce() []*object {
 	all := make([]*object, 0, len(d.Faults)+len(d.Topologies))
 	for _, f := range d.Faults {
@@ -22,7 +23,7 @@ func (d *decision) inForce() []*object {
 		all = append(all, newTopology(t))
 	}
 	slices.SortFunc(all, func(a, b *object) int {
-		return cmp.Or(a.rank()-b.rank(), a.started().Compare(b.started()), compareAges(a, b))
+		return cmp.Or(a.rank()-b.rank(), a.since().Compare(b.since()), compareAges(a, b))
 	})
 	return slices.DeleteFunc(all, func(o *object) bool { return !o.meta.DeletionTimestamp.IsZero() || !d.lives(o) })
 }
@@ -90,11 +91,11 @@ func (d *decision) howToInject() string {
 }
 
 // oneTopology has all topologies wait but one: that which runs, else the oldest. It holds
-// also while it has to wait itself.
+// also while it has to wait itself, and when it was changed.
 func (d *decision) oneTopology(objects []*object) []*object {
 	var holds *object
 	for _, o := range objects {
-		if o.isTopology() && (holds == nil || cmp.Or(o.rank()-holds.rank(), compareAges(o, holds)) < 0) {
+		if o.isTopology() && (holds == nil || o.isRunning() && !holds.isRunning() || o.isRunning() == holds.isRunning() && compareAges(o, holds) < 0) {
 			holds = o
 		}
 	}

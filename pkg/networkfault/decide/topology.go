@@ -95,6 +95,9 @@ func (t *topologyAsked) resolve(d *decision, o *object, _ selector.Cluster) bool
 	d.setCondition(o, v1alpha1.Resolved, true, "Resolved", fmt.Sprintf("%s in %s", tidbcluster.Plural(len(t.zones.Of), "pod"), tidbcluster.Plural(len(t.zones.Populated()), "zone")))
 	o.life.What = t.what()
 	o.notes = slices.Concat(t.zones.Vacant, t.rules.Unused(t.zones))
+	if t.zones.Strange != "" {
+		o.notes = slices.Insert(o.notes, 0, t.zones.Strange)
+	}
 	return true
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
@@ -160,6 +161,38 @@ func TestAProfileByLabel(t *testing.T) {
 	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
 	if got := w.added(d, "basic-pd-1", "basic-pd-2"); got != 20*time.Millisecond || len(ground.Status.Zones) != 3 || ground.Status.What != "2-2-1" {
 		t.Errorf("%s, status %+v; want 20ms as before", got, ground.Status)
+	}
+}
+
+// A pod that moves to another zone of nodes changes nothing of how a profile was dealt.
+func TestAProfileStaysDealt(t *testing.T) {
+	for name, test := range map[string]struct {
+		zones        map[byte]string
+		zoned, words string
+	}{
+		"a zone more":             {map[byte]string{'0': "x", '1': "y", '2': "z"}, "7/8", "in no zone: 1 pod of zone w; the profile's zones stay x, y, z until the topology is created again"},
+		"one that comes for one":  {map[byte]string{'0': "zz", '1': "y", '2': "z"}, "4/8", "in no zone: 1 pod of zone w, 3 pods of zone zz; the profile's"},
+		"one that was first goes": {map[byte]string{'1': "y", '2': "z"}, "4/8", "in no zone: 1 pod of zone w; the profile's"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.label(map[byte]string{'0': "x", '1': "y", '2': "z"})
+			ground := w.topology("ground", `{"profile": "2-2-1", "untilDeleted": true}`)
+			w.run()
+			w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+			w.label(test.zones)
+			w.pod("basic-tidb-1").NodeLabels = map[string]string{corev1.LabelTopologyZone: "w"}
+			for range 2 {
+				d := w.run()
+				w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, test.words)
+				if got := w.added(d, "basic-pd-1", "basic-pd-2"); got != 20*time.Millisecond || ground.Status.Zoned != test.zoned || !slices.Contains(ground.Status.Unzoned, "basic-tidb-1") {
+					t.Errorf("%s, status %+v; want 20ms as before", got, ground.Status)
+				}
+				if got := w.added(d, "basic-tidb-1", "basic-pd-2"); got != 0 {
+					t.Errorf("%s is added for a pod in no zone", got)
+				}
+			}
+		})
 	}
 }
 

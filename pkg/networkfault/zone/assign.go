@@ -31,6 +31,9 @@ type Zones struct {
 	Unzoned []string
 	// Vacant says of each selector of a list that it selects no pod now.
 	Vacant []string
+	// Strange says which pods are in no zone because a profile's zones stay those that they
+	// were dealt to; "" if there are none.
+	Strange string
 }
 
 // mostNamed is how many of a list are said.
@@ -54,9 +57,10 @@ func (z Zones) Populated() []string {
 	return slices.Compact(all)
 }
 
-// Assign puts pods into zones. before are the zones that the topology had, if it is in force:
-// where a profile wants more zones by label than have pods now, they are zones still, so that
-// a zone that loses its last pod for a while does not end the topology.
+// Assign puts pods into zones. before are the zones that the topology had, if it is in force.
+// By label, a profile's zones stay those that they were dealt to, whatever pods move: a zone
+// without pods is one still, and pods of another zone are in none. They are dealt anew when
+// all pods are in other zones.
 //
 // The error says that a pod is in two zones, or that there are too many zones.
 func (r *Rules) Assign(pods []Pod, before []string) (Zones, error) {
@@ -101,11 +105,34 @@ func (r *Rules) assignLabelled(z *Zones, pods []Pod, before []string) {
 		}
 	}
 	z.Names = z.Populated()
-	if r.profile != nil && len(z.Names) < len(r.profile.Zones) {
-		z.Names = slices.Concat(z.Names, before)
-		slices.Sort(z.Names)
-		z.Names = slices.Compact(z.Names)
+	if r.profile == nil || len(before) != len(r.profile.Zones) {
+		return
 	}
+	isBefore := func(zone string) bool { return slices.Contains(before, zone) }
+	if len(z.Names) == 0 || slices.ContainsFunc(z.Names, isBefore) {
+		strange := slices.DeleteFunc(z.Names, isBefore)
+		z.Names = slices.Sorted(slices.Values(before))
+		z.estrange(strange)
+	}
+}
+
+// estrange takes the pods of some zones out, and says so.
+func (z *Zones) estrange(zones []string) {
+	if len(zones) == 0 {
+		return
+	}
+	var pods []string
+	for _, zone := range zones {
+		own := z.Pods(zone)
+		pods = append(pods, fmt.Sprintf("%s of zone %s", tidbcluster.Plural(len(own), "pod"), zone))
+		for _, pod := range own {
+			delete(z.Of, pod)
+		}
+	}
+	if more := len(pods) - mostNamed; more > 0 {
+		pods = append(pods[:mostNamed], "those of "+tidbcluster.Plural(more, "more zone"))
+	}
+	z.Strange = fmt.Sprintf("in no zone: %s; the profile's zones stay %s until the topology is created again", strings.Join(pods, ", "), strings.Join(z.Names, ", "))
 }
 
 // assignListed puts pods into the zones that name them.

@@ -111,6 +111,7 @@ func Decide(in Input) Decision {
 	objects = d.oneTopology(objects)
 	objects = d.mayStart(objects)
 	objects = d.resolve(objects)
+	objects = d.awaitHealth(objects)
 	objects = d.combine(objects)
 	objects = d.judge(objects)
 	objects = d.takeBack(objects)

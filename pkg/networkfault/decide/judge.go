@@ -73,9 +73,7 @@ func (d *decision) judge(objects []*object) []*object {
 	}
 	asked := make([]safety.Object, 0, len(objects))
 	for _, o := range objects {
-		asked = append(asked, safety.Object{
-			Name: o.key, Allow: o.allow, Starting: o.was.Phase != v1alpha1.Running, Length: o.length, Ports: o.narrows(),
-		})
+		asked = append(asked, o.judged())
 	}
 	broken := map[string][]safety.Refusal{}
 	for _, r := range safety.Judge(d.facts(), asked, d.effects(objects)) {
@@ -87,11 +85,7 @@ func (d *decision) judge(objects []*object) []*object {
 			d.setSafe(o)
 			return false
 		}
-		var words []string
-		for _, r := range rules {
-			words = append(words, r.Message)
-		}
-		message := strings.Join(words, " ")
+		message := messageOf(rules)
 		if d.lookAgain(o, rules, message) {
 			return true
 		}
@@ -99,6 +93,11 @@ func (d *decision) judge(objects []*object) []*object {
 		d.refuse(o, string(rules[0].Rule), message)
 		return true
 	})
+}
+
+// judged returns an object as package safety takes it.
+func (o *object) judged() safety.Object {
+	return safety.Object{Name: o.key, Allow: o.allow, Starting: !o.isRunning(), Length: o.length, Ports: o.narrows()}
 }
 
 // setSafe notes that no rule refuses an object. The time of the condition is that of the

@@ -70,26 +70,26 @@ func (t *topologyAsked) unready(d *decision) string {
 	return withEnd(strings.Join(missing, "; "), "It starts when PD and the stores are healthy.")
 }
 
-// resolve puts the pods into zones. Fewer than two zones with pods are waited for.
+// resolve puts the pods into zones. Zones that have no pods yet are waited for.
 func (t *topologyAsked) resolve(d *decision, o *object, _ selector.Cluster) bool {
 	pods := make([]zone.Pod, 0, len(d.Pods))
 	for _, p := range d.Pods {
 		pods = append(pods, zone.Pod{Name: p.Name, Component: p.Component, NodeLabels: p.NodeLabels})
 	}
 	var err error
+	var missing string
 	if t.zones, err = t.rules.Assign(pods, t.before); err == nil {
 		t.list()
-		few := t.rules.Few(t.zones)
-		if few != "" && o.was.StartedAt == nil {
-			d.setCondition(o, v1alpha1.Resolved, false, ReasonNoZones, few)
-			d.stop(o, v1alpha1.Pending, ReasonNoZones, few)
-			return false
-		}
-		t.links, err = t.rules.Links(t.zones.Names)
+		missing, err = t.link(o.was.StartedAt != nil)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		d.setCondition(o, v1alpha1.Resolved, false, ReasonInvalid, err.Error())
 		d.refuse(o, ReasonInvalid, err.Error())
+		return false
+	case missing != "":
+		d.setCondition(o, v1alpha1.Resolved, false, ReasonNoZones, missing)
+		d.stop(o, v1alpha1.Pending, ReasonNoZones, missing)
 		return false
 	}
 	d.setCondition(o, v1alpha1.Resolved, true, "Resolved", fmt.Sprintf("%s in %s", tidbcluster.Plural(len(t.zones.Of), "pod"), tidbcluster.Plural(len(t.zones.Populated()), "zone")))
@@ -99,6 +99,25 @@ func (t *topologyAsked) resolve(d *decision, o *object, _ selector.Cluster) bool
 		o.notes = slices.Insert(o.notes, 0, t.zones.Strange)
 	}
 	return true
+}
+
+// link finds what is between the zones. missing says which pods the topology has to wait for;
+// one that has started goes on without them, if its zones are as many as its profile's.
+func (t *topologyAsked) link(hasStarted bool) (missing string, err error) {
+	if missing = t.rules.Short(t.zones); missing != "" {
+		return missing, nil
+	}
+	if t.links, err = t.rules.Links(t.zones.Names); err != nil || hasStarted {
+		return "", err
+	}
+	if few := t.rules.Few(t.zones); few != "" {
+		return few, nil
+	}
+	if len(t.pods()) == 0 && t.rules.Adds() {
+		idle := fmt.Sprintf("nothing is between the zones that have pods now (%s)", strings.Join(t.zones.Populated(), ", "))
+		return strings.Join(slices.Concat([]string{idle}, t.zones.Vacant, t.rules.Unused(t.zones)), "; "), nil
+	}
+	return "", nil
 }
 
 // list lists the zones and their pods in the status.

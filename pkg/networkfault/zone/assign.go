@@ -1,7 +1,6 @@
 package zone
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -157,24 +156,4 @@ func (r *Rules) assignListed(z *Zones, pods []Pod) error {
 		}
 	}
 	return nil
-}
-
-// Few says that fewer than two zones have pods, and which, with what would help; "" if there
-// are enough.
-func (r *Rules) Few(z Zones) string {
-	var seen []string
-	for _, name := range z.Populated() {
-		seen = append(seen, fmt.Sprintf("%s (%s)", name, tidbcluster.Plural(len(z.Pods(name)), "pod")))
-	}
-	if len(seen) > 1 {
-		return ""
-	}
-	text := fmt.Sprintf("fewer than 2 zones have pods: %s, by %s", cmp.Or(strings.Join(seen, ", "), "none"), r.source())
-	if r.key == "" {
-		return text
-	}
-	if n := len(z.Unzoned); n > 0 {
-		text += fmt.Sprintf("; %s on nodes without it", tidbcluster.Plural(n, "pod"))
-	}
-	return text + "; label the nodes, or list zones (spec.zones), or have them dealt out (spec.spread)"
 }

@@ -91,7 +91,7 @@ func newTopology(t *v1alpha1.NetworkTopology) *object {
 		terms: terms{spec.Cluster, spec.Duration, spec.UntilDeleted, spec.Paused, spec.Allow},
 	}
 	asks := &topologyAsked{spec: spec, status: *status}
-	if o.runs() {
+	if o.was.StartedAt != nil {
 		for _, z := range status.Zones {
 			asks.before = append(asks.before, z.Name)
 		}

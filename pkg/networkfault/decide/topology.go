@@ -24,7 +24,7 @@ const (
 type topologyAsked struct {
 	spec  *v1alpha1.NetworkTopologySpec
 	rules zone.Rules
-	// before are the zones that it has had since it started or was changed.
+	// before are the zones that it had last, if it has started.
 	before []string
 	zones  zone.Zones
 	links  map[compile.Way]fault.Impairment

@@ -196,6 +196,57 @@ func TestAProfileStaysDealt(t *testing.T) {
 	}
 }
 
+// Zones that were dealt stay so also when the topology is changed or goes on after a pause
+// while one of them has no pods.
+func TestAProfileStaysDealtWhenItIsChanged(t *testing.T) {
+	for name, change := range map[string]func(*world, *v1alpha1.NetworkTopology){
+		"another profile": func(_ *world, ground *v1alpha1.NetworkTopology) { ground.Spec.Profile = "three-az" },
+		"another rule":    func(_ *world, ground *v1alpha1.NetworkTopology) { ground.Spec.Allow = []v1alpha1.Allowance{"LongDelay"} },
+		"a pause": func(w *world, ground *v1alpha1.NetworkTopology) {
+			ground.Spec.Paused, ground.Generation = true, ground.Generation+1
+			w.run()
+			w.wantTopology(ground, v1alpha1.Paused, decide.ReasonPaused, "")
+			ground.Spec.Paused = false
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.label(map[byte]string{'0': "x", '1': "y", '2': "z"})
+			ground := w.topology("ground", `{"profile": "2-2-1", "untilDeleted": true}`)
+			w.run()
+			w.label(map[byte]string{'1': "y", '2': "z"})
+			w.run()
+			change(w, ground)
+			ground.Generation++
+			w.run()
+			w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+			if len(ground.Status.Zones) != 3 || ground.Status.Zones[0].Name != "x" {
+				t.Errorf("zones %+v, want x, y, z", ground.Status.Zones)
+			}
+		})
+	}
+}
+
+// Zones of another source are dealt anew, and are waited for.
+func TestAProfileOfOtherZonesIsDealtAnew(t *testing.T) {
+	w := newWorld(t)
+	ground := w.topology("ground", `{"profile": "2-2-1", "spread": 3, "untilDeleted": true}`)
+	w.label(map[byte]string{'0': "x", '1': "y"})
+	w.run()
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+	ground.Spec.Spread, ground.Generation = 0, 2
+	if d := w.run(); len(faulted(d)) > 0 {
+		t.Errorf("faults at %v", faulted(d))
+	}
+	w.wantTopology(ground, v1alpha1.Pending, decide.ReasonNoZones, "makes 2: x, y; 2 pods on nodes without it")
+	w.label(map[byte]string{'0': "x", '1': "y", '2': "z"})
+	d := w.run()
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+	if got := w.added(d, "basic-pd-0", "basic-pd-1"); got != 2*time.Millisecond {
+		t.Errorf("%s from x to y, want 2ms", got)
+	}
+}
+
 func TestWhatATopologyIsRefusedFor(t *testing.T) {
 	for spec, want := range map[string][2]string{
 		`{"spread": 3, "defaults": {"otherZone": "2s"}, "untilDeleted": true}`: {"LongDelay", "Up to 2s would be added to a round trip"},

@@ -56,10 +56,10 @@ func (z Zones) Populated() []string {
 	return slices.Compact(all)
 }
 
-// Assign puts pods into zones. before are the zones that the topology had, if it is in force.
-// By label, a profile's zones stay those that they were dealt to, whatever pods move: a zone
-// without pods is one still, and pods of another zone are in none. They are dealt anew when
-// all pods are in other zones.
+// Assign puts pods into zones. before are the zones that the topology had last, if it has
+// started. By label, a profile's zones stay those that they were dealt to, whatever pods move:
+// a zone without pods is one still, and pods of another zone are in none. They are dealt anew
+// when all pods are in other zones, as after a change of the label, or to it from a list.
 //
 // The error says that a pod is in two zones, or that there are too many zones.
 func (r *Rules) Assign(pods []Pod, before []string) (Zones, error) {

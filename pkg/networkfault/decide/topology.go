@@ -92,12 +92,14 @@ func (t *topologyAsked) resolve(d *decision, o *object, _ selector.Cluster) bool
 		d.stop(o, v1alpha1.Pending, ReasonNoZones, missing)
 		return false
 	}
-	d.setCondition(o, v1alpha1.Resolved, true, "Resolved", fmt.Sprintf("%s in %s", tidbcluster.Plural(len(t.zones.Of), "pod"), tidbcluster.Plural(len(t.zones.Populated()), "zone")))
 	o.life.What = t.what()
-	o.notes = slices.Concat(t.zones.Vacant, t.rules.Unused(t.zones))
-	if t.zones.Strange != "" {
-		o.notes = slices.Insert(o.notes, 0, t.zones.Strange)
+	few := t.rules.Few(t.zones)
+	if few != "" {
+		d.setCondition(o, v1alpha1.Resolved, false, ReasonNoZones, few)
+	} else {
+		d.setCondition(o, v1alpha1.Resolved, true, "Resolved", fmt.Sprintf("%s in %s", tidbcluster.Plural(len(t.zones.Of), "pod"), tidbcluster.Plural(len(t.zones.Populated()), "zone")))
 	}
+	o.notes = slices.DeleteFunc(slices.Concat([]string{few, t.zones.Strange}, t.zones.Vacant, t.rules.Unused(t.zones)), func(note string) bool { return note == "" })
 	return true
 }
 

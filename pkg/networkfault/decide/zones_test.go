@@ -8,6 +8,8 @@ import (
 
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
@@ -139,7 +141,13 @@ func TestZonesByLabel(t *testing.T) {
 	}
 	w.label(map[byte]string{'0': "east"}) // the others move
 	w.run()
-	if w.wantTopology(ground, v1alpha1.Running, decide.ReasonNotApplied, "no pod can have it now"); ground.Status.Zoned != "3/8" {
+	const few = "fewer than 2 zones have pods: east (3 pods), by the label topology.kubernetes.io/zone of the pods' nodes"
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonNotApplied, "no pod can have it now; "+few)
+	if c := meta.FindStatusCondition(ground.Status.Conditions, v1alpha1.Resolved); ground.Status.Zoned != "3/8" || c.Status != metav1.ConditionFalse || c.Reason != decide.ReasonNoZones || !strings.HasPrefix(c.Message, few) {
+		t.Errorf("status %+v", ground.Status)
+	}
+	w.label(map[byte]string{'0': "east", '1': "west"})
+	if w.run(); !meta.IsStatusConditionTrue(ground.Status.Conditions, v1alpha1.Resolved) {
 		t.Errorf("status %+v", ground.Status)
 	}
 }

@@ -109,7 +109,7 @@ func (d *decision) tell(o *object, plan compile.Plan) {
 		o.life.Reason, o.life.Message = ReasonNotApplied, "no pod can have it now"
 	}
 	if len(o.bare) > 0 {
-		o.notes = append(o.notes, "left out: "+list(o.bare))
+		o.notes = slices.Insert(o.notes, 0, "left out: "+list(o.bare))
 	}
 	for _, note := range o.notes {
 		o.life.Message = strings.TrimPrefix(o.life.Message+"; "+note, "; ")

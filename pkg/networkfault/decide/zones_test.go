@@ -209,7 +209,9 @@ func TestAProfileStaysDealt(t *testing.T) {
 func TestAProfileStaysDealtWhenItIsChanged(t *testing.T) {
 	for name, change := range map[string]func(*world, *v1alpha1.NetworkTopology){
 		"another profile": func(_ *world, ground *v1alpha1.NetworkTopology) { ground.Spec.Profile = "three-az" },
-		"another rule":    func(_ *world, ground *v1alpha1.NetworkTopology) { ground.Spec.Allow = []v1alpha1.Allowance{"LongDelay"} },
+		"another rule": func(_ *world, ground *v1alpha1.NetworkTopology) {
+			ground.Spec.Allow = []v1alpha1.Allowance{"LongDelay"}
+		},
 		"a pause": func(w *world, ground *v1alpha1.NetworkTopology) {
 			ground.Spec.Paused, ground.Generation = true, ground.Generation+1
 			w.run()
@@ -288,6 +290,22 @@ func TestWhatATopologyTells(t *testing.T) {
 	ground = w.topology("ground", `{"links": [{"between": ["east", "west"], "rtt": "1ms"}, {"between": ["east", "mars"], "rtt": "1ms"}], "untilDeleted": true}`)
 	w.run()
 	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "no pod is in zone mars of spec.links[1]")
+}
+
+// Selectors that select nobody do not drown what else is to be said.
+func TestWhatATopologyTellsFirst(t *testing.T) {
+	w := newWorld(t)
+	w.pod("basic-tikv-1").Agent = false
+	ground := w.topology("ground", `{"zones": [
+		{"name": "a", "members": ["pd", "tikv(10)", "tikv(11)", "tikv(12)", "tikv(13)"]}, {"name": "b", "members": ["tikv", "tidb(10)", "tidb(11)", "tidb(12)"]}
+	], "links": [{"between": ["a", "b"], "rtt": "1ms"}], "allow": ["Partial"], "untilDeleted": true}`)
+	w.run()
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+	const want = "left out: basic-tikv-1; tikv(10) of zone a selects no pod now; tikv(11) of zone a selects no pod now; tikv(12) of zone a selects no pod now; " +
+		"tikv(13) of zone a selects no pod now; nor any pod by 3 more selectors"
+	if got := ground.Status.Message; got != want {
+		t.Errorf("message %q, want %q", got, want)
+	}
 }
 
 // What can't be combined names the kinds, and the newer one is refused.

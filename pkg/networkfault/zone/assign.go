@@ -28,15 +28,12 @@ type Zones struct {
 	Of map[string]string
 	// Unzoned are the other pods, by name. Discovery is not among them.
 	Unzoned []string
-	// Vacant says of each selector of a list that it selects no pod now.
+	// Vacant says of selectors of a list that they select no pod now.
 	Vacant []string
 	// Strange says which pods are in no zone because a profile's zones stay those that they
 	// were dealt to; "" if there are none.
 	Strange string
 }
-
-// mostNamed is how many of a list are said.
-const mostNamed = 4
 
 // Pods returns the pods of a zone, by name.
 func (z Zones) Pods(zone string) []string {
@@ -128,9 +125,7 @@ func (z *Zones) estrange(zones []string) {
 			delete(z.Of, pod)
 		}
 	}
-	if more := len(pods) - mostNamed; more > 0 {
-		pods = append(pods[:mostNamed], "those of "+tidbcluster.Plural(more, "more zone"))
-	}
+	pods = bounded(pods, "those of ", "more zone")
 	z.Strange = fmt.Sprintf("in no zone: %s; the profile's zones stay %s until the topology is created again", strings.Join(pods, ", "), strings.Join(z.Names, ", "))
 }
 
@@ -155,5 +150,6 @@ func (r *Rules) assignListed(z *Zones, pods []Pod) error {
 			}
 		}
 	}
+	z.Vacant = bounded(z.Vacant, "nor any pod by ", "more selector")
 	return nil
 }

@@ -70,8 +70,16 @@ func (r *Rules) Unused(z Zones) []string {
 			}
 		}
 	}
+	return bounded(all, "and of ", "more link")
+}
+
+// mostNamed is how many of a list are said.
+const mostNamed = 4
+
+// bounded returns the first of a list, and in some words how many more there are of a noun.
+func bounded(all []string, words, noun string) []string {
 	if more := len(all) - mostNamed; more > 0 {
-		all = append(all[:mostNamed], "and of "+tidbcluster.Plural(more, "more link"))
+		return append(all[:mostNamed:mostNamed], words+tidbcluster.Plural(more, noun))
 	}
 	return all
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
@@ -41,6 +43,8 @@ func (d *decision) lives(o *object) bool {
 		return false
 	}
 	if wrong := o.parse(); wrong != nil {
+		o.life.What = ""
+		d.setCondition(o, v1alpha1.Resolved, false, wrong.reason, wrong.message)
 		d.refuse(o, wrong.reason, wrong.message)
 		return false
 	}
@@ -157,6 +161,8 @@ func (d *decision) refuse(o *object, reason, message string) {
 	phase, end := v1alpha1.Refused, triedAgain
 	if o.runs() {
 		phase, end = v1alpha1.Ended, fmt.Sprintf("A %s that has ended can't be changed: delete it and create it again.", o.noun())
+	} else if o.outdate() && meta.IsStatusConditionTrue(o.life.Conditions, v1alpha1.Resolved) {
+		meta.RemoveStatusCondition(&o.life.Conditions, v1alpha1.Resolved)
 	}
 	d.stop(o, phase, reason, withEnd(message, end))
 }

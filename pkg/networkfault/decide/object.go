@@ -66,6 +66,9 @@ type asked interface {
 	narrows() bool
 	// forget drops which pods it is for, of an object that did not start after all.
 	forget()
+	// outdate drops which pods an older spec was for, of an object that is refused, and reports
+	// whether it did.
+	outdate() bool
 	// keep notes what the status of an object of a name is to be.
 	keep(name string, life v1alpha1.Life, result *Decision)
 }

@@ -30,6 +30,8 @@ type topologyAsked struct {
 	links  map[compile.Way]fault.Impairment
 	// status has what it is to say of zones. Its life is the object's.
 	status v1alpha1.NetworkTopologyStatus
+	// isListed is whether the zones of the status are those of the spec as it is now.
+	isListed bool
 }
 
 func (t *topologyAsked) parse() *refusal {
@@ -124,6 +126,7 @@ func (t *topologyAsked) link(hasStarted bool) (missing string, err error) {
 
 // list lists the zones and their pods in the status.
 func (t *topologyAsked) list() {
+	t.isListed = true
 	zoned, unzoned := len(t.zones.Of), len(t.zones.Unzoned)
 	t.status.Zoned = fmt.Sprintf("%d/%d", zoned, zoned+unzoned)
 	t.status.Unzoned = t.zones.Unzoned[:min(unzoned, maxUnzoned)]
@@ -175,6 +178,14 @@ func (t *topologyAsked) nothing() string {
 func (t *topologyAsked) narrows() bool { return false }
 
 func (t *topologyAsked) forget() { t.status.Zoned, t.status.Zones, t.status.Unzoned = "", nil, nil }
+
+func (t *topologyAsked) outdate() bool {
+	if t.isListed {
+		return false
+	}
+	t.forget()
+	return true
+}
 
 func (t *topologyAsked) keep(name string, life v1alpha1.Life, result *Decision) {
 	status := t.status

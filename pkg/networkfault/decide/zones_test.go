@@ -276,6 +276,42 @@ func TestWhatATopologyIsRefusedFor(t *testing.T) {
 	}
 }
 
+// A change that is refused before its zones are known shows none, and not those of the spec
+// before.
+func TestARefusedChangeShowsNoOldZones(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*world, *v1alpha1.NetworkTopologySpec)
+		what   string
+		zones  int
+	}{
+		"a spec that can't be meant": {func(_ *world, spec *v1alpha1.NetworkTopologySpec) { spec.Spread = 14 }, "", 0},
+		"a pod in two zones": {func(_ *world, spec *v1alpha1.NetworkTopologySpec) {
+			spec.Spread, spec.Links = 0, nil
+			spec.Zones = []v1alpha1.Zone{{Name: "n", Members: []v1alpha1.Selector{"pd"}}, {Name: "s", Members: []v1alpha1.Selector{"pd(0)"}}}
+		}, "2ms RTT between 2 zones", 0},
+		"no more agents": {func(w *world, _ *v1alpha1.NetworkTopologySpec) { delete(w.Cluster.Annotations, "tidelay.io/inject") }, "20ms to 60ms RTT between 3 zones", 0},
+		"too long":       {func(_ *world, spec *v1alpha1.NetworkTopologySpec) { spec.Spread, spec.Links[0].RTT = 4, "2s" }, "2ms to 2s RTT between 4 zones", 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			ground := w.topology("ground", strings.Replace(threeZones, "{", `{"defaults": {"otherZone": "2ms"}, `, 1))
+			w.run()
+			test.change(w, &ground.Spec)
+			ground.Generation++
+			w.decide()
+			s := ground.Status
+			isEmpty := s.Zoned == "" && len(s.Unzoned) == 0
+			if s.Phase != v1alpha1.Refused || len(s.Zones) != test.zones || isEmpty != (test.zones == 0) || s.What != test.what {
+				t.Errorf("status %+v, want it refused with %d zones and %q", s, test.zones, test.what)
+			}
+			isTrue, isFalse := meta.IsStatusConditionTrue(s.Conditions, v1alpha1.Resolved), meta.IsStatusConditionFalse(s.Conditions, v1alpha1.Resolved)
+			if isTrue != (test.zones > 0) || isFalse != (s.Reason == decide.ReasonInvalid) {
+				t.Errorf("conditions %+v", s.Conditions)
+			}
+		})
+	}
+}
+
 // Selectors that select nobody, and links of zones without pods, are told.
 func TestWhatATopologyTells(t *testing.T) {
 	w := newWorld(t)

@@ -155,6 +155,11 @@ func TestZonesOfNodes(t *testing.T) {
 	if s := w.topologyStatus("racks"); s.Phase != v1alpha1.Pending || s.Reason != decide.ReasonNoZones || !strings.Contains(s.Message, "east (8 pods)") {
 		t.Errorf("status %+v", s)
 	}
+	change(w, "basic-tikv-0", &corev1.Pod{}, func(p *corev1.Pod) { p.Spec.NodeName = "" })
+	w.reconcile()
+	if s := w.topologyStatus("racks"); !strings.Contains(s.Message, "the label rack of the pods' nodes; 1 pod on no node yet") {
+		t.Errorf("status %+v", s)
+	}
 	label("other", "west")
 	change(w, "basic-tikv-0", &corev1.Pod{}, func(p *corev1.Pod) { p.Spec.NodeName = "other" })
 	w.reconcile()

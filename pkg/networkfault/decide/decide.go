@@ -37,6 +37,8 @@ type Pod struct {
 	Zone string
 	// NodeLabels are those of the pod's node; nil if it has none, or is not known.
 	NodeLabels map[string]string
+	// Unscheduled is whether it is on no node yet.
+	Unscheduled bool
 	// Addrs are its addresses; none before it has a network.
 	Addrs []netip.Addr
 	// HostNetwork is whether its network is the node's.

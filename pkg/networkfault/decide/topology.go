@@ -76,7 +76,7 @@ func (t *topologyAsked) unready(d *decision) string {
 func (t *topologyAsked) resolve(d *decision, o *object, _ selector.Cluster) bool {
 	pods := make([]zone.Pod, 0, len(d.Pods))
 	for _, p := range d.Pods {
-		pods = append(pods, zone.Pod{Name: p.Name, Component: p.Component, NodeLabels: p.NodeLabels})
+		pods = append(pods, zone.Pod{Name: p.Name, Component: p.Component, NodeLabels: p.NodeLabels, Unscheduled: p.Unscheduled})
 	}
 	var err error
 	var missing string

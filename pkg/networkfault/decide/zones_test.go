@@ -127,8 +127,9 @@ func TestZonesByLabel(t *testing.T) {
 	w.decide()
 	w.wantTopology(ground, v1alpha1.Pending, decide.ReasonNoZones, "fewer than 2 zones have pods: none, by the label topology.kubernetes.io/zone of the pods' nodes; 8 pods on nodes without it")
 	w.label(map[byte]string{'0': "east"})
+	w.pod("basic-tidb-1").Unscheduled = true
 	w.decide()
-	w.wantTopology(ground, v1alpha1.Pending, decide.ReasonNoZones, "east (3 pods)")
+	w.wantTopology(ground, v1alpha1.Pending, decide.ReasonNoZones, "east (3 pods), by the label topology.kubernetes.io/zone of the pods' nodes; 4 pods on nodes without it; 1 pod on no node yet; label")
 	w.label(map[byte]string{'0': "east", '1': "west"})
 	d := w.run()
 	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")

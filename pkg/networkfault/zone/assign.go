@@ -18,6 +18,8 @@ type Pod struct {
 	Component tidbcluster.Component
 	// NodeLabels are those of its node; nil if it has none, or if they are not known.
 	NodeLabels map[string]string
+	// Unscheduled is whether it is on no node yet.
+	Unscheduled bool
 }
 
 // Zones are the zones of a TidbCluster.
@@ -28,6 +30,8 @@ type Zones struct {
 	Of map[string]string
 	// Unzoned are the other pods, by name. Discovery is not among them.
 	Unzoned []string
+	// Unscheduled is how many of those are on no node yet.
+	Unscheduled int
 	// Vacant says of selectors of a list that they select no pod now.
 	Vacant []string
 	// Strange says which pods are in no zone because a profile's zones stay those that they
@@ -74,6 +78,9 @@ func (r *Rules) Assign(pods []Pod, before []string) (Zones, error) {
 	for _, p := range pods {
 		if z.Of[p.Name] == "" && p.Component != tidbcluster.Discovery {
 			z.Unzoned = append(z.Unzoned, p.Name)
+			if p.Unscheduled {
+				z.Unscheduled++
+			}
 		}
 	}
 	slices.Sort(z.Unzoned)

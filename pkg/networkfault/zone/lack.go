@@ -38,8 +38,11 @@ func (r *Rules) help(z Zones) string {
 		return ""
 	}
 	var text string
-	if n := len(z.Unzoned); n > 0 {
+	if n := len(z.Unzoned) - z.Unscheduled; n > 0 {
 		text = fmt.Sprintf("; %s on nodes without it", tidbcluster.Plural(n, "pod"))
+	}
+	if z.Unscheduled > 0 {
+		text += fmt.Sprintf("; %s on no node yet", tidbcluster.Plural(z.Unscheduled, "pod"))
 	}
 	return text + "; label the nodes, or list zones (spec.zones), or have them dealt out (spec.spread)"
 }

@@ -91,6 +91,9 @@ type Decision struct {
 	// Faults has what the agent of each pod is to hold, by the pod's name. Every pod
 	// with an agent and an address is in it.
 	Faults map[string][]Fault
+	// Zones has the zone of each pod by the topology that is in force, by the pod's name; nil
+	// without one.
+	Zones map[string]string
 	// Next is when one of them ends, or is refused if it still has to wait; zero if none will.
 	Next time.Time
 }

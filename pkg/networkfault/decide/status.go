@@ -31,6 +31,9 @@ func (d *decision) apply(objects []*object) {
 		}
 		o.expire()
 		o.life.Phase = v1alpha1.Running
+		if topology := o.compiled().Topology; topology != nil {
+			d.result.Zones = topology.Zones
+		}
 		d.tell(o, plan)
 		d.settle(o)
 		if o.life.ExpiresAt != nil {

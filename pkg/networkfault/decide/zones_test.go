@@ -45,6 +45,49 @@ func TestOneTopologyAtATime(t *testing.T) {
 	}
 }
 
+// Of two that were created at once the first by name holds, in whatever order they are seen.
+func TestTopologiesOfOneAge(t *testing.T) {
+	for _, reversed := range []bool{false, true} {
+		w := newWorld(t)
+		b, a := w.topology("b", threeZones), w.topology("a", threeZones)
+		b.CreationTimestamp = a.CreationTimestamp
+		if reversed {
+			slices.Reverse(w.Topologies)
+		}
+		w.run()
+		w.wantTopology(a, v1alpha1.Running, decide.ReasonApplied, "")
+		w.wantTopology(b, v1alpha1.Pending, decide.ReasonAnotherTopology, "NetworkTopology a is or will be")
+	}
+}
+
+// One that goes on while its TidbCluster is upgraded waits as one that starts, as long as it
+// takes, and keeps its place.
+func TestATopologyGoesOnAfterAnUpgrade(t *testing.T) {
+	w := newWorld(t)
+	ground := w.topology("ground", strings.Replace(threeZones, `"duration": "1h"`, `"untilDeleted": true`, 1))
+	w.run()
+	started := ground.Status.StartedAt
+	ground.Spec.Paused, ground.Generation = true, 2
+	w.run()
+	w.Cluster.Status.TiKV.Phase = tcv1alpha1.UpgradePhase
+	ground.Spec.Paused, ground.Generation = false, 3
+	other := w.topology("other", threeZones)
+	for range 3 {
+		if d := w.run(); len(faulted(d)) > 0 {
+			t.Errorf("faults at %v", faulted(d))
+		}
+		w.wantTopology(ground, v1alpha1.Pending, decide.ReasonNotReady, "TiDB Operator is changing the TidbCluster: status.tikv.phase is Upgrade. ")
+		w.wantTopology(other, v1alpha1.Pending, decide.ReasonAnotherTopology, "NetworkTopology ground")
+		w.Now = w.Now.Add(time.Hour)
+	}
+	w.Cluster.Status.TiKV.Phase = tcv1alpha1.NormalPhase
+	w.run()
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+	if !ground.Status.StartedAt.Equal(started) {
+		t.Errorf("started at %s, want %s", ground.Status.StartedAt, started)
+	}
+}
+
 // One that was paused waits for the one that took its place, although it is older.
 func TestTheTopologyThatRunsHolds(t *testing.T) {
 	w := newWorld(t)

@@ -37,25 +37,15 @@ type Zones struct {
 	// Strange says which pods are in no zone because a profile's zones stay those that they
 	// were dealt to; "" if there are none.
 	Strange string
+
+	pods map[string][]string // by zone, sorted
 }
 
 // Pods returns the pods of a zone, by name.
-func (z Zones) Pods(zone string) []string {
-	var all []string
-	for pod, of := range z.Of {
-		if of == zone {
-			all = append(all, pod)
-		}
-	}
-	slices.Sort(all)
-	return all
-}
+func (z Zones) Pods(zone string) []string { return z.pods[zone] }
 
 // Populated returns the zones that have pods, by name.
-func (z Zones) Populated() []string {
-	all := slices.Sorted(maps.Values(z.Of))
-	return slices.Compact(all)
-}
+func (z Zones) Populated() []string { return slices.Sorted(maps.Keys(z.pods)) }
 
 // Assign puts pods into zones. before are the zones that the topology had last, if it has
 // started. By label, a profile's zones stay those that they were dealt to, whatever pods move:
@@ -87,6 +77,10 @@ func (r *Rules) Assign(pods []Pod, before []string) (Zones, error) {
 	if len(z.Names) > Max {
 		return Zones{}, fmt.Errorf("%s makes %d zones, and %d are possible", r.source(), len(z.Names), Max)
 	}
+	z.pods = map[string][]string{}
+	for _, pod := range slices.Sorted(maps.Keys(z.Of)) {
+		z.pods[z.Of[pod]] = append(z.pods[z.Of[pod]], pod)
+	}
 	return z, nil
 }
 
@@ -107,30 +101,33 @@ func (r *Rules) assignLabelled(z *Zones, pods []Pod, before []string) {
 			z.Of[p.Name] = value
 		}
 	}
-	z.Names = z.Populated()
+	z.Names = slices.Compact(slices.Sorted(maps.Values(z.Of)))
 	if r.profile == nil || len(before) != len(r.profile.Zones) {
 		return
 	}
 	isBefore := func(zone string) bool { return slices.Contains(before, zone) }
 	if len(z.Names) == 0 || slices.ContainsFunc(z.Names, isBefore) {
-		strange := slices.DeleteFunc(z.Names, isBefore)
 		z.Names = slices.Sorted(slices.Values(before))
-		z.estrange(strange)
+		z.estrange()
 	}
 }
 
-// estrange takes the pods of some zones out, and says so.
-func (z *Zones) estrange(zones []string) {
-	if len(zones) == 0 {
+// estrange takes the pods of other zones out, and says so.
+func (z *Zones) estrange() {
+	counts := map[string]int{}
+	maps.DeleteFunc(z.Of, func(_, zone string) bool {
+		isStrange := !slices.Contains(z.Names, zone)
+		if isStrange {
+			counts[zone]++
+		}
+		return isStrange
+	})
+	if len(counts) == 0 {
 		return
 	}
 	var pods []string
-	for _, zone := range zones {
-		own := z.Pods(zone)
-		pods = append(pods, fmt.Sprintf("%s of zone %s", tidbcluster.Plural(len(own), "pod"), zone))
-		for _, pod := range own {
-			delete(z.Of, pod)
-		}
+	for _, zone := range slices.Sorted(maps.Keys(counts)) {
+		pods = append(pods, fmt.Sprintf("%s of zone %s", tidbcluster.Plural(counts[zone], "pod"), zone))
 	}
 	pods = bounded(pods, "those of ", "more zone")
 	z.Strange = fmt.Sprintf("in no zone: %s; the profile's zones stay %s until the topology is created again", strings.Join(pods, ", "), strings.Join(z.Names, ", "))

@@ -1,4 +1,4 @@
-// Package networkfault carries out the NetworkFaults of TidbClusters.
+// Package networkfault carries out the NetworkFaults and NetworkTopologies of TidbClusters.
 //
 // The Reconciler works by TidbCluster: it reads everything about one from the cache
 // (observe.go), has package decide decide, writes which faults start, hands what each

@@ -127,7 +127,7 @@ func (o *observation) podsToDecide(states map[types.UID]decide.AgentState) []dec
 	all := make([]decide.Pod, 0, len(o.pods))
 	for _, p := range o.pods {
 		all = append(all, decide.Pod{
-			Name: p.Name, Component: p.component, Zone: p.nodeLabels[corev1.LabelTopologyZone], NodeLabels: p.nodeLabels,
+			Name: p.Name, Component: p.component, Zone: p.nodeLabels[corev1.LabelTopologyZone], NodeLabels: p.nodeLabels, Unscheduled: p.Spec.NodeName == "",
 			Addrs: addressesOf(p.Pod), HostNetwork: p.Spec.HostNetwork,
 			Agent: injection.HasAgent(p.Pod), Ready: isReady(p.Pod, p.component), State: states[p.UID],
 		})

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
@@ -30,17 +31,28 @@ type PutRight struct {
 // Tell tells what a renewal had to change at an agent.
 func (p PutRight) Tell(ctx context.Context, cluster types.NamespacedName, target keeper.Target, changes []api.Change) {
 	note := tidbcluster.EventNote(fmt.Sprintf("the agent of pod %s had lost or changed faults of the controller, which were put right: %s", target.Pod.Name, wordsOf(target, changes)))
+	keys := concerned(target, changes)
 	pod := &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: target.Pod.Namespace, Name: target.Pod.Name, UID: target.UID}
 	var tc tcv1alpha1.TidbCluster
 	if err := p.Reader.Get(ctx, cluster, &tc); err == nil {
-		p.Events.Eventf(tidbcluster.Reference(cluster, tc.UID), pod, corev1.EventTypeWarning, "Fault"+EventPutRight, EventPutRight, "%s", note)
+		p.Events.Eventf(tidbcluster.Reference(cluster, tc.UID), pod, corev1.EventTypeWarning, aspectOf(keys)+EventPutRight, EventPutRight, "%s", note)
 	}
-	for _, key := range concerned(target, changes) {
+	for _, key := range keys {
 		object, name := emptyOf(key)
 		if err := p.Reader.Get(ctx, types.NamespacedName{Namespace: cluster.Namespace, Name: name}, object); err == nil {
 			p.Events.Eventf(referenceTo(object), pod, corev1.EventTypeWarning, EventPutRight, EventPutRight, "%s", note)
 		}
 	}
+}
+
+// aspectOf is what the reason of an Event on a TidbCluster begins with: "Topology" if nothing
+// but topologies is concerned, else "Fault".
+func aspectOf(keys []string) string {
+	isFault := func(key string) bool { _, isTopology := compile.CutTopologyKey(key); return !isTopology }
+	if len(keys) == 0 || slices.ContainsFunc(keys, isFault) {
+		return "Fault"
+	}
+	return "Topology"
 }
 
 // wordsOf says what was found, from what had to be done. People know their objects, and

@@ -155,6 +155,11 @@ func TestZonesOfNodes(t *testing.T) {
 	if s := w.topologyStatus("racks"); s.Phase != v1alpha1.Pending || s.Reason != decide.ReasonNoZones || !strings.Contains(s.Message, "east (8 pods)") {
 		t.Errorf("status %+v", s)
 	}
+	change(w, "basic-tikv-0", &corev1.Pod{}, func(p *corev1.Pod) { p.Spec.NodeName = "" })
+	w.reconcile()
+	if s := w.topologyStatus("racks"); !strings.Contains(s.Message, "the label rack of the pods' nodes; 1 pod on no node yet") {
+		t.Errorf("status %+v", s)
+	}
 	label("other", "west")
 	change(w, "basic-tikv-0", &corev1.Pod{}, func(p *corev1.Pod) { p.Spec.NodeName = "other" })
 	w.reconcile()
@@ -168,17 +173,28 @@ func TestZonesOfNodes(t *testing.T) {
 	}
 }
 
-// What was put right is told on the topology too.
+// What was put right is told on the topology too, and on the TidbCluster by the kind of what
+// was lost.
 func TestPutRightOfATopology(t *testing.T) {
 	w := newWorld(t)
 	w.topology("ground", threeZones)
+	w.fault("slow", `{"from": ["pd(0)"], "to": ["tikv(0)"], "rtt": "5ms", "untilDeleted": true}`)
 	w.reconcile()
 	w.events.take()
-	faults := w.agents.held["basic-pd-0-uid"]
-	target := keeper.Target{Pod: types.NamespacedName{Namespace: basic.Namespace, Name: "basic-pd-0"}, Faults: faults}
-	PutRight{Reader: w, Events: w.events}.Tell(t.Context(), basic, target, []api.Change{{Name: faults[0].Name, Action: api.ActionAdd}})
-	got := w.events.take()
-	if len(got) != 2 || !strings.HasPrefix(got[1], "ground Warning PutRight") || !strings.HasSuffix(got[1], "NetworkTopology ground was missing") {
-		t.Errorf("Events %q", got)
+	const lost = "the agent of pod basic-pd-0 had lost or changed faults of the controller, which were put right: "
+	for of, want := range map[string][]string{
+		"NetworkTopology ground": {"TidbCluster Warning TopologyPutRight " + lost + "NetworkTopology ground was missing", "ground Warning PutRight " + lost + "NetworkTopology ground was missing"},
+		"NetworkFault slow":      {"TidbCluster Warning FaultPutRight " + lost + "NetworkFault slow was missing", "slow Warning PutRight " + lost + "NetworkFault slow was missing"},
+		"":                       {"TidbCluster Warning FaultPutRight " + lost + `fault "x" was missing`},
+	} {
+		faults, missing := w.agents.held["basic-pd-0-uid"], "x"
+		if i := slices.IndexFunc(faults, func(f decide.Fault) bool { return f.Of() == of }); i >= 0 {
+			missing = faults[i].Name
+		}
+		target := keeper.Target{Pod: types.NamespacedName{Namespace: basic.Namespace, Name: "basic-pd-0"}, Faults: faults}
+		PutRight{Reader: w, Events: w.events}.Tell(t.Context(), basic, target, []api.Change{{Name: missing, Action: api.ActionAdd}})
+		if got := w.events.take(); !slices.Equal(got, want) {
+			t.Errorf("%q: Events %q, want %q", of, got, want)
+		}
 	}
 }

@@ -50,23 +50,13 @@ func (w *work) survey(decision decide.Decision, states map[types.UID]decide.Agen
 }
 
 // podsToVerify returns the pods as package verify takes them. Their zones are those of the
-// topology that runs, or else those of their nodes.
+// topology that is in force, or else those of their nodes.
 func (o *observation) podsToVerify(decision decide.Decision, states map[types.UID]decide.AgentState) []verify.Pod {
-	zones := map[string]string{}
-	for _, status := range decision.Topologies {
-		if status.Phase == v1alpha1.Running {
-			for _, zone := range status.Zones {
-				for _, pod := range zone.Pods {
-					zones[pod] = zone.Name
-				}
-			}
-		}
-	}
 	all := make([]verify.Pod, 0, len(o.pods))
 	for _, p := range o.pods {
 		one := verify.Pod{
 			Name: p.Name, Component: p.component, Addrs: addressesOf(p.Pod),
-			Zone: cmp.Or(zones[p.Name], p.nodeLabels[corev1.LabelTopologyZone]),
+			Zone: cmp.Or(decision.Zones[p.Name], p.nodeLabels[corev1.LabelTopologyZone]),
 		}
 		if own, ok := decision.Faults[p.Name]; ok {
 			for _, f := range own {

@@ -7,14 +7,17 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/surveyor"
 	"github.com/tidelay/tidelay/pkg/networkfault/verify"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
 // measured is a Surveyor of pairs that somebody has measured.
@@ -157,4 +160,18 @@ func TestATopologyIsMeasured(t *testing.T) {
 		t.Errorf("status %+v", ground.Status)
 	}
 	w.wantVerified("slow", "2/2", metav1.ConditionTrue, verify.ReasonInTolerance, "")
+}
+
+// The zones of what is measured are those that were decided, also of pods that no status
+// names; and else those of the nodes.
+func TestZonesOfWhatIsMeasured(t *testing.T) {
+	var seen observation
+	for _, name := range []string{"zoned", "other"} {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		seen.pods = append(seen.pods, member{pod, tidbcluster.TiKV, map[string]string{corev1.LabelTopologyZone: "east"}})
+	}
+	pods := seen.podsToVerify(decide.Decision{Zones: map[string]string{"zoned": "a"}}, nil)
+	if len(pods) != 2 || pods[0].Zone != "a" || pods[1].Zone != "east" {
+		t.Errorf("pods %+v, want zones a and east", pods)
+	}
 }

@@ -51,7 +51,7 @@ type NetworkFaultList struct {
 
 // NetworkFaultSpec says which packets meet the fault, what happens to them, and for how
 // long. Everything but cluster, from, to and seed can be changed while the fault runs.
-// No packet is lost by a change.
+// A change loses no packet of a pod whose agent has something to do before and after it.
 //
 // +kubebuilder:validation:XValidation:rule="self.cluster == oldSelf.cluster",message="cluster can't be changed: create another fault"
 // +kubebuilder:validation:XValidation:rule="self.from == oldSelf.from",message="from can't be changed: create another fault"

@@ -50,8 +50,8 @@ type NetworkTopologyList struct {
 }
 
 // NetworkTopologySpec says which zones there are, who is in them, what is between them, and
-// for how long. Everything but cluster can be changed while the topology runs. No packet is
-// lost by a change.
+// for how long. Everything but cluster can be changed while the topology runs. A change loses
+// no packet of a pod whose agent has something to do before and after it.
 //
 // +kubebuilder:validation:XValidation:rule="self.cluster == oldSelf.cluster",message="cluster can't be changed: create another topology"
 // +kubebuilder:validation:XValidation:rule="has(self.duration) != self.untilDeleted",message="want either duration, such as 2h, or untilDeleted: true"

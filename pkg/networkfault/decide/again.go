@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -20,6 +21,44 @@ import (
 // refusal should have it while he waits.
 const lookFor = 10 * time.Second
 
+// awaitHealth has a topology that is to start when the TidbCluster is ready, or to go on
+// after a pause, wait as long as that would be refused for the moment. Then it is not in
+// force, and nothing that is conflicts with it.
+func (d *decision) awaitHealth(objects []*object) []*object {
+	var run []safety.Object
+	for _, o := range objects {
+		if one := o.judged(); !one.Starting {
+			run = append(run, one)
+		}
+	}
+	effects := d.effects(slices.Clone(objects))
+	return slices.DeleteFunc(objects, func(o *object) bool {
+		if !o.waits() || o.isRunning() {
+			return false
+		}
+		rules := safety.JudgeStart(d.facts(), o.judged(), run, effects)
+		if len(rules) == 0 {
+			return false
+		}
+		d.await(o, messageOf(rules))
+		return true
+	})
+}
+
+// await has a topology wait as long as it takes.
+func (d *decision) await(o *object, message string) {
+	d.stop(o, v1alpha1.Pending, ReasonNotReady, withEnd(message, "It starts when that is over."))
+}
+
+// messageOf says which rules are broken.
+func messageOf(rules []safety.Refusal) string {
+	words := make([]string, 0, len(rules))
+	for _, r := range rules {
+		words = append(words, r.Message)
+	}
+	return strings.Join(words, " ")
+}
+
 // lookAgain has an object wait that breaks rules for the moment only, and reports whether
 // it may still wait. The condition Safe is unknown meanwhile, and its time is that of the
 // first look, so that it is known to the next controller too. When the clock has been set
@@ -30,7 +69,7 @@ func (d *decision) lookAgain(o *object, rules []safety.Refusal, message string) 
 		return false
 	}
 	if o.waits() {
-		d.stop(o, v1alpha1.Pending, ReasonNotReady, withEnd(message, "It starts when that is over."))
+		d.await(o, message)
 		return true
 	}
 	first := wholeSecond(d.Now)

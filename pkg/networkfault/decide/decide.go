@@ -37,6 +37,8 @@ type Pod struct {
 	Zone string
 	// NodeLabels are those of the pod's node; nil if it has none, or is not known.
 	NodeLabels map[string]string
+	// Unscheduled is whether it is on no node yet.
+	Unscheduled bool
 	// Addrs are its addresses; none before it has a network.
 	Addrs []netip.Addr
 	// HostNetwork is whether its network is the node's.
@@ -89,6 +91,9 @@ type Decision struct {
 	// Faults has what the agent of each pod is to hold, by the pod's name. Every pod
 	// with an agent and an address is in it.
 	Faults map[string][]Fault
+	// Zones has the zone of each pod by the topology that is in force, by the pod's name; nil
+	// without one.
+	Zones map[string]string
 	// Next is when one of them ends, or is refused if it still has to wait; zero if none will.
 	Next time.Time
 }
@@ -111,6 +116,7 @@ func Decide(in Input) Decision {
 	objects = d.oneTopology(objects)
 	objects = d.mayStart(objects)
 	objects = d.resolve(objects)
+	objects = d.awaitHealth(objects)
 	objects = d.combine(objects)
 	objects = d.judge(objects)
 	objects = d.takeBack(objects)

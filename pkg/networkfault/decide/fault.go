@@ -151,6 +151,9 @@ func (f *faultAsked) narrows() bool { return len(f.ports) > 0 }
 
 func (f *faultAsked) forget() { f.selected = nil }
 
+// outdate drops nothing: what is pinned stays so when the spec is put right.
+func (f *faultAsked) outdate() bool { return false }
+
 func (f *faultAsked) keep(name string, life v1alpha1.Life, result *Decision) {
 	result.Statuses[name] = v1alpha1.NetworkFaultStatus{Life: life, Selected: f.selected}
 }

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
@@ -70,9 +73,7 @@ func (d *decision) judge(objects []*object) []*object {
 	}
 	asked := make([]safety.Object, 0, len(objects))
 	for _, o := range objects {
-		asked = append(asked, safety.Object{
-			Name: o.key, Allow: o.allow, Starting: o.was.Phase != v1alpha1.Running, Length: o.length, Ports: o.narrows(),
-		})
+		asked = append(asked, o.judged())
 	}
 	broken := map[string][]safety.Refusal{}
 	for _, r := range safety.Judge(d.facts(), asked, d.effects(objects)) {
@@ -81,14 +82,10 @@ func (d *decision) judge(objects []*object) []*object {
 	return slices.DeleteFunc(objects, func(o *object) bool {
 		rules := broken[o.key]
 		if len(rules) == 0 {
-			d.setCondition(o, v1alpha1.Safe, true, "Safe", "no rule of safety refuses it")
+			d.setSafe(o)
 			return false
 		}
-		var words []string
-		for _, r := range rules {
-			words = append(words, r.Message)
-		}
-		message := strings.Join(words, " ")
+		message := messageOf(rules)
 		if d.lookAgain(o, rules, message) {
 			return true
 		}
@@ -96,6 +93,21 @@ func (d *decision) judge(objects []*object) []*object {
 		d.refuse(o, string(rules[0].Rule), message)
 		return true
 	})
+}
+
+// judged returns an object as package safety takes it.
+func (o *object) judged() safety.Object {
+	return safety.Object{Name: o.key, Allow: o.allow, Starting: !o.isRunning(), Length: o.length, Ports: o.narrows()}
+}
+
+// setSafe notes that no rule refuses an object. The time of the condition is that of the
+// object as it is now, also if it was safe before it was changed: it tells its place among
+// others.
+func (d *decision) setSafe(o *object) {
+	if safe := meta.FindStatusCondition(o.life.Conditions, v1alpha1.Safe); safe != nil && !o.runs() {
+		safe.Status = metav1.ConditionUnknown
+	}
+	d.setCondition(o, v1alpha1.Safe, true, "Safe", "no rule of safety refuses it")
 }
 
 // facts returns what safety knows of the TidbCluster.

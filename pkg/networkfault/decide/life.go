@@ -6,13 +6,16 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
 // inForce returns the objects that are to be in force as far as they alone say. Those
-// that run come before those that have run, and these before others.
+// that run come before those that run and were changed, then come those that have run, and
+// then others.
 func (d *decision) inForce() []*object {
 	all := make([]*object, 0, len(d.Faults)+len(d.Topologies))
 	for _, f := range d.Faults {
@@ -22,7 +25,7 @@ func (d *decision) inForce() []*object {
 		all = append(all, newTopology(t))
 	}
 	slices.SortFunc(all, func(a, b *object) int {
-		return cmp.Or(a.rank()-b.rank(), a.started().Compare(b.started()), compareAges(a, b))
+		return cmp.Or(a.rank()-b.rank(), a.since().Compare(b.since()), compareAges(a, b))
 	})
 	return slices.DeleteFunc(all, func(o *object) bool { return !o.meta.DeletionTimestamp.IsZero() || !d.lives(o) })
 }
@@ -40,6 +43,8 @@ func (d *decision) lives(o *object) bool {
 		return false
 	}
 	if wrong := o.parse(); wrong != nil {
+		o.life.What = ""
+		d.setCondition(o, v1alpha1.Resolved, false, wrong.reason, wrong.message)
 		d.refuse(o, wrong.reason, wrong.message)
 		return false
 	}
@@ -90,11 +95,11 @@ func (d *decision) howToInject() string {
 }
 
 // oneTopology has all topologies wait but one: that which runs, else the oldest. It holds
-// also while it has to wait itself.
+// also while it has to wait itself, and when it was changed.
 func (d *decision) oneTopology(objects []*object) []*object {
 	var holds *object
 	for _, o := range objects {
-		if o.isTopology() && (holds == nil || cmp.Or(o.rank()-holds.rank(), compareAges(o, holds)) < 0) {
+		if o.isTopology() && (holds == nil || o.isRunning() && !holds.isRunning() || o.isRunning() == holds.isRunning() && compareAges(o, holds) < 0) {
 			holds = o
 		}
 	}
@@ -156,6 +161,8 @@ func (d *decision) refuse(o *object, reason, message string) {
 	phase, end := v1alpha1.Refused, triedAgain
 	if o.runs() {
 		phase, end = v1alpha1.Ended, fmt.Sprintf("A %s that has ended can't be changed: delete it and create it again.", o.noun())
+	} else if o.outdate() && meta.IsStatusConditionTrue(o.life.Conditions, v1alpha1.Resolved) {
+		meta.RemoveStatusCondition(&o.life.Conditions, v1alpha1.Resolved)
 	}
 	d.stop(o, phase, reason, withEnd(message, end))
 }

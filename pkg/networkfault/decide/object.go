@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
@@ -65,6 +66,9 @@ type asked interface {
 	narrows() bool
 	// forget drops which pods it is for, of an object that did not start after all.
 	forget()
+	// outdate drops which pods an older spec was for, of an object that is refused, and reports
+	// whether it did.
+	outdate() bool
 	// keep notes what the status of an object of a name is to be.
 	keep(name string, life v1alpha1.Life, result *Decision)
 }
@@ -90,7 +94,7 @@ func newTopology(t *v1alpha1.NetworkTopology) *object {
 		terms: terms{spec.Cluster, spec.Duration, spec.UntilDeleted, spec.Paused, spec.Allow},
 	}
 	asks := &topologyAsked{spec: spec, status: *status}
-	if o.runs() {
+	if o.was.StartedAt != nil {
 		for _, z := range status.Zones {
 			asks.before = append(asks.before, z.Name)
 		}
@@ -128,6 +132,10 @@ func (o *object) runs() bool {
 	return o.was.Phase == v1alpha1.Running && o.was.ObservedGeneration == o.meta.Generation
 }
 
+// isRunning reports whether the object is in force, as it is now or as it was before it was
+// changed.
+func (o *object) isRunning() bool { return o.was.Phase == v1alpha1.Running }
+
 // isSettled reports whether nothing can bring the object into force any more, but for a
 // change of one that was refused.
 func (o *object) isSettled() bool {
@@ -135,18 +143,28 @@ func (o *object) isSettled() bool {
 	return isRefused || o.was.Phase == v1alpha1.Ended
 }
 
-// rank is lower for an object that goes on if it can't be combined with others.
+// rank is lower for an object that goes on if it can't be combined with others. One that was
+// changed must not end those that run as they were.
 func (o *object) rank() int {
-	if o.was.Phase == v1alpha1.Running {
+	switch {
+	case o.runs():
 		return 0
+	case o.isRunning():
+		return 1
+	default:
+		return 2
 	}
-	return 1
 }
 
-// started returns when an object started, which is far away for one that has not.
-func (o *object) started() time.Time {
+// since returns from when on an object has been in force as it is now, which is far away for
+// one that has not started. A change that was accepted behind others stays behind them, so
+// this is when it was judged safe, and not when it started.
+func (o *object) since() time.Time {
 	if o.was.StartedAt == nil {
 		return time.Unix(1<<40, 0)
+	}
+	if safe := meta.FindStatusCondition(o.was.Conditions, v1alpha1.Safe); safe != nil && safe.Status == metav1.ConditionTrue {
+		return safe.LastTransitionTime.Time
 	}
 	return o.was.StartedAt.Time
 }

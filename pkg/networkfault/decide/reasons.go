@@ -16,7 +16,8 @@ const (
 	ReasonNotReady = "NotReady"
 	// ReasonAnotherTopology: a topology waits until another one of the TidbCluster has ended.
 	ReasonAnotherTopology = "AnotherTopology"
-	// ReasonNoZones: a topology waits until at least two zones have pods.
+	// ReasonNoZones: a topology waits until at least two zones have pods, and as many as its
+	// profile has, and something is between two of them.
 	ReasonNoZones = "NoZones"
 	// ReasonPaused: spec.paused is true.
 	ReasonPaused = "Paused"

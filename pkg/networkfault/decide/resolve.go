@@ -42,8 +42,9 @@ func (d *decision) selectable() selector.Cluster {
 	return c
 }
 
-// canHold refuses an object for selected pods that can't have it, unless it allows that.
-// A pod with the node's address takes no part even then.
+// canHold refuses an object for selected pods that can't have it, unless it allows that. A
+// topology that runs leaves them out too: one pod that came without an agent must not end it
+// for all others. A pod with the node's address takes no part even then.
 func (d *decision) canHold(o *object) bool {
 	var hosts, bare []string
 	for _, name := range o.pods() {
@@ -57,7 +58,7 @@ func (d *decision) canHold(o *object) bool {
 	}
 	o.bare = slices.Concat(hosts, bare)
 	switch {
-	case slices.Contains(o.allow, v1alpha1.Partial):
+	case slices.Contains(o.allow, v1alpha1.Partial), o.isTopology() && o.runs():
 		return true
 	case len(hosts) > 0:
 		d.refuse(o, ReasonHostNetwork, fmt.Sprintf("%s: on the network of the node, whose address is not the pod's alone; set allow: [%s] to leave such pods out", list(hosts), v1alpha1.Partial))

@@ -31,6 +31,9 @@ func (d *decision) apply(objects []*object) {
 		}
 		o.expire()
 		o.life.Phase = v1alpha1.Running
+		if topology := o.compiled().Topology; topology != nil {
+			d.result.Zones = topology.Zones
+		}
 		d.tell(o, plan)
 		d.settle(o)
 		if o.life.ExpiresAt != nil {
@@ -109,7 +112,7 @@ func (d *decision) tell(o *object, plan compile.Plan) {
 		o.life.Reason, o.life.Message = ReasonNotApplied, "no pod can have it now"
 	}
 	if len(o.bare) > 0 {
-		o.notes = append(o.notes, "left out: "+list(o.bare))
+		o.notes = slices.Insert(o.notes, 0, "left out: "+list(o.bare))
 	}
 	for _, note := range o.notes {
 		o.life.Message = strings.TrimPrefix(o.life.Message+"; "+note, "; ")

@@ -24,12 +24,14 @@ const (
 type topologyAsked struct {
 	spec  *v1alpha1.NetworkTopologySpec
 	rules zone.Rules
-	// before are the zones that it has had since it started or was changed.
+	// before are the zones that it had last, if it has started.
 	before []string
 	zones  zone.Zones
 	links  map[compile.Way]fault.Impairment
 	// status has what it is to say of zones. Its life is the object's.
 	status v1alpha1.NetworkTopologyStatus
+	// isListed is whether the zones of the status are those of the spec as it is now.
+	isListed bool
 }
 
 func (t *topologyAsked) parse() *refusal {
@@ -70,36 +72,61 @@ func (t *topologyAsked) unready(d *decision) string {
 	return withEnd(strings.Join(missing, "; "), "It starts when PD and the stores are healthy.")
 }
 
-// resolve puts the pods into zones. Fewer than two zones with pods are waited for.
+// resolve puts the pods into zones. Zones that have no pods yet are waited for.
 func (t *topologyAsked) resolve(d *decision, o *object, _ selector.Cluster) bool {
 	pods := make([]zone.Pod, 0, len(d.Pods))
 	for _, p := range d.Pods {
-		pods = append(pods, zone.Pod{Name: p.Name, Component: p.Component, NodeLabels: p.NodeLabels})
+		pods = append(pods, zone.Pod{Name: p.Name, Component: p.Component, NodeLabels: p.NodeLabels, Unscheduled: p.Unscheduled})
 	}
 	var err error
+	var missing string
 	if t.zones, err = t.rules.Assign(pods, t.before); err == nil {
 		t.list()
-		few := t.rules.Few(t.zones)
-		if few != "" && o.was.StartedAt == nil {
-			d.setCondition(o, v1alpha1.Resolved, false, ReasonNoZones, few)
-			d.stop(o, v1alpha1.Pending, ReasonNoZones, few)
-			return false
-		}
-		t.links, err = t.rules.Links(t.zones.Names)
+		missing, err = t.link(o.was.StartedAt != nil)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		d.setCondition(o, v1alpha1.Resolved, false, ReasonInvalid, err.Error())
 		d.refuse(o, ReasonInvalid, err.Error())
 		return false
+	case missing != "":
+		d.setCondition(o, v1alpha1.Resolved, false, ReasonNoZones, missing)
+		d.stop(o, v1alpha1.Pending, ReasonNoZones, missing)
+		return false
 	}
-	d.setCondition(o, v1alpha1.Resolved, true, "Resolved", fmt.Sprintf("%s in %s", tidbcluster.Plural(len(t.zones.Of), "pod"), tidbcluster.Plural(len(t.zones.Populated()), "zone")))
 	o.life.What = t.what()
-	o.notes = slices.Concat(t.zones.Vacant, t.rules.Unused(t.zones))
+	few := t.rules.Few(t.zones)
+	if few != "" {
+		d.setCondition(o, v1alpha1.Resolved, false, ReasonNoZones, few)
+	} else {
+		d.setCondition(o, v1alpha1.Resolved, true, "Resolved", fmt.Sprintf("%s in %s", tidbcluster.Plural(len(t.zones.Of), "pod"), tidbcluster.Plural(len(t.zones.Populated()), "zone")))
+	}
+	o.notes = slices.DeleteFunc(slices.Concat([]string{few, t.zones.Strange}, t.zones.Vacant, t.rules.Unused(t.zones)), func(note string) bool { return note == "" })
 	return true
+}
+
+// link finds what is between the zones. missing says which pods the topology has to wait for;
+// one that has started goes on without them, if its zones are as many as its profile's.
+func (t *topologyAsked) link(hasStarted bool) (missing string, err error) {
+	if missing = t.rules.Short(t.zones); missing != "" {
+		return missing, nil
+	}
+	if t.links, err = t.rules.Links(t.zones.Names); err != nil || hasStarted {
+		return "", err
+	}
+	if few := t.rules.Few(t.zones); few != "" {
+		return few, nil
+	}
+	if len(t.pods()) == 0 && t.rules.Adds() {
+		idle := fmt.Sprintf("nothing is between the zones that have pods now (%s)", strings.Join(t.zones.Populated(), ", "))
+		return strings.Join(slices.Concat([]string{idle}, t.zones.Vacant, t.rules.Unused(t.zones)), "; "), nil
+	}
+	return "", nil
 }
 
 // list lists the zones and their pods in the status.
 func (t *topologyAsked) list() {
+	t.isListed = true
 	zoned, unzoned := len(t.zones.Of), len(t.zones.Unzoned)
 	t.status.Zoned = fmt.Sprintf("%d/%d", zoned, zoned+unzoned)
 	t.status.Unzoned = t.zones.Unzoned[:min(unzoned, maxUnzoned)]
@@ -151,6 +178,14 @@ func (t *topologyAsked) nothing() string {
 func (t *topologyAsked) narrows() bool { return false }
 
 func (t *topologyAsked) forget() { t.status.Zoned, t.status.Zones, t.status.Unzoned = "", nil, nil }
+
+func (t *topologyAsked) outdate() bool {
+	if t.isListed {
+		return false
+	}
+	t.forget()
+	return true
+}
 
 func (t *topologyAsked) keep(name string, life v1alpha1.Life, result *Decision) {
 	status := t.status

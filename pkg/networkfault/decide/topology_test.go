@@ -147,8 +147,6 @@ func TestWhatStopsATopology(t *testing.T) {
 		"protected":    {func(w *world) { w.Cluster.Annotations["tidelay.io/protect"] = "true" }, v1alpha1.Refused, v1alpha1.Ended, decide.ReasonProtected, "takes no topology"},
 		"not injected": {func(w *world) { delete(w.Cluster.Annotations, "tidelay.io/inject") }, v1alpha1.Refused, v1alpha1.Ended, decide.ReasonNotInjected, ""},
 		"paused":       {func(w *world) { w.Topologies[0].Spec.Paused = true; w.Topologies[0].Generation++ }, v1alpha1.Paused, v1alpha1.Paused, decide.ReasonPaused, ""},
-		"no agent":     {func(w *world) { w.pod("basic-tikv-0").Agent = false }, v1alpha1.Refused, v1alpha1.Ended, decide.ReasonNoAgent, "for the topology without them"},
-		"the node's":   {func(w *world) { w.pod("basic-tikv-0").HostNetwork = true }, v1alpha1.Refused, v1alpha1.Ended, decide.ReasonHostNetwork, "basic-tikv-0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, started := range []bool{false, true} {
@@ -166,6 +164,43 @@ func TestWhatStopsATopology(t *testing.T) {
 				if want == v1alpha1.Ended && test.reason == decide.ReasonProtected {
 					w.wantTopology(ground, want, test.reason, "A topology that has ended can't be changed")
 				}
+			}
+		})
+	}
+}
+
+// A pod that can't have it keeps a topology from starting. One that runs goes on without it,
+// says so, and takes it in when it can have it.
+func TestAPodThatCannotHaveATopology(t *testing.T) {
+	for name, test := range map[string]struct {
+		harm, heal    func(*decide.Pod)
+		reason, words string
+	}{
+		"no agent":   {func(p *decide.Pod) { p.Agent = false }, func(p *decide.Pod) { p.Agent = true }, decide.ReasonNoAgent, "for the topology without them"},
+		"the node's": {func(p *decide.Pod) { p.HostNetwork = true }, func(p *decide.Pod) { p.HostNetwork = false }, decide.ReasonHostNetwork, "basic-tikv-0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			ground, victim := w.topology("ground", threeZones), w.pod("basic-tikv-0")
+			test.harm(victim)
+			w.decide()
+			w.wantTopology(ground, v1alpha1.Refused, test.reason, test.words)
+			test.heal(victim)
+			ground.Generation++
+			w.run()
+			test.harm(victim)
+			for range 2 {
+				d := w.run()
+				w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "left out: basic-tikv-0")
+				if got := w.added(d, "basic-pd-0", "basic-pd-1"); got != 20*time.Millisecond || ground.Status.Applied != "7/7" {
+					t.Errorf("%s between the others, applied %s; want 20ms and 7/7", got, ground.Status.Applied)
+				}
+			}
+			test.heal(victim)
+			w.run()
+			w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+			if s := ground.Status; s.Applied != "8/8" || s.Message != "" {
+				t.Errorf("status %+v", s)
 			}
 		})
 	}

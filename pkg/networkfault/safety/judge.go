@@ -63,10 +63,7 @@ type Refusal struct {
 // about those that run. A long delay that another object's partition hides is judged when
 // that has ended.
 func Judge(f Facts, objects []Object, effects func(names []string) map[compile.Pair]compile.Effect) []Refusal {
-	j := &judge{facts: f, effects: effects, known: make(map[string]map[compile.Pair]compile.Effect)}
-	if len(f.problems(nil)) > 0 { // else there is nothing to explain
-		j.ours = f.severedBy(j.ask(objects, func(o Object) bool { return !o.Starting }))
-	}
+	j := newJudge(f, objects, effects)
 	// If nobody breaks a rule even if all is his doing, then nobody breaks one.
 	all := j.state(objects)
 	if !slices.ContainsFunc(objects, func(o Object) bool { return len(j.broken(o, state{}, all)) > 0 }) {
@@ -87,6 +84,13 @@ func Judge(f Facts, objects []Object, effects func(names []string) map[compile.P
 	return refused
 }
 
+// JudgeStart returns those rules that an object would break, and doesn't allow, if it started
+// now and did nothing to packets: all that is wrong is the TidbCluster's health or a change
+// of it. objects are those that run, and effects is as for Judge.
+func JudgeStart(f Facts, o Object, objects []Object, effects func(names []string) map[compile.Pair]compile.Effect) []Refusal {
+	return newJudge(f, objects, effects).broken(o, state{}, state{})
+}
+
 // judge is what the judgement of several objects has in common.
 type judge struct {
 	facts   Facts
@@ -96,6 +100,14 @@ type judge struct {
 	// ours are the pairs that the objects that run sever, also those that are refused
 	// now: they were in force when the facts were learnt.
 	ours severed
+}
+
+func newJudge(f Facts, objects []Object, effects func(names []string) map[compile.Pair]compile.Effect) *judge {
+	j := &judge{facts: f, effects: effects, known: make(map[string]map[compile.Pair]compile.Effect)}
+	if len(f.problems(nil)) > 0 { // else there is nothing to explain
+		j.ours = f.severedBy(j.ask(objects, func(o Object) bool { return !o.Starting }))
+	}
+	return j
 }
 
 // ask returns what those of some objects that meet a condition do together.

@@ -1,7 +1,6 @@
 package zone
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,6 +18,8 @@ type Pod struct {
 	Component tidbcluster.Component
 	// NodeLabels are those of its node; nil if it has none, or if they are not known.
 	NodeLabels map[string]string
+	// Unscheduled is whether it is on no node yet.
+	Unscheduled bool
 }
 
 // Zones are the zones of a TidbCluster.
@@ -29,34 +30,27 @@ type Zones struct {
 	Of map[string]string
 	// Unzoned are the other pods, by name. Discovery is not among them.
 	Unzoned []string
-	// Vacant says of each selector of a list that it selects no pod now.
+	// Unscheduled is how many of those are on no node yet.
+	Unscheduled int
+	// Vacant says of selectors of a list that they select no pod now.
 	Vacant []string
-}
+	// Strange says which pods are in no zone because a profile's zones stay those that they
+	// were dealt to; "" if there are none.
+	Strange string
 
-// mostNamed is how many of a list are said.
-const mostNamed = 4
+	pods map[string][]string // by zone, sorted
+}
 
 // Pods returns the pods of a zone, by name.
-func (z Zones) Pods(zone string) []string {
-	var all []string
-	for pod, of := range z.Of {
-		if of == zone {
-			all = append(all, pod)
-		}
-	}
-	slices.Sort(all)
-	return all
-}
+func (z Zones) Pods(zone string) []string { return z.pods[zone] }
 
 // Populated returns the zones that have pods, by name.
-func (z Zones) Populated() []string {
-	all := slices.Sorted(maps.Values(z.Of))
-	return slices.Compact(all)
-}
+func (z Zones) Populated() []string { return slices.Sorted(maps.Keys(z.pods)) }
 
-// Assign puts pods into zones. before are the zones that the topology had, if it is in force:
-// where a profile wants more zones by label than have pods now, they are zones still, so that
-// a zone that loses its last pod for a while does not end the topology.
+// Assign puts pods into zones. before are the zones that the topology had last, if it has
+// started. By label, a profile's zones stay those that they were dealt to, whatever pods move:
+// a zone without pods is one still, and pods of another zone are in none. They are dealt anew
+// when all pods are in other zones, as after a change of the label, or to it from a list.
 //
 // The error says that a pod is in two zones, or that there are too many zones.
 func (r *Rules) Assign(pods []Pod, before []string) (Zones, error) {
@@ -74,11 +68,18 @@ func (r *Rules) Assign(pods []Pod, before []string) (Zones, error) {
 	for _, p := range pods {
 		if z.Of[p.Name] == "" && p.Component != tidbcluster.Discovery {
 			z.Unzoned = append(z.Unzoned, p.Name)
+			if p.Unscheduled {
+				z.Unscheduled++
+			}
 		}
 	}
 	slices.Sort(z.Unzoned)
 	if len(z.Names) > Max {
 		return Zones{}, fmt.Errorf("%s makes %d zones, and %d are possible", r.source(), len(z.Names), Max)
+	}
+	z.pods = map[string][]string{}
+	for _, pod := range slices.Sorted(maps.Keys(z.Of)) {
+		z.pods[z.Of[pod]] = append(z.pods[z.Of[pod]], pod)
 	}
 	return z, nil
 }
@@ -100,12 +101,36 @@ func (r *Rules) assignLabelled(z *Zones, pods []Pod, before []string) {
 			z.Of[p.Name] = value
 		}
 	}
-	z.Names = z.Populated()
-	if r.profile != nil && len(z.Names) < len(r.profile.Zones) {
-		z.Names = slices.Concat(z.Names, before)
-		slices.Sort(z.Names)
-		z.Names = slices.Compact(z.Names)
+	z.Names = slices.Compact(slices.Sorted(maps.Values(z.Of)))
+	if r.profile == nil || len(before) != len(r.profile.Zones) {
+		return
 	}
+	isBefore := func(zone string) bool { return slices.Contains(before, zone) }
+	if len(z.Names) == 0 || slices.ContainsFunc(z.Names, isBefore) {
+		z.Names = slices.Sorted(slices.Values(before))
+		z.estrange()
+	}
+}
+
+// estrange takes the pods of other zones out, and says so.
+func (z *Zones) estrange() {
+	counts := map[string]int{}
+	maps.DeleteFunc(z.Of, func(_, zone string) bool {
+		isStrange := !slices.Contains(z.Names, zone)
+		if isStrange {
+			counts[zone]++
+		}
+		return isStrange
+	})
+	if len(counts) == 0 {
+		return
+	}
+	var pods []string
+	for _, zone := range slices.Sorted(maps.Keys(counts)) {
+		pods = append(pods, fmt.Sprintf("%s of zone %s", tidbcluster.Plural(counts[zone], "pod"), zone))
+	}
+	pods = bounded(pods, "those of ", "more zone")
+	z.Strange = fmt.Sprintf("in no zone: %s; the profile's zones stay %s until the topology is created again", strings.Join(pods, ", "), strings.Join(z.Names, ", "))
 }
 
 // assignListed puts pods into the zones that name them.
@@ -129,25 +154,6 @@ func (r *Rules) assignListed(z *Zones, pods []Pod) error {
 			}
 		}
 	}
+	z.Vacant = bounded(z.Vacant, "nor any pod by ", "more selector")
 	return nil
-}
-
-// Few says that fewer than two zones have pods, and which, with what would help; "" if there
-// are enough.
-func (r *Rules) Few(z Zones) string {
-	var seen []string
-	for _, name := range z.Populated() {
-		seen = append(seen, fmt.Sprintf("%s (%s)", name, tidbcluster.Plural(len(z.Pods(name)), "pod")))
-	}
-	if len(seen) > 1 {
-		return ""
-	}
-	text := fmt.Sprintf("fewer than 2 zones have pods: %s, by %s", cmp.Or(strings.Join(seen, ", "), "none"), r.source())
-	if r.key == "" {
-		return text
-	}
-	if n := len(z.Unzoned); n > 0 {
-		text += fmt.Sprintf("; %s on nodes without it", tidbcluster.Plural(n, "pod"))
-	}
-	return text + "; label the nodes, or list zones (spec.zones), or have them dealt out (spec.spread)"
 }

@@ -1,7 +1,6 @@
 package zone
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/profile"
 	"github.com/tidelay/tidelay/pkg/networkfault/wire"
-	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
 // link is what is between two zones, in one order or in both.
@@ -129,8 +127,7 @@ func (r *Rules) dealt(names []string) (func(string) string, error) {
 		return func(name string) string { return name }, nil
 	}
 	if len(names) != len(r.profile.Zones) {
-		return nil, fmt.Errorf("spec.profile %s is for %d zones (%s), and %s makes %d: %s; want as many as the profile has",
-			r.profile.Name, len(r.profile.Zones), strings.Join(r.profile.Zones, ", "), r.source(), len(names), cmp.Or(strings.Join(names, ", "), "none"))
+		return nil, fmt.Errorf("%s; want as many as the profile has", r.unlike(names))
 	}
 	return func(name string) string { return names[slices.Index(r.profile.Zones, name)] }, nil
 }
@@ -145,24 +142,4 @@ func (r *Rules) source() string {
 	default:
 		return "the label " + r.key + " of the pods' nodes"
 	}
-}
-
-// Unused says of each link between zones of which one has no pods that it is about nobody.
-func (r *Rules) Unused(z Zones) []string {
-	if r.profile != nil {
-		return nil
-	}
-	var all []string
-	for _, l := range r.links {
-		for _, name := range l.between {
-			if len(z.Pods(name)) == 0 {
-				all = append(all, fmt.Sprintf("no pod is in zone %s of %s", name, l.field))
-				break
-			}
-		}
-	}
-	if more := len(all) - mostNamed; more > 0 {
-		all = append(all[:mostNamed], "and of "+tidbcluster.Plural(more, "more link"))
-	}
-	return all
 }

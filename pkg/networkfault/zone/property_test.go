@@ -187,3 +187,47 @@ func TestLinksOfBothWays(t *testing.T) {
 		}
 	})
 }
+
+// A profile's zones by label stay those that they were dealt to while one of them has pods,
+// whatever pods move, and while there are none.
+func TestAProfileStaysDealt(t *testing.T) {
+	rules, err := zone.Parse(&v1alpha1.NetworkTopologySpec{Profile: "three-az"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		pods := drawPods(t)
+		before := rapid.SampledFrom([][]string{{"a", "b", "d"}, {"b", "d", "e"}, {"d", "e", "f"}}).Draw(t, "before")
+		labels := map[string]string{} // by pod
+		for _, p := range pods {
+			if label := p.NodeLabels[corev1.LabelTopologyZone]; label != "" && p.Component != tidbcluster.Discovery {
+				labels[p.Name] = label
+			}
+		}
+		stay := len(labels) == 0
+		for _, label := range labels {
+			stay = stay || slices.Contains(before, label)
+		}
+		z, err := rules.Assign(pods, before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stay != slices.Equal(z.Names, before) {
+			t.Fatalf("zones %v, before %v", z.Names, before)
+		}
+		strangers := 0
+		for pod, label := range labels {
+			want := label
+			if stay && !slices.Contains(before, label) {
+				want = ""
+				strangers++
+			}
+			if z.Of[pod] != want || (want == "") != slices.Contains(z.Unzoned, pod) {
+				t.Fatalf("%s on a node of %s is in zone %q, want %q; in none are %v", pod, label, z.Of[pod], want, z.Unzoned)
+			}
+		}
+		if (strangers > 0) != (z.Strange != "") {
+			t.Fatalf("%d are strangers, and said is %q", strangers, z.Strange)
+		}
+	})
+}

@@ -23,6 +23,8 @@ const (
 	NotCut Outcome = "not_cut"
 	// Unreachable: the peer does not answer at its agent's port either, or to no ping.
 	Unreachable Outcome = "unreachable"
+	// Mixed: most round trips are too short by the reorder that is asked for, and not all.
+	Mixed Outcome = "mixed"
 	// Dropped: no sample came through the loss that is asked for.
 	Dropped Outcome = "dropped"
 	// Noisy: the baseline varies so much that nothing can be said.
@@ -37,7 +39,7 @@ const (
 
 // Outcomes lists all outcomes.
 func Outcomes() []Outcome {
-	return []Outcome{InTolerance, Early, Late, NoAnswer, NotCut, Unreachable, Dropped, Noisy, Busy, Unable, Failed}
+	return []Outcome{InTolerance, Early, Late, NoAnswer, NotCut, Unreachable, Mixed, Dropped, Noisy, Busy, Unable, Failed}
 }
 
 // verdict is what one measurement says.
@@ -65,9 +67,11 @@ const (
 	// early is how much too short the shortest round trip may be: a timer's tick, and rounding.
 	early = 500 * time.Microsecond
 	// late is how much too long the median may be, which one late wake-up of a busy machine
-	// takes; lateShare is the share of what is asked for that it may be instead.
-	late      = 2 * time.Millisecond
-	lateShare = 20
+	// takes.
+	late = 2 * time.Millisecond
+	// share is the part of what is asked for that either may be instead, if that is more:
+	// packets to two ports may take two ways.
+	share = 20
 )
 
 // Judge compares a measurement with what is asked for. The baseline is of the same peer at
@@ -93,15 +97,32 @@ func (c *Check) compare(before, now []time.Duration) Outcome {
 		return Dropped
 	case len(now) == 0:
 		return NoAnswer
+	default:
+		return asked.compare(before, now)
 	}
-	noise := before[len(before)-1] - before[0]
-	slack := max(late, asked.RTT/lateShare)
+}
+
+// compare compares the round trips of the baseline and of the pair. A fault that is not there
+// is never InTolerance: with half of what is asked for at most as noise, its round trips are
+// too short.
+func (a Asked) compare(before, now []time.Duration) Outcome {
+	// The baseline varies so much downwards and altogether.
+	down, noise := median(before)-before[0], before[len(before)-1]-before[0]
+	least := a.least() - max(early, a.least()/share)
+	slack := max(late, a.RTT/share)
+	shortest := now[0]
+	if a.Reordered {
+		shortest = median(now)
+	}
+	isEarly := func(rtt time.Duration) bool { return rtt < before[0]+least-down }
 	switch {
-	case noise > max(slack, asked.RTT/2):
+	case down >= least/2, noise > max(slack, a.RTT/2):
 		return Noisy
-	case !asked.Reordered && now[0] < before[0]+asked.RTT-asked.Spread-early-noise:
+	case isEarly(now[len(now)-1]), isEarly(shortest) && !a.Reordered:
 		return Early
-	case !asked.Rated && median(now) > median(before)+asked.RTT+asked.Spread+slack+noise:
+	case isEarly(shortest):
+		return Mixed
+	case !a.Rated && median(now) > median(before)+a.RTT+a.Spread+slack+noise:
 		return Late
 	default:
 		return InTolerance

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/networkfault/verify"
@@ -24,20 +25,28 @@ func TestJudge(t *testing.T) {
 		want             verify.Outcome
 	}{
 		"right":              {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 50.5, 50.3), want: verify.InTolerance},
-		"one early":          {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 49.5, 50.4), want: verify.Early},
-		"a little early":     {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 49.7, 50.4), want: verify.InTolerance},
+		"one early":          {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 47.7, 50.4), want: verify.Early},
+		"a little early":     {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 47.9, 50.4), want: verify.InTolerance},
 		"one late":           {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 90, 50.4), want: verify.InTolerance},
 		"late by 5 percent":  {asked: fifty, port: 1, before: quiet, measured: samples(52.9, 52.9, 52.9), want: verify.InTolerance},
 		"late by more":       {asked: fifty, port: 1, before: quiet, measured: samples(53.2, 53.2, 53.2), want: verify.Late},
+		"short, one early":   {asked: verify.Asked{RTT: 2 * ms}, port: 1, before: quiet, measured: samples(2.4, 1.7, 2.4), want: verify.Early},
+		"short, early a bit": {asked: verify.Asked{RTT: 2 * ms}, port: 1, before: quiet, measured: samples(2.4, 1.9, 2.4), want: verify.InTolerance},
 		"short, 2 ms late":   {asked: verify.Asked{RTT: ms}, port: 1, before: quiet, measured: samples(3.2, 3.2, 3.2), want: verify.InTolerance},
 		"short, 3 ms late":   {asked: verify.Asked{RTT: ms}, port: 1, before: quiet, measured: samples(4.2, 4.2, 4.2), want: verify.Late},
 		"none of it":         {asked: fifty, port: 1, before: quiet, measured: quiet, want: verify.Early},
+		"none of it, noisy":  {asked: verify.Asked{RTT: ms}, port: 1, before: samples(0.3, 0.4, 0.5, 0.9, 2), measured: samples(0.4, 0.4, 0.5, 1, 2), want: verify.Early},
+		"none, more noise":   {asked: verify.Asked{RTT: ms}, port: 1, before: samples(0.3, 0.5, 0.6, 0.7, 0.8), measured: samples(0.5, 0.6, 0.7, 0.8, 0.8), want: verify.Noisy},
+		"none of 2.5 ms":     {asked: verify.Asked{RTT: 2500 * time.Microsecond}, port: 1, before: samples(0.3, 0.3, 0.4, 1, 2.2), measured: samples(0.3, 0.3, 0.4, 0.4, 1), want: verify.Early},
+		"none of jitter":     {asked: verify.Asked{RTT: 50 * ms, Spread: 49 * ms}, port: 1, before: quiet, measured: quiet, want: verify.Early},
 		"jitter":             {asked: verify.Asked{RTT: 50 * ms, Spread: 10 * ms}, port: 1, before: quiet, measured: samples(40.2, 61, 62), want: verify.InTolerance},
 		"more than jitter":   {asked: verify.Asked{RTT: 50 * ms, Spread: 10 * ms}, port: 1, before: quiet, measured: samples(40.2, 63.5, 66), want: verify.Late},
 		"noise":              {asked: fifty, port: 1, before: samples(10, 20), measured: samples(62, 70), want: verify.InTolerance},
 		"too much noise":     {asked: fifty, port: 1, before: samples(10, 50), measured: samples(62, 70), want: verify.Noisy},
 		"rate":               {asked: verify.Asked{RTT: 50 * ms, Rated: true}, port: 1, before: quiet, measured: samples(300, 300), want: verify.InTolerance},
-		"reorder":            {asked: verify.Asked{RTT: 50 * ms, Reordered: true}, port: 1, before: quiet, measured: samples(0.4, 50.4), want: verify.InTolerance},
+		"reorder":            {asked: verify.Asked{RTT: 50 * ms, Reordered: true}, port: 1, before: quiet, measured: samples(0.4, 50.4, 50.4, 50.5), want: verify.InTolerance},
+		"mostly reordered":   {asked: verify.Asked{RTT: 50 * ms, Reordered: true}, port: 1, before: quiet, measured: samples(0.4, 0.4, 0.5, 50.4), want: verify.Mixed},
+		"none of reorder":    {asked: verify.Asked{RTT: 50 * ms, Reordered: true}, port: 1, before: quiet, measured: samples(0.3, 0.3, 0.4, 0.4, 9), want: verify.Early},
 		"loss":               {asked: verify.Asked{RTT: 50 * ms, Lossy: true}, port: 1, before: quiet, measured: samples(50.4), want: verify.InTolerance},
 		"all lost":           {asked: verify.Asked{RTT: 50 * ms, Lossy: true}, port: 1, before: quiet, want: verify.Dropped},
 		"no answer":          {asked: fifty, port: 1, before: quiet, want: verify.NoAnswer},
@@ -74,6 +83,20 @@ func TestVerdicts(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A fault that is not there is never what was asked for, whatever the network does that is
+// the same at both ports.
+func TestNoneOfIt(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		asked := verify.Asked{RTT: time.Duration(rapid.IntRange(1000, 100_000).Draw(rt, "µs")) * time.Microsecond, Rated: rapid.Bool().Draw(rt, "rated"), Reordered: rapid.Bool().Draw(rt, "reordered")}
+		asked.Spread = time.Duration(rapid.IntRange(0, int(asked.RTT/time.Microsecond)-1000).Draw(rt, "spread")) * time.Microsecond
+		ms := rapid.SliceOfN(rapid.Float64Range(0, 200), 5, 5).Draw(rt, "ms")
+		c := verify.Check{Port: 1, Asked: asked}
+		if got := c.Judge(samples(ms...), samples(ms...)); got.Outcome == verify.InTolerance {
+			rt.Fatalf("%+v is %s", asked, got.Outcome)
+		}
+	})
 }
 
 func TestTell(t *testing.T) {

@@ -111,6 +111,7 @@ func TestPlan(t *testing.T) {
 		"partition":     {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment = fault.Impairment{Partition: true} })}, want: []string{"pd-0>tikv-0:20160 cut slow"}},
 		"too long":      {objects: []compile.Object{rtt("slow", "tikv-0", "pd-0", 7*time.Second)}, unseen: "more than 6s"},
 		"too short":     {objects: []compile.Object{rtt("slow", "tikv-0", "pd-0", 100*time.Microsecond)}, unseen: "1ms and more"},
+		"all jitter":    {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment.Jitter = 50 * time.Millisecond })}, unseen: "shorter than 1ms"},
 		"a range":       {objects: []compile.Object{{Name: "slow", From: []string{"pd-0"}, CIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Impairment: fault.Impairment{Delay: time.Second}}}, unseen: "outside the pods"},
 		"asked":         {objects: []compile.Object{slow}, edit: func(all []verify.Pod) { all[0].Agent = verify.AskedNow }, want: []string{"pd-0>tikv-0:20160 50ms waits slow"}},
 		"lost":          {objects: []compile.Object{slow}, edit: func(all []verify.Pod) { all[0].Agent = verify.Lost }, unseen: "nobody knows what they hold"},

@@ -40,6 +40,9 @@ type Asked struct {
 	Lossy, Rated, Reordered bool
 }
 
+// least is what is added at least.
+func (a Asked) least() time.Duration { return a.RTT - a.Spread }
+
 const (
 	// shortest is the least that can be told from none.
 	shortest = time.Millisecond

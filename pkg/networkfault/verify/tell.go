@@ -143,6 +143,8 @@ func (r *Result) why() string {
 			return "it does not answer to ping"
 		}
 		return "it does not answer at its agent's port either"
+	case Mixed:
+		return "most of what came was early, by the reorder that is asked for"
 	case Dropped:
 		return "nothing came through the loss"
 	case Noisy:

@@ -57,7 +57,8 @@ func (o Outcome) verdict() Verdict {
 // Judgement is what a measurement says.
 type Judgement struct {
 	Outcome Outcome
-	// Before and Measured are the medians of the baseline and of the pair; 0 for no answer.
+	// Before and Measured are the medians of the baseline and of the pair; of one that is Early
+	// the shortest of each, which it is told by. 0 is for no answer.
 	Before, Measured time.Duration
 	// Why says in words why there is no verdict; empty for the words of the Outcome.
 	Why string
@@ -80,6 +81,9 @@ func (c *Check) Judge(baseline, measured api.Measurement) Judgement {
 	before, now := sorted(baseline), sorted(measured)
 	j := Judgement{Before: median(before), Measured: median(now)}
 	j.Outcome = c.compare(before, now)
+	if j.Outcome == Early {
+		j.Before, j.Measured = before[0], now[0]
+	}
 	return j
 }
 

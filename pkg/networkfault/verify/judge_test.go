@@ -85,6 +85,18 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// What is told is what the outcome comes from: of a pair that is too early the shortest.
+func TestJudgementHasWhatItIsToldBy(t *testing.T) {
+	c := verify.Check{Port: 1, Asked: verify.Asked{RTT: 50 * time.Millisecond}}
+	for outcome, measured := range map[verify.Outcome]api.Measurement{verify.Early: samples(51, 51, 31, 51), verify.Late: samples(90, 51, 90, 90)} {
+		want := map[verify.Outcome]time.Duration{verify.Early: 31 * time.Millisecond, verify.Late: 90 * time.Millisecond}[outcome]
+		got := c.Judge(samples(1, 2, 2), measured)
+		if got.Outcome != outcome || got.Measured != want || got.Before != map[verify.Outcome]time.Duration{verify.Early: time.Millisecond, verify.Late: 2 * time.Millisecond}[outcome] {
+			t.Errorf("%+v, want %s by %s", got, outcome, want)
+		}
+	}
+}
+
 // A fault that is not there is never what was asked for, whatever the network does that is
 // the same at both ports.
 func TestNoneOfIt(t *testing.T) {
@@ -130,8 +142,16 @@ func TestTell(t *testing.T) {
 			verified: "1/3", status: metav1.ConditionFalse, message: "b to c (TCP port 2379): 90ms more than the 1ms without it, and 50ms are asked for", pairs: 2,
 		},
 		"two wrong": {
-			results: []verify.Result{cut, result("a", "b", verify.Wrong, late)}, verified: "0/4", status: metav1.ConditionFalse,
-			message: "a to b (TCP port 2379): 90ms more than the 1ms without it, and 50ms are asked for; and 1 pair more", pairs: 2,
+			results: []verify.Result{result("a", "b", verify.Wrong, late), cut}, verified: "0/4", status: metav1.ConditionFalse,
+			message: "c to d (TCP port 2379): an answer in 1ms, and a partition is asked for; and 1 pair more", pairs: 2,
+		},
+		"no answer is worse": {
+			results: []verify.Result{result("a", "b", verify.Wrong, late), result("c", "d", verify.Wrong, verify.Judgement{Outcome: verify.NoAnswer, Before: ms})}, verified: "0/4", status: metav1.ConditionFalse,
+			message: "c to d (TCP port 2379): no answer, and 50ms are asked for; and 1 pair more", pairs: 2,
+		},
+		"early": {
+			results:  []verify.Result{result("a", "b", verify.Wrong, verify.Judgement{Outcome: verify.Early, Before: ms, Measured: 31 * ms})},
+			verified: "0/2", status: metav1.ConditionFalse, message: "a to b (TCP port 2379): as little as 30ms more than the 1ms without it, and 50ms are asked for", pairs: 1,
 		},
 		"not cut":   {results: []verify.Result{cut}, verified: "0/2", status: metav1.ConditionFalse, message: "c to d (TCP port 2379): an answer in 1ms, and a partition is asked for", pairs: 1},
 		"no answer": {results: []verify.Result{result("a", "b", verify.Wrong, verify.Judgement{Outcome: verify.NoAnswer, Before: ms})}, verified: "0/2", status: metav1.ConditionFalse, message: "a to b (TCP port 2379): no answer, and 50ms are asked for", pairs: 1},

@@ -164,10 +164,17 @@ func (r *Result) problem() string {
 		return pair + "an answer in " + milliseconds(r.Because.Measured) + ", and a partition is asked for"
 	case NoAnswer:
 		return pair + "no answer, and " + milliseconds(r.Asked.RTT) + " are asked for"
+	case Early:
+		return pair + "as little as " + r.added()
 	default:
-		return fmt.Sprintf("%s%s more than the %s without it, and %s are asked for", pair,
-			milliseconds(r.Because.Measured-r.Because.Before), milliseconds(r.Because.Before), r.wanted())
+		return pair + r.added()
 	}
+}
+
+// added says what was measured to be added, and what is asked for.
+func (r *Result) added() string {
+	return fmt.Sprintf("%s more than the %s without it, and %s are asked for",
+		milliseconds(r.Because.Measured-r.Because.Before), milliseconds(r.Because.Before), r.wanted())
 }
 
 // wanted says what is asked for, with what chance may add.
@@ -178,9 +185,13 @@ func (r *Result) wanted() string {
 	return milliseconds(r.Asked.RTT) + " ±" + milliseconds(r.Asked.Spread)
 }
 
-// off is how far a pair is from what is asked for.
+// off is how far a pair is from what is asked for: as far as can be if there is an answer and
+// none is asked for, or none and one is.
 func (r *Result) off() time.Duration {
-	if r.Asked.Cut || r.Because.Measured == 0 {
+	switch {
+	case r.Because.Outcome == NoAnswer, r.Because.Outcome == NotCut:
+		return 1<<63 - 1
+	case r.Asked.Cut:
 		return 0
 	}
 	return (r.Because.Measured - r.Because.Before - r.Asked.RTT).Abs()

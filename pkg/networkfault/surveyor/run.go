@@ -115,6 +115,7 @@ func (s *Surveyor) begin(a *agent) (*task, Target, verify.Check) {
 		return nil, Target{}, verify.Check{}
 	}
 	a.isBusy, a.began, a.rests, t.began = true, now, now.Add(pause), now
+	a.isSecond = t.state.IsOpen() && t.state.Verdict != verify.Pending
 	return t, a.target, t.Check
 }
 

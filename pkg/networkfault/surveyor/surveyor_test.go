@@ -31,6 +31,12 @@ type fleet struct {
 	// rtt is what is measured to a target, and err what comes instead.
 	rtt map[string]float64
 	err error
+	// flaky has all but each fourth measurement of an agent fail.
+	flaky bool
+	// odd is a target that is late in every second measurement, and does not answer in the
+	// others at its agent's port; times counts them.
+	odd   string
+	times int
 	// now and most are how many measure at once, and did.
 	now, most int
 	changed   int
@@ -42,12 +48,22 @@ func (f *fleet) Measure(ctx context.Context, t Target, m api.Measure) (api.Measu
 	f.now++
 	f.most = max(f.most, f.now)
 	err := f.err
+	if f.flaky && len(f.began[t.UID])%4 != 0 {
+		err = errors.New("connection refused")
+	}
 	var answer api.Measurements
+	isOdd := f.odd != "" && slices.Contains(m.Targets, f.odd)
+	if isOdd {
+		f.times++
+	}
 	for _, target := range m.Targets {
 		one := api.Measurement{Target: target}
 		rtt, isSet := f.rtt[target]
 		for range m.Count {
 			switch {
+			case isOdd && f.times%2 == 0:
+			case isOdd && target == f.odd:
+				one.Samples = append(one.Samples, 90)
 			case isSet:
 				one.Samples = append(one.Samples, rtt)
 			case netip.MustParseAddrPort(target).Port() == api.Port:
@@ -239,6 +255,47 @@ func TestAnAgentThatIsBusy(t *testing.T) {
 		f.take()
 		pass(time.Hour)
 		if got, told := verdicts(s), f.take(); got != "r" || told != 0 {
+			t.Errorf("%s, told %d times", got, told)
+		}
+	})
+}
+
+// What is found stays while an agent measures only now and then, and is told once.
+func TestAnAgentThatMeasuresNowAndThen(t *testing.T) {
+	run(t, func(s *Surveyor, f *fleet) {
+		s.Set(basic, []Assignment{assignment(0, 1)})
+		pass(15 * time.Second)
+		f.take()
+		f.mu.Lock()
+		f.flaky = true
+		f.mu.Unlock()
+		pass(2 * time.Hour)
+		if got, told := verdicts(s), f.take(); got != "r" || told != 0 {
+			t.Errorf("%s, told %d times", got, told)
+		}
+	})
+}
+
+// Of a pair that is right and wrong in turns something is known in the end, and meanwhile
+// the others are measured too.
+func TestAPairThatContradictsItself(t *testing.T) {
+	run(t, func(s *Surveyor, f *fleet) {
+		s.Set(basic, []Assignment{assignment(0, 3)})
+		pass(time.Minute)
+		if got := verdicts(s); got != "rrr" {
+			t.Fatal(got)
+		}
+		f.take()
+		f.mu.Lock()
+		f.odd = "10.2.0.0:2379"
+		f.rtt["10.2.0.1:2379"] = 90
+		f.mu.Unlock()
+		pass(2 * time.Minute)
+		if got := verdicts(s); got[1] != 'w' {
+			t.Errorf("%s: the second pair is not looked at beside the first", got)
+		}
+		pass(10 * time.Minute)
+		if got, told := verdicts(s), f.take(); got != "uwr" || told != 2 {
 			t.Errorf("%s, told %d times", got, told)
 		}
 	})

@@ -71,8 +71,13 @@ func TestJudge(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	outcomes := map[byte]verify.Outcome{'R': verify.InTolerance, 'W': verify.Late, 'F': verify.Failed, 'B': verify.Busy, 'U': verify.Unable}
 	for _, steps := range []string{
-		"RR,Rr,Rr", "Wp,WW,Ww", "Wp,RR,Wr,WW,Rw,RR", "RR,Wr,Rr,Wr,WW", "Fp,Fp,FU,Fu,RR", "RR,Fr,Fr,FU,Wu,WW", "Bp,Bp,BU,RR", "RR,Br,Br,Br,Br",
-		"Wp,Fp,Wp,WW", "RR,UU,Uu", "Wp,WW,Bw,Rw,Bw,RR", "RR,Wr,Fr,Wr,WW",
+		"RR,Rr,Rr", "Wp,WW,Ww", "Wp,RR,Wr,WW,Rw,RR", "RR,Wr,Rr,Wr,WW", "Fp,Fp,FU,Fu,Ru,RR", "Bp,Bp,BU,Ru,RR", "RR,Br,Br,Br,Br",
+		"Wp,Fp,Wp,WW", "RR,UU,Uu,Wu,Uu,RR", "Wp,WW,Bw,Rw,Bw,RR", "RR,Wr,Fr,Wr,WW", "Wp,WW,UU", "Fp,Fp,FU,Wu,WW",
+		// Nothing is known of a pair that is not the same twice.
+		"Wp,Fp,Wp,Fp,Wp,FU,Wu,Fu,Wu", "Fp,Wp,Fp,Wp,Fp,WU,Ru,Wu,Ru,Wu,Ru,Wu,Ru,Wu,Ru,Wu,Ru,RR", "Bp,Wp,Bp,Wp,Bp,WU",
+		// What was found stays until ten measurements have not confirmed it.
+		"RR,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Fr,FU,Fu,Wu,WW", "RR,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Rr,Fr", "Wp,WW,Fw,Fw,Fw,Fw,Fw,Fw,Fw,Fw,Fw,FU,Ru,Fu,Ru,RR",
+		"RR,Fr,Wr,Fr,Wr,Fr,Wr,Fr,Wr,Fr,WU", "Wp,WW,Rw,Fw,Rw,Fw,Rw,Fw,Rw,Fw,Rw,FU",
 	} {
 		var s verify.State
 		for step := range strings.SplitSeq(steps, ",") {
@@ -159,6 +164,10 @@ func TestTell(t *testing.T) {
 		"unknown": {
 			results:  []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Noisy})},
 			verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured, as asked for; not known of b to c: the network itself varies more than what is asked for", pairs: 1,
+		},
+		"contradiction": {
+			results: []verify.Result{result("b", "c", verify.Unknown, late)}, status: metav1.ConditionUnknown,
+			message: "not known of b to c: its measurements contradict each other",
 		},
 		"all unknown": {results: []verify.Result{result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Unable, Why: "its agent is old"})}, status: metav1.ConditionUnknown, message: "not known of b to c: its agent is old"},
 	} {

@@ -151,6 +151,8 @@ func (r *Result) why() string {
 		return "the network itself varies more than what is asked for"
 	case Busy:
 		return "the agent measures for somebody else"
+	case InTolerance, Early, Late, NoAnswer, NotCut:
+		return "its measurements contradict each other"
 	default:
 		return "the agent could not measure"
 	}

@@ -56,21 +56,16 @@ type Plan struct {
 
 // New chooses the pairs to measure. For each object they cover the pods that it is between,
 // and its pairs of components and of zones, in either family of addresses, as far as MaxTasks
-// for each agent allow. The same pods, in any order, come to the same plan.
+// for each agent allow. The same pods, in any order, come to the same plan, and a pod that
+// comes or goes leaves the pairs of others as they are: most of what is known stays known.
 func New(pods []Pod) Plan {
-	p := planner{
-		byAddr: map[netip.Addr]int{}, tries: map[item]int{}, load: map[string]int{},
-		plan: Plan{Unseen: map[string]string{}},
-	}
+	p := planner{tries: map[item]int{}, load: map[string]int{}, plan: Plan{Unseen: map[string]string{}}}
 	p.pods = slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool { return p.Agent == Lost })
 	slices.SortFunc(p.pods, func(a, b Pod) int { return strings.Compare(a.Name, b.Name) })
-	for i, pod := range p.pods {
-		for _, addr := range pod.Addrs {
-			p.byAddr[addr] = i
+	for _, pair := range p.pairs() {
+		for _, object := range pair.objects {
+			p.try(object, pair)
 		}
-	}
-	for i := range p.pods {
-		p.cover(i)
 	}
 	for object := range p.plan.Unseen {
 		if slices.ContainsFunc(p.plan.Tasks, func(t Task) bool { return slices.Contains(t.Objects, object) }) {
@@ -85,8 +80,7 @@ func New(pods []Pod) Plan {
 
 // planner makes a Plan.
 type planner struct {
-	pods   []Pod // by name, without those that are lost
-	byAddr map[netip.Addr]int
+	pods []Pod // by name, without those that are lost
 	// tries is how often it was tried to cover an item: enough of it for one that is.
 	tries map[item]int
 	// load is how many tasks the agent of a pod has.
@@ -119,47 +113,29 @@ func items(object string, a, b *Pod, v6 bool) [3]item {
 	return [3]item{{object, first, second, v6}, {object: object, a: place{pod: a.Name}}, {object: object, a: place{pod: b.Name}}}
 }
 
-// cover adds the tasks that are still needed for what a pod's agent is to hold. Each pod
-// begins with another peer, so that not all of them measure to the same one.
-func (p *planner) cover(i int) {
-	for _, f := range p.pods[i].Faults {
-		peers := f.Match.Peers
-		for k := range peers {
-			peer := peers[(k+i)%len(peers)]
-			j, ok := p.byAddr[peer.Addr()]
-			for _, object := range f.Objects {
-				switch {
-				case !peer.IsSingleIP() || !ok:
-					if p.plan.Unseen[object] == "" {
-						p.plan.Unseen[object] = "it is for addresses outside the pods, or for pods of which nobody knows what they hold"
-					}
-				case j != i:
-					p.try(object, &p.pods[i], &p.pods[j], peer.Addr().Is6())
-				}
-			}
-		}
-	}
-}
-
-// try adds a task for an object between two pods if that covers the first of them, or their
-// components and zones. The other pod looks for a peer itself, so that not all of them have
-// the same one.
-func (p *planner) try(object string, a, b *Pod, v6 bool) {
-	all := items(object, a, b, v6)
-	wanted := all[:2]
-	if !slices.ContainsFunc(wanted, func(i item) bool { return p.tries[i] < enough }) {
+// try adds a task for an object between two pods if that covers one of them, or their
+// components and zones. Which of them measures, their names decide too.
+func (p *planner) try(object string, pair *pair) {
+	wanted := items(object, pair.from, pair.to, pair.v6)
+	if !slices.ContainsFunc(wanted[:], func(i item) bool { return p.tries[i] < enough }) {
 		return
 	}
-	if p.load[b.Name] < p.load[a.Name] {
-		a, b = b, a
-	}
-	for _, pair := range [][2]*Pod{{a, b}, {b, a}} {
-		if p.add(object, pair[0], pair[1], v6) {
+	for _, way := range [][2]*Pod{{pair.from, pair.to}, {pair.to, pair.from}} {
+		if p.add(object, way[0], way[1], pair.v6) {
 			return
 		}
 	}
 	for _, i := range wanted {
 		p.tries[i]++
+	}
+}
+
+// unseen notes why something of objects is not measured.
+func (p *planner) unseen(objects []string, why string) {
+	for _, object := range objects {
+		if p.plan.Unseen[object] == "" {
+			p.plan.Unseen[object] = why
+		}
 	}
 }
 

@@ -117,7 +117,7 @@ func (o *observation) assignments(tasks []verify.Task) []surveyor.Assignment {
 
 // tellVerified says in a status what was measured. Nothing is said of what is not in force,
 // or not yet everywhere as it is now. What was said before stays while there is a pair
-// without a verdict and none is wrong.
+// without a verdict, unless a pair was wrong then and none is now: it is gone.
 func tellVerified(life *v1alpha1.Life, found verify.Status, now time.Time) {
 	before := meta.FindStatusCondition(life.Conditions, v1alpha1.Verified)
 	switch {
@@ -125,7 +125,7 @@ func tellVerified(life *v1alpha1.Life, found verify.Status, now time.Time) {
 		life.Verified, life.Pairs = "", nil
 		meta.RemoveStatusCondition(&life.Conditions, v1alpha1.Verified)
 		return
-	case found.IsOpen && before != nil:
+	case found.IsOpen && before != nil && before.Status != metav1.ConditionFalse:
 		return
 	}
 	life.Verified, life.Pairs = found.Verified, found.Pairs

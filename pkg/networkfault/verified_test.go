@@ -119,6 +119,28 @@ func TestWhatWasMeasuredBefore(t *testing.T) {
 	}
 }
 
+// A pair that was wrong and is no more is not told as wrong while others are measured.
+func TestAWrongPairThatIsGone(t *testing.T) {
+	w := newWorld(t)
+	w.fault("slow", `{"from": ["pd(leader)"], "rtt": "50ms", "untilDeleted": true}`)
+	w.reconcile()
+	w.pairs.become(verify.Wrong, verify.Judgement{Outcome: verify.Late, Before: time.Millisecond, Measured: 90 * time.Millisecond})
+	w.reconcile()
+	w.wantVerified("slow", "0/8", metav1.ConditionFalse, verify.ReasonOutOfTolerance, "50ms are asked for")
+	w.pairs.states = nil
+	w.reconcile()
+	w.wantVerified("slow", "", metav1.ConditionUnknown, verify.ReasonNotMeasured, "it is being measured")
+	if p := w.status("slow").Pairs; len(p) > 0 {
+		t.Errorf("pairs %+v", p)
+	}
+	w.pairs.become(verify.Right, fifty)
+	w.reconcile()
+	w.wantVerified("slow", "8/8", metav1.ConditionTrue, verify.ReasonInTolerance, "")
+	w.pairs.states = nil
+	w.reconcile()
+	w.wantVerified("slow", "8/8", metav1.ConditionTrue, verify.ReasonInTolerance, "")
+}
+
 // What a handshake does not show is said to be so.
 func TestWhatCannotBeMeasured(t *testing.T) {
 	w := newWorld(t)

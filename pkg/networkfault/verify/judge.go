@@ -25,7 +25,7 @@ const (
 	Unreachable Outcome = "unreachable"
 	// Mixed: most round trips are too short by the reorder that is asked for, and not all.
 	Mixed Outcome = "mixed"
-	// Dropped: no sample came through the loss that is asked for.
+	// Dropped: no sample came through the loss that is asked for, or in time through the rate.
 	Dropped Outcome = "dropped"
 	// Noisy: the baseline varies so much that nothing can be said.
 	Noisy Outcome = "noisy"
@@ -97,7 +97,7 @@ func (c *Check) compare(before, now []time.Duration) Outcome {
 		return InTolerance
 	case asked.Cut:
 		return NotCut
-	case len(now) == 0 && asked.Lossy:
+	case len(now) == 0 && (asked.Lossy || asked.Rated):
 		return Dropped
 	case len(now) == 0:
 		return NoAnswer

@@ -49,6 +49,7 @@ func TestJudge(t *testing.T) {
 		"none of reorder":    {asked: verify.Asked{RTT: 50 * ms, Reordered: true}, port: 1, before: quiet, measured: samples(0.3, 0.3, 0.4, 0.4, 9), want: verify.Early},
 		"loss":               {asked: verify.Asked{RTT: 50 * ms, Lossy: true}, port: 1, before: quiet, measured: samples(50.4), want: verify.InTolerance},
 		"all lost":           {asked: verify.Asked{RTT: 50 * ms, Lossy: true}, port: 1, before: quiet, want: verify.Dropped},
+		"full link":          {asked: verify.Asked{RTT: 50 * ms, Rated: true}, port: 1, before: quiet, want: verify.Dropped},
 		"no answer":          {asked: fifty, port: 1, before: quiet, want: verify.NoAnswer},
 		"nobody there":       {asked: fifty, port: 1, want: verify.Unreachable},
 		"cut":                {asked: verify.Asked{Cut: true}, port: 1, before: quiet, want: verify.InTolerance},
@@ -126,6 +127,8 @@ func TestTell(t *testing.T) {
 	late := verify.Judgement{Outcome: verify.Late, Before: ms, Measured: 91 * ms}
 	cut := result("c", "d", verify.Wrong, verify.Judgement{Outcome: verify.NotCut, Before: ms, Measured: ms})
 	cut.Asked = verify.Asked{Cut: true}
+	lossy := result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Dropped})
+	lossy.Asked.Lossy = true
 	other := result("x", "y", verify.Wrong, late)
 	other.Objects = []string{"other"}
 	for name, test := range map[string]struct {
@@ -164,6 +167,14 @@ func TestTell(t *testing.T) {
 		"unknown": {
 			results:  []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Noisy})},
 			verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured, as asked for; not known of b to c: the network itself varies more than what is asked for", pairs: 1,
+		},
+		"all lost": {
+			results: []verify.Result{lossy, result("c", "d", verify.Unknown, verify.Judgement{Outcome: verify.Dropped})}, status: metav1.ConditionUnknown,
+			message: "not known of b to c: nothing came through the loss; and of 1 pair more",
+		},
+		"full link": {
+			results: []verify.Result{result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Dropped})}, status: metav1.ConditionUnknown,
+			message: "not known of b to c: nothing came in time behind what else the rate lets through",
 		},
 		"contradiction": {
 			results: []verify.Result{result("b", "c", verify.Unknown, late)}, status: metav1.ConditionUnknown,

@@ -146,6 +146,9 @@ func (r *Result) why() string {
 	case Mixed:
 		return "most of what came was early, by the reorder that is asked for"
 	case Dropped:
+		if !r.Asked.Lossy {
+			return "nothing came in time behind what else the rate lets through"
+		}
 		return "nothing came through the loss"
 	case Noisy:
 		return "the network itself varies more than what is asked for"

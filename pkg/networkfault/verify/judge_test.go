@@ -144,6 +144,7 @@ func TestTell(t *testing.T) {
 		"unseen":   {unseen: "it is for UDP", status: metav1.ConditionUnknown, message: "it is for UDP"},
 		"other":    {results: []verify.Result{other}, status: metav1.ConditionUnknown, message: "no pair of its pods can be measured now"},
 		"right":    {results: []verify.Result{result("a", "b", verify.Right, right)}, verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured, as asked for", pairs: 1},
+		"a part":   {results: []verify.Result{result("a", "b", verify.Right, right)}, unseen: "it is for UDP", verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured, as asked for; not all is measured: it is for UDP", pairs: 1},
 		"not held": {results: []verify.Result{result("a", "elsewhere", verify.Right, right)}, verified: "1/1", status: metav1.ConditionTrue, message: "1 pair measured, as asked for", pairs: 1},
 		"wrong": {
 			results:  []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Wrong, late), result("c", "d", verify.Pending, verify.Judgement{})},

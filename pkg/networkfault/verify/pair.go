@@ -38,7 +38,9 @@ func (p *planner) pairs() []*pair {
 			for _, peer := range f.Match.Peers {
 				j, ok := byAddr[peer.Addr()]
 				if !peer.IsSingleIP() || !ok {
-					p.unseen(f.Objects, "it is for addresses outside the pods, or for pods of which nobody knows what they hold")
+					for _, object := range f.Objects {
+						p.unseen(object, "it is for addresses outside the pods, or for pods of which nobody knows what they hold")
+					}
 					continue
 				}
 				if j == i {

@@ -114,6 +114,9 @@ func TestPlan(t *testing.T) {
 		"all jitter":    {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment.Jitter = 50 * time.Millisecond })}, unseen: "shorter than 1ms"},
 		"a range":       {objects: []compile.Object{{Name: "slow", From: []string{"pd-0"}, CIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Impairment: fault.Impairment{Delay: time.Second}}}, unseen: "outside the pods"},
 		"asked":         {objects: []compile.Object{slow}, edit: func(all []verify.Pod) { all[0].Agent = verify.AskedNow }, want: []string{"pd-0>tikv-0:20160 50ms waits slow"}},
+		"a range too":   {objects: []compile.Object{with(slow, func(o *compile.Object) { o.CIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} })}, want: []string{"pd-0>tikv-0:20160 50ms slow"}, unseen: "outside the pods"},
+		"one lost":      {objects: []compile.Object{rtt("slow", "tikv-0", "pd", 50*time.Millisecond)}, edit: func(all []verify.Pod) { all[0].Agent, all[1].Agent = verify.Lost, verify.Lost }, want: []string{"pd-2>tikv-0:20160 50ms slow"}, unseen: "nobody knows what they hold"},
+		"one too short": {objects: []compile.Object{rtt("slow", "tikv-0", "pd-", 500*time.Microsecond), rtt("more", "tikv-0", "pd-0", 10*time.Millisecond)}, want: []string{"pd-0>tikv-0:20160 10.5ms more+slow"}, unseen: "1ms and more"},
 		"lost":          {objects: []compile.Object{slow}, edit: func(all []verify.Pod) { all[0].Agent = verify.Lost }, unseen: "nobody knows what they hold"},
 		"without agent": {objects: []compile.Object{slow}, edit: func(all []verify.Pod) { all[0].Agent = verify.NoAgent }, want: []string{"tikv-0>pd-0:2379 50ms slow"}},
 	} {

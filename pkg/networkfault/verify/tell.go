@@ -48,7 +48,7 @@ type Status struct {
 }
 
 // Tell says what the pairs of an object come to. Has is whether a pod has the object, and
-// unseen why nothing of it is measured, if that is so.
+// unseen why something of it is not measured, if that is so.
 func Tell(object string, results []Result, has func(pod string) bool, unseen string) Status {
 	var s Status
 	own := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return !slices.Contains(r.Objects, object) })
@@ -77,6 +77,9 @@ func Tell(object string, results []Result, has func(pod string) bool, unseen str
 	case count[Right] > 0:
 		c.Status, c.Reason = metav1.ConditionTrue, ReasonInTolerance
 		c.Message = tidbcluster.Plural(count[Right], "pair") + " measured, as asked for" + unknown(own)
+		if unseen != "" {
+			c.Message += "; not all is measured: " + unseen
+		}
 	default:
 		c.Message = cmp.Or(strings.TrimPrefix(unknown(own), "; "), unseen, "no pair of its pods can be measured now")
 	}

@@ -88,7 +88,7 @@ func agentOf(state decide.AgentState, faults []compile.Fault) verify.Agent {
 	switch {
 	case state.Down || state.Silent:
 		return verify.Lost
-	case len(state.Holds) == len(faults) && !slices.ContainsFunc(faults, isMissing):
+	case state.Known && len(state.Holds) == len(faults) && !slices.ContainsFunc(faults, isMissing):
 		return verify.Holds
 	case state.Failed != "":
 		return verify.Lost

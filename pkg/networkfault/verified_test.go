@@ -13,6 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/fault"
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/surveyor"
 	"github.com/tidelay/tidelay/pkg/networkfault/verify"
 )
@@ -139,6 +142,31 @@ func TestAWrongPairThatIsGone(t *testing.T) {
 	w.pairs.states = nil
 	w.reconcile()
 	w.wantVerified("slow", "8/8", metav1.ConditionTrue, verify.ReasonInTolerance, "")
+}
+
+// An agent that has not said what it holds is not taken for one that holds nothing.
+func TestWhatIsKnownOfAnAgent(t *testing.T) {
+	one := []compile.Fault{{Fault: fault.Fault{Name: "one"}}}
+	for name, test := range map[string]struct {
+		state  decide.AgentState
+		faults []compile.Fault
+		want   verify.Agent
+	}{
+		"never heard of":               {want: verify.AskedNow},
+		"never heard of, and it fails": {state: decide.AgentState{Failed: "no token"}, want: verify.Lost},
+		"holds nothing":                {state: decide.AgentState{Known: true}, want: verify.Holds},
+		"holds it":                     {state: decide.AgentState{Known: true, Holds: one}, faults: one, want: verify.Holds},
+		"holds it no more":             {state: decide.AgentState{Known: true}, faults: one, want: verify.AskedNow},
+		"holds it still":               {state: decide.AgentState{Known: true, Holds: one}, want: verify.AskedNow},
+		"refuses it":                   {state: decide.AgentState{Known: true, Failed: "no", Refused: one}, faults: one, want: verify.Lost},
+		"holds it, and others":         {state: decide.AgentState{Failed: "other faults", Holds: one}, faults: one, want: verify.Lost},
+		"silent":                       {state: decide.AgentState{Failed: "timeout", Silent: true}, want: verify.Lost},
+		"down":                         {state: decide.AgentState{Failed: "down", Down: true}, want: verify.Lost},
+	} {
+		if got := agentOf(test.state, test.faults); got != test.want {
+			t.Errorf("%s: %d, want %d", name, got, test.want)
+		}
+	}
 }
 
 // What a handshake does not show is said to be so.

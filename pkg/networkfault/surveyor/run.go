@@ -126,7 +126,7 @@ func (s *Surveyor) end(a *agent, t *task, j verify.Judgement) (isTold bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	a.isBusy = false
+	a.isBusy, a.rests = false, latest(a.rests, now.Add(max(now.Sub(a.began), rest)))
 	s.metrics.measured(j.Outcome)
 	if !t.isGone && !t.Waits {
 		before := t.state

@@ -28,8 +28,12 @@ const (
 	perSecond = 50
 	// parallel is how many there can be at once.
 	parallel = 64
-	// pause is the least time between the beginnings of two measurements of an agent.
-	pause = time.Minute / PerMinute
+	// pause is the least time between the beginnings of two measurements of an agent. Of
+	// those, the first may reach it late, and the last one at once.
+	pause = (time.Minute + connectTime + PerMinute - 1) / PerMinute
+	// rest is the least time from the end of one to the beginning of the next, in which people
+	// can have the agent measure. After a long one it is as long as that was.
+	rest = 2 * time.Second
 	// turn is the least time between them once there is a verdict on each pair.
 	turn = 20 * time.Second
 )

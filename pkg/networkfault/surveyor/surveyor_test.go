@@ -1,6 +1,7 @@
 package surveyor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,10 +41,29 @@ type fleet struct {
 	// now and most are how many measure at once, and did.
 	now, most int
 	changed   int
+	// takes is how long a measurement takes; 300 ms for 0. late is how much later than
+	// others each ninth request of an agent reaches it.
+	takes, late time.Duration
+	asked       map[types.UID]int
+	// ended is when an agent had measured last, and least the shortest time until it
+	// measured again, as a part of how long that took.
+	ended map[types.UID]time.Time
+	least float64
 }
 
 func (f *fleet) Measure(ctx context.Context, t Target, m api.Measure) (api.Measurements, error) {
 	f.mu.Lock()
+	f.asked[t.UID]++
+	late, takes := time.Duration(0), cmp.Or(f.takes, 300*time.Millisecond)
+	if f.asked[t.UID]%9 == 1 {
+		late = f.late
+	}
+	f.mu.Unlock()
+	time.Sleep(late)
+	f.mu.Lock()
+	if end, ok := f.ended[t.UID]; ok {
+		f.least = min(f.least, time.Since(end).Seconds()/takes.Seconds())
+	}
 	f.began[t.UID] = append(f.began[t.UID], time.Now())
 	f.now++
 	f.most = max(f.most, f.now)
@@ -76,13 +96,14 @@ func (f *fleet) Measure(ctx context.Context, t Target, m api.Measure) (api.Measu
 	}
 	f.mu.Unlock()
 	select {
-	case <-time.After(300 * time.Millisecond):
+	case <-time.After(takes):
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.now--
+	f.ended[t.UID] = time.Now()
 	return answer, err
 }
 
@@ -113,7 +134,7 @@ func (f *fleet) measured(uid types.UID) (times, agents, now int) {
 func run(t *testing.T, test func(s *Surveyor, f *fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f := &fleet{began: map[types.UID][]time.Time{}, rtt: map[string]float64{}}
+		f := &fleet{began: map[types.UID][]time.Time{}, rtt: map[string]float64{}, asked: map[types.UID]int{}, ended: map[types.UID]time.Time{}, least: 1000}
 		s, err := New(Options{
 			Agents: f, Metrics: prometheus.NewRegistry(), Log: logr.Discard(),
 			Changed: func(types.NamespacedName) {
@@ -394,6 +415,35 @@ func (f *fleet) wantMeasuring(t *testing.T) {
 	pass(pause + 100*time.Millisecond)
 	if _, _, now := f.measured(""); now != 1 {
 		t.Fatalf("%d agents measure", now)
+	}
+}
+
+// An agent that is reached late now and then measures no more often for that.
+func TestAnAgentThatIsReachedLate(t *testing.T) {
+	run(t, func(s *Surveyor, f *fleet) {
+		f.late = connectTime
+		one := assignment(0, 9)
+		for i := range 100 {
+			for t := range one.Tasks { // so that it is asked as often as can be
+				one.Tasks[t].Asked.RTT = time.Duration(50+i) * time.Millisecond
+			}
+			s.Set(basic, []Assignment{one})
+			pass(20 * time.Second)
+		}
+	})
+}
+
+// An agent that measures for long is left to people for as long.
+func TestALongMeasurement(t *testing.T) {
+	for _, takes := range []time.Duration{300 * time.Millisecond, 7 * time.Second} {
+		run(t, func(s *Surveyor, f *fleet) {
+			f.takes = takes
+			s.Set(basic, []Assignment{assignment(0, 8)})
+			pass(10 * time.Minute)
+			if n, _, _ := f.measured("uid-0"); n < 10 || f.least < 1 || f.least*takes.Seconds() < 2 {
+				t.Errorf("%d measurements of %s each, with a rest of %v times that", n, takes, f.least)
+			}
+		})
 	}
 }
 

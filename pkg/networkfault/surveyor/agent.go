@@ -19,6 +19,8 @@ type agent struct {
 	isBusy bool
 	// began is when its last measurement did; rests is until when none may.
 	began, rests time.Time
+	// heard is when it last did anything but measure for somebody else, or was new.
+	heard time.Time
 	// isSecond is whether the last one was another look at a pair with a verdict.
 	isSecond bool
 }
@@ -86,6 +88,21 @@ func (a *agent) isBefore(t, other *task) bool {
 		}
 	}
 	return cmp.Or(rank(t)-rank(other), t.began.Compare(other.began)) < 0
+}
+
+// patience is how long what is known of an agent's pairs stays so while it measures for
+// somebody else each time that it is asked.
+const patience = 10 * time.Minute
+
+// hear takes a judgement. After patience there is none of an agent that is busy: nothing that
+// is known of its pairs is of late.
+func (a *agent) hear(j verify.Judgement, now time.Time) verify.Judgement {
+	if j.Outcome != verify.Busy {
+		a.heard = now
+	} else if now.Sub(a.heard) >= patience {
+		j = verify.Judgement{Outcome: verify.Unable, Why: "its agent measures for somebody else each time that it is asked"}
+	}
+	return j
 }
 
 func latest(a, b time.Time) time.Time {

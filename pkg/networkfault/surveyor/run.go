@@ -128,6 +128,7 @@ func (s *Surveyor) end(a *agent, t *task, j verify.Judgement) (isTold bool) {
 	now := time.Now()
 	a.isBusy, a.rests = false, latest(a.rests, now.Add(max(now.Sub(a.began), rest)))
 	s.metrics.measured(j.Outcome)
+	j = a.hear(j, now)
 	if !t.isGone && !t.Waits {
 		before := t.state
 		if t.state.Note(j) {

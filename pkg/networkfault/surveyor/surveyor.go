@@ -117,7 +117,7 @@ func (s *Surveyor) Set(cluster types.NamespacedName, all []Assignment) {
 		asked[one.UID] = true
 		a := agents[one.UID]
 		if a == nil {
-			a = &agent{cluster: cluster}
+			a = &agent{cluster: cluster, heard: now}
 			agents[one.UID] = a
 			s.count++
 		}

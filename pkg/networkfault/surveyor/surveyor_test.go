@@ -261,7 +261,8 @@ func TestAWrongPair(t *testing.T) {
 	})
 }
 
-// An agent that measures for somebody else is asked later, and nothing is wrong by that.
+// An agent that measures for somebody else is asked later, and nothing is wrong by that. What
+// was known of it is known for ten minutes more.
 func TestAnAgentThatIsBusy(t *testing.T) {
 	run(t, func(s *Surveyor, f *fleet) {
 		s.Set(basic, []Assignment{assignment(0, 1)})
@@ -274,9 +275,22 @@ func TestAnAgentThatIsBusy(t *testing.T) {
 		pass(15 * time.Second)
 		f.set("", 0, &client.Error{Problem: api.Problem{Status: 429}})
 		f.take()
-		pass(time.Hour)
+		pass(9 * time.Minute)
 		if got, told := verdicts(s), f.take(); got != "r" || told != 0 {
 			t.Errorf("%s, told %d times", got, told)
+		}
+		pass(2 * time.Minute)
+		if got, told := verdicts(s), f.take(); got != "u" || told != 1 {
+			t.Errorf("%s after long, told %d times", got, told)
+		}
+		pass(time.Hour)
+		f.set("", 0, nil)
+		if got, told := verdicts(s), f.take(); got != "u" || told != 0 {
+			t.Errorf("%s after an hour, told %d times", got, told)
+		}
+		pass(time.Minute)
+		if got, told := verdicts(s), f.take(); got != "r" || told != 1 {
+			t.Errorf("%s when it measures again, told %d times", got, told)
 		}
 	})
 }

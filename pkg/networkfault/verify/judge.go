@@ -31,7 +31,7 @@ const (
 	Noisy Outcome = "noisy"
 	// Busy: the agent was measuring for somebody else.
 	Busy Outcome = "busy"
-	// Unable: the agent has no measurements, such as an old one.
+	// Unable: the agent has no measurements, such as an old one, or for long none for us.
 	Unable Outcome = "unable"
 	// Failed: the agent gave no answer, or none that has the measurement.
 	Failed Outcome = "failed"

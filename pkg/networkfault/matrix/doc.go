@@ -21,7 +21,8 @@
 // An empty cell says nothing, so one half of the table is enough. If both halves differ,
 // each way takes half of its own cell.
 //
-// Lines that begin with # and empty lines are left out; so are spaces around a cell.
+// Lines that begin with # and empty lines are left out; so are spaces around a cell, but for
+// those after a closing quote, which are refused.
 // Numbers are decimal, such as 0.5, and have no unit.
 //
 // The package is pure.

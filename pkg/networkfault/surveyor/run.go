@@ -95,13 +95,32 @@ func (s *Surveyor) isDue(a *agent) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	t, at := s.next(a)
-	if t != nil && !at.After(now) && !a.isBusy {
+	if s.due(a, now) != nil {
 		return true
 	}
-	s.schedule(a, now)
 	s.forget(a, now)
 	return false
+}
+
+// due returns the task that an agent is to measure now. If there is none, the agent is
+// scheduled for when there is.
+func (s *Surveyor) due(a *agent, now time.Time) *task {
+	t, at := s.next(a)
+	if t == nil || at.After(now) || a.isBusy {
+		s.schedule(a, now)
+		return nil
+	}
+	busy := 0
+	for _, other := range s.clusters[a.cluster] {
+		if other.isBusy {
+			busy++
+		}
+	}
+	if busy >= perCluster {
+		s.queue.AddAfter(a, recheck)
+		return nil
+	}
+	return t
 }
 
 // begin returns what an agent is to measure now; nil for nothing.
@@ -109,9 +128,8 @@ func (s *Surveyor) begin(a *agent) (*task, Target, verify.Check) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	t, at := s.next(a)
-	if t == nil || at.After(now) {
-		s.schedule(a, now)
+	t := s.due(a, now)
+	if t == nil {
 		return nil, Target{}, verify.Check{}
 	}
 	a.isBusy, a.began, a.rests, t.began = true, now, now.Add(pause), now

@@ -28,6 +28,10 @@ const (
 	perSecond = 50
 	// parallel is how many there can be at once.
 	parallel = 64
+	// perCluster is how many of these may be of one TidbCluster, so that the others do not wait
+	// while its agents take long; another one is tried recheck later.
+	perCluster = 16
+	recheck    = 500 * time.Millisecond
 	// pause is the least time between the beginnings of two measurements of an agent. Of
 	// those, the first may reach it late, and the last one at once.
 	pause = (time.Minute + connectTime + PerMinute - 1) / PerMinute

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -44,7 +45,9 @@ type fleet struct {
 	// takes is how long a measurement takes; 300 ms for 0. late is how much later than
 	// others each ninth request of an agent reaches it.
 	takes, late time.Duration
-	asked       map[types.UID]int
+	// slow is a part of the names of the pods whose measurements take a long time.
+	slow  string
+	asked map[types.UID]int
 	// ended is when an agent had measured last, and least the shortest time until it
 	// measured again, as a part of how long that took.
 	ended map[types.UID]time.Time
@@ -57,6 +60,9 @@ func (f *fleet) Measure(ctx context.Context, t Target, m api.Measure) (api.Measu
 	late, takes := time.Duration(0), cmp.Or(f.takes, 300*time.Millisecond)
 	if f.asked[t.UID]%9 == 1 {
 		late = f.late
+	}
+	if f.slow != "" && strings.Contains(t.Pod.Name, f.slow) {
+		takes = 8 * time.Second
 	}
 	f.mu.Unlock()
 	time.Sleep(late)
@@ -459,6 +465,33 @@ func TestALongMeasurement(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A few TidbClusters with many agents that take long do not hold up another one.
+func TestSlowClusters(t *testing.T) {
+	run(t, func(s *Surveyor, f *fleet) {
+		f.slow = "slow"
+		for c := range 3 {
+			var all []Assignment
+			for a := range 200 {
+				one := assignment(c*200+a, 8)
+				one.Pod.Name = "slow-" + one.Pod.Name
+				all = append(all, one)
+			}
+			s.Set(types.NamespacedName{Namespace: "slow", Name: fmt.Sprint(c)}, all)
+		}
+		pass(time.Minute)
+		s.Set(basic, []Assignment{assignment(1000, 1)})
+		pass(3 * time.Second)
+		if got := verdicts(s); got != "r" {
+			t.Errorf("%s after 3s", got)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.most > 3*perCluster+1 {
+			t.Errorf("%d measure at once", f.most)
+		}
+	})
 }
 
 // Neither tasks that come and go nor pods that do so have an agent measure more often.

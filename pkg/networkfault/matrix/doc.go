@@ -1,5 +1,6 @@
-// Package matrix reads round trips between zones from CSV, as links of a NetworkTopology.
-// There are two forms. A list of pairs has a row for two zones:
+// Package matrix reads round trips between zones from CSV, as links of a NetworkTopology. It
+// is for commands that people give such a file, and no part of the controller. There are two
+// forms. A list of pairs has a row for two zones:
 //
 //	# measured on 2030-01-31
 //	from,to,rtt_ms,jitter_ms,loss_percent,rate_mbit

@@ -28,7 +28,8 @@ const (
 	faultCallsBurst     = 600
 )
 
-// addFaults has the replica that leads carry out NetworkFaults, until ctx ends.
+// addFaults has the replica that leads carry out NetworkFaults and NetworkTopologies, until
+// ctx ends.
 func addFaults(ctx context.Context, mgr ctrl.Manager, file *configfile.File) error {
 	live, err := daemon.NewClient(mgr, flowcontrol.NewTokenBucketRateLimiter(faultCallsPerSecond, faultCallsBurst))
 	if err != nil {

@@ -1,6 +1,6 @@
-// Command controller carries out the NetworkFaults of TidbClusters, and looks for running
-// pods without the agent that their TidbClusters ask to inject. See packages networkfault
-// and missed for what it does, and "controller --help" for its flags.
+// Command controller carries out the NetworkFaults and NetworkTopologies of TidbClusters, and
+// looks for running pods without the agent that their TidbClusters ask to inject. See packages
+// networkfault and missed for what it does, and "controller --help" for its flags.
 package main
 
 import (

@@ -78,7 +78,7 @@ func agentOf(state decide.AgentState, faults []compile.Fault) verify.Agent {
 	switch {
 	case state.Down || state.Silent:
 		return verify.Lost
-	case len(state.Holds) == len(faults) && !slices.ContainsFunc(faults, isMissing):
+	case state.Known && len(state.Holds) == len(faults) && !slices.ContainsFunc(faults, isMissing):
 		return verify.Holds
 	case state.Failed != "":
 		return verify.Lost
@@ -107,7 +107,7 @@ func (o *observation) assignments(tasks []verify.Task) []surveyor.Assignment {
 
 // tellVerified says in a status what was measured. Nothing is said of what is not in force,
 // or not yet everywhere as it is now. What was said before stays while there is a pair
-// without a verdict and none is wrong.
+// without a verdict, unless a pair was wrong then and none is now: it is gone.
 func tellVerified(life *v1alpha1.Life, found verify.Status, now time.Time) {
 	before := meta.FindStatusCondition(life.Conditions, v1alpha1.Verified)
 	switch {
@@ -115,7 +115,7 @@ func tellVerified(life *v1alpha1.Life, found verify.Status, now time.Time) {
 		life.Verified, life.Pairs = "", nil
 		meta.RemoveStatusCondition(&life.Conditions, v1alpha1.Verified)
 		return
-	case found.IsOpen && before != nil:
+	case found.IsOpen && before != nil && before.Status != metav1.ConditionFalse:
 		return
 	}
 	life.Verified, life.Pairs = found.Verified, found.Pairs

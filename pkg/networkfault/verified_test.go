@@ -14,6 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/fault"
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/surveyor"
 	"github.com/tidelay/tidelay/pkg/networkfault/verify"
@@ -119,6 +121,53 @@ func TestWhatWasMeasuredBefore(t *testing.T) {
 	}
 	if len(w.pairs.tasks) > 0 {
 		t.Errorf("%d pairs are measured of a paused fault", len(w.pairs.tasks))
+	}
+}
+
+// A pair that was wrong and is no more is not told as wrong while others are measured.
+func TestAWrongPairThatIsGone(t *testing.T) {
+	w := newWorld(t)
+	w.fault("slow", `{"from": ["pd(leader)"], "rtt": "50ms", "untilDeleted": true}`)
+	w.reconcile()
+	w.pairs.become(verify.Wrong, verify.Judgement{Outcome: verify.Late, Before: time.Millisecond, Measured: 90 * time.Millisecond})
+	w.reconcile()
+	w.wantVerified("slow", "0/8", metav1.ConditionFalse, verify.ReasonOutOfTolerance, "50ms are asked for")
+	w.pairs.states = nil
+	w.reconcile()
+	w.wantVerified("slow", "", metav1.ConditionUnknown, verify.ReasonNotMeasured, "it is being measured")
+	if p := w.status("slow").Pairs; len(p) > 0 {
+		t.Errorf("pairs %+v", p)
+	}
+	w.pairs.become(verify.Right, fifty)
+	w.reconcile()
+	w.wantVerified("slow", "8/8", metav1.ConditionTrue, verify.ReasonInTolerance, "")
+	w.pairs.states = nil
+	w.reconcile()
+	w.wantVerified("slow", "8/8", metav1.ConditionTrue, verify.ReasonInTolerance, "")
+}
+
+// An agent that has not said what it holds is not taken for one that holds nothing.
+func TestWhatIsKnownOfAnAgent(t *testing.T) {
+	one := []compile.Fault{{Fault: fault.Fault{Name: "one"}}}
+	for name, test := range map[string]struct {
+		state  decide.AgentState
+		faults []compile.Fault
+		want   verify.Agent
+	}{
+		"never heard of":               {want: verify.AskedNow},
+		"never heard of, and it fails": {state: decide.AgentState{Failed: "no token"}, want: verify.Lost},
+		"holds nothing":                {state: decide.AgentState{Known: true}, want: verify.Holds},
+		"holds it":                     {state: decide.AgentState{Known: true, Holds: one}, faults: one, want: verify.Holds},
+		"holds it no more":             {state: decide.AgentState{Known: true}, faults: one, want: verify.AskedNow},
+		"holds it still":               {state: decide.AgentState{Known: true, Holds: one}, want: verify.AskedNow},
+		"refuses it":                   {state: decide.AgentState{Known: true, Failed: "no", Refused: one}, faults: one, want: verify.Lost},
+		"holds it, and others":         {state: decide.AgentState{Failed: "other faults", Holds: one}, faults: one, want: verify.Lost},
+		"silent":                       {state: decide.AgentState{Failed: "timeout", Silent: true}, want: verify.Lost},
+		"down":                         {state: decide.AgentState{Failed: "down", Down: true}, want: verify.Lost},
+	} {
+		if got := agentOf(test.state, test.faults); got != test.want {
+			t.Errorf("%s: %d, want %d", name, got, test.want)
+		}
 	}
 }
 

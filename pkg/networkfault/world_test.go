@@ -128,7 +128,7 @@ func (o *obedient) Set(_ types.NamespacedName, targets []keeper.Target) {
 func (o *obedient) States(types.NamespacedName) map[types.UID]decide.AgentState {
 	states := map[types.UID]decide.AgentState{}
 	for uid, faults := range o.held {
-		state := decide.AgentState{Failed: o.failed}
+		state := decide.AgentState{Failed: o.failed, Known: o.failed == ""}
 		for _, f := range faults {
 			if o.refuses {
 				state.Refused = append(state.Refused, f.Fault)

@@ -1,12 +1,17 @@
 package client
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
+	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -34,6 +39,37 @@ func (e *Error) Error() string {
 		text += ": " + e.Detail
 	}
 	return text
+}
+
+// IsTimeout reports whether an error is that there was no answer, or no connection, in time.
+func IsTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout()
+}
+
+// Cause says what is wrong in an error of a request, without the addresses and ports, of
+// which the caller's own is another one each time: the same cause has the same words.
+func Cause(err error) string {
+	refusal, isRefusal := errors.AsType[*Error](err)
+	op, isOp := errors.AsType[*net.OpError](err)
+	number, isNumber := errors.AsType[syscall.Errno](err)
+	system, isSystem := errors.AsType[*os.SyscallError](err)
+	switch {
+	case isRefusal:
+		return refusal.Error()
+	case IsTimeout(err) && isOp && op.Op == "dial":
+		return "no connection in time"
+	case IsTimeout(err):
+		return "no answer in time"
+	case isNumber:
+		return number.Error()
+	case isOp && op.Err != nil:
+		return op.Err.Error()
+	case isSystem:
+		return system.Error()
+	default:
+		return err.Error()
+	}
 }
 
 // newError reads an answer that is not 200.

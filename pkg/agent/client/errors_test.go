@@ -1,9 +1,14 @@
 package client_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,5 +70,28 @@ func TestErrors(t *testing.T) {
 				t.Errorf("error %q", text)
 			}
 		})
+	}
+}
+
+// The words for a cause have no address, and are the same each time.
+func TestCause(t *testing.T) {
+	read := func(port int, err error) error {
+		return fmt.Errorf("POST /v1/measure: %w", &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{Port: port}, Addr: &net.TCPAddr{Port: api.Port}, Err: err})
+	}
+	for want, errs := range map[string][]error{
+		"connection reset by peer": {read(40000, syscall.ECONNRESET), read(40001, os.NewSyscallError("read", syscall.ECONNRESET))},
+		"no answer in time":        {read(40000, os.ErrDeadlineExceeded), fmt.Errorf("POST: %w", context.DeadlineExceeded)},
+		"no connection in time":    {&net.OpError{Op: "dial", Err: context.DeadlineExceeded}, &net.OpError{Op: "dial", Err: syscall.ETIMEDOUT}},
+		"use of closed connection": {read(40000, errors.New("use of closed connection"))},
+		"421 Misdirected Request: another pod": {
+			fmt.Errorf("POST /v1/measure: %w", &client.Error{Problem: api.Problem{Status: 421, Detail: "another pod"}}),
+		},
+		"read agents' token: gone": {errors.New("read agents' token: gone")},
+	} {
+		for _, err := range errs {
+			if got := client.Cause(err); got != want {
+				t.Errorf("%v is told as %q, want %q", err, got, want)
+			}
+		}
 	}
 }

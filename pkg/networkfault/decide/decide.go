@@ -56,6 +56,8 @@ type AgentState struct {
 	// Holds are the faults that the agent confirmed last; none if what it holds is not
 	// known.
 	Holds []compile.Fault
+	// Known is whether the agent has said so, and Holds is all of it.
+	Known bool
 	// Failed says in a sentence why it does not hold what it should; empty if it does, or
 	// while it is being asked for the first time.
 	Failed string

@@ -44,6 +44,8 @@ type agent struct {
 	confirmed *Target
 	// held is what it confirmed last; none if it may have changed that since.
 	held []held
+	// isKnown is whether that is all that it holds of Owner's.
+	isKnown bool
 	// warnings are what it warned of about those.
 	warnings []decide.Warning
 	// isLost is whether it has been silent for so long that what it holds is not known:
@@ -141,6 +143,7 @@ func (a *agent) end(res result, now time.Time) {
 	a.flight = nil
 	if !res.isUnchanged {
 		a.held, a.warnings, a.isLost = res.confirmed, res.warnings, false
+		a.isKnown = res.outcome == ok
 	}
 	a.silent = res.outcome.isSilent()
 	switch {
@@ -205,6 +208,7 @@ func (a *agent) settle(now time.Time) change {
 		next = decide.AgentState{Failed: notRunning, Down: true}
 	}
 	a.isLost = a.isLost || next.Silent || next.Down
+	next.Known = a.isKnown && !a.isLost
 	for _, h := range a.held {
 		if !a.isLost && h.until.After(now) {
 			next.Holds = append(next.Holds, h.fault.Fault)

@@ -25,8 +25,8 @@ func TestAgentsGetTheirFaults(t *testing.T) {
 		}
 		wantState(t, k, 1, "holds a=20ms b=1ms")
 		wantState(t, k, 2, "holds")
-		if len(f.saw().changed) != 1 || f.saw().changed[0] != cluster || len(f.saw().putRight) != 0 {
-			t.Errorf("told of %v and put right %v, want one change, that of the agent with faults", f.saw().changed, f.saw().putRight)
+		if len(f.saw().changed) != 2 || f.saw().changed[0] != cluster || len(f.saw().putRight) != 0 {
+			t.Errorf("told of %v and put right %v, want one change of each agent", f.saw().changed, f.saw().putRight)
 		}
 		if got := len(f.take()); got != 2 {
 			t.Errorf("%d requests, want one for each agent", got)
@@ -99,7 +99,7 @@ func TestRenewals(t *testing.T) {
 				t.Errorf("renewed after %s", a.at.Sub(all[i-1].at))
 			}
 		}
-		if len(f.saw().changed) != 1 || len(f.saw().logged) != 1 || len(f.saw().putRight) != 0 {
+		if len(f.saw().changed) != 2 || len(f.saw().logged) != 1 || len(f.saw().putRight) != 0 {
 			t.Errorf("renewals are told: changed %v, log %q, put right %q", f.saw().changed, f.saw().logged, f.saw().putRight)
 		}
 		wantState(t, k, 1, "holds a=1ms")

@@ -1,16 +1,13 @@
 package keeper
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -108,34 +105,15 @@ func (r *request) judge(answer api.Changes, err error, limit time.Duration) resu
 	if errors.Is(err, errNotSent) {
 		return result{outcome: failed, words: err.Error(), isUnchanged: true}
 	}
-	netError, isNet := errors.AsType[net.Error](err)
-	isLate := errors.Is(err, context.DeadlineExceeded) || isNet && netError.Timeout()
 	op, isOp := errors.AsType[*net.OpError](err)
-	switch isDial := isOp && op.Op == "dial"; {
-	case isDial && isLate:
-		return result{outcome: unreachable, words: "no connection in time", isUnchanged: true}
-	case isDial:
-		return result{outcome: unreachable, words: causeOf(err), isUnchanged: true}
-	case isLate:
+	switch {
+	case isOp && op.Op == "dial":
+		return result{outcome: unreachable, words: client.Cause(err), isUnchanged: true}
+	case client.IsTimeout(err):
 		return result{outcome: timeout, words: fmt.Sprintf("timeout after %s", limit)}
 	default:
-		return result{outcome: failed, words: causeOf(err)}
+		return result{outcome: failed, words: client.Cause(err)}
 	}
-}
-
-// causeOf returns what is wrong in an error, without the addresses and ports, of which
-// our own is another one each time.
-func causeOf(err error) string {
-	if number, is := errors.AsType[syscall.Errno](err); is {
-		return number.Error()
-	}
-	if op, is := errors.AsType[*net.OpError](err); is && op.Err != nil {
-		return op.Err.Error()
-	}
-	if system, is := errors.AsType[*os.SyscallError](err); is {
-		return system.Error()
-	}
-	return err.Error()
 }
 
 // judgeRefusal says what came of the request if the answer's status is not 200. What an

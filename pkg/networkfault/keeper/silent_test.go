@@ -106,6 +106,32 @@ func holding(faults []decide.Fault) (s decide.AgentState) {
 	return s
 }
 
+// That an agent holds nothing is told when it has said so, and is not known while nobody
+// knows what it holds.
+func TestAnAgentThatHoldsNothing(t *testing.T) {
+	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
+		isKnown := func() bool { return statesOf(k, cluster)["p-1"].Known }
+		f.fail(errRefused)
+		k.Set(cluster, []Target{target(1)})
+		time.Sleep(time.Minute)
+		if isKnown() {
+			t.Error("it is known what an agent holds that was never heard of")
+		}
+		f.respond(nil)
+		told := len(f.saw().changed)
+		time.Sleep(time.Minute)
+		if !isKnown() || len(f.saw().changed) == told {
+			t.Error("nobody says that an agent holds nothing")
+		}
+		f.fail(problem(500, "no"))
+		k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}))})
+		time.Sleep(time.Minute)
+		if isKnown() {
+			t.Error("it is known what an agent holds that has failed to do what it was asked for")
+		}
+	})
+}
+
 // An agent that is known not to run is told at once, also while it still answers. What it
 // holds is known again when it has answered after it was started again.
 func TestAnAgentThatDoesNotRun(t *testing.T) {

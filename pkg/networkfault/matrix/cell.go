@@ -45,8 +45,9 @@ func split(content []byte) ([][]cell, error) {
 	if !utf8.Valid(content) {
 		return nil, errors.New("it is no text in UTF-8")
 	}
-	reader := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(content, []byte("\ufeff"))))
-	reader.Comment, reader.FieldsPerRecord = '#', -1
+	content = indented.ReplaceAll(bytes.TrimPrefix(content, []byte("\ufeff")), nil)
+	reader := csv.NewReader(bytes.NewReader(content))
+	reader.Comment, reader.FieldsPerRecord, reader.TrimLeadingSpace = '#', -1, true
 	var rows [][]cell
 	for {
 		record, err := reader.Read()
@@ -54,7 +55,7 @@ func split(content []byte) ([][]cell, error) {
 			break
 		}
 		if e, ok := errors.AsType[*csv.ParseError](err); ok {
-			return nil, fmt.Errorf("row %d: %w", e.Line, e.Err)
+			return nil, fmt.Errorf("%s: %w", place(e), e.Err)
 		}
 		if err != nil {
 			return nil, err
@@ -72,6 +73,18 @@ func split(content []byte) ([][]cell, error) {
 		return nil, errors.New("it is empty: " + headerAccepted)
 	}
 	return rows, nil
+}
+
+// indented is a comment that is not at the beginning of its line, where package csv looks.
+var indented = regexp.MustCompile(`(?m)^[ \t\p{Zs}]+#.*$`)
+
+// place says where a row is that can't be split: where it begins, since a quote that is left
+// open takes the rows after it in.
+func place(e *csv.ParseError) string {
+	if e.Line != e.StartLine {
+		return fmt.Sprintf("row %d and those after it", e.StartLine)
+	}
+	return fmt.Sprintf("row %d, byte %d", e.Line, e.Column)
 }
 
 // isLeftOut reports whether a row is empty or a comment, as spreadsheets write them.

@@ -1,5 +1,6 @@
-// Package matrix reads round trips between zones from CSV, as links of a NetworkTopology.
-// There are two forms. A list of pairs has a row for two zones:
+// Package matrix reads round trips between zones from CSV, as links of a NetworkTopology. It
+// is for commands that people give such a file, and no part of the controller. There are two
+// forms. A list of pairs has a row for two zones:
 //
 //	# measured on 2030-01-31
 //	from,to,rtt_ms,jitter_ms,loss_percent,rate_mbit
@@ -21,7 +22,8 @@
 // An empty cell says nothing, so one half of the table is enough. If both halves differ,
 // each way takes half of its own cell.
 //
-// Lines that begin with # and empty lines are left out; so are spaces around a cell.
+// Lines that begin with # and empty lines are left out; so are spaces around a cell, but for
+// those after a closing quote, which are refused.
 // Numbers are decimal, such as 0.5, and have no unit.
 //
 // The package is pure.

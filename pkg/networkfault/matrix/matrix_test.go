@@ -58,6 +58,8 @@ func TestRead(t *testing.T) {
 
 		"comments and empty lines":      {"# of 2030, \"dated\n\n  # indented\n\"# quoted, by a spreadsheet\",,\nfrom,to,rtt_ms\n\n,,\n#a,b,1\na,b,2\n   \n#,,\n", "a b: a-b 2ms"},
 		"byte order mark, CRLF, spaces": {"\ufefffrom, to ,rtt_ms\r\n a ,\"b\", 2 \r\n", "a b: a-b 2ms"},
+		"spaces before quotes":          {"from, \"to\",\t\"rtt_ms\"\n \"a\", \"b\",  \"2\"\n", "a b: a-b 2ms"},
+		"quotes in comments":            {"\ufeff # of \"2030\n#\"\nfrom,to,rtt_ms\n\t# a,\"b\",1\n\u00a0#\"\r\na,b,2\n  #\"", "a b: a-b 2ms"},
 		"mark and comment":              {"\ufeff# x\n,a,b\na,,1\nb,,\n", "a b: a-b 1ms"},
 		"no end of line":                {"from,to,rtt_ms\na,b,1", "a b: a-b 1ms"},
 	} {
@@ -110,8 +112,11 @@ func TestRefused(t *testing.T) {
 		"nothing":           {"", "it is empty: want commas"},
 		"only comments":     {"# a\n\n , \n", "it is empty: want commas"},
 		"no UTF-8":          {"from,to,rtt_ms\na,b\xff,1\n", "it is no text in UTF-8"},
-		"a quote":           {pairs + "a,b\"c,1\n", `row 3: bare " in non-quoted`},
-		"an open quote":     {pairs + "a,\"b,1\n", "row 3: extraneous or missing"},
+		"a quote":           {pairs + "a,b\"c,1\n", `row 3, byte 4: bare " in non-quoted`},
+		"an open quote":     {pairs + "a,\"b,1\nc,d,1\ne,f,1\n", "row 3 and those after it: extraneous or missing"},
+		"one open at last":  {pairs + "a,\"b,1", "row 3, byte 7: extraneous or missing"},
+		"one too many":      {pairs + "a,\"b\"c\",1\n", "row 3, byte 5: extraneous or missing"},
+		"after comments":    {"  # \"\n\n" + pairs + "a,c,x\n", `row 5, column 3 (rtt_ms): "x"`},
 		"other separators":  {"from;to;rtt_ms\na;b;1\n", `row 1, column 1: "from;to;rtt_ms": want commas`},
 		"only a header":     {"from,to,rtt_ms\n", "it names fewer than two zones"},
 		"one zone":          {"from,to,rtt_ms\na,a,1\n", "it names fewer than two zones"},

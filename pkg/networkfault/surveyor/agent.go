@@ -1,6 +1,7 @@
 package surveyor
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -18,6 +19,10 @@ type agent struct {
 	isBusy bool
 	// began is when its last measurement did; rests is until when none may.
 	began, rests time.Time
+	// heard is when it last did anything but measure for somebody else, or was new.
+	heard time.Time
+	// isSecond is whether the last one was another look at a pair with a verdict.
+	isSecond bool
 }
 
 // task is one of its tasks, and what is known of it.
@@ -58,22 +63,46 @@ func (a *agent) next(interval time.Duration) (*task, time.Time) {
 		if t.Waits {
 			continue
 		}
-		if first == nil || t.isBefore(first) {
+		if first == nil || a.isBefore(t, first) {
 			first = t
 		}
 	}
-	if first == nil || first.state.IsOpen() {
+	if first == nil || first.state.IsOpen() || a.isSecond {
 		return first, a.rests
 	}
 	return first, latest(a.rests, a.began.Add(interval))
 }
 
-// isBefore reports whether a task is to be measured before another one.
-func (t *task) isBefore(other *task) bool {
-	if is, otherIs := t.state.IsOpen(), other.state.IsOpen(); is != otherIs {
-		return is
+// isBefore reports whether a task is to be measured before another one: first those without
+// a verdict, then those that the last measurement contradicts. Of these there may always be
+// one, so they take turns with the others.
+func (a *agent) isBefore(t, other *task) bool {
+	rank := func(t *task) int {
+		switch {
+		case t.state.Verdict == verify.Pending:
+			return 0
+		case t.state.IsOpen() != a.isSecond:
+			return 1
+		default:
+			return 2
+		}
 	}
-	return t.began.Before(other.began)
+	return cmp.Or(rank(t)-rank(other), t.began.Compare(other.began)) < 0
+}
+
+// patience is how long what is known of an agent's pairs stays so while it measures for
+// somebody else each time that it is asked.
+const patience = 10 * time.Minute
+
+// hear takes a judgement. After patience there is none of an agent that is busy: nothing that
+// is known of its pairs is of late.
+func (a *agent) hear(j verify.Judgement, now time.Time) verify.Judgement {
+	if j.Outcome != verify.Busy {
+		a.heard = now
+	} else if now.Sub(a.heard) >= patience {
+		j = verify.Judgement{Outcome: verify.Unable, Why: "its agent measures for somebody else each time that it is asked"}
+	}
+	return j
 }
 
 func latest(a, b time.Time) time.Time {

@@ -1,7 +1,8 @@
 // Package surveyor has agents measure pairs of pods, and keeps the verdicts.
 //
-// An agent measures at most PerMinute times a minute, one pair at a time, which leaves room
-// for people, who share its one place for measurements. Pairs without a verdict, and those
+// An agent measures at most PerMinute times a minute, one pair at a time, and no more than
+// half of the time, which leaves room for people, who share its one place for measurements.
+// Pairs without a verdict, and those
 // whose last measurement contradicts it, come first; the others take turns, and the more
 // agents there are, the longer these take. All agents together are asked at most 50 times a
 // second. Nothing that is measured delays a fault.

@@ -61,7 +61,7 @@ func judge(c verify.Check, answer api.Measurements, err error) verify.Judgement 
 	}
 	switch {
 	case err != nil:
-		return verify.Judgement{Outcome: verify.Failed, Why: "its agent did not measure: " + err.Error()}
+		return verify.Judgement{Outcome: verify.Failed, Why: "its agent did not measure: " + client.Cause(err)}
 	case len(answer.Results) != 2:
 		return verify.Judgement{Outcome: verify.Failed, Why: fmt.Sprintf("its agent answered with %d measurements of 2", len(answer.Results))}
 	default:

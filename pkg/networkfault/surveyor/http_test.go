@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -109,5 +110,15 @@ func TestARealAgent(t *testing.T) {
 				t.Errorf("%+v, %v; want %s", got, err, test.want)
 			}
 		})
+	}
+}
+
+// An agent that can't be asked is told in the same words each time, without our own port.
+func TestWordsOfAFailure(t *testing.T) {
+	for _, port := range []int{40000, 40001} {
+		err := &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{Port: port}, Err: syscall.ECONNRESET}
+		if got := judge(verify.Check{}, api.Measurements{}, err); got.Outcome != verify.Failed || got.Why != "its agent did not measure: connection reset by peer" {
+			t.Errorf("%+v", got)
+		}
 	}
 }

@@ -95,13 +95,32 @@ func (s *Surveyor) isDue(a *agent) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	t, at := s.next(a)
-	if t != nil && !at.After(now) && !a.isBusy {
+	if s.due(a, now) != nil {
 		return true
 	}
-	s.schedule(a, now)
 	s.forget(a, now)
 	return false
+}
+
+// due returns the task that an agent is to measure now. If there is none, the agent is
+// scheduled for when there is.
+func (s *Surveyor) due(a *agent, now time.Time) *task {
+	t, at := s.next(a)
+	if t == nil || at.After(now) || a.isBusy {
+		s.schedule(a, now)
+		return nil
+	}
+	busy := 0
+	for _, other := range s.clusters[a.cluster] {
+		if other.isBusy {
+			busy++
+		}
+	}
+	if busy >= perCluster {
+		s.queue.AddAfter(a, recheck)
+		return nil
+	}
+	return t
 }
 
 // begin returns what an agent is to measure now; nil for nothing.
@@ -109,12 +128,12 @@ func (s *Surveyor) begin(a *agent) (*task, Target, verify.Check) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	t, at := s.next(a)
-	if t == nil || at.After(now) {
-		s.schedule(a, now)
+	t := s.due(a, now)
+	if t == nil {
 		return nil, Target{}, verify.Check{}
 	}
 	a.isBusy, a.began, a.rests, t.began = true, now, now.Add(pause), now
+	a.isSecond = t.state.IsOpen() && t.state.Verdict != verify.Pending
 	return t, a.target, t.Check
 }
 
@@ -125,8 +144,9 @@ func (s *Surveyor) end(a *agent, t *task, j verify.Judgement) (isTold bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	a.isBusy = false
+	a.isBusy, a.rests = false, latest(a.rests, now.Add(max(now.Sub(a.began), rest)))
 	s.metrics.measured(j.Outcome)
+	j = a.hear(j, now)
 	if !t.isGone && !t.Waits {
 		before := t.state
 		if t.state.Note(j) {

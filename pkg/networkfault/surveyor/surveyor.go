@@ -28,8 +28,16 @@ const (
 	perSecond = 50
 	// parallel is how many there can be at once.
 	parallel = 64
-	// pause is the least time between the beginnings of two measurements of an agent.
-	pause = time.Minute / PerMinute
+	// perCluster is how many of these may be of one TidbCluster, so that the others do not wait
+	// while its agents take long; another one is tried recheck later.
+	perCluster = 16
+	recheck    = 500 * time.Millisecond
+	// pause is the least time between the beginnings of two measurements of an agent. Of
+	// those, the first may reach it late, and the last one at once.
+	pause = (time.Minute + connectTime + PerMinute - 1) / PerMinute
+	// rest is the least time from the end of one to the beginning of the next, in which people
+	// can have the agent measure. After a long one it is as long as that was.
+	rest = 2 * time.Second
 	// turn is the least time between them once there is a verdict on each pair.
 	turn = 20 * time.Second
 )
@@ -113,7 +121,7 @@ func (s *Surveyor) Set(cluster types.NamespacedName, all []Assignment) {
 		asked[one.UID] = true
 		a := agents[one.UID]
 		if a == nil {
-			a = &agent{cluster: cluster}
+			a = &agent{cluster: cluster, heard: now}
 			agents[one.UID] = a
 			s.count++
 		}

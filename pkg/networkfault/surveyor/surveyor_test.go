@@ -1,11 +1,13 @@
 package surveyor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -31,23 +33,63 @@ type fleet struct {
 	// rtt is what is measured to a target, and err what comes instead.
 	rtt map[string]float64
 	err error
+	// flaky has all but each fourth measurement of an agent fail.
+	flaky bool
+	// odd is a target that is late in every second measurement, and does not answer in the
+	// others at its agent's port; times counts them.
+	odd   string
+	times int
 	// now and most are how many measure at once, and did.
 	now, most int
 	changed   int
+	// takes is how long a measurement takes; 300 ms for 0. late is how much later than
+	// others each ninth request of an agent reaches it.
+	takes, late time.Duration
+	// slow is a part of the names of the pods whose measurements take a long time.
+	slow  string
+	asked map[types.UID]int
+	// ended is when an agent had measured last, and least the shortest time until it
+	// measured again, as a part of how long that took.
+	ended map[types.UID]time.Time
+	least float64
 }
 
 func (f *fleet) Measure(ctx context.Context, t Target, m api.Measure) (api.Measurements, error) {
 	f.mu.Lock()
+	f.asked[t.UID]++
+	late, takes := time.Duration(0), cmp.Or(f.takes, 300*time.Millisecond)
+	if f.asked[t.UID]%9 == 1 {
+		late = f.late
+	}
+	if f.slow != "" && strings.Contains(t.Pod.Name, f.slow) {
+		takes = 8 * time.Second
+	}
+	f.mu.Unlock()
+	time.Sleep(late)
+	f.mu.Lock()
+	if end, ok := f.ended[t.UID]; ok {
+		f.least = min(f.least, time.Since(end).Seconds()/takes.Seconds())
+	}
 	f.began[t.UID] = append(f.began[t.UID], time.Now())
 	f.now++
 	f.most = max(f.most, f.now)
 	err := f.err
+	if f.flaky && len(f.began[t.UID])%4 != 0 {
+		err = errors.New("connection refused")
+	}
 	var answer api.Measurements
+	isOdd := f.odd != "" && slices.Contains(m.Targets, f.odd)
+	if isOdd {
+		f.times++
+	}
 	for _, target := range m.Targets {
 		one := api.Measurement{Target: target}
 		rtt, isSet := f.rtt[target]
 		for range m.Count {
 			switch {
+			case isOdd && f.times%2 == 0:
+			case isOdd && target == f.odd:
+				one.Samples = append(one.Samples, 90)
 			case isSet:
 				one.Samples = append(one.Samples, rtt)
 			case netip.MustParseAddrPort(target).Port() == api.Port:
@@ -60,13 +102,14 @@ func (f *fleet) Measure(ctx context.Context, t Target, m api.Measure) (api.Measu
 	}
 	f.mu.Unlock()
 	select {
-	case <-time.After(300 * time.Millisecond):
+	case <-time.After(takes):
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.now--
+	f.ended[t.UID] = time.Now()
 	return answer, err
 }
 
@@ -97,7 +140,7 @@ func (f *fleet) measured(uid types.UID) (times, agents, now int) {
 func run(t *testing.T, test func(s *Surveyor, f *fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f := &fleet{began: map[types.UID][]time.Time{}, rtt: map[string]float64{}}
+		f := &fleet{began: map[types.UID][]time.Time{}, rtt: map[string]float64{}, asked: map[types.UID]int{}, ended: map[types.UID]time.Time{}, least: 1000}
 		s, err := New(Options{
 			Agents: f, Metrics: prometheus.NewRegistry(), Log: logr.Discard(),
 			Changed: func(types.NamespacedName) {
@@ -224,7 +267,8 @@ func TestAWrongPair(t *testing.T) {
 	})
 }
 
-// An agent that measures for somebody else is asked later, and nothing is wrong by that.
+// An agent that measures for somebody else is asked later, and nothing is wrong by that. What
+// was known of it is known for ten minutes more.
 func TestAnAgentThatIsBusy(t *testing.T) {
 	run(t, func(s *Surveyor, f *fleet) {
 		s.Set(basic, []Assignment{assignment(0, 1)})
@@ -237,8 +281,62 @@ func TestAnAgentThatIsBusy(t *testing.T) {
 		pass(15 * time.Second)
 		f.set("", 0, &client.Error{Problem: api.Problem{Status: 429}})
 		f.take()
-		pass(time.Hour)
+		pass(9 * time.Minute)
 		if got, told := verdicts(s), f.take(); got != "r" || told != 0 {
+			t.Errorf("%s, told %d times", got, told)
+		}
+		pass(2 * time.Minute)
+		if got, told := verdicts(s), f.take(); got != "u" || told != 1 {
+			t.Errorf("%s after long, told %d times", got, told)
+		}
+		pass(time.Hour)
+		f.set("", 0, nil)
+		if got, told := verdicts(s), f.take(); got != "u" || told != 0 {
+			t.Errorf("%s after an hour, told %d times", got, told)
+		}
+		pass(time.Minute)
+		if got, told := verdicts(s), f.take(); got != "r" || told != 1 {
+			t.Errorf("%s when it measures again, told %d times", got, told)
+		}
+	})
+}
+
+// What is found stays while an agent measures only now and then, and is told once.
+func TestAnAgentThatMeasuresNowAndThen(t *testing.T) {
+	run(t, func(s *Surveyor, f *fleet) {
+		s.Set(basic, []Assignment{assignment(0, 1)})
+		pass(15 * time.Second)
+		f.take()
+		f.mu.Lock()
+		f.flaky = true
+		f.mu.Unlock()
+		pass(2 * time.Hour)
+		if got, told := verdicts(s), f.take(); got != "r" || told != 0 {
+			t.Errorf("%s, told %d times", got, told)
+		}
+	})
+}
+
+// Of a pair that is right and wrong in turns something is known in the end, and meanwhile
+// the others are measured too.
+func TestAPairThatContradictsItself(t *testing.T) {
+	run(t, func(s *Surveyor, f *fleet) {
+		s.Set(basic, []Assignment{assignment(0, 3)})
+		pass(time.Minute)
+		if got := verdicts(s); got != "rrr" {
+			t.Fatal(got)
+		}
+		f.take()
+		f.mu.Lock()
+		f.odd = "10.2.0.0:2379"
+		f.rtt["10.2.0.1:2379"] = 90
+		f.mu.Unlock()
+		pass(2 * time.Minute)
+		if got := verdicts(s); got[1] != 'w' {
+			t.Errorf("%s: the second pair is not looked at beside the first", got)
+		}
+		pass(10 * time.Minute)
+		if got, told := verdicts(s), f.take(); got != "uwr" || told != 2 {
 			t.Errorf("%s, told %d times", got, told)
 		}
 	})
@@ -338,6 +436,62 @@ func (f *fleet) wantMeasuring(t *testing.T) {
 	if _, _, now := f.measured(""); now != 1 {
 		t.Fatalf("%d agents measure", now)
 	}
+}
+
+// An agent that is reached late now and then measures no more often for that.
+func TestAnAgentThatIsReachedLate(t *testing.T) {
+	run(t, func(s *Surveyor, f *fleet) {
+		f.late = connectTime
+		one := assignment(0, 9)
+		for i := range 100 {
+			for t := range one.Tasks { // so that it is asked as often as can be
+				one.Tasks[t].Asked.RTT = time.Duration(50+i) * time.Millisecond
+			}
+			s.Set(basic, []Assignment{one})
+			pass(20 * time.Second)
+		}
+	})
+}
+
+// An agent that measures for long is left to people for as long.
+func TestALongMeasurement(t *testing.T) {
+	for _, takes := range []time.Duration{300 * time.Millisecond, 7 * time.Second} {
+		run(t, func(s *Surveyor, f *fleet) {
+			f.takes = takes
+			s.Set(basic, []Assignment{assignment(0, 8)})
+			pass(10 * time.Minute)
+			if n, _, _ := f.measured("uid-0"); n < 10 || f.least < 1 || f.least*takes.Seconds() < 2 {
+				t.Errorf("%d measurements of %s each, with a rest of %v times that", n, takes, f.least)
+			}
+		})
+	}
+}
+
+// A few TidbClusters with many agents that take long do not hold up another one.
+func TestSlowClusters(t *testing.T) {
+	run(t, func(s *Surveyor, f *fleet) {
+		f.slow = "slow"
+		for c := range 3 {
+			var all []Assignment
+			for a := range 200 {
+				one := assignment(c*200+a, 8)
+				one.Pod.Name = "slow-" + one.Pod.Name
+				all = append(all, one)
+			}
+			s.Set(types.NamespacedName{Namespace: "slow", Name: fmt.Sprint(c)}, all)
+		}
+		pass(time.Minute)
+		s.Set(basic, []Assignment{assignment(1000, 1)})
+		pass(3 * time.Second)
+		if got := verdicts(s); got != "r" {
+			t.Errorf("%s after 3s", got)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.most > 3*perCluster+1 {
+			t.Errorf("%d measure at once", f.most)
+		}
+	})
 }
 
 // Neither tasks that come and go nor pods that do so have an agent measure more often.

@@ -23,13 +23,15 @@ const (
 	NotCut Outcome = "not_cut"
 	// Unreachable: the peer does not answer at its agent's port either, or to no ping.
 	Unreachable Outcome = "unreachable"
-	// Dropped: no sample came through the loss that is asked for.
+	// Mixed: most round trips are too short by the reorder that is asked for, and not all.
+	Mixed Outcome = "mixed"
+	// Dropped: no sample came through the loss that is asked for, or in time through the rate.
 	Dropped Outcome = "dropped"
 	// Noisy: the baseline varies so much that nothing can be said.
 	Noisy Outcome = "noisy"
 	// Busy: the agent was measuring for somebody else.
 	Busy Outcome = "busy"
-	// Unable: the agent has no measurements, such as an old one.
+	// Unable: the agent has no measurements, such as an old one, or for long none for us.
 	Unable Outcome = "unable"
 	// Failed: the agent gave no answer, or none that has the measurement.
 	Failed Outcome = "failed"
@@ -37,7 +39,7 @@ const (
 
 // Outcomes lists all outcomes.
 func Outcomes() []Outcome {
-	return []Outcome{InTolerance, Early, Late, NoAnswer, NotCut, Unreachable, Dropped, Noisy, Busy, Unable, Failed}
+	return []Outcome{InTolerance, Early, Late, NoAnswer, NotCut, Unreachable, Mixed, Dropped, Noisy, Busy, Unable, Failed}
 }
 
 // verdict is what one measurement says.
@@ -55,7 +57,8 @@ func (o Outcome) verdict() Verdict {
 // Judgement is what a measurement says.
 type Judgement struct {
 	Outcome Outcome
-	// Before and Measured are the medians of the baseline and of the pair; 0 for no answer.
+	// Before and Measured are the medians of the baseline and of the pair; of one that is Early
+	// the shortest of each, which it is told by. 0 is for no answer.
 	Before, Measured time.Duration
 	// Why says in words why there is no verdict; empty for the words of the Outcome.
 	Why string
@@ -65,9 +68,11 @@ const (
 	// early is how much too short the shortest round trip may be: a timer's tick, and rounding.
 	early = 500 * time.Microsecond
 	// late is how much too long the median may be, which one late wake-up of a busy machine
-	// takes; lateShare is the share of what is asked for that it may be instead.
-	late      = 2 * time.Millisecond
-	lateShare = 20
+	// takes.
+	late = 2 * time.Millisecond
+	// share is the part of what is asked for that either may be instead, if that is more:
+	// packets to two ports may take two ways.
+	share = 20
 )
 
 // Judge compares a measurement with what is asked for. The baseline is of the same peer at
@@ -76,6 +81,9 @@ func (c *Check) Judge(baseline, measured api.Measurement) Judgement {
 	before, now := sorted(baseline), sorted(measured)
 	j := Judgement{Before: median(before), Measured: median(now)}
 	j.Outcome = c.compare(before, now)
+	if j.Outcome == Early {
+		j.Before, j.Measured = before[0], now[0]
+	}
 	return j
 }
 
@@ -89,19 +97,36 @@ func (c *Check) compare(before, now []time.Duration) Outcome {
 		return InTolerance
 	case asked.Cut:
 		return NotCut
-	case len(now) == 0 && asked.Lossy:
+	case len(now) == 0 && (asked.Lossy || asked.Rated):
 		return Dropped
 	case len(now) == 0:
 		return NoAnswer
+	default:
+		return asked.compare(before, now)
 	}
-	noise := before[len(before)-1] - before[0]
-	slack := max(late, asked.RTT/lateShare)
+}
+
+// compare compares the round trips of the baseline and of the pair. A fault that is not there
+// is never InTolerance: with half of what is asked for at most as noise, its round trips are
+// too short.
+func (a Asked) compare(before, now []time.Duration) Outcome {
+	// The baseline varies so much downwards and altogether.
+	down, noise := median(before)-before[0], before[len(before)-1]-before[0]
+	least := a.least() - max(early, a.least()/share)
+	slack := max(late, a.RTT/share)
+	shortest := now[0]
+	if a.Reordered {
+		shortest = median(now)
+	}
+	isEarly := func(rtt time.Duration) bool { return rtt < before[0]+least-down }
 	switch {
-	case noise > max(slack, asked.RTT/2):
+	case down >= least/2, noise > max(slack, a.RTT/2):
 		return Noisy
-	case !asked.Reordered && now[0] < before[0]+asked.RTT-asked.Spread-early-noise:
+	case isEarly(now[len(now)-1]), isEarly(shortest) && !a.Reordered:
 		return Early
-	case !asked.Rated && median(now) > median(before)+asked.RTT+asked.Spread+slack+noise:
+	case isEarly(shortest):
+		return Mixed
+	case !a.Rated && median(now) > median(before)+a.RTT+a.Spread+slack+noise:
 		return Late
 	default:
 		return InTolerance

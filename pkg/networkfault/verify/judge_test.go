@@ -6,6 +6,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/networkfault/verify"
@@ -24,22 +25,31 @@ func TestJudge(t *testing.T) {
 		want             verify.Outcome
 	}{
 		"right":              {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 50.5, 50.3), want: verify.InTolerance},
-		"one early":          {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 49.5, 50.4), want: verify.Early},
-		"a little early":     {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 49.7, 50.4), want: verify.InTolerance},
+		"one early":          {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 47.7, 50.4), want: verify.Early},
+		"a little early":     {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 47.9, 50.4), want: verify.InTolerance},
 		"one late":           {asked: fifty, port: 1, before: quiet, measured: samples(50.4, 90, 50.4), want: verify.InTolerance},
 		"late by 5 percent":  {asked: fifty, port: 1, before: quiet, measured: samples(52.9, 52.9, 52.9), want: verify.InTolerance},
 		"late by more":       {asked: fifty, port: 1, before: quiet, measured: samples(53.2, 53.2, 53.2), want: verify.Late},
+		"short, one early":   {asked: verify.Asked{RTT: 2 * ms}, port: 1, before: quiet, measured: samples(2.4, 1.7, 2.4), want: verify.Early},
+		"short, early a bit": {asked: verify.Asked{RTT: 2 * ms}, port: 1, before: quiet, measured: samples(2.4, 1.9, 2.4), want: verify.InTolerance},
 		"short, 2 ms late":   {asked: verify.Asked{RTT: ms}, port: 1, before: quiet, measured: samples(3.2, 3.2, 3.2), want: verify.InTolerance},
 		"short, 3 ms late":   {asked: verify.Asked{RTT: ms}, port: 1, before: quiet, measured: samples(4.2, 4.2, 4.2), want: verify.Late},
 		"none of it":         {asked: fifty, port: 1, before: quiet, measured: quiet, want: verify.Early},
+		"none of it, noisy":  {asked: verify.Asked{RTT: ms}, port: 1, before: samples(0.3, 0.4, 0.5, 0.9, 2), measured: samples(0.4, 0.4, 0.5, 1, 2), want: verify.Early},
+		"none, more noise":   {asked: verify.Asked{RTT: ms}, port: 1, before: samples(0.3, 0.5, 0.6, 0.7, 0.8), measured: samples(0.5, 0.6, 0.7, 0.8, 0.8), want: verify.Noisy},
+		"none of 2.5 ms":     {asked: verify.Asked{RTT: 2500 * time.Microsecond}, port: 1, before: samples(0.3, 0.3, 0.4, 1, 2.2), measured: samples(0.3, 0.3, 0.4, 0.4, 1), want: verify.Early},
+		"none of jitter":     {asked: verify.Asked{RTT: 50 * ms, Spread: 49 * ms}, port: 1, before: quiet, measured: quiet, want: verify.Early},
 		"jitter":             {asked: verify.Asked{RTT: 50 * ms, Spread: 10 * ms}, port: 1, before: quiet, measured: samples(40.2, 61, 62), want: verify.InTolerance},
 		"more than jitter":   {asked: verify.Asked{RTT: 50 * ms, Spread: 10 * ms}, port: 1, before: quiet, measured: samples(40.2, 63.5, 66), want: verify.Late},
 		"noise":              {asked: fifty, port: 1, before: samples(10, 20), measured: samples(62, 70), want: verify.InTolerance},
 		"too much noise":     {asked: fifty, port: 1, before: samples(10, 50), measured: samples(62, 70), want: verify.Noisy},
 		"rate":               {asked: verify.Asked{RTT: 50 * ms, Rated: true}, port: 1, before: quiet, measured: samples(300, 300), want: verify.InTolerance},
-		"reorder":            {asked: verify.Asked{RTT: 50 * ms, Reordered: true}, port: 1, before: quiet, measured: samples(0.4, 50.4), want: verify.InTolerance},
+		"reorder":            {asked: verify.Asked{RTT: 50 * ms, Reordered: true}, port: 1, before: quiet, measured: samples(0.4, 50.4, 50.4, 50.5), want: verify.InTolerance},
+		"mostly reordered":   {asked: verify.Asked{RTT: 50 * ms, Reordered: true}, port: 1, before: quiet, measured: samples(0.4, 0.4, 0.5, 50.4), want: verify.Mixed},
+		"none of reorder":    {asked: verify.Asked{RTT: 50 * ms, Reordered: true}, port: 1, before: quiet, measured: samples(0.3, 0.3, 0.4, 0.4, 9), want: verify.Early},
 		"loss":               {asked: verify.Asked{RTT: 50 * ms, Lossy: true}, port: 1, before: quiet, measured: samples(50.4), want: verify.InTolerance},
 		"all lost":           {asked: verify.Asked{RTT: 50 * ms, Lossy: true}, port: 1, before: quiet, want: verify.Dropped},
+		"full link":          {asked: verify.Asked{RTT: 50 * ms, Rated: true}, port: 1, before: quiet, want: verify.Dropped},
 		"no answer":          {asked: fifty, port: 1, before: quiet, want: verify.NoAnswer},
 		"nobody there":       {asked: fifty, port: 1, want: verify.Unreachable},
 		"cut":                {asked: verify.Asked{Cut: true}, port: 1, before: quiet, want: verify.InTolerance},
@@ -62,8 +72,13 @@ func TestJudge(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	outcomes := map[byte]verify.Outcome{'R': verify.InTolerance, 'W': verify.Late, 'F': verify.Failed, 'B': verify.Busy, 'U': verify.Unable}
 	for _, steps := range []string{
-		"RR,Rr,Rr", "Wp,WW,Ww", "Wp,RR,Wr,WW,Rw,RR", "RR,Wr,Rr,Wr,WW", "Fp,Fp,FU,Fu,RR", "RR,Fr,Fr,FU,Wu,WW", "Bp,Bp,BU,RR", "RR,Br,Br,Br,Br",
-		"Wp,Fp,Wp,WW", "RR,UU,Uu", "Wp,WW,Bw,Rw,Bw,RR", "RR,Wr,Fr,Wr,WW",
+		"RR,Rr,Rr", "Wp,WW,Ww", "Wp,RR,Wr,WW,Rw,RR", "RR,Wr,Rr,Wr,WW", "Fp,Fp,FU,Fu,Ru,RR", "Bp,Bp,BU,Ru,RR", "RR,Br,Br,Br,Br",
+		"Wp,Fp,Wp,WW", "RR,UU,Uu,Wu,Uu,RR", "Wp,WW,Bw,Rw,Bw,RR", "RR,Wr,Fr,Wr,WW", "Wp,WW,UU", "Fp,Fp,FU,Wu,WW",
+		// Nothing is known of a pair that is not the same twice.
+		"Wp,Fp,Wp,Fp,Wp,FU,Wu,Fu,Wu", "Fp,Wp,Fp,Wp,Fp,WU,Ru,Wu,Ru,Wu,Ru,Wu,Ru,Wu,Ru,Wu,Ru,RR", "Bp,Wp,Bp,Wp,Bp,WU",
+		// What was found stays until ten measurements have not confirmed it.
+		"RR,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Fr,FU,Fu,Wu,WW", "RR,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Rr,Fr", "Wp,WW,Fw,Fw,Fw,Fw,Fw,Fw,Fw,Fw,Fw,FU,Ru,Fu,Ru,RR",
+		"RR,Fr,Wr,Fr,Wr,Fr,Wr,Fr,Wr,Fr,WU", "Wp,WW,Rw,Fw,Rw,Fw,Rw,Fw,Rw,Fw,Rw,FU",
 	} {
 		var s verify.State
 		for step := range strings.SplitSeq(steps, ",") {
@@ -76,6 +91,32 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// What is told is what the outcome comes from: of a pair that is too early the shortest.
+func TestJudgementHasWhatItIsToldBy(t *testing.T) {
+	c := verify.Check{Port: 1, Asked: verify.Asked{RTT: 50 * time.Millisecond}}
+	for outcome, measured := range map[verify.Outcome]api.Measurement{verify.Early: samples(51, 51, 31, 51), verify.Late: samples(90, 51, 90, 90)} {
+		want := map[verify.Outcome]time.Duration{verify.Early: 31 * time.Millisecond, verify.Late: 90 * time.Millisecond}[outcome]
+		got := c.Judge(samples(1, 2, 2), measured)
+		if got.Outcome != outcome || got.Measured != want || got.Before != map[verify.Outcome]time.Duration{verify.Early: time.Millisecond, verify.Late: 2 * time.Millisecond}[outcome] {
+			t.Errorf("%+v, want %s by %s", got, outcome, want)
+		}
+	}
+}
+
+// A fault that is not there is never what was asked for, whatever the network does that is
+// the same at both ports.
+func TestNoneOfIt(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		asked := verify.Asked{RTT: time.Duration(rapid.IntRange(1000, 100_000).Draw(rt, "µs")) * time.Microsecond, Rated: rapid.Bool().Draw(rt, "rated"), Reordered: rapid.Bool().Draw(rt, "reordered")}
+		asked.Spread = time.Duration(rapid.IntRange(0, int(asked.RTT/time.Microsecond)-1000).Draw(rt, "spread")) * time.Microsecond
+		ms := rapid.SliceOfN(rapid.Float64Range(0, 200), 5, 5).Draw(rt, "ms")
+		c := verify.Check{Port: 1, Asked: asked}
+		if got := c.Judge(samples(ms...), samples(ms...)); got.Outcome == verify.InTolerance {
+			rt.Fatalf("%+v is %s", asked, got.Outcome)
+		}
+	})
+}
+
 func TestTell(t *testing.T) {
 	const ms = time.Millisecond
 	result := func(from, to string, v verify.Verdict, j verify.Judgement) verify.Result {
@@ -86,6 +127,8 @@ func TestTell(t *testing.T) {
 	late := verify.Judgement{Outcome: verify.Late, Before: ms, Measured: 91 * ms}
 	cut := result("c", "d", verify.Wrong, verify.Judgement{Outcome: verify.NotCut, Before: ms, Measured: ms})
 	cut.Asked = verify.Asked{Cut: true}
+	lossy := result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Dropped})
+	lossy.Asked.Lossy = true
 	other := result("x", "y", verify.Wrong, late)
 	other.Objects = []string{"other"}
 	for name, test := range map[string]struct {
@@ -101,14 +144,23 @@ func TestTell(t *testing.T) {
 		"unseen":   {unseen: "it is for UDP", status: metav1.ConditionUnknown, message: "it is for UDP"},
 		"other":    {results: []verify.Result{other}, status: metav1.ConditionUnknown, message: "no pair of its pods can be measured now"},
 		"right":    {results: []verify.Result{result("a", "b", verify.Right, right)}, verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured, as asked for", pairs: 1},
+		"a part":   {results: []verify.Result{result("a", "b", verify.Right, right)}, unseen: "it is for UDP", verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured, as asked for; not all is measured: it is for UDP", pairs: 1},
 		"not held": {results: []verify.Result{result("a", "elsewhere", verify.Right, right)}, verified: "1/1", status: metav1.ConditionTrue, message: "1 pair measured, as asked for", pairs: 1},
 		"wrong": {
 			results:  []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Wrong, late), result("c", "d", verify.Pending, verify.Judgement{})},
 			verified: "1/3", status: metav1.ConditionFalse, message: "b to c (TCP port 2379): 90ms more than the 1ms without it, and 50ms are asked for", pairs: 2,
 		},
 		"two wrong": {
-			results: []verify.Result{cut, result("a", "b", verify.Wrong, late)}, verified: "0/4", status: metav1.ConditionFalse,
-			message: "a to b (TCP port 2379): 90ms more than the 1ms without it, and 50ms are asked for; and 1 pair more", pairs: 2,
+			results: []verify.Result{result("a", "b", verify.Wrong, late), cut}, verified: "0/4", status: metav1.ConditionFalse,
+			message: "c to d (TCP port 2379): an answer in 1ms, and a partition is asked for; and 1 pair more", pairs: 2,
+		},
+		"no answer is worse": {
+			results: []verify.Result{result("a", "b", verify.Wrong, late), result("c", "d", verify.Wrong, verify.Judgement{Outcome: verify.NoAnswer, Before: ms})}, verified: "0/4", status: metav1.ConditionFalse,
+			message: "c to d (TCP port 2379): no answer, and 50ms are asked for; and 1 pair more", pairs: 2,
+		},
+		"early": {
+			results:  []verify.Result{result("a", "b", verify.Wrong, verify.Judgement{Outcome: verify.Early, Before: ms, Measured: 31 * ms})},
+			verified: "0/2", status: metav1.ConditionFalse, message: "a to b (TCP port 2379): as little as 30ms more than the 1ms without it, and 50ms are asked for", pairs: 1,
 		},
 		"not cut":   {results: []verify.Result{cut}, verified: "0/2", status: metav1.ConditionFalse, message: "c to d (TCP port 2379): an answer in 1ms, and a partition is asked for", pairs: 1},
 		"no answer": {results: []verify.Result{result("a", "b", verify.Wrong, verify.Judgement{Outcome: verify.NoAnswer, Before: ms})}, verified: "0/2", status: metav1.ConditionFalse, message: "a to b (TCP port 2379): no answer, and 50ms are asked for", pairs: 1},
@@ -116,6 +168,18 @@ func TestTell(t *testing.T) {
 		"unknown": {
 			results:  []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Noisy})},
 			verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured, as asked for; not known of b to c: the network itself varies more than what is asked for", pairs: 1,
+		},
+		"all lost": {
+			results: []verify.Result{lossy, result("c", "d", verify.Unknown, verify.Judgement{Outcome: verify.Dropped})}, status: metav1.ConditionUnknown,
+			message: "not known of b to c: nothing came through the loss; and of 1 pair more",
+		},
+		"full link": {
+			results: []verify.Result{result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Dropped})}, status: metav1.ConditionUnknown,
+			message: "not known of b to c: nothing came in time behind what else the rate lets through",
+		},
+		"contradiction": {
+			results: []verify.Result{result("b", "c", verify.Unknown, late)}, status: metav1.ConditionUnknown,
+			message: "not known of b to c: its measurements contradict each other",
 		},
 		"all unknown": {results: []verify.Result{result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Unable, Why: "its agent is old"})}, status: metav1.ConditionUnknown, message: "not known of b to c: its agent is old"},
 	} {

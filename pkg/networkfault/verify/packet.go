@@ -125,6 +125,8 @@ func (a Asked) cannot(isPing bool) string {
 		return ""
 	case a.RTT+a.Spread > longest:
 		return "round trips of more than " + longest.String() + " are not measured"
+	case a.RTT >= shortest && a.least() < shortest:
+		return "chance can make the delay shorter than " + shortest.String() + ", and a handshake does not tell that from none"
 	case a.RTT < shortest:
 		return "a handshake shows delays of " + shortest.String() + " and more, and partitions; the agents' counters have what happens to packets otherwise"
 	default:

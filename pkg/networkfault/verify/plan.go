@@ -50,31 +50,26 @@ func (p *Pod) addr(v6 bool) (netip.Addr, bool) {
 type Plan struct {
 	// Tasks are in order of the pods that measure.
 	Tasks []Task
-	// Unseen says of objects, by name, why nothing of them is measured.
+	// Unseen says of objects, by name, why something of them is not measured.
 	Unseen map[string]string
 }
 
 // New chooses the pairs to measure. For each object they cover the pods that it is between,
 // and its pairs of components and of zones, in either family of addresses, as far as MaxTasks
-// for each agent allow. The same pods, in any order, come to the same plan.
+// for each agent allow. The same pods, in any order, come to the same plan, and a pod that
+// comes or goes leaves the pairs of others as they are: most of what is known stays known.
 func New(pods []Pod) Plan {
-	p := planner{
-		byAddr: map[netip.Addr]int{}, tries: map[item]int{}, load: map[string]int{},
-		plan: Plan{Unseen: map[string]string{}},
-	}
+	p := planner{items: map[item]coverage{}, load: map[string]int{}, plan: Plan{Unseen: map[string]string{}}}
 	p.pods = slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool { return p.Agent == Lost })
 	slices.SortFunc(p.pods, func(a, b Pod) int { return strings.Compare(a.Name, b.Name) })
-	for i, pod := range p.pods {
-		for _, addr := range pod.Addrs {
-			p.byAddr[addr] = i
+	for _, pair := range p.pairs() {
+		for _, object := range pair.objects {
+			p.try(object, pair)
 		}
 	}
-	for i := range p.pods {
-		p.cover(i)
-	}
-	for object := range p.plan.Unseen {
-		if slices.ContainsFunc(p.plan.Tasks, func(t Task) bool { return slices.Contains(t.Objects, object) }) {
-			delete(p.plan.Unseen, object)
+	for i, c := range p.items {
+		if !c.isCovered {
+			p.unseen(i.object, c.why)
 		}
 	}
 	slices.SortFunc(p.plan.Tasks, func(a, b Task) int {
@@ -85,17 +80,12 @@ func New(pods []Pod) Plan {
 
 // planner makes a Plan.
 type planner struct {
-	pods   []Pod // by name, without those that are lost
-	byAddr map[netip.Addr]int
-	// tries is how often it was tried to cover an item: enough of it for one that is.
-	tries map[item]int
+	pods  []Pod // by name, without those that are lost
+	items map[item]coverage
 	// load is how many tasks the agent of a pod has.
 	load map[string]int
 	plan Plan
 }
-
-// enough is how many pairs are tried for an item.
-const enough = 4
 
 // item is what is to be covered: an object at a pod, or an object between the components and
 // zones of two pods.
@@ -104,6 +94,16 @@ type item struct {
 	a, b   place
 	v6     bool
 }
+
+// coverage is whether an item is covered, or how often it was tried, and why it is not.
+type coverage struct {
+	isCovered bool
+	tries     int
+	why       string
+}
+
+// enough is how many pairs are tried for an item.
+const enough = 4
 
 type place struct {
 	component tidbcluster.Component
@@ -119,61 +119,46 @@ func items(object string, a, b *Pod, v6 bool) [3]item {
 	return [3]item{{object, first, second, v6}, {object: object, a: place{pod: a.Name}}, {object: object, a: place{pod: b.Name}}}
 }
 
-// cover adds the tasks that are still needed for what a pod's agent is to hold. Each pod
-// begins with another peer, so that not all of them measure to the same one.
-func (p *planner) cover(i int) {
-	for _, f := range p.pods[i].Faults {
-		peers := f.Match.Peers
-		for k := range peers {
-			peer := peers[(k+i)%len(peers)]
-			j, ok := p.byAddr[peer.Addr()]
-			for _, object := range f.Objects {
-				switch {
-				case !peer.IsSingleIP() || !ok:
-					if p.plan.Unseen[object] == "" {
-						p.plan.Unseen[object] = "it is for addresses outside the pods, or for pods of which nobody knows what they hold"
-					}
-				case j != i:
-					p.try(object, &p.pods[i], &p.pods[j], peer.Addr().Is6())
-				}
-			}
-		}
-	}
-}
-
-// try adds a task for an object between two pods if that covers the first of them, or their
-// components and zones. The other pod looks for a peer itself, so that not all of them have
-// the same one.
-func (p *planner) try(object string, a, b *Pod, v6 bool) {
-	all := items(object, a, b, v6)
-	wanted := all[:2]
-	if !slices.ContainsFunc(wanted, func(i item) bool { return p.tries[i] < enough }) {
+// try adds a task for an object between two pods if that covers one of them, or their
+// components and zones. Which of them measures, their names decide too.
+func (p *planner) try(object string, pair *pair) {
+	wanted := items(object, pair.from, pair.to, pair.v6)
+	isOpen := func(i item) bool { return !p.items[i].isCovered && p.items[i].tries < enough }
+	if !slices.ContainsFunc(wanted[:], isOpen) {
 		return
 	}
-	if p.load[b.Name] < p.load[a.Name] {
-		a, b = b, a
-	}
-	for _, pair := range [][2]*Pod{{a, b}, {b, a}} {
-		if p.add(object, pair[0], pair[1], v6) {
+	why := ""
+	for _, way := range [][2]*Pod{{pair.from, pair.to}, {pair.to, pair.from}} {
+		if way[0].Agent == NoAgent {
+			continue
+		}
+		if why = p.add(object, way[0], way[1], pair.v6); why == "" {
 			return
 		}
 	}
 	for _, i := range wanted {
-		p.tries[i]++
+		if c := p.items[i]; !c.isCovered {
+			p.items[i] = coverage{tries: c.tries + 1, why: why}
+		}
 	}
 }
 
-// add adds the task for an object that one pod measures to another, and reports whether
-// there is one.
-func (p *planner) add(object string, from, to *Pod, v6 bool) bool {
-	if from.Agent == NoAgent {
-		return false
+// unseen notes why something of an object is not measured: of several reasons always the
+// same one.
+func (p *planner) unseen(object, why string) {
+	if old := p.plan.Unseen[object]; old == "" || why < old {
+		p.plan.Unseen[object] = why
 	}
+}
+
+// add adds the task for an object that one pod measures to another, or says why there is
+// none.
+func (p *planner) add(object string, from, to *Pod, v6 bool) (why string) {
 	r, ok := newRoute(from, to, v6)
 	if !ok {
-		return false
+		return "chance decides which handshakes meet it, by the port that they come from"
 	}
-	why := "neither a handshake nor a ping meets it"
+	why = "neither a handshake nor a ping meets it"
 	for _, port := range targets(to, r.here.faults, r.there.faults) {
 		asked, objects := r.asked(port)
 		if !slices.Contains(objects, object) {
@@ -183,8 +168,7 @@ func (p *planner) add(object string, from, to *Pod, v6 bool) bool {
 			continue
 		}
 		if p.load[from.Name] == MaxTasks {
-			why = "the agents of its pods have enough to measure"
-			break
+			return "the agents of its pods have enough to measure"
 		}
 		p.load[from.Name]++
 		p.plan.Tasks = append(p.plan.Tasks, Task{
@@ -193,11 +177,10 @@ func (p *planner) add(object string, from, to *Pod, v6 bool) bool {
 		})
 		for _, o := range objects {
 			for _, i := range items(o, from, to, v6) {
-				p.tries[i] = enough
+				p.items[i] = coverage{isCovered: true}
 			}
 		}
-		return true
+		return ""
 	}
-	p.plan.Unseen[object] = why
-	return false
+	return why
 }

@@ -22,40 +22,58 @@ type State struct {
 	// other is what the last measurements say, so many in a row, if that is another verdict.
 	other Verdict
 	times uint8
+	// looks counts the measurements since the last one that said the same as the verdict.
+	looks uint8
 }
 
+// How many measurements it takes to know nothing more of a pair. What was found stays until
+// many have not confirmed it, so that a pair on a busy machine does not come and go.
+const (
+	looksAtFirst = 6
+	looksAtMost  = 10
+)
+
 // Note takes the next measurement of a pair, and reports whether the verdict is another one
-// by it. One measurement makes nothing wrong: it takes a second look.
+// by it. One measurement makes nothing wrong: it takes a second look. Measurements that
+// contradict each other again and again make it Unknown.
 func (s *State) Note(j Judgement) (changed bool) {
 	v := j.Outcome.verdict()
 	switch {
 	case j.Outcome == Busy && s.Verdict != Pending:
 		return false
 	case v == s.Verdict:
-		s.times = 0
+		s.times, s.looks = 0, 0
 		return false
 	case v != s.other:
 		s.other, s.times = v, 0
 	}
 	s.times++
-	if s.times < s.needs(j.Outcome) {
+	s.looks++
+	switch {
+	case s.times >= s.needs(j.Outcome):
+		*s = State{Verdict: v, Because: j}
+		return true
+	case s.Verdict == Pending && s.looks >= looksAtFirst, s.Verdict != Unknown && s.looks >= looksAtMost:
+		*s = State{Verdict: Unknown, Because: j}
+		return true
+	default:
 		return false
 	}
-	*s = State{Verdict: v, Because: j}
-	return true
 }
 
 // needs is how many measurements in a row make another verdict.
 func (s *State) needs(o Outcome) uint8 {
-	switch {
+	switch v := o.verdict(); {
 	case o == Unable:
 		return 1
-	case o.verdict() == Unknown:
+	case v == Unknown && s.Verdict == Pending:
 		return 3
-	case o.verdict() == Wrong, s.Verdict == Wrong:
-		return 2
-	default:
+	case v == Unknown:
+		return looksAtMost
+	case v == Right && (s.Verdict == Pending || s.Because.Outcome == Unable):
 		return 1
+	default:
+		return 2
 	}
 }
 

@@ -40,6 +40,9 @@ type Asked struct {
 	Lossy, Rated, Reordered bool
 }
 
+// least is what is added at least.
+func (a Asked) least() time.Duration { return a.RTT - a.Spread }
+
 const (
 	// shortest is the least that can be told from none.
 	shortest = time.Millisecond
@@ -64,10 +67,10 @@ func (c *Check) Measure() api.Measure {
 	return m
 }
 
-// timeout is how long to wait for one answer. While it is less than a second, no lost SYN
-// comes as a late one: it is sent again after a second.
+// timeout is how long to wait for one answer. A SYN that was lost is sent again after a
+// second, so that its answer, a round trip later, is none that comes late.
 func (c *Check) timeout() time.Duration {
-	return 700*time.Millisecond + (c.Asked.RTT+c.Asked.Spread).Truncate(time.Millisecond)*3/2
+	return 700*time.Millisecond + (c.Asked.RTT + c.Asked.Spread).Truncate(time.Millisecond)
 }
 
 // Longest returns how long the measurement takes if nobody answers.

@@ -48,7 +48,7 @@ type Status struct {
 }
 
 // Tell says what the pairs of an object come to. Has is whether a pod has the object, and
-// unseen why nothing of it is measured, if that is so.
+// unseen why something of it is not measured, if that is so.
 func Tell(object string, results []Result, has func(pod string) bool, unseen string) Status {
 	var s Status
 	own := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return !slices.Contains(r.Objects, object) })
@@ -77,6 +77,9 @@ func Tell(object string, results []Result, has func(pod string) bool, unseen str
 	case count[Right] > 0:
 		c.Status, c.Reason = metav1.ConditionTrue, ReasonInTolerance
 		c.Message = tidbcluster.Plural(count[Right], "pair") + " measured, as asked for" + unknown(own)
+		if unseen != "" {
+			c.Message += "; not all is measured: " + unseen
+		}
 	default:
 		c.Message = cmp.Or(strings.TrimPrefix(unknown(own), "; "), unseen, "no pair of its pods can be measured now")
 	}
@@ -143,12 +146,19 @@ func (r *Result) why() string {
 			return "it does not answer to ping"
 		}
 		return "it does not answer at its agent's port either"
+	case Mixed:
+		return "most of what came was early, by the reorder that is asked for"
 	case Dropped:
+		if !r.Asked.Lossy {
+			return "nothing came in time behind what else the rate lets through"
+		}
 		return "nothing came through the loss"
 	case Noisy:
 		return "the network itself varies more than what is asked for"
 	case Busy:
 		return "the agent measures for somebody else"
+	case InTolerance, Early, Late, NoAnswer, NotCut:
+		return "its measurements contradict each other"
 	default:
 		return "the agent could not measure"
 	}
@@ -162,10 +172,17 @@ func (r *Result) problem() string {
 		return pair + "an answer in " + milliseconds(r.Because.Measured) + ", and a partition is asked for"
 	case NoAnswer:
 		return pair + "no answer, and " + milliseconds(r.Asked.RTT) + " are asked for"
+	case Early:
+		return pair + "as little as " + r.added()
 	default:
-		return fmt.Sprintf("%s%s more than the %s without it, and %s are asked for", pair,
-			milliseconds(r.Because.Measured-r.Because.Before), milliseconds(r.Because.Before), r.wanted())
+		return pair + r.added()
 	}
+}
+
+// added says what was measured to be added, and what is asked for.
+func (r *Result) added() string {
+	return fmt.Sprintf("%s more than the %s without it, and %s are asked for",
+		milliseconds(r.Because.Measured-r.Because.Before), milliseconds(r.Because.Before), r.wanted())
 }
 
 // wanted says what is asked for, with what chance may add.
@@ -176,9 +193,13 @@ func (r *Result) wanted() string {
 	return milliseconds(r.Asked.RTT) + " ±" + milliseconds(r.Asked.Spread)
 }
 
-// off is how far a pair is from what is asked for.
+// off is how far a pair is from what is asked for: as far as can be if there is an answer and
+// none is asked for, or none and one is.
 func (r *Result) off() time.Duration {
-	if r.Asked.Cut || r.Because.Measured == 0 {
+	switch {
+	case r.Because.Outcome == NoAnswer, r.Because.Outcome == NotCut:
+		return 1<<63 - 1
+	case r.Asked.Cut:
 		return 0
 	}
 	return (r.Because.Measured - r.Because.Before - r.Asked.RTT).Abs()

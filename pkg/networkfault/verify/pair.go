@@ -1,0 +1,72 @@
+package verify
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// pair is two pods that have objects between them, by a family of addresses.
+type pair struct {
+	from, to *Pod
+	v6       bool
+	objects  []string // by name
+	// rank is the pair's place among all.
+	rank [sha256.Size]byte
+}
+
+// pairs returns all pairs of pods that faults are between, in an order that only the names
+// of the two pods decide. So the first pair that covers an item stays the first, whichever
+// others come and go, and not all pods measure to the same one.
+func (p *planner) pairs() []*pair {
+	byAddr := map[netip.Addr]int{}
+	for i, pod := range p.pods {
+		for _, addr := range pod.Addrs {
+			byAddr[addr] = i
+		}
+	}
+	type key struct {
+		a, b int
+		v6   bool
+	}
+	byKey := map[key]*pair{}
+	var all []*pair
+	for i := range p.pods {
+		for _, f := range p.pods[i].Faults {
+			for _, peer := range f.Match.Peers {
+				j, ok := byAddr[peer.Addr()]
+				if !peer.IsSingleIP() || !ok {
+					for _, object := range f.Objects {
+						p.unseen(object, "it is for addresses outside the pods, or for pods of which nobody knows what they hold")
+					}
+					continue
+				}
+				if j == i {
+					continue
+				}
+				k := key{min(i, j), max(i, j), peer.Addr().Is6()}
+				if byKey[k] == nil {
+					byKey[k] = newPair(&p.pods[k.a], &p.pods[k.b], k.v6)
+					all = append(all, byKey[k])
+				}
+				byKey[k].objects = union(byKey[k].objects, f.Objects)
+			}
+		}
+	}
+	for _, one := range all {
+		one.objects = slices.Sorted(slices.Values(one.objects))
+	}
+	slices.SortFunc(all, func(a, b *pair) int { return bytes.Compare(a.rank[:], b.rank[:]) })
+	return all
+}
+
+// newPair returns the pair of two pods, the first of which has the lesser name.
+func newPair(a, b *Pod, v6 bool) *pair {
+	one := &pair{from: a, to: b, v6: v6, rank: sha256.Sum256(fmt.Appendf(nil, "%s/%s/%t", a.Name, b.Name, v6))}
+	if one.rank[sha256.Size-1]%2 == 1 {
+		one.from, one.to = b, a
+	}
+	return one
+}

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/networkfault/verify"
 )
 
@@ -25,6 +26,8 @@ type task struct {
 	verify.Task
 	state verify.State
 	began time.Time // the last measurement; zero for none
+	// before is the reading that the next is compared with, of counters; nil for none.
+	before *verify.Reading
 	// isGone is whether nobody wants to know any more.
 	isGone bool
 }
@@ -50,6 +53,21 @@ func (a *agent) assign(one Assignment) {
 	}
 }
 
+// with returns the tasks that are done together with one that is due: the counters of all
+// faults are read at once.
+func (a *agent) with(due *task) []*task {
+	if !due.IsCounted() {
+		return []*task{due}
+	}
+	var all []*task
+	for _, t := range a.tasks {
+		if t.IsCounted() && !t.Waits {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
 // next returns the task to measure next, and when; nil for none. It takes turns of an
 // interval where there is a verdict on each.
 func (a *agent) next(interval time.Duration) (*task, time.Time) {
@@ -66,6 +84,21 @@ func (a *agent) next(interval time.Duration) (*task, time.Time) {
 		return first, a.rests
 	}
 	return first, latest(a.rests, a.began.Add(interval))
+}
+
+// compare compares what an agent has counted of a fault with what it had.
+func (t *task) compare(status api.Status, err error, began, ended time.Time) verify.Judgement {
+	if err != nil {
+		return unanswered(err)
+	}
+	now, isHeld := t.Counted.Reading(status, began, ended)
+	if !isHeld {
+		t.before = nil
+		return verify.Judgement{Outcome: verify.Failed, Why: "its agent does not hold the fault"}
+	}
+	j, before := t.Counted.Judge(t.before, now)
+	t.before = before
+	return j
 }
 
 // isBefore reports whether a task is to be measured before another one.

@@ -54,6 +54,15 @@ func serve(t *testing.T, tokens Tokens, run func(context.Context, measure.Plan) 
 	return agents
 }
 
+// What a real agent has counted is understood.
+func TestARealAgentCounts(t *testing.T) {
+	agents := serve(t, func(context.Context, string) (string, error) { return "secret", nil }, nil)
+	status, err := agents.Status(t.Context(), assignment(0, 0).Target)
+	if err != nil || status.Engine != api.EngineNetem || len(status.Devices) != 1 {
+		t.Errorf("%+v, %v", status, err)
+	}
+}
+
 // A real agent takes what it is asked to measure, and its answers are understood.
 func TestARealAgent(t *testing.T) {
 	secret := func(context.Context, string) (string, error) { return "secret", nil }

@@ -22,7 +22,7 @@ import (
 
 // Bounds of what is measured.
 const (
-	// PerMinute is how often an agent measures within a minute at most.
+	// PerMinute is how often an agent measures, or tells its counters, within a minute at most.
 	PerMinute = 8
 	// perSecond is how many measurements begin within a second at most.
 	perSecond = 50
@@ -52,6 +52,8 @@ type Agents interface {
 	// Measure has an agent measure. The error is a *client.Error for an answer other than
 	// 200.
 	Measure(ctx context.Context, t Target, m api.Measure) (api.Measurements, error)
+	// Status reads what an agent has counted. The error is as that of Measure.
+	Status(ctx context.Context, t Target) (api.Status, error)
 }
 
 // Options has the parts of a Surveyor. All fields are required.
@@ -62,11 +64,12 @@ type Options struct {
 	Changed func(cluster types.NamespacedName)
 	// Metrics is where the metrics are registered.
 	Metrics prometheus.Registerer
-	// Log receives a line when a pair is found to be wrong, and when it is right again.
+	// Log receives a line when a pair or a counter is found to be wrong, and when it is right
+	// again.
 	Log logr.Logger
 }
 
-// Surveyor has agents measure. Its methods can be called concurrently.
+// Surveyor has agents measure, and reads what they count. Its methods can be called concurrently.
 type Surveyor struct {
 	options Options
 	metrics *metrics
@@ -151,7 +154,7 @@ func (s *Surveyor) forget(a *agent, now time.Time) {
 	}
 }
 
-// Verdicts returns what is known of the pairs of a TidbCluster, in a fixed order.
+// Verdicts returns what is known of the pairs and counters of a TidbCluster, in a fixed order.
 func (s *Surveyor) Verdicts(cluster types.NamespacedName) []verify.Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,7 +165,7 @@ func (s *Surveyor) Verdicts(cluster types.NamespacedName) []verify.Result {
 		}
 	}
 	slices.SortFunc(all, func(a, b verify.Result) int {
-		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To), a.Addr.Compare(b.Addr), cmp.Compare(a.Port, b.Port))
+		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To), a.Addr.Compare(b.Addr), cmp.Compare(a.Port, b.Port), strings.Compare(a.Counted.Fault, b.Counted.Fault))
 	})
 	return all
 }

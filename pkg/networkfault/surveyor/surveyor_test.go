@@ -34,6 +34,9 @@ type fleet struct {
 	// now and most are how many measure at once, and did.
 	now, most int
 	changed   int
+	// counted is what agents have counted of each fault, and more is what comes to it with
+	// each reading.
+	counted, more api.Counters
 }
 
 func (f *fleet) Measure(ctx context.Context, t Target, m api.Measure) (api.Measurements, error) {

@@ -7,7 +7,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// Outcome is what came of one measurement.
+// Outcome is what came of one measurement, or of one comparison of counters.
 type Outcome string
 
 // The outcomes.
@@ -23,6 +23,16 @@ const (
 	NotCut Outcome = "not_cut"
 	// Unreachable: the peer does not answer at its agent's port either, or to no ping.
 	Unreachable Outcome = "unreachable"
+	// LostMore and LostLess are losses by other shares, and Faster is more than a rate.
+	LostMore Outcome = "lost_more"
+	LostLess Outcome = "lost_less"
+	Faster   Outcome = "faster"
+	// Begun: counters were read that there is nothing to compare with, yet or again.
+	Begun Outcome = "begun"
+	// Few: too few packets met a fault to tell.
+	Few Outcome = "few"
+	// Unclear: what was counted can mean more than one thing.
+	Unclear Outcome = "unclear"
 	// Dropped: no sample came through the loss that is asked for.
 	Dropped Outcome = "dropped"
 	// Noisy: the baseline varies so much that nothing can be said.
@@ -37,7 +47,10 @@ const (
 
 // Outcomes lists all outcomes.
 func Outcomes() []Outcome {
-	return []Outcome{InTolerance, Early, Late, NoAnswer, NotCut, Unreachable, Dropped, Noisy, Busy, Unable, Failed}
+	return []Outcome{
+		InTolerance, Early, Late, NoAnswer, NotCut, LostMore, LostLess, Faster,
+		Begun, Few, Unclear, Unreachable, Dropped, Noisy, Busy, Unable, Failed,
+	}
 }
 
 // verdict is what one measurement says.
@@ -45,7 +58,7 @@ func (o Outcome) verdict() Verdict {
 	switch o {
 	case InTolerance:
 		return Right
-	case Early, Late, NoAnswer, NotCut:
+	case Early, Late, NoAnswer, NotCut, LostMore, LostLess, Faster:
 		return Wrong
 	default:
 		return Unknown
@@ -57,8 +70,11 @@ type Judgement struct {
 	Outcome Outcome
 	// Before and Measured are the medians of the baseline and of the pair; 0 for no answer.
 	Before, Measured time.Duration
-	// Why says in words why there is no verdict; empty for the words of the Outcome.
+	// Why says in words why there is no verdict, or what counters show; empty for the words of
+	// the Outcome.
 	Why string
+	// Off is how far counters are from what is asked for, as a part of that; 0 for a pair.
+	Off float64
 }
 
 const (

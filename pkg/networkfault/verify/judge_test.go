@@ -57,13 +57,15 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// The first letter of each step is an outcome: Right, Wrong, Failed, Busy, Unable. The second
+// The first letter of each step is an outcome: Right, Wrong, Failed, Busy, Unable, or of
+// counters Begun (S), Few (N), unClear. The second
 // is the verdict after it: pending, right, wrong, unknown; in capitals if it is another one.
 func TestVerdicts(t *testing.T) {
-	outcomes := map[byte]verify.Outcome{'R': verify.InTolerance, 'W': verify.Late, 'F': verify.Failed, 'B': verify.Busy, 'U': verify.Unable}
+	outcomes := map[byte]verify.Outcome{'R': verify.InTolerance, 'W': verify.Late, 'F': verify.Failed, 'B': verify.Busy, 'U': verify.Unable, 'S': verify.Begun, 'N': verify.Few, 'C': verify.Unclear}
 	for _, steps := range []string{
 		"RR,Rr,Rr", "Wp,WW,Ww", "Wp,RR,Wr,WW,Rw,RR", "RR,Wr,Rr,Wr,WW", "Fp,Fp,FU,Fu,RR", "RR,Fr,Fr,FU,Wu,WW", "Bp,Bp,BU,RR", "RR,Br,Br,Br,Br",
 		"Wp,Fp,Wp,WW", "RR,UU,Uu", "Wp,WW,Bw,Rw,Bw,RR", "RR,Wr,Fr,Wr,WW",
+		"Sp,NU,Nu,RR,Nr,Sr,Cr", "Sp,NU,CU,Cu,Nu", "CU,Nu,Cu,Wu,WW,Nw,Cw,Rw,RR", "RR,Wr,Nr,WW,Rw,Nw,RR",
 	} {
 		var s verify.State
 		for step := range strings.SplitSeq(steps, ",") {
@@ -73,6 +75,23 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("%s: at %s it is %d, want %d; changed: %t", steps, step, s.Verdict, want, changed)
 			}
 		}
+	}
+}
+
+// Too few packets ask for no other look soon, and don't end the second look.
+func TestIsOpen(t *testing.T) {
+	var s verify.State
+	for i, step := range []struct {
+		outcome verify.Outcome
+		want    bool
+	}{{verify.Begun, true}, {verify.Few, false}, {verify.InTolerance, false}, {verify.LostMore, true}, {verify.Few, false}, {verify.Begun, true}, {verify.LostMore, false}} {
+		s.Note(verify.Judgement{Outcome: step.outcome})
+		if s.IsOpen() != step.want {
+			t.Errorf("after %d it is open: %t", i, s.IsOpen())
+		}
+	}
+	if s.Verdict != verify.Wrong {
+		t.Errorf("verdict %d", s.Verdict)
 	}
 }
 
@@ -86,6 +105,13 @@ func TestTell(t *testing.T) {
 	late := verify.Judgement{Outcome: verify.Late, Before: ms, Measured: 91 * ms}
 	cut := result("c", "d", verify.Wrong, verify.Judgement{Outcome: verify.NotCut, Before: ms, Measured: ms})
 	cut.Asked = verify.Asked{Cut: true}
+	counter := func(pod string, v verify.Verdict, o verify.Outcome, why string, off float64) verify.Result {
+		r := result(pod, "", v, verify.Judgement{Outcome: o, Why: why, Off: off})
+		r.Check = verify.Check{From: pod, Counted: verify.Counted{Fault: "slow.1", Loss: 100}}
+		return r
+	}
+	more := counter("a", verify.Wrong, verify.LostMore, "lost 3.1 % of 12000 packets, 1 % is asked for", 2.1)
+	few := counter("b", verify.Unknown, verify.Few, "12 packets met it in 8s", 0)
 	other := result("x", "y", verify.Wrong, late)
 	other.Objects = []string{"other"}
 	for name, test := range map[string]struct {
@@ -117,6 +143,17 @@ func TestTell(t *testing.T) {
 			results:  []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Noisy})},
 			verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured, as asked for; not known of b to c: the network itself varies more than what is asked for", pairs: 1,
 		},
+		"lost more": {
+			results:  []verify.Result{counter("c", verify.Wrong, verify.LostMore, "lost 2 % of 90000", 1), more, counter("b", verify.Right, verify.InTolerance, "", 0)},
+			verified: "1/3", status: metav1.ConditionFalse, message: "a lost 3.1 % of 12000 packets, 1 % is asked for; and 1 verdict more",
+		},
+		"counted": {
+			results:  []verify.Result{result("a", "b", verify.Right, right), counter("a", verify.Right, verify.InTolerance, "", 0), few},
+			verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured and 1 counter compared, as asked for; not known of b: 12 packets met it in 8s", pairs: 1,
+		},
+		"pair right, counter wrong": {results: []verify.Result{result("a", "b", verify.Right, right), more}, verified: "1/2", status: metav1.ConditionFalse, message: "a lost 3.1 % of 12000 packets, 1 % is asked for", pairs: 1},
+		"few":                       {results: []verify.Result{few}, status: metav1.ConditionUnknown, message: "not known of b: 12 packets met it in 8s"},
+
 		"all unknown": {results: []verify.Result{result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Unable, Why: "its agent is old"})}, status: metav1.ConditionUnknown, message: "not known of b to c: its agent is old"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// MaxTasks is how many tasks an agent has at most.
+// MaxTasks is how many pairs an agent measures at most.
 const MaxTasks = 8
 
 // Pod is a pod of a TidbCluster, and what its agent is to hold.
@@ -54,7 +54,8 @@ type Plan struct {
 	Unseen map[string]string
 }
 
-// New chooses the pairs to measure. For each object they cover the pods that it is between,
+// New chooses the pairs to measure, and the counters to read: those of each fault that they
+// show. For each object they cover the pods that it is between,
 // and its pairs of components and of zones, in either family of addresses, as far as MaxTasks
 // for each agent allow. The same pods, in any order, come to the same plan.
 func New(pods []Pod) Plan {
@@ -72,13 +73,16 @@ func New(pods []Pod) Plan {
 	for i := range p.pods {
 		p.cover(i)
 	}
+	for i := range p.pods {
+		p.count(&p.pods[i])
+	}
 	for object := range p.plan.Unseen {
 		if slices.ContainsFunc(p.plan.Tasks, func(t Task) bool { return slices.Contains(t.Objects, object) }) {
 			delete(p.plan.Unseen, object)
 		}
 	}
 	slices.SortFunc(p.plan.Tasks, func(a, b Task) int {
-		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To), a.Addr.Compare(b.Addr), cmp.Compare(a.Port, b.Port))
+		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To), a.Addr.Compare(b.Addr), cmp.Compare(a.Port, b.Port), strings.Compare(a.Counted.Fault, b.Counted.Fault))
 	})
 	return p.plan
 }
@@ -200,4 +204,24 @@ func (p *planner) add(object string, from, to *Pod, v6 bool) bool {
 	}
 	p.plan.Unseen[object] = why
 	return false
+}
+
+// count adds a task for each fault of a pod that its agent's counters show.
+func (p *planner) count(pod *Pod) {
+	if pod.Agent == NoAgent {
+		return
+	}
+	for _, f := range pod.Faults {
+		counted, why := newCounted(f.Fault)
+		if counted.Fault != "" {
+			p.plan.Tasks = append(p.plan.Tasks, Task{
+				Check: Check{From: pod.Name, Counted: counted}, Objects: f.Objects, Waits: pod.Agent == AskedNow,
+			})
+		}
+		if why != "" {
+			for _, object := range f.Objects {
+				p.plan.Unseen[object] = why
+			}
+		}
+	}
 }

@@ -35,19 +35,19 @@ type Result struct {
 
 // Status is what a status says of one object.
 type Status struct {
-	// Verified counts the pods whose pairs are all right, of those with a verdict: "4/4";
+	// Verified counts the pods whose pairs and counters are all right, of those with a verdict: "4/4";
 	// empty for none.
 	Verified string
 	// Pairs are the furthest from what is asked for, the worst first.
 	Pairs []v1alpha1.Pair
 	// Condition is that of the type Verified, without its times.
 	Condition metav1.Condition
-	// IsOpen is whether pairs have no verdict yet, and none of the others is wrong. Then
+	// IsOpen is whether pairs or counters have no verdict yet, and none of the others is wrong. Then
 	// what was said before stays true.
 	IsOpen bool
 }
 
-// Tell says what the pairs of an object come to. Has is whether a pod has the object, and
+// Tell says what the pairs and the counters of an object come to. Has is whether a pod has the object, and
 // unseen why nothing of it is measured, if that is so.
 func Tell(object string, results []Result, has func(pod string) bool, unseen string) Status {
 	var s Status
@@ -59,10 +59,15 @@ func Tell(object string, results []Result, has func(pod string) bool, unseen str
 	s.IsOpen = count[Pending] > 0 && count[Wrong] == 0
 	known := slices.DeleteFunc(slices.Clone(own), func(r Result) bool { return r.Verdict != Right && r.Verdict != Wrong })
 	slices.SortStableFunc(known, func(a, b Result) int {
-		return cmp.Or(-cmp.Compare(a.Verdict, b.Verdict), -cmp.Compare(a.off(), b.off()))
+		return cmp.Or(-cmp.Compare(a.Verdict, b.Verdict), -cmp.Compare(a.off(), b.off()), -cmp.Compare(a.Because.Off, b.Because.Off))
 	})
-	for _, r := range known[:min(len(known), MaxPairs)] {
-		s.Pairs = append(s.Pairs, r.pair())
+	counters := 0
+	for _, r := range known {
+		if r.IsCounted() {
+			counters++
+		} else if len(s.Pairs) < MaxPairs {
+			s.Pairs = append(s.Pairs, r.pair())
+		}
 	}
 	s.Verified = verified(known, has)
 	c := metav1.Condition{Type: v1alpha1.Verified, Status: metav1.ConditionUnknown, Reason: ReasonNotMeasured}
@@ -70,13 +75,13 @@ func Tell(object string, results []Result, has func(pod string) bool, unseen str
 	case count[Wrong] > 0:
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, ReasonOutOfTolerance, known[0].problem()
 		if more := count[Wrong] - 1; more > 0 {
-			c.Message += fmt.Sprintf("; and %s more", tidbcluster.Plural(more, "pair"))
+			c.Message += fmt.Sprintf("; and %s more", tidbcluster.Plural(more, noun(counters > 0)))
 		}
 	case s.IsOpen:
 		c.Message = "it is being measured"
 	case count[Right] > 0:
 		c.Status, c.Reason = metav1.ConditionTrue, ReasonInTolerance
-		c.Message = tidbcluster.Plural(count[Right], "pair") + " measured, as asked for" + unknown(own)
+		c.Message = found(len(known)-counters, counters) + ", as asked for" + unknown(own)
 	default:
 		c.Message = cmp.Or(strings.TrimPrefix(unknown(own), "; "), unseen, "no pair of its pods can be measured now")
 	}
@@ -85,7 +90,28 @@ func Tell(object string, results []Result, has func(pod string) bool, unseen str
 	return s
 }
 
-// verified counts the pods that have the object and of which all pairs are right.
+// found says of how many pairs and counters there is a verdict.
+func found(pairs, counters int) string {
+	var all []string
+	if pairs > 0 {
+		all = append(all, tidbcluster.Plural(pairs, "pair")+" measured")
+	}
+	if counters > 0 {
+		all = append(all, tidbcluster.Plural(counters, "counter")+" compared")
+	}
+	return strings.Join(all, " and ")
+}
+
+// noun is what a pair is called, where counters may be among them.
+func noun(isCounted bool) string {
+	if isCounted {
+		return "verdict"
+	}
+	return "pair"
+}
+
+// verified counts the pods that have the object and of which all pairs and counters
+// are right.
 func verified(known []Result, has func(pod string) bool) string {
 	isRight := map[string]bool{}
 	for _, r := range known {
@@ -125,11 +151,20 @@ func unknown(all []Result) string {
 	if first == nil {
 		return ""
 	}
-	text := fmt.Sprintf("; not known of %s to %s: %s", first.From, first.To, first.why())
+	text := fmt.Sprintf("; not known of %s: %s", first.who(), first.why())
 	if count > 1 {
-		text += fmt.Sprintf("; and of %s more", tidbcluster.Plural(count-1, "pair"))
+		isCounted := slices.ContainsFunc(all, func(r Result) bool { return r.Verdict == Unknown && r.IsCounted() })
+		text += fmt.Sprintf("; and of %s more", tidbcluster.Plural(count-1, noun(isCounted)))
 	}
 	return text
+}
+
+// who says between which pods it is, or at which pod.
+func (r *Result) who() string {
+	if r.IsCounted() {
+		return r.From
+	}
+	return r.From + " to " + r.To
 }
 
 // why says why there is no verdict.
@@ -154,9 +189,12 @@ func (r *Result) why() string {
 	}
 }
 
-// problem says what is wrong with a pair.
+// problem says what is wrong with a pair, or with what was counted.
 func (r *Result) problem() string {
-	pair := fmt.Sprintf("%s to %s (%s): ", r.From, r.To, r.by())
+	if r.IsCounted() {
+		return r.From + " " + r.Because.Why
+	}
+	pair := fmt.Sprintf("%s (%s): ", r.who(), r.by())
 	switch r.Because.Outcome {
 	case NotCut:
 		return pair + "an answer in " + milliseconds(r.Because.Measured) + ", and a partition is asked for"
@@ -176,7 +214,7 @@ func (r *Result) wanted() string {
 	return milliseconds(r.Asked.RTT) + " ±" + milliseconds(r.Asked.Spread)
 }
 
-// off is how far a pair is from what is asked for.
+// off is how far a pair is from what is asked for; 0 for counters.
 func (r *Result) off() time.Duration {
 	if r.Asked.Cut || r.Because.Measured == 0 {
 		return 0

@@ -41,9 +41,10 @@ func serve(t *testing.T, tokens Tokens, run func(context.Context, measure.Plan) 
 	server := httptest.NewServer(httpapi.New(httpapi.Config{
 		Control: control.New(&enginetest.Engine{}, t.TempDir(), 0, log), TC: noTC{},
 		Measure: run, PodUID: "uid-0", TokenFile: file, Registry: prometheus.NewPedanticRegistry(), Log: log,
-		Engine:  func() httpapi.Engine { return httpapi.Engine{Name: api.EngineNetem} },
-		Devices: func() ([]api.Device, error) { return []api.Device{{Name: "eth0", Index: 7}}, nil },
-		Exempt:  func() fault.Exemption { return fault.Exemption{ControlPort: api.Port} },
+		Engine:   func() httpapi.Engine { return httpapi.Engine{Name: api.EngineNetem} },
+		Devices:  func() ([]api.Device, error) { return []api.Device{{Name: "eth0", Index: 7}}, nil },
+		Warnings: func() []string { return nil },
+		Exempt:   func() fault.Exemption { return fault.Exemption{ControlPort: api.Port} },
 	}).Handler())
 	t.Cleanup(server.Close)
 	agents := newHTTPAgents(tokens)

@@ -123,10 +123,10 @@ func (c *Counted) judgeLoss(before *Reading, now Reading) Judgement {
 	lostShare := fmt.Sprintf("lost %s of %d packets, ", percent(float64(lost)/max(1, float64(met))), met)
 	j := Judgement{Outcome: InTolerance, Off: math.Abs(float64(lost)/max(1, float64(met))/p - 1)}
 	switch {
-	case met < enough(p):
+	case met < packetsToTell(p):
 		j.Outcome = Few
 		j.Why = fmt.Sprintf("%d packets met it in %s, and it takes %d to tell a loss of %s",
-			met, now.Ended.Sub(before.Began).Round(time.Second), enough(p), percent(p))
+			met, now.Ended.Sub(before.Began).Round(time.Second), packetsToTell(p), percent(p))
 	case float64(lost) > mean(p, met)+tolerance(p, met):
 		j.Outcome, j.Why = LostMore, lostShare+percent(p)+" is asked for"
 	case float64(lost) < mean(p, least)-tolerance(p, least):
@@ -155,8 +155,8 @@ func tells(p float64, most, least uint64) bool {
 	return mean(p, most)+tolerance(p, most) < mean(twice, least)-tolerance(twice, least)
 }
 
-// enough is how many packets tell a chance from twice it: the least for which tells is true.
-func enough(p float64) uint64 {
+// packetsToTell is how many packets tell a chance from twice it: the least for which tells is true.
+func packetsToTell(p float64) uint64 {
 	twice := min(1, 2*p)
 	root := sigmas * (math.Sqrt(p*(1-p)) + math.Sqrt(twice*(1-twice))) / (twice - p)
 	return uint64(root*root) + 1
@@ -166,12 +166,12 @@ func enough(p float64) uint64 {
 // of the order of the rate. With nfqueue it is known only what came, and not how much of it
 // was lost.
 func (c *Counted) judgeRate(before *Reading, now Reading) Judgement {
-	const share = 1.05
+	const most = 1.05 // of the rate
 	bits, longest := 8*float64(now.Counters.Bytes-before.Counters.Bytes), max(now.Ended.Sub(before.Began), time.Millisecond)
 	rate, links := float64(c.Rate), float64(max(1, now.Devices))
 	passed, asked := fault.FormatRate(uint64(bits/longest.Seconds()/1000)*1000), fault.FormatRate(c.Rate)
 	j := Judgement{Outcome: InTolerance, Off: math.Abs(bits/longest.Seconds()/rate - 1)}
-	isMore := bits > share*rate*links*(longest+c.Slack).Seconds()
+	isMore := bits > most*rate*links*(longest+c.Slack).Seconds()
 	switch {
 	case isMore && now.Engine == api.EngineNFQueue && now.Counters.Dropped > before.Counters.Dropped:
 		j.Outcome, j.Why = Unclear, passed+" came to a rate of "+asked+", and with nfqueue it is not counted how much of it passed"

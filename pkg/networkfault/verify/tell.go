@@ -42,13 +42,13 @@ type Status struct {
 	Pairs []v1alpha1.Pair
 	// Condition is that of the type Verified, without its times.
 	Condition metav1.Condition
-	// IsOpen is whether pairs or counters have no verdict yet, and none of the others is wrong. Then
-	// what was said before stays true.
+	// IsOpen is whether pairs or counters have no verdict yet, and none of the others is
+	// wrong. Then what was said before stays true.
 	IsOpen bool
 }
 
-// Tell says what the pairs and the counters of an object come to. Has is whether a pod has the object, and
-// unseen why nothing of it is measured, if that is so.
+// Tell says what the pairs and the counters of an object come to. Has is whether a pod has
+// the object, and unseen why nothing of it is measured, if that is so.
 func Tell(object string, results []Result, has func(pod string) bool, unseen string) Status {
 	var s Status
 	own := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return !slices.Contains(r.Objects, object) })
@@ -115,7 +115,11 @@ func noun(isCounted bool) string {
 func verified(known []Result, has func(pod string) bool) string {
 	isRight := map[string]bool{}
 	for _, r := range known {
-		for _, pod := range []string{r.From, r.To} {
+		pods := []string{r.From, r.To}
+		if r.IsCounted() {
+			pods = pods[:1]
+		}
+		for _, pod := range pods {
 			before, isKnown := isRight[pod]
 			isRight[pod] = r.Verdict == Right && (before || !isKnown)
 		}

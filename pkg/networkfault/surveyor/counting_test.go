@@ -32,9 +32,9 @@ func (f *fleet) count(has, more api.Counters) {
 	f.counted, f.more = has, more
 }
 
-// counters gives one agent so many faults to count, with a loss of 1 %.
-func counters(agent, faults int) Assignment {
-	a := assignment(agent, 0)
+// counters gives an agent so many faults to count, with a loss of 1 %.
+func counters(faults int) Assignment {
+	a := assignment(0, 0)
 	for i := range faults {
 		counted := verify.Counted{Fault: fmt.Sprint("fault-", i), Loss: fault.Hundred / 100}
 		a.Tasks = append(a.Tasks, verify.Task{Check: verify.Check{From: a.Pod.Name, Counted: counted}, Objects: []string{"slow"}})
@@ -47,7 +47,7 @@ func counters(agent, faults int) Assignment {
 func TestCounting(t *testing.T) {
 	run(t, func(s *Surveyor, f *fleet) {
 		f.count(api.Counters{Packets: 1000, Dropped: 1000}, api.Counters{Packets: 20000, Dropped: 200})
-		s.Set(basic, []Assignment{counters(0, 3)})
+		s.Set(basic, []Assignment{counters(3)})
 		pass(10 * time.Second)
 		if got, told := verdicts(s), f.take(); got != "ppp" || told != 0 {
 			t.Errorf("%s by one reading, told %d times", got, told)
@@ -83,7 +83,7 @@ func TestCounting(t *testing.T) {
 // What few packets show adds up until it tells something, and keeps no pair waiting.
 func TestCountingFewPackets(t *testing.T) {
 	run(t, func(s *Surveyor, f *fleet) {
-		one := counters(0, 1)
+		one := counters(1)
 		one.Tasks = append(one.Tasks, assignment(0, 1).Tasks...)
 		s.Set(basic, []Assignment{one})
 		pass(30 * time.Second)
@@ -106,7 +106,7 @@ func TestCountingFewPackets(t *testing.T) {
 func TestCountingAnew(t *testing.T) {
 	run(t, func(s *Surveyor, f *fleet) {
 		f.count(api.Counters{}, api.Counters{Packets: 20000, Dropped: 200})
-		s.Set(basic, []Assignment{counters(0, 1)})
+		s.Set(basic, []Assignment{counters(1)})
 		pass(time.Minute)
 		f.take()
 		for range 20 {
@@ -129,7 +129,7 @@ func TestCountingAnew(t *testing.T) {
 func TestCountingWaits(t *testing.T) {
 	run(t, func(s *Surveyor, f *fleet) {
 		f.count(api.Counters{}, api.Counters{Packets: 20000, Dropped: 200})
-		one := counters(0, 1)
+		one := counters(1)
 		one.Tasks[0].Waits = true
 		s.Set(basic, []Assignment{one})
 		pass(time.Minute)

@@ -30,8 +30,8 @@ func (noTC) Equivalent(string, fault.Fault) string { return "" }
 func (noTC) Commands([]fault.Fault) []string       { return nil }
 
 // serve serves a real agent in the pod "uid-0", which asks for the token "secret" and
-// measures by a function, and returns Agents whose connections all lead there.
-func serve(t *testing.T, tokens Tokens, run func(context.Context, measure.Plan) []api.Measurement) Agents {
+// measures by a function, and returns what asks agents, whose connections all lead there.
+func serve(t *testing.T, tokens Tokens, run func(context.Context, measure.Plan) []api.Measurement) *httpAgents {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("secret"), 0o600); err != nil {
@@ -39,7 +39,7 @@ func serve(t *testing.T, tokens Tokens, run func(context.Context, measure.Plan) 
 	}
 	log := slog.New(slog.DiscardHandler)
 	server := httptest.NewServer(httpapi.New(httpapi.Config{
-		Control: control.New(&enginetest.Engine{}, t.TempDir(), 0, log), TC: noTC{},
+		Control: control.New(enginetest.New(enginetest.Kernel{Counters: api.Counters{Packets: 97, Dropped: 3}}), t.TempDir(), 0, log), TC: noTC{},
 		Measure: run, PodUID: "uid-0", TokenFile: file, Registry: prometheus.NewPedanticRegistry(), Log: log,
 		Engine:   func() httpapi.Engine { return httpapi.Engine{Name: api.EngineNetem} },
 		Devices:  func() ([]api.Device, error) { return []api.Device{{Name: "eth0", Index: 7}}, nil },
@@ -57,10 +57,22 @@ func serve(t *testing.T, tokens Tokens, run func(context.Context, measure.Plan) 
 
 // What a real agent has counted is understood.
 func TestARealAgentCounts(t *testing.T) {
+	target := assignment(0, 0).Target
 	agents := serve(t, func(context.Context, string) (string, error) { return "secret", nil }, nil)
-	status, err := agents.Status(t.Context(), assignment(0, 0).Target)
-	if err != nil || status.Engine != api.EngineNetem || len(status.Devices) != 1 {
-		t.Errorf("%+v, %v", status, err)
+	agent, err := agents.client(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := agent.SetFault(t.Context(), api.Fault{Name: "lossy", Loss: &api.Loss{Percent: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	status, err := agents.Status(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := verify.Counted{Fault: "lossy"}
+	if got, isHeld := c.Reading(status, time.Time{}, time.Time{}); !isHeld || got.Engine != api.EngineNetem || got.Devices != 1 || got.Counters.Dropped != 3 {
+		t.Errorf("%+v, held: %t", got, isHeld)
 	}
 }
 

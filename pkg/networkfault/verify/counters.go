@@ -34,22 +34,41 @@ func newCounted(f fault.Fault) (c Counted, why string) {
 	switch {
 	case i.Partition || i.AverageLoss() >= fault.Hundred:
 		return Counted{}, "" // a handshake shows it
-	case i.Rate != nil && (*i.Rate != fault.Rate{BitsPerSecond: i.Rate.BitsPerSecond} || i.Reorder != nil):
-		return Counted{}, "the agents' counters do not show a rate with overheads or cells, or beside reorder"
 	case i.Rate != nil:
 		c.Rate, c.Slack = i.Rate.BitsPerSecond, i.Rate.QueueTime()+2*(i.LongestDelay()-i.Delay)
-		return c, ""
-	case i.GilbertElliott != nil || i.FourState != nil || i.Loss != nil && i.Loss.Correlation > 0:
-		return Counted{}, "the agents' counters do not show a loss in bursts, or with a correlation: its share varies too much"
-	case i.Loss != nil && i.Duplicate != nil:
-		return Counted{}, "the agents' counters do not show a loss beside duplicate"
-	case i.Loss != nil:
-		c.Loss = i.Loss.Percent
-		return c, ""
+		why = whyNoRate(i)
+	case i.Loses():
+		c.Loss, why = i.AverageLoss(), whyNoLoss(i)
 	case i.Duplicate != nil || i.Corrupt != nil || i.Reorder != nil:
-		return Counted{}, "nothing counts what is duplicated, corrupted or reordered"
+		why = "nothing counts what is duplicated, corrupted or reordered"
 	default:
 		return Counted{}, ""
+	}
+	if why != "" {
+		return Counted{}, why
+	}
+	return c, ""
+}
+
+// whyNoRate says why counters do not show the rate of an impairment; "" if they do.
+// Overheads and cells are not counted, and packets that are reordered don't wait for the link.
+func whyNoRate(i fault.Impairment) string {
+	if plain := (fault.Rate{BitsPerSecond: i.Rate.BitsPerSecond}); *i.Rate != plain || i.Reorder != nil {
+		return "the agents' counters do not show a rate with overheads or cells, or beside reorder"
+	}
+	return ""
+}
+
+// whyNoLoss says why counters do not show the loss of an impairment; "" if they do. A packet
+// that is to be lost and to be sent twice is sent once.
+func whyNoLoss(i fault.Impairment) string {
+	switch {
+	case i.Loss == nil || i.Loss.Correlation > 0:
+		return "the agents' counters do not show a loss in bursts, or with a correlation: its share varies too much"
+	case i.Duplicate != nil:
+		return "the agents' counters do not show a loss beside duplicate"
+	default:
+		return ""
 	}
 }
 

@@ -97,6 +97,19 @@ func TestCountersBeginAnew(t *testing.T) {
 	}
 }
 
+// A rate is that of each interface.
+func TestRateOfTwoInterfaces(t *testing.T) {
+	c := verify.Counted{Fault: "thin", Rate: 8e6, Slack: time.Second}
+	before := reading(api.EngineNetem, 0, api.Counters{})
+	for bytes, want := range map[uint64]verify.Outcome{5e6: verify.InTolerance, 16e6: verify.InTolerance, 22e6: verify.Faster} {
+		now := reading(api.EngineNetem, 8, api.Counters{Bytes: bytes})
+		now.Devices = 2
+		if got, _ := c.Judge(&before, now); got.Outcome != want {
+			t.Errorf("%d bytes: %+v, want %s", bytes, got, want)
+		}
+	}
+}
+
 // What is asked for is right, and neither twice of it nor nothing is, as soon as anything is
 // said.
 func TestChance(t *testing.T) {

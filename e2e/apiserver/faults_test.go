@@ -56,6 +56,7 @@ func TestNetworkFaults(t *testing.T) {
 			"measured partition":  (*fleet).measuredPartition,
 			"measured topology":   (*fleet).measuredTopology,
 			"measured later":      (*fleet).measuredLater,
+			"counted":             (*fleet).counted,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

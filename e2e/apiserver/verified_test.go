@@ -92,6 +92,38 @@ func (f *fleet) measuredPartition(t *testing.T) {
 	d.isVerified("cut", "0/2 False OutOfTolerance", "an answer in 0.3ms, and a partition is asked for")
 }
 
+// count has all agents count in a way.
+func (d *database) count(c madeup.Counting) {
+	for _, a := range d.agents {
+		a.Act(madeup.Way{Count: c})
+	}
+}
+
+// A loss is right or wrong by what agents count, if enough packets meet it. Counters that
+// begin anew change nothing.
+func (f *fleet) counted(t *testing.T) {
+	d := f.database(t, nil)
+	d.create("lossy", "from: [tikv(0)], to: [pd(0)], rtt: null, loss: {percent: 1}")
+	d.isVerified("lossy", "Unknown NotMeasured", "0 packets met it", "it takes 9178 to tell a loss of 1 %")
+	d.count(madeup.Counting{Packets: 19800, Bytes: 2e6, Lost: 200})
+	d.isVerified("lossy", "2/2 True InTolerance", "2 counters compared, as asked for")
+	d.count(madeup.Counting{Packets: 19400, Bytes: 2e6, Lost: 600})
+	d.isVerified("lossy", "0/2 False OutOfTolerance", "lost 3 % of 20000 packets, 1 % is asked for", "1 verdict more")
+	d.count(madeup.Counting{Packets: 19800, Bytes: 2e6, Lost: 200})
+	right := d.isVerified("lossy", "2/2 True InTolerance")
+	d.count(madeup.Counting{Anew: true})
+	counts, began := d.counts(), time.Now()
+	d.eventually(func() error {
+		if n := d.wantBound(counts, time.Since(began)); n < 4 {
+			return fmt.Errorf("counters were read %d times", n)
+		}
+		return nil
+	})
+	if after := d.read("lossy"); after.ResourceVersion != right.ResourceVersion {
+		t.Errorf("the status was written: %v and then %v", right.Status, after.Status)
+	}
+}
+
 // A topology is measured as faults are, and a fault on top of it with it.
 func (f *fleet) measuredTopology(t *testing.T) {
 	d := f.database(t, nil)

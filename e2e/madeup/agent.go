@@ -23,6 +23,7 @@ type Agent struct {
 	faults   []fault.Fault
 	way      Way
 	counts   Counts
+	counted  map[string]api.Counters // of each fault, by name
 }
 
 // Way is how an agent behaves. The zero value is as a real one does.
@@ -38,8 +39,9 @@ type Way struct {
 	Lie bool
 	// Token is what it asks for; empty for none.
 	Token string
-	// Measure is how it measures.
+	// Measure is how it measures, and Count how it counts.
 	Measure Measuring
+	Count   Counting
 }
 
 // Counts are the requests that an agent got.
@@ -47,7 +49,7 @@ type Counts struct {
 	// Changes are those that change faults, or would. Of them Empty set none, and Altering
 	// found or left other faults than before, apart from their lives.
 	Changes, Empty, Altering int
-	// Measurements are those that have it measure.
+	// Measurements are those that have it measure, or read what it has counted.
 	Measurements int
 	// Others are all others.
 	Others int

@@ -162,6 +162,24 @@ func TestFaultsEnd(t *testing.T) {
 	}
 }
 
+// The counters of each fault grow with each reading, or begin anew.
+func TestCounting(t *testing.T) {
+	agent, c := made(t, client.Options{})
+	if _, err := c.ReplaceOwned(t.Context(), owner, []api.Fault{delay("a", "1")}); err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range []struct {
+		count madeup.Counting
+		want  uint64
+	}{{madeup.Counting{}, 0}, {madeup.Counting{Lost: 3}, 3}, {madeup.Counting{Lost: 4}, 7}, {madeup.Counting{Anew: true}, 0}, {madeup.Counting{Lost: 4}, 4}} {
+		agent.Act(madeup.Way{Count: step.count})
+		status, err := c.Status(t.Context())
+		if err != nil || len(status.Faults) != 1 || !status.Faults[0].Held || status.Faults[0].Counters.Dropped != step.want {
+			t.Errorf("reading %d: %+v, %v; want %d", i, status.Faults, err, step.want)
+		}
+	}
+}
+
 // Each way to behave is what its name says.
 func TestWays(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -48,7 +48,7 @@ func (a *Agent) do(r *http.Request, body []byte) answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case r.URL.Path == api.PathMeasure:
+	case r.URL.Path == api.PathMeasure, r.URL.Path == api.PathStatus:
 		a.counts.Measurements++
 	case r.Method != http.MethodGet:
 		a.counts.Changes++
@@ -69,6 +69,8 @@ func (a *Agent) do(r *http.Request, body []byte) answer {
 		return answer{status: http.StatusOK, body: api.FaultSet{Faults: fault.WireSet(a.alive(time.Now()))}}
 	case "PUT " + api.PathFaults:
 		return a.put(r.URL.Query().Get("owner"), body)
+	case "GET " + api.PathStatus:
+		return a.status()
 	case "POST " + api.PathMeasure:
 		return a.measure(body)
 	default:

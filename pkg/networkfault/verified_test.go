@@ -171,12 +171,30 @@ func TestWhatIsKnownOfAnAgent(t *testing.T) {
 	}
 }
 
-// What a handshake does not show is said to be so.
+// What neither a handshake nor a counter shows is said to be so.
 func TestWhatCannotBeMeasured(t *testing.T) {
 	w := newWorld(t)
-	w.fault("lossy", `{"from": ["tikv"], "loss": {"percent": 1}, "untilDeleted": true}`)
+	w.fault("lossy", `{"from": ["tikv"], "loss": {"gilbertElliott": {"toBad": 1, "toGood": 20, "lossInBad": 80}}, "untilDeleted": true}`)
 	w.reconcile()
-	w.wantVerified("lossy", "", metav1.ConditionUnknown, verify.ReasonNotMeasured, "the agents' counters")
+	w.wantVerified("lossy", "", metav1.ConditionUnknown, verify.ReasonNotMeasured, "a loss in bursts")
+}
+
+// What agents count of two faults together is said of both.
+func TestWhatWasCounted(t *testing.T) {
+	w := newWorld(t)
+	w.fault("one", `{"from": ["tikv(0)"], "to": ["pd(0)"], "loss": {"percent": 1}, "untilDeleted": true}`)
+	w.fault("two", `{"from": ["tikv(0)"], "to": ["pd(0)"], "loss": {"percent": 2}, "untilDeleted": true}`)
+	w.reconcile()
+	w.wantVerified("one", "", metav1.ConditionUnknown, verify.ReasonNotMeasured, "it is being measured")
+	w.pairs.become(verify.Right, verify.Judgement{Outcome: verify.InTolerance})
+	w.pairs.become(verify.Wrong, verify.Judgement{Outcome: verify.LostMore, Why: "lost 9 % of 12000 packets, 2.98 % is asked for", Off: 2}, "basic-tikv-0")
+	w.reconcile()
+	for _, name := range []string{"one", "two"} {
+		w.wantVerified(name, "1/2", metav1.ConditionFalse, verify.ReasonOutOfTolerance, "basic-tikv-0 lost 9 % of 12000 packets, 2.98 % is asked for")
+		if s := w.status(name); len(s.Pairs) > 0 {
+			t.Errorf("pairs %+v", s.Pairs)
+		}
+	}
 }
 
 // A topology is measured between its own zones, and a fault on top of it is measured with it.

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/networkfault/verify"
 )
 
@@ -15,13 +16,14 @@ type agent struct {
 	cluster types.NamespacedName
 	target  Target
 	tasks   []*task
-	// isBusy is whether it measures.
+	// isBusy is whether it measures, or tells its counters.
 	isBusy bool
 	// began is when its last measurement did; rests is until when none may.
 	began, rests time.Time
-	// heard is when it last did anything but measure for somebody else, or was new.
-	heard time.Time
-	// isSecond is whether the last one was another look at a pair with a verdict.
+	// busy is since when it measures for somebody else each time; zero if it did not the last
+	// time.
+	busy time.Time
+	// isSecond is whether the last one was another look at what there is a verdict on.
 	isSecond bool
 }
 
@@ -30,6 +32,8 @@ type task struct {
 	verify.Task
 	state verify.State
 	began time.Time // the last measurement; zero for none
+	// before is the reading that the next is compared with, of counters; nil for none.
+	before *verify.Reading
 	// isGone is whether nobody wants to know any more.
 	isGone bool
 }
@@ -55,6 +59,21 @@ func (a *agent) assign(one Assignment) {
 	}
 }
 
+// with returns the tasks that are done together with one that is due: the counters of all
+// faults are read at once.
+func (a *agent) with(due *task) []*task {
+	if !due.IsCounted() {
+		return []*task{due}
+	}
+	var all []*task
+	for _, t := range a.tasks {
+		if t.IsCounted() && !t.Waits {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
 // next returns the task to measure next, and when; nil for none. It takes turns of an
 // interval where there is a verdict on each.
 func (a *agent) next(interval time.Duration) (*task, time.Time) {
@@ -73,9 +92,24 @@ func (a *agent) next(interval time.Duration) (*task, time.Time) {
 	return first, latest(a.rests, a.began.Add(interval))
 }
 
-// isBefore reports whether a task is to be measured before another one: first those without
-// a verdict, then those that the last measurement contradicts. Of these there may always be
-// one, so they take turns with the others.
+// compare compares what an agent has counted of a fault with what it had.
+func (t *task) compare(status api.Status, err error, began, ended time.Time) verify.Judgement {
+	if err != nil {
+		return unanswered(err)
+	}
+	now, isHeld := t.Counted.Reading(status, began, ended)
+	if !isHeld {
+		t.before = nil
+		return verify.Judgement{Outcome: verify.Failed, Why: "its agent does not hold the fault"}
+	}
+	j, before := t.Counted.Judge(t.before, now)
+	t.before = before
+	return j
+}
+
+// isBefore reports whether a task is to be done before another one: first those without a
+// verdict, then those that the last measurement contradicts. Of these there may always be one,
+// so they take turns with the others.
 func (a *agent) isBefore(t, other *task) bool {
 	rank := func(t *task) int {
 		switch {
@@ -95,11 +129,15 @@ func (a *agent) isBefore(t, other *task) bool {
 const patience = 10 * time.Minute
 
 // hear takes a judgement. After patience there is none of an agent that is busy: nothing that
-// is known of its pairs is of late.
-func (a *agent) hear(j verify.Judgement, now time.Time) verify.Judgement {
-	if j.Outcome != verify.Busy {
-		a.heard = now
-	} else if now.Sub(a.heard) >= patience {
+// is known of its pairs is of late. Its counters it tells beside what it measures.
+func (a *agent) hear(t *task, j verify.Judgement, now time.Time) verify.Judgement {
+	switch {
+	case t.IsCounted():
+	case j.Outcome != verify.Busy:
+		a.busy = time.Time{}
+	case a.busy.IsZero():
+		a.busy = now
+	case now.Sub(a.busy) >= patience:
 		j = verify.Judgement{Outcome: verify.Unable, Why: "its agent measures for somebody else each time that it is asked"}
 	}
 	return j

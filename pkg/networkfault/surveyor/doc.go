@@ -7,5 +7,8 @@
 // agents there are, the longer these take. All agents together are asked at most 50 times a
 // second. Nothing that is measured delays a fault.
 //
+// What agents count of their faults is read in between, of all faults of an agent at once,
+// and a reading is one of its PerMinute. Two readings make a comparison.
+//
 // What is known is lost with the process, and is measured again.
 package surveyor

@@ -16,9 +16,9 @@ import (
 // connectTime is how long a connection to an agent may take, which no fault delays.
 const connectTime = 2 * time.Second
 
-// maxAnswer is how many bytes of an answer are read. Two targets of five samples have less
-// than one thousand.
-const maxAnswer = 64 << 10
+// maxAnswer is how many bytes of an answer are read. The largest is a status of 15 faults of
+// 512 peers each, which are at most 48 bytes long.
+const maxAnswer = 1 << 20
 
 // Tokens returns the token of the agents in a namespace; empty for none.
 type Tokens func(ctx context.Context, namespace string) (string, error)
@@ -38,19 +38,44 @@ type httpAgents struct {
 
 // Measure implements Agents.
 func (h *httpAgents) Measure(ctx context.Context, t Target, m api.Measure) (api.Measurements, error) {
-	token, err := h.tokens(ctx, t.Pod.Namespace)
-	if err != nil {
-		return api.Measurements{}, fmt.Errorf("read agents' token: %w", err)
-	}
-	agent, err := client.New(client.URL(t.Addr.String()), client.Options{Token: token, PodUID: string(t.UID), MaxAnswer: maxAnswer, Transport: h.transport})
+	agent, err := h.client(ctx, t)
 	if err != nil {
 		return api.Measurements{}, err
 	}
 	return agent.Measure(ctx, m)
 }
 
-// judge says what an agent's answer means.
+// Status implements Agents.
+func (h *httpAgents) Status(ctx context.Context, t Target) (api.Status, error) {
+	agent, err := h.client(ctx, t)
+	if err != nil {
+		return api.Status{}, err
+	}
+	return agent.Status(ctx)
+}
+
+func (h *httpAgents) client(ctx context.Context, t Target) (*client.Client, error) {
+	token, err := h.tokens(ctx, t.Pod.Namespace)
+	if err != nil {
+		return nil, fmt.Errorf("read agents' token: %w", err)
+	}
+	return client.New(client.URL(t.Addr.String()), client.Options{Token: token, PodUID: string(t.UID), MaxAnswer: maxAnswer, Transport: h.transport})
+}
+
+// judge says what the measurements of an agent mean.
 func judge(c verify.Check, answer api.Measurements, err error) verify.Judgement {
+	switch {
+	case err != nil:
+		return unanswered(err)
+	case len(answer.Results) != 2:
+		return verify.Judgement{Outcome: verify.Failed, Why: fmt.Sprintf("its agent answered with %d measurements of 2", len(answer.Results))}
+	default:
+		return c.Judge(answer.Results[0], answer.Results[1])
+	}
+}
+
+// unanswered says what it means that an agent neither measured nor told its counters.
+func unanswered(err error) verify.Judgement {
 	if refusal, ok := errors.AsType[*client.Error](err); ok {
 		switch refusal.Status {
 		case http.StatusTooManyRequests:
@@ -59,12 +84,5 @@ func judge(c verify.Check, answer api.Measurements, err error) verify.Judgement 
 			return verify.Judgement{Outcome: verify.Unable, Why: "its agent is of a version that does not measure"}
 		}
 	}
-	switch {
-	case err != nil:
-		return verify.Judgement{Outcome: verify.Failed, Why: "its agent did not measure: " + client.Cause(err)}
-	case len(answer.Results) != 2:
-		return verify.Judgement{Outcome: verify.Failed, Why: fmt.Sprintf("its agent answered with %d measurements of 2", len(answer.Results))}
-	default:
-		return c.Judge(answer.Results[0], answer.Results[1])
-	}
+	return verify.Judgement{Outcome: verify.Failed, Why: "its agent did not measure: " + client.Cause(err)}
 }

@@ -31,8 +31,8 @@ func (noTC) Equivalent(string, fault.Fault) string { return "" }
 func (noTC) Commands([]fault.Fault) []string       { return nil }
 
 // serve serves a real agent in the pod "uid-0", which asks for the token "secret" and
-// measures by a function, and returns Agents whose connections all lead there.
-func serve(t *testing.T, tokens Tokens, run func(context.Context, measure.Plan) []api.Measurement) Agents {
+// measures by a function, and returns what asks agents, whose connections all lead there.
+func serve(t *testing.T, tokens Tokens, run func(context.Context, measure.Plan) []api.Measurement) *httpAgents {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("secret"), 0o600); err != nil {
@@ -40,11 +40,12 @@ func serve(t *testing.T, tokens Tokens, run func(context.Context, measure.Plan) 
 	}
 	log := slog.New(slog.DiscardHandler)
 	server := httptest.NewServer(httpapi.New(httpapi.Config{
-		Control: control.New(&enginetest.Engine{}, t.TempDir(), 0, log), TC: noTC{},
+		Control: control.New(enginetest.New(enginetest.Kernel{Counters: api.Counters{Packets: 97, Dropped: 3}}), t.TempDir(), 0, log), TC: noTC{},
 		Measure: run, PodUID: "uid-0", TokenFile: file, Registry: prometheus.NewPedanticRegistry(), Log: log,
-		Engine:  func() httpapi.Engine { return httpapi.Engine{Name: api.EngineNetem} },
-		Devices: func() ([]api.Device, error) { return []api.Device{{Name: "eth0", Index: 7}}, nil },
-		Exempt:  func() fault.Exemption { return fault.Exemption{ControlPort: api.Port} },
+		Engine:   func() httpapi.Engine { return httpapi.Engine{Name: api.EngineNetem} },
+		Devices:  func() ([]api.Device, error) { return []api.Device{{Name: "eth0", Index: 7}}, nil },
+		Warnings: func() []string { return nil },
+		Exempt:   func() fault.Exemption { return fault.Exemption{ControlPort: api.Port} },
 	}).Handler())
 	t.Cleanup(server.Close)
 	agents := newHTTPAgents(tokens)
@@ -53,6 +54,27 @@ func serve(t *testing.T, tokens Tokens, run func(context.Context, measure.Plan) 
 		return dial(ctx, network, server.Listener.Addr().String())
 	}
 	return agents
+}
+
+// What a real agent has counted is understood.
+func TestARealAgentCounts(t *testing.T) {
+	target := assignment(0, 0).Target
+	agents := serve(t, func(context.Context, string) (string, error) { return "secret", nil }, nil)
+	agent, err := agents.client(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := agent.SetFault(t.Context(), api.Fault{Name: "lossy", Loss: &api.Loss{Percent: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	status, err := agents.Status(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := verify.Counted{Fault: "lossy"}
+	if got, isHeld := c.Reading(status, time.Time{}, time.Time{}); !isHeld || got.Engine != api.EngineNetem || got.Devices != 1 || got.Counters.Dropped != 3 {
+		t.Errorf("%+v, held: %t", got, isHeld)
+	}
 }
 
 // A real agent takes what it is asked to measure, and its answers are understood.

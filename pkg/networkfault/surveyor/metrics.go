@@ -24,10 +24,10 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		wrong: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tidelay_pairs_out_of_tolerance",
-			Help: "Measured pairs of pods of a TidbCluster between which something else happens than its faults ask for.",
+			Help: "Measured pairs of pods of a TidbCluster, and counters of its agents, that show something else than its faults ask for.",
 		}, []string{"namespace", "tidbcluster"}),
 		measurements: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tidelay_measurements_total", Help: "Measurements of pairs of pods, by outcome: " + strings.Join(outcomes, ", ") + ".",
+			Name: "tidelay_measurements_total", Help: "Measurements of pairs of pods and comparisons of agents' counters, by outcome: " + strings.Join(outcomes, ", ") + ".",
 		}, []string{"outcome"}),
 	}
 	for _, o := range outcomes {
@@ -43,7 +43,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 
 func (m *metrics) measured(o verify.Outcome) { m.measurements.WithLabelValues(string(o)).Inc() }
 
-// show shows how many pairs of a TidbCluster are wrong, as long as it has any pairs.
+// show shows how many pairs and counters of a TidbCluster are wrong, as long as it has any.
 func (m *metrics) show(cluster types.NamespacedName, agents map[types.UID]*agent) {
 	wrong, all := 0, 0
 	for _, a := range agents {

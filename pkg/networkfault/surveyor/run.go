@@ -75,19 +75,33 @@ func (s *Surveyor) look(ctx context.Context, a *agent) {
 	if !s.isDue(a) || s.limit.Wait(ctx) != nil {
 		return
 	}
-	t, target, check := s.begin(a)
-	if t == nil {
+	tasks, target, check := s.begin(a)
+	if len(tasks) == 0 {
 		return
 	}
 	limited, cancel := context.WithTimeout(ctx, check.Longest()+grace)
 	defer cancel()
-	answer, err := s.options.Agents.Measure(limited, target, check.Measure())
+	found := s.ask(limited, target, check)
 	if ctx.Err() != nil {
 		return
 	}
-	if j := judge(check, answer, err); s.end(a, t, j) {
+	if s.end(a, tasks, found) {
 		s.options.Changed(a.cluster)
 	}
+}
+
+// ask has an agent measure a pair, or reads its counters. It returns what says for each task
+// what was found.
+func (s *Surveyor) ask(ctx context.Context, target Target, check verify.Check) func(*task) verify.Judgement {
+	if !check.IsCounted() {
+		answer, err := s.options.Agents.Measure(ctx, target, check.Measure())
+		j := judge(check, answer, err)
+		return func(*task) verify.Judgement { return j }
+	}
+	began := time.Now()
+	status, err := s.options.Agents.Status(ctx, target)
+	ended := time.Now()
+	return func(t *task) verify.Judgement { return t.compare(status, err, began, ended) }
 }
 
 // isDue reports whether an agent is to measure now. If not, it is scheduled, or forgotten.
@@ -102,8 +116,8 @@ func (s *Surveyor) isDue(a *agent) bool {
 	return false
 }
 
-// due returns the task that an agent is to measure now. If there is none, the agent is
-// scheduled for when there is.
+// due returns the task that an agent is to do now. If there is none, the agent is scheduled
+// for when there is.
 func (s *Surveyor) due(a *agent, now time.Time) *task {
 	t, at := s.next(a)
 	if t == nil || at.After(now) || a.isBusy {
@@ -123,8 +137,9 @@ func (s *Surveyor) due(a *agent, now time.Time) *task {
 	return t
 }
 
-// begin returns what an agent is to measure now; nil for nothing.
-func (s *Surveyor) begin(a *agent) (*task, Target, verify.Check) {
+// begin returns what an agent is to measure now, or whose counters are read: none for nothing,
+// and else the check of one of them.
+func (s *Surveyor) begin(a *agent) ([]*task, Target, verify.Check) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -132,31 +147,28 @@ func (s *Surveyor) begin(a *agent) (*task, Target, verify.Check) {
 	if t == nil {
 		return nil, Target{}, verify.Check{}
 	}
-	a.isBusy, a.began, a.rests, t.began = true, now, now.Add(pause), now
+	a.isBusy, a.began, a.rests = true, now, now.Add(pause)
 	a.isSecond = t.state.IsOpen() && t.state.Verdict != verify.Pending
-	return t, a.target, t.Check
+	tasks := a.with(t)
+	for _, one := range tasks {
+		one.began = now
+	}
+	return tasks, a.target, t.Check
 }
 
-// end takes what an agent has measured, and reports whether something else is to be told by
-// it: a pair that is wrong, or is so no more, at once; and all else as soon as there is a
-// verdict on each pair of the same objects.
-func (s *Surveyor) end(a *agent, t *task, j verify.Judgement) (isTold bool) {
+// end takes what an agent has measured or counted, and reports whether something else is to
+// be told by it.
+func (s *Surveyor) end(a *agent, tasks []*task, found func(*task) verify.Judgement) (isTold bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	a.isBusy, a.rests = false, latest(a.rests, now.Add(max(now.Sub(a.began), rest)))
-	s.metrics.measured(j.Outcome)
-	j = a.hear(j, now)
-	if !t.isGone && !t.Waits {
-		before := t.state
-		if t.state.Note(j) {
-			isWrong, wasWrong := t.state.Verdict == verify.Wrong, before.Verdict == verify.Wrong
-			isTold = isWrong || wasWrong || !s.isOpen(a, t)
-			if isWrong || wasWrong {
-				s.options.Log.Info("pair of pods measured", "namespace", a.cluster.Namespace, "tidbcluster", a.cluster.Name,
-					"from", t.From, "to", t.To, "asked", t.Asked.RTT, "outcome", j.Outcome, "before", j.Before, "measured", j.Measured)
-				s.metrics.show(a.cluster, s.clusters[a.cluster])
-			}
+	for _, t := range tasks {
+		j := found(t)
+		s.metrics.measured(j.Outcome)
+		j = a.hear(t, j, now)
+		if !t.isGone && !t.Waits && s.note(a, t, j) {
+			isTold = true
 		}
 	}
 	s.schedule(a, now)
@@ -164,7 +176,28 @@ func (s *Surveyor) end(a *agent, t *task, j verify.Judgement) (isTold bool) {
 	return isTold
 }
 
-// isOpen reports whether a pair of an object of a task has no verdict yet.
+// note notes what was found, and reports whether something else is to be told by it: what is
+// wrong, or is so no more, at once; and all else as soon as there is a verdict on everything
+// of the same objects.
+func (s *Surveyor) note(a *agent, t *task, j verify.Judgement) (isTold bool) {
+	before := t.state.Verdict
+	if !t.state.Note(j) {
+		return false
+	}
+	if t.state.Verdict != verify.Wrong && before != verify.Wrong {
+		return !s.isOpen(a, t)
+	}
+	log := s.options.Log.WithValues("namespace", a.cluster.Namespace, "tidbcluster", a.cluster.Name, "from", t.From, "outcome", j.Outcome)
+	if t.IsCounted() {
+		log.Info("counters of a pod compared", "fault", t.Counted.Fault, "found", j.Why)
+	} else {
+		log.Info("pair of pods measured", "to", t.To, "asked", t.Asked.RTT, "before", j.Before, "measured", j.Measured)
+	}
+	s.metrics.show(a.cluster, s.clusters[a.cluster])
+	return true
+}
+
+// isOpen reports whether a pair or a counter of an object of a task has no verdict yet.
 func (s *Surveyor) isOpen(a *agent, t *task) bool {
 	for _, other := range s.clusters[a.cluster] {
 		for _, o := range other.tasks {

@@ -1,12 +1,10 @@
 package surveyor
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +20,7 @@ import (
 
 // Bounds of what is measured.
 const (
-	// PerMinute is how often an agent measures within a minute at most.
+	// PerMinute is how often an agent measures, or tells its counters, within a minute at most.
 	PerMinute = 8
 	// perSecond is how many measurements begin within a second at most.
 	perSecond = 50
@@ -60,6 +58,8 @@ type Agents interface {
 	// Measure has an agent measure. The error is a *client.Error for an answer other than
 	// 200.
 	Measure(ctx context.Context, t Target, m api.Measure) (api.Measurements, error)
+	// Status reads what an agent has counted. The error is as that of Measure.
+	Status(ctx context.Context, t Target) (api.Status, error)
 }
 
 // Options has the parts of a Surveyor. All fields are required.
@@ -70,11 +70,12 @@ type Options struct {
 	Changed func(cluster types.NamespacedName)
 	// Metrics is where the metrics are registered.
 	Metrics prometheus.Registerer
-	// Log receives a line when a pair is found to be wrong, and when it is right again.
+	// Log receives a line when a pair or a counter is found to be wrong, and when it is right
+	// again.
 	Log logr.Logger
 }
 
-// Surveyor has agents measure. Its methods can be called concurrently.
+// Surveyor has agents measure, and reads what they count. Its methods can be called concurrently.
 type Surveyor struct {
 	options Options
 	metrics *metrics
@@ -121,7 +122,7 @@ func (s *Surveyor) Set(cluster types.NamespacedName, all []Assignment) {
 		asked[one.UID] = true
 		a := agents[one.UID]
 		if a == nil {
-			a = &agent{cluster: cluster, heard: now}
+			a = &agent{cluster: cluster}
 			agents[one.UID] = a
 			s.count++
 		}
@@ -159,7 +160,7 @@ func (s *Surveyor) forget(a *agent, now time.Time) {
 	}
 }
 
-// Verdicts returns what is known of the pairs of a TidbCluster, in a fixed order.
+// Verdicts returns what is known of the pairs and counters of a TidbCluster, in a fixed order.
 func (s *Surveyor) Verdicts(cluster types.NamespacedName) []verify.Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,8 +170,6 @@ func (s *Surveyor) Verdicts(cluster types.NamespacedName) []verify.Result {
 			all = append(all, verify.Result{Task: t.Task, State: t.state})
 		}
 	}
-	slices.SortFunc(all, func(a, b verify.Result) int {
-		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To), a.Addr.Compare(b.Addr), cmp.Compare(a.Port, b.Port))
-	})
+	slices.SortFunc(all, func(a, b verify.Result) int { return a.Compare(&b.Check) })
 	return all
 }

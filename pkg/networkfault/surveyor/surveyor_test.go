@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -33,6 +34,8 @@ type fleet struct {
 	// rtt is what is measured to a target, and err what comes instead.
 	rtt map[string]float64
 	err error
+	// busy has agents measure for somebody else, and count all the same.
+	busy bool
 	// flaky has all but each fourth measurement of an agent fail.
 	flaky bool
 	// odd is a target that is late in every second measurement, and does not answer in the
@@ -52,6 +55,9 @@ type fleet struct {
 	// measured again, as a part of how long that took.
 	ended map[types.UID]time.Time
 	least float64
+	// counted is what agents have counted of each fault, and more is what comes to it with
+	// each reading.
+	counted, more api.Counters
 }
 
 func (f *fleet) Measure(ctx context.Context, t Target, m api.Measure) (api.Measurements, error) {
@@ -74,6 +80,9 @@ func (f *fleet) Measure(ctx context.Context, t Target, m api.Measure) (api.Measu
 	f.now++
 	f.most = max(f.most, f.now)
 	err := f.err
+	if f.busy {
+		err = &client.Error{Problem: api.Problem{Status: http.StatusTooManyRequests}}
+	}
 	if f.flaky && len(f.began[t.UID])%4 != 0 {
 		err = errors.New("connection refused")
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// Outcome is what came of one measurement.
+// Outcome is what came of one measurement, or of one comparison of counters.
 type Outcome string
 
 // The outcomes.
@@ -25,6 +25,16 @@ const (
 	Unreachable Outcome = "unreachable"
 	// Mixed: most round trips are too short by the reorder that is asked for, and not all.
 	Mixed Outcome = "mixed"
+	// LostMore and LostLess are losses by other shares, and Faster is more than a rate.
+	LostMore Outcome = "lost_more"
+	LostLess Outcome = "lost_less"
+	Faster   Outcome = "faster"
+	// Begun: counters were read that there is nothing to compare with, yet or again.
+	Begun Outcome = "begun"
+	// Few: too few packets met a fault to tell.
+	Few Outcome = "few"
+	// Unclear: what was counted can mean more than one thing.
+	Unclear Outcome = "unclear"
 	// Dropped: no sample came through the loss that is asked for, or in time through the rate.
 	Dropped Outcome = "dropped"
 	// Noisy: the baseline varies so much that nothing can be said.
@@ -39,7 +49,10 @@ const (
 
 // Outcomes lists all outcomes.
 func Outcomes() []Outcome {
-	return []Outcome{InTolerance, Early, Late, NoAnswer, NotCut, Unreachable, Mixed, Dropped, Noisy, Busy, Unable, Failed}
+	return []Outcome{
+		InTolerance, Early, Late, NoAnswer, NotCut, LostMore, LostLess, Faster,
+		Begun, Few, Unclear, Unreachable, Mixed, Dropped, Noisy, Busy, Unable, Failed,
+	}
 }
 
 // verdict is what one measurement says.
@@ -47,12 +60,15 @@ func (o Outcome) verdict() Verdict {
 	switch o {
 	case InTolerance:
 		return Right
-	case Early, Late, NoAnswer, NotCut:
+	case Early, Late, NoAnswer, NotCut, LostMore, LostLess, Faster:
 		return Wrong
 	default:
 		return Unknown
 	}
 }
+
+// isIdle reports whether too little was counted to say anything, so that it goes on.
+func (o Outcome) isIdle() bool { return o == Few || o == Unclear }
 
 // Judgement is what a measurement says.
 type Judgement struct {
@@ -60,8 +76,11 @@ type Judgement struct {
 	// Before and Measured are the medians of the baseline and of the pair; of one that is Early
 	// the shortest of each, which it is told by. 0 is for no answer.
 	Before, Measured time.Duration
-	// Why says in words why there is no verdict; empty for the words of the Outcome.
+	// Why says in words why there is no verdict, or what counters show; empty for the words of
+	// the Outcome.
 	Why string
+	// Off is how far counters are from what is asked for, as a part of that; 0 for a pair.
+	Off float64
 }
 
 const (

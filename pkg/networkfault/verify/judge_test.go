@@ -67,10 +67,11 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// The first letter of each step is an outcome: Right, Wrong, Failed, Busy, Unable. The second
+// The first letter of each step is an outcome: Right, Wrong, Failed, Busy, Unable, or of
+// counters Begun (S), Few (N), unClear. The second
 // is the verdict after it: pending, right, wrong, unknown; in capitals if it is another one.
 func TestVerdicts(t *testing.T) {
-	outcomes := map[byte]verify.Outcome{'R': verify.InTolerance, 'W': verify.Late, 'F': verify.Failed, 'B': verify.Busy, 'U': verify.Unable}
+	outcomes := map[byte]verify.Outcome{'R': verify.InTolerance, 'W': verify.Late, 'F': verify.Failed, 'B': verify.Busy, 'U': verify.Unable, 'S': verify.Begun, 'N': verify.Few, 'C': verify.Unclear}
 	for _, steps := range []string{
 		"RR,Rr,Rr", "Wp,WW,Ww", "Wp,RR,Wr,WW,Rw,RR", "RR,Wr,Rr,Wr,WW", "Fp,Fp,FU,Fu,Ru,RR", "Bp,Bp,BU,Ru,RR", "RR,Br,Br,Br,Br",
 		"Wp,Fp,Wp,WW", "RR,UU,Uu,Wu,Uu,RR", "Wp,WW,Bw,Rw,Bw,RR", "RR,Wr,Fr,Wr,WW", "Wp,WW,UU", "Fp,Fp,FU,Wu,WW",
@@ -79,6 +80,10 @@ func TestVerdicts(t *testing.T) {
 		// What was found stays until ten measurements have not confirmed it.
 		"RR,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Fr,FU,Fu,Wu,WW", "RR,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Fr,Rr,Fr", "Wp,WW,Fw,Fw,Fw,Fw,Fw,Fw,Fw,Fw,Fw,FU,Ru,Fu,Ru,RR",
 		"RR,Fr,Wr,Fr,Wr,Fr,Wr,Fr,Wr,Fr,WU", "Wp,WW,Rw,Fw,Rw,Fw,Rw,Fw,Rw,Fw,Rw,FU",
+		// Too few packets change no verdict, and a reading with nothing before it says as little as
+		// a measurement that failed.
+		"Sp,NU,Nu,RR,Nr,Sr,Cr", "Sp,NU,CU,Cu,Nu", "CU,Nu,Cu,Wu,WW,Nw,Cw,Rw,RR", "RR,Wr,Nr,WW,Rw,Nw,RR", "Sp,Sp,SU,NU,Fu,Nu,RR",
+		"RR,Sr,Nr,Sr,Nr,Sr,Sr,Sr,Sr,Nr,Sr,Sr,Sr,SU,NU,RR", "RR,Wr,Sr,Wr,WW", "RR,UU,NU,RR", "RR,Fr,Wr,Fr,Wr,Fr,Wr,Fr,Wr,Fr,WU,Nu,Ru,RR",
 	} {
 		var s verify.State
 		for step := range strings.SplitSeq(steps, ",") {
@@ -117,6 +122,23 @@ func TestNoneOfIt(t *testing.T) {
 	})
 }
 
+// Too few packets ask for no other look soon, and don't end the second look.
+func TestIsOpen(t *testing.T) {
+	var s verify.State
+	for i, step := range []struct {
+		outcome verify.Outcome
+		want    bool
+	}{{verify.Begun, true}, {verify.Few, false}, {verify.InTolerance, false}, {verify.LostMore, true}, {verify.Few, false}, {verify.LostMore, false}, {verify.InTolerance, true}, {verify.Begun, true}} {
+		s.Note(verify.Judgement{Outcome: step.outcome})
+		if s.IsOpen() != step.want {
+			t.Errorf("after %d it is open: %t", i, s.IsOpen())
+		}
+	}
+	if s.Verdict != verify.Wrong {
+		t.Errorf("verdict %d", s.Verdict)
+	}
+}
+
 func TestTell(t *testing.T) {
 	const ms = time.Millisecond
 	result := func(from, to string, v verify.Verdict, j verify.Judgement) verify.Result {
@@ -129,6 +151,15 @@ func TestTell(t *testing.T) {
 	cut.Asked = verify.Asked{Cut: true}
 	lossy := result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Dropped})
 	lossy.Asked.Lossy = true
+
+	counter := func(pod string, v verify.Verdict, o verify.Outcome, why string, off float64) verify.Result {
+		r := result(pod, "", v, verify.Judgement{Outcome: o, Why: why, Off: off})
+		r.Check = verify.Check{From: pod, Counted: verify.Counted{Fault: "slow.1", Loss: 100}}
+		return r
+	}
+	more := counter("a", verify.Wrong, verify.LostMore, "lost 3.1 % of 12000 packets, 1 % is asked for", 2.1)
+	mixed := counter("b", verify.Unknown, verify.LostMore, "lost 3.1 % of 12000 packets, 1 % is asked for", 2.1)
+	few := counter("b", verify.Unknown, verify.Few, "12 packets met it in 8s", 0)
 	other := result("x", "y", verify.Wrong, late)
 	other.Objects = []string{"other"}
 	for name, test := range map[string]struct {
@@ -180,6 +211,26 @@ func TestTell(t *testing.T) {
 		"contradiction": {
 			results: []verify.Result{result("b", "c", verify.Unknown, late)}, status: metav1.ConditionUnknown,
 			message: "not known of b to c: its measurements contradict each other",
+		},
+		"lost more": {
+			results:  []verify.Result{counter("c", verify.Wrong, verify.LostMore, "lost 2 % of 90000", 1), more, counter("b", verify.Right, verify.InTolerance, "", 0)},
+			verified: "1/3", status: metav1.ConditionFalse, message: "a lost 3.1 % of 12000 packets, 1 % is asked for; and 1 verdict more",
+		},
+		"counted": {
+			results:  []verify.Result{result("a", "b", verify.Right, right), counter("a", verify.Right, verify.InTolerance, "", 0), few},
+			verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured and 1 counter compared, as asked for; not known of b: 12 packets met it in 8s", pairs: 1,
+		},
+		"pair right, counter wrong": {results: []verify.Result{result("a", "b", verify.Right, right), more}, verified: "1/2", status: metav1.ConditionFalse, message: "a lost 3.1 % of 12000 packets, 1 % is asked for", pairs: 1},
+		"few":                       {results: []verify.Result{few}, status: metav1.ConditionUnknown, message: "not known of b: 12 packets met it in 8s"},
+		"counted in part": {
+			results: []verify.Result{counter("a", verify.Right, verify.InTolerance, "", 0)}, unseen: "nothing counts what is corrupted", verified: "1/1", status: metav1.ConditionTrue,
+			message: "1 counter compared, as asked for; not all is measured: nothing counts what is corrupted",
+		},
+		"counters contradict": {results: []verify.Result{mixed}, status: metav1.ConditionUnknown, message: "not known of b: its measurements contradict each other"},
+		"counted anew":        {results: []verify.Result{counter("b", verify.Unknown, verify.Begun, "", 0)}, status: metav1.ConditionUnknown, message: "not known of b: what its agent counts begins anew each time"},
+		"no answer, and counters": {
+			results: []verify.Result{more, result("c", "d", verify.Wrong, verify.Judgement{Outcome: verify.NoAnswer, Before: ms})}, verified: "0/3", status: metav1.ConditionFalse,
+			message: "c to d (TCP port 2379): no answer, and 50ms are asked for; and 1 verdict more", pairs: 1,
 		},
 		"all unknown": {results: []verify.Result{result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Unable, Why: "its agent is old"})}, status: metav1.ConditionUnknown, message: "not known of b to c: its agent is old"},
 	} {

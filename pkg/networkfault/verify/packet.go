@@ -103,9 +103,16 @@ func union(a, b []string) []string {
 	return all
 }
 
+// isMeasured reports whether a handshake or a ping can show an impairment. All else the
+// counters show, or nothing does.
+func isMeasured(i fault.Impairment) bool { return i.Delay > 0 || isCut(i) }
+
+// isCut reports whether an impairment lets nothing through.
+func isCut(i fault.Impairment) bool { return i.Partition || i.AverageLoss() >= fault.Hundred }
+
 // add adds what happens to packets of one direction at one end.
 func (a *Asked) add(i fault.Impairment) {
-	if i.Partition || i.AverageLoss() >= fault.Hundred {
+	if isCut(i) {
 		a.Cut = true
 		return
 	}
@@ -128,7 +135,7 @@ func (a Asked) cannot(isPing bool) string {
 	case a.RTT >= shortest && a.least() < shortest:
 		return "chance can make the delay shorter than " + shortest.String() + ", and a handshake does not tell that from none"
 	case a.RTT < shortest:
-		return "a handshake shows delays of " + shortest.String() + " and more, and partitions; the agents' counters have what happens to packets otherwise"
+		return "a handshake shows delays of " + shortest.String() + " and more, and partitions"
 	default:
 		return ""
 	}

@@ -17,7 +17,7 @@ type pair struct {
 	rank [sha256.Size]byte
 }
 
-// pairs returns all pairs of pods that faults are between, in an order that only the names
+// pairs returns all pairs of pods between which faults are measured, in an order that only the names
 // of the two pods decide. So the first pair that covers an item stays the first, whichever
 // others come and go, and not all pods measure to the same one.
 func (p *planner) pairs() []*pair {
@@ -35,6 +35,9 @@ func (p *planner) pairs() []*pair {
 	var all []*pair
 	for i := range p.pods {
 		for _, f := range p.pods[i].Faults {
+			if !isMeasured(f.Impairment) {
+				continue
+			}
 			for _, peer := range f.Match.Peers {
 				j, ok := byAddr[peer.Addr()]
 				if !peer.IsSingleIP() || !ok {

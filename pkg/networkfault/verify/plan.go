@@ -10,7 +10,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// MaxTasks is how many tasks an agent has at most.
+// MaxTasks is how many pairs an agent measures at most.
 const MaxTasks = 8
 
 // Pod is a pod of a TidbCluster, and what its agent is to hold.
@@ -54,10 +54,11 @@ type Plan struct {
 	Unseen map[string]string
 }
 
-// New chooses the pairs to measure. For each object they cover the pods that it is between,
-// and its pairs of components and of zones, in either family of addresses, as far as MaxTasks
-// for each agent allow. The same pods, in any order, come to the same plan, and a pod that
-// comes or goes leaves the pairs of others as they are: most of what is known stays known.
+// New chooses the pairs to measure, and the faults whose counters are read. For each object
+// the pairs cover the pods that it is between, and its pairs of components and of zones, in
+// either family of addresses, as far as MaxTasks for each agent allow. The same pods, in any
+// order, come to the same plan, and a pod that comes or goes leaves the pairs of others as
+// they are: most of what is known stays known.
 func New(pods []Pod) Plan {
 	p := planner{items: map[item]coverage{}, load: map[string]int{}, plan: Plan{Unseen: map[string]string{}}}
 	p.pods = slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool { return p.Agent == Lost })
@@ -72,9 +73,10 @@ func New(pods []Pod) Plan {
 			p.unseen(i.object, c.why)
 		}
 	}
-	slices.SortFunc(p.plan.Tasks, func(a, b Task) int {
-		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To), a.Addr.Compare(b.Addr), cmp.Compare(a.Port, b.Port))
-	})
+	for i := range p.pods {
+		p.count(&p.pods[i])
+	}
+	slices.SortFunc(p.plan.Tasks, func(a, b Task) int { return a.Compare(&b.Check) })
 	return p.plan
 }
 
@@ -183,4 +185,25 @@ func (p *planner) add(object string, from, to *Pod, v6 bool) (why string) {
 		return ""
 	}
 	return why
+}
+
+// count adds a task for each fault of a pod that its agent's counters show, and notes what
+// they don't show.
+func (p *planner) count(pod *Pod) {
+	if pod.Agent == NoAgent {
+		return
+	}
+	for _, f := range pod.Faults {
+		counted, why := newCounted(f.Fault)
+		if counted.Fault != "" {
+			p.plan.Tasks = append(p.plan.Tasks, Task{
+				Check: Check{From: pod.Name, Counted: counted}, Objects: f.Objects, Waits: pod.Agent == AskedNow,
+			})
+		}
+		if why != "" {
+			for _, object := range f.Objects {
+				p.unseen(object, why)
+			}
+		}
+	}
 }

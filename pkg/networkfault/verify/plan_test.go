@@ -71,10 +71,15 @@ func texts(plan verify.Plan) []string {
 	var all []string
 	for _, t := range plan.Tasks {
 		text := fmt.Sprintf("%s>%s:%d %s", t.From, t.To, t.Port, t.Asked.RTT)
-		if t.Asked.Cut {
+		switch c := t.Counted; {
+		case c.Loss > 0:
+			text = fmt.Sprintf("%s counts %s", t.From, c.Loss)
+		case c.Rate > 0:
+			text = fmt.Sprintf("%s counts %s %s", t.From, fault.FormatRate(c.Rate), c.Slack)
+		case t.Asked.Cut:
 			text = fmt.Sprintf("%s>%s:%d cut", t.From, t.To, t.Port)
 		}
-		for is, word := range map[*bool]string{&t.Asked.Lossy: "lossy", &t.Asked.Rated: "rated", &t.Waits: "waits"} {
+		for is, word := range map[*bool]string{&t.Asked.Lossy: "lossy", &t.Asked.Rated: "rated", &t.Waits: "waits", &t.Counted.Arrives: "arriving"} {
 			if *is {
 				text += " " + word
 			}
@@ -91,6 +96,9 @@ func TestPlan(t *testing.T) {
 	}
 	slow := rtt("slow", "tikv-0", "pd-0", 50*time.Millisecond)
 	percent := &fault.Chance{Percent: fault.Hundred / 100}
+	lossy := func(i fault.Impairment) compile.Object {
+		return with(slow, func(o *compile.Object) { o.Impairment = i })
+	}
 	for name, test := range map[string]struct {
 		objects []compile.Object
 		edit    func([]verify.Pod)
@@ -104,9 +112,25 @@ func TestPlan(t *testing.T) {
 		"by chance":     {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Ports = []api.PortRange{{First: 40000, Last: 50000}} })}, want: []string{"tikv-0>pd-0:40000 50ms slow"}},
 		"icmp":          {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Protocol = "icmp" })}, want: []string{"pd-0>tikv-0:0 50ms slow"}},
 		"udp":           {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Protocol = "udp" })}, unseen: "neither a handshake nor a ping"},
-		"loss":          {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment = fault.Impairment{Loss: percent} })}, unseen: "counters"},
-		"delay, loss":   {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment.Loss = percent })}, want: []string{"pd-0>tikv-0:20160 50ms lossy slow"}},
-		"delay, rate":   {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment.Rate = &fault.Rate{BitsPerSecond: 1 << 20} })}, want: []string{"pd-0>tikv-0:20160 50ms rated slow"}},
+		"loss":          {objects: []compile.Object{lossy(fault.Impairment{Loss: percent})}, want: []string{"pd-0 counts 1% slow", "tikv-0 counts 1% slow"}},
+		"delay, loss":   {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment.Loss = percent })}, want: []string{"pd-0 counts 1% slow", "pd-0>tikv-0:20160 50ms lossy slow", "tikv-0 counts 1% slow"}},
+		"delay, rate":   {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment.Rate = &fault.Rate{BitsPerSecond: 8e6} })}, want: []string{"pd-0 counts 8mbit 500ms slow", "pd-0>tikv-0:20160 50ms rated slow", "tikv-0 counts 8mbit 500ms slow"}},
+		"loss and rate": {objects: []compile.Object{lossy(fault.Impairment{Loss: percent, Rate: &fault.Rate{BitsPerSecond: 8e6}})}, want: []string{"pd-0 counts 8mbit 500ms slow", "tikv-0 counts 8mbit 500ms slow"}, unseen: "lost by chance"},
+		"two losses":    {objects: []compile.Object{lossy(fault.Impairment{Loss: percent}), with(lossy(fault.Impairment{Loss: percent}), func(o *compile.Object) { o.Name = "more" })}, want: []string{"pd-0 counts 1.99% more+slow", "tikv-0 counts 1.99% more+slow"}},
+		"loss of udp":   {objects: []compile.Object{with(lossy(fault.Impairment{Loss: percent}), func(o *compile.Object) { o.Protocol = "udp" })}, want: []string{"pd-0 counts 1% slow", "tikv-0 counts 1% slow"}},
+		"loss, asked":   {objects: []compile.Object{lossy(fault.Impairment{Loss: percent})}, edit: func(all []verify.Pod) { all[0].Agent = verify.AskedNow }, want: []string{"pd-0 counts 1% waits slow", "tikv-0 counts 1% slow"}},
+		"loss, arrives": {objects: []compile.Object{with(lossy(fault.Impairment{Loss: percent}), func(o *compile.Object) { o.From, o.To, o.OneWay, o.RoundTrip = o.To, o.From, true, false })}, edit: func(all []verify.Pod) { all[0].Agent = verify.NoAgent }, want: []string{"tikv-0 counts 1% arriving slow"}},
+		"all is lost":   {objects: []compile.Object{lossy(fault.Impairment{Loss: &fault.Chance{Percent: fault.Hundred}})}, want: []string{"pd-0>tikv-0:20160 cut slow"}},
+		"bursts":        {objects: []compile.Object{lossy(fault.Impairment{GilbertElliott: &fault.GilbertElliott{ToBad: 100, ToGood: 100, LossInBad: 100}})}, unseen: "in bursts"},
+		"correlated":    {objects: []compile.Object{lossy(fault.Impairment{Loss: &fault.Chance{Percent: 100, Correlation: 1}})}, unseen: "with a correlation"},
+		"echoes":        {objects: []compile.Object{lossy(fault.Impairment{Loss: percent, Duplicate: percent})}, unseen: "beside duplicate"},
+		"loss, corrupt": {objects: []compile.Object{lossy(fault.Impairment{Loss: percent, Corrupt: percent})}, want: []string{"pd-0 counts 1% slow", "tikv-0 counts 1% slow"}, unseen: "nothing counts"},
+		"delay, bursts": {objects: []compile.Object{lossy(fault.Impairment{Delay: 50 * time.Millisecond, GilbertElliott: &fault.GilbertElliott{ToBad: 100, ToGood: 100, LossInBad: 100}})}, want: []string{"pd-0>tikv-0:20160 50ms lossy slow"}, unseen: "in bursts"},
+		"loss, short":   {objects: []compile.Object{lossy(fault.Impairment{Delay: 100 * time.Microsecond, Loss: percent})}, want: []string{"pd-0 counts 1% slow", "tikv-0 counts 1% slow"}, unseen: "1ms and more"},
+		"loss, a range": {objects: []compile.Object{{Name: "slow", From: []string{"pd-0"}, CIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Impairment: fault.Impairment{Loss: percent}}}, want: []string{"pd-0 counts 1% arriving slow", "pd-0 counts 1% slow"}},
+		"loss, lost":    {objects: []compile.Object{lossy(fault.Impairment{Loss: percent})}, edit: func(all []verify.Pod) { all[0].Agent = verify.Lost }, want: []string{"tikv-0 counts 1% slow"}},
+		"corrupt":       {objects: []compile.Object{lossy(fault.Impairment{Corrupt: percent})}, unseen: "nothing counts"},
+		"cells":         {objects: []compile.Object{lossy(fault.Impairment{Rate: &fault.Rate{BitsPerSecond: 8e6, CellSize: 48}})}, unseen: "cells"},
 		"one way":       {objects: []compile.Object{with(slow, func(o *compile.Object) { o.OneWay, o.RoundTrip = true, false })}, want: []string{"pd-0>tikv-0:20160 50ms slow"}},
 		"partition":     {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment = fault.Impairment{Partition: true} })}, want: []string{"pd-0>tikv-0:20160 cut slow"}},
 		"too long":      {objects: []compile.Object{rtt("slow", "tikv-0", "pd-0", 7*time.Second)}, unseen: "more than 6s"},

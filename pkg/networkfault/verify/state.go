@@ -24,22 +24,32 @@ type State struct {
 	times uint8
 	// looks counts the measurements since the last one that said the same as the verdict.
 	looks uint8
+	// isIdle is set while too little is known for another verdict.
+	isIdle bool
 }
 
-// How many measurements it takes to know nothing more of a pair. What was found stays until
-// many have not confirmed it, so that a pair on a busy machine does not come and go.
+// How many measurements it takes to know nothing more of a pair, or of a fault's counters.
+// What was found stays until many have not confirmed it, so that a pair on a busy machine does
+// not come and go.
 const (
 	looksAtFirst = 6
 	looksAtMost  = 10
 )
 
-// Note takes the next measurement of a pair, and reports whether the verdict is another one
-// by it. One measurement makes nothing wrong: it takes a second look. Measurements that
-// contradict each other again and again make it Unknown.
+// Note takes the next measurement of a pair, or the next comparison of counters, and reports
+// whether the verdict is another one by it, or why there is none. One measurement makes
+// nothing wrong: it takes a second look. Measurements that contradict each other again and
+// again make it Unknown. Too few packets leave a verdict as it is.
 func (s *State) Note(j Judgement) (changed bool) {
 	v := j.Outcome.verdict()
+	s.isIdle = j.Outcome.isIdle()
 	switch {
 	case j.Outcome == Busy && s.Verdict != Pending:
+		return false
+	case s.isIdle && s.explains(j.Outcome):
+		s.Because = j
+		return true
+	case s.isIdle && s.Verdict != Pending:
 		return false
 	case v == s.Verdict:
 		s.times, s.looks = 0, 0
@@ -61,16 +71,23 @@ func (s *State) Note(j Judgement) (changed bool) {
 	}
 }
 
+// explains reports whether an outcome says better why there is no verdict than what was known:
+// of an agent that is there again, or of packets that are not few any more.
+func (s *State) explains(o Outcome) bool {
+	was := s.Because.Outcome
+	return s.Verdict == Unknown && was.verdict() == Unknown && was != Unclear && was != o
+}
+
 // needs is how many measurements in a row make another verdict.
 func (s *State) needs(o Outcome) uint8 {
 	switch v := o.verdict(); {
-	case o == Unable:
+	case o == Unable, o.isIdle():
 		return 1
 	case v == Unknown && s.Verdict == Pending:
 		return 3
 	case v == Unknown:
 		return looksAtMost
-	case v == Right && (s.Verdict == Pending || s.Because.Outcome == Unable):
+	case v == Right && (s.Verdict == Pending || s.Because.Outcome == Unable || s.Because.Outcome.isIdle()):
 		return 1
 	default:
 		return 2
@@ -78,5 +95,5 @@ func (s *State) needs(o Outcome) uint8 {
 }
 
 // IsOpen reports whether another measurement is wanted soon: there is no verdict, or the last
-// measurement contradicts it.
-func (s *State) IsOpen() bool { return s.Verdict == Pending || s.times > 0 }
+// one that tells something contradicts it.
+func (s *State) IsOpen() bool { return s.Verdict == Pending || s.times > 0 && !s.isIdle }

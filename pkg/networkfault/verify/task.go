@@ -1,14 +1,16 @@
 package verify
 
 import (
+	"cmp"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// Task is a pair of pods to measure.
+// Task is a pair of pods to measure, or a fault of a pod whose counters are to be read.
 type Task struct {
 	Check
 	// Objects are the names of the objects that the packets meet.
@@ -21,13 +23,24 @@ type Task struct {
 // Check is what a Task measures, and what is asked for. What is known of a Task is true as
 // long as its Check is the same.
 type Check struct {
-	// From is the pod that measures, and To the one that answers.
+	// From is the pod that measures, and To the one that answers; empty for counters.
 	From, To string
 	// Addr is To's address, and Port the TCP port; 0 for ping.
 	Addr  netip.Addr
 	Port  uint16
 	Asked Asked
+	// Counted is the fault of From whose counters are read; zero for a pair.
+	Counted Counted
 }
+
+// Compare orders checks by the pods, and what is measured between them.
+func (c *Check) Compare(other *Check) int {
+	return cmp.Or(strings.Compare(c.From, other.From), strings.Compare(c.To, other.To), c.Addr.Compare(other.Addr),
+		cmp.Compare(c.Port, other.Port), strings.Compare(c.Counted.Fault, other.Counted.Fault))
+}
+
+// IsCounted reports whether counters are read, and no pair is measured.
+func (c *Check) IsCounted() bool { return c.Counted.Fault != "" }
 
 // Asked is what faults add to a round trip.
 type Asked struct {
@@ -73,8 +86,13 @@ func (c *Check) timeout() time.Duration {
 	return 700*time.Millisecond + (c.Asked.RTT + c.Asked.Spread).Truncate(time.Millisecond)
 }
 
-// Longest returns how long the measurement takes if nobody answers.
-func (c *Check) Longest() time.Duration { return time.Duration(c.Measure().Count) * c.timeout() }
+// Longest returns how long the measurement takes if nobody answers; 0 for counters.
+func (c *Check) Longest() time.Duration {
+	if c.IsCounted() {
+		return 0
+	}
+	return time.Duration(c.Measure().Count) * c.timeout()
+}
 
 // by says what was measured with, in words.
 func (c *Check) by() string {

@@ -35,20 +35,20 @@ type Result struct {
 
 // Status is what a status says of one object.
 type Status struct {
-	// Verified counts the pods whose pairs are all right, of those with a verdict: "4/4";
+	// Verified counts the pods whose pairs and counters are all right, of those with a verdict: "4/4";
 	// empty for none.
 	Verified string
 	// Pairs are the furthest from what is asked for, the worst first.
 	Pairs []v1alpha1.Pair
 	// Condition is that of the type Verified, without its times.
 	Condition metav1.Condition
-	// IsOpen is whether pairs have no verdict yet, and none of the others is wrong. Then
-	// what was said before stays true.
+	// IsOpen is whether pairs or counters have no verdict yet, and none of the others is
+	// wrong. Then what was said before stays true.
 	IsOpen bool
 }
 
-// Tell says what the pairs of an object come to. Has is whether a pod has the object, and
-// unseen why something of it is not measured, if that is so.
+// Tell says what the pairs and the counters of an object come to. Has is whether a pod has
+// the object, and unseen why something of it is not measured, if that is so.
 func Tell(object string, results []Result, has func(pod string) bool, unseen string) Status {
 	var s Status
 	own := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return !slices.Contains(r.Objects, object) })
@@ -59,10 +59,15 @@ func Tell(object string, results []Result, has func(pod string) bool, unseen str
 	s.IsOpen = count[Pending] > 0 && count[Wrong] == 0
 	known := slices.DeleteFunc(slices.Clone(own), func(r Result) bool { return r.Verdict != Right && r.Verdict != Wrong })
 	slices.SortStableFunc(known, func(a, b Result) int {
-		return cmp.Or(-cmp.Compare(a.Verdict, b.Verdict), -cmp.Compare(a.off(), b.off()))
+		return cmp.Or(-cmp.Compare(a.Verdict, b.Verdict), -cmp.Compare(a.off(), b.off()), -cmp.Compare(a.Because.Off, b.Because.Off))
 	})
-	for _, r := range known[:min(len(known), MaxPairs)] {
-		s.Pairs = append(s.Pairs, r.pair())
+	counters := 0
+	for _, r := range known {
+		if r.IsCounted() {
+			counters++
+		} else if len(s.Pairs) < MaxPairs {
+			s.Pairs = append(s.Pairs, r.pair())
+		}
 	}
 	s.Verified = verified(known, has)
 	c := metav1.Condition{Type: v1alpha1.Verified, Status: metav1.ConditionUnknown, Reason: ReasonNotMeasured}
@@ -70,13 +75,13 @@ func Tell(object string, results []Result, has func(pod string) bool, unseen str
 	case count[Wrong] > 0:
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, ReasonOutOfTolerance, known[0].problem()
 		if more := count[Wrong] - 1; more > 0 {
-			c.Message += fmt.Sprintf("; and %s more", tidbcluster.Plural(more, "pair"))
+			c.Message += fmt.Sprintf("; and %s more", tidbcluster.Plural(more, noun(counters > 0)))
 		}
 	case s.IsOpen:
 		c.Message = "it is being measured"
 	case count[Right] > 0:
 		c.Status, c.Reason = metav1.ConditionTrue, ReasonInTolerance
-		c.Message = tidbcluster.Plural(count[Right], "pair") + " measured, as asked for" + unknown(own)
+		c.Message = found(len(known)-counters, counters) + ", as asked for" + unknown(own)
 		if unseen != "" {
 			c.Message += "; not all is measured: " + unseen
 		}
@@ -88,11 +93,36 @@ func Tell(object string, results []Result, has func(pod string) bool, unseen str
 	return s
 }
 
-// verified counts the pods that have the object and of which all pairs are right.
+// found says of how many pairs and counters there is a verdict.
+func found(pairs, counters int) string {
+	var all []string
+	if pairs > 0 {
+		all = append(all, tidbcluster.Plural(pairs, "pair")+" measured")
+	}
+	if counters > 0 {
+		all = append(all, tidbcluster.Plural(counters, "counter")+" compared")
+	}
+	return strings.Join(all, " and ")
+}
+
+// noun is what a pair is called, where counters may be among them.
+func noun(isCounted bool) string {
+	if isCounted {
+		return "verdict"
+	}
+	return "pair"
+}
+
+// verified counts the pods that have the object and of which all pairs and counters
+// are right.
 func verified(known []Result, has func(pod string) bool) string {
 	isRight := map[string]bool{}
 	for _, r := range known {
-		for _, pod := range []string{r.From, r.To} {
+		pods := []string{r.From, r.To}
+		if r.IsCounted() {
+			pods = pods[:1]
+		}
+		for _, pod := range pods {
 			before, isKnown := isRight[pod]
 			isRight[pod] = r.Verdict == Right && (before || !isKnown)
 		}
@@ -112,89 +142,8 @@ func verified(known []Result, has func(pod string) bool) string {
 	return fmt.Sprintf("%d/%d", right, all)
 }
 
-// unknown says of the first pair without a verdict why it has none, as the end of a message;
-// "" if all have one.
-func unknown(all []Result) string {
-	var first *Result
-	count := 0
-	for i := range all {
-		if all[i].Verdict == Unknown {
-			count++
-			if first == nil {
-				first = &all[i]
-			}
-		}
-	}
-	if first == nil {
-		return ""
-	}
-	text := fmt.Sprintf("; not known of %s to %s: %s", first.From, first.To, first.why())
-	if count > 1 {
-		text += fmt.Sprintf("; and of %s more", tidbcluster.Plural(count-1, "pair"))
-	}
-	return text
-}
-
-// why says why there is no verdict.
-func (r *Result) why() string {
-	if r.Because.Why != "" {
-		return r.Because.Why
-	}
-	switch r.Because.Outcome {
-	case Unreachable:
-		if r.Port == 0 {
-			return "it does not answer to ping"
-		}
-		return "it does not answer at its agent's port either"
-	case Mixed:
-		return "most of what came was early, by the reorder that is asked for"
-	case Dropped:
-		if !r.Asked.Lossy {
-			return "nothing came in time behind what else the rate lets through"
-		}
-		return "nothing came through the loss"
-	case Noisy:
-		return "the network itself varies more than what is asked for"
-	case Busy:
-		return "the agent measures for somebody else"
-	case InTolerance, Early, Late, NoAnswer, NotCut:
-		return "its measurements contradict each other"
-	default:
-		return "the agent could not measure"
-	}
-}
-
-// problem says what is wrong with a pair.
-func (r *Result) problem() string {
-	pair := fmt.Sprintf("%s to %s (%s): ", r.From, r.To, r.by())
-	switch r.Because.Outcome {
-	case NotCut:
-		return pair + "an answer in " + milliseconds(r.Because.Measured) + ", and a partition is asked for"
-	case NoAnswer:
-		return pair + "no answer, and " + milliseconds(r.Asked.RTT) + " are asked for"
-	case Early:
-		return pair + "as little as " + r.added()
-	default:
-		return pair + r.added()
-	}
-}
-
-// added says what was measured to be added, and what is asked for.
-func (r *Result) added() string {
-	return fmt.Sprintf("%s more than the %s without it, and %s are asked for",
-		milliseconds(r.Because.Measured-r.Because.Before), milliseconds(r.Because.Before), r.wanted())
-}
-
-// wanted says what is asked for, with what chance may add.
-func (r *Result) wanted() string {
-	if r.Asked.Spread == 0 {
-		return milliseconds(r.Asked.RTT)
-	}
-	return milliseconds(r.Asked.RTT) + " ±" + milliseconds(r.Asked.Spread)
-}
-
 // off is how far a pair is from what is asked for: as far as can be if there is an answer and
-// none is asked for, or none and one is.
+// none is asked for, or none and one is. It is 0 for counters.
 func (r *Result) off() time.Duration {
 	switch {
 	case r.Because.Outcome == NoAnswer, r.Because.Outcome == NotCut:

@@ -1,0 +1,104 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// unknown says of the first pair without a verdict why it has none, as the end of a message;
+// "" if all have one.
+func unknown(all []Result) string {
+	var first *Result
+	count := 0
+	for i := range all {
+		if all[i].Verdict == Unknown {
+			count++
+			if first == nil {
+				first = &all[i]
+			}
+		}
+	}
+	if first == nil {
+		return ""
+	}
+	text := fmt.Sprintf("; not known of %s: %s", first.who(), first.why())
+	if count > 1 {
+		isCounted := slices.ContainsFunc(all, func(r Result) bool { return r.Verdict == Unknown && r.IsCounted() })
+		text += fmt.Sprintf("; and of %s more", tidbcluster.Plural(count-1, noun(isCounted)))
+	}
+	return text
+}
+
+// who says between which pods it is, or at which pod.
+func (r *Result) who() string {
+	if r.IsCounted() {
+		return r.From
+	}
+	return r.From + " to " + r.To
+}
+
+// why says why there is no verdict.
+func (r *Result) why() string {
+	switch {
+	case r.Because.Outcome.verdict() != Unknown:
+		return "its measurements contradict each other"
+	case r.Because.Why != "":
+		return r.Because.Why
+	}
+	switch r.Because.Outcome {
+	case Unreachable:
+		if r.Port == 0 {
+			return "it does not answer to ping"
+		}
+		return "it does not answer at its agent's port either"
+	case Mixed:
+		return "most of what came was early, by the reorder that is asked for"
+	case Dropped:
+		if !r.Asked.Lossy {
+			return "nothing came in time behind what else the rate lets through"
+		}
+		return "nothing came through the loss"
+	case Noisy:
+		return "the network itself varies more than what is asked for"
+	case Busy:
+		return "the agent measures for somebody else"
+	case Begun:
+		return "what its agent counts begins anew each time"
+	default:
+		return "the agent could not measure"
+	}
+}
+
+// problem says what is wrong with a pair, or with what was counted.
+func (r *Result) problem() string {
+	if r.IsCounted() {
+		return r.From + " " + r.Because.Why
+	}
+	pair := fmt.Sprintf("%s (%s): ", r.who(), r.by())
+	switch r.Because.Outcome {
+	case NotCut:
+		return pair + "an answer in " + milliseconds(r.Because.Measured) + ", and a partition is asked for"
+	case NoAnswer:
+		return pair + "no answer, and " + milliseconds(r.Asked.RTT) + " are asked for"
+	case Early:
+		return pair + "as little as " + r.added()
+	default:
+		return pair + r.added()
+	}
+}
+
+// added says what was measured to be added, and what is asked for.
+func (r *Result) added() string {
+	return fmt.Sprintf("%s more than the %s without it, and %s are asked for",
+		milliseconds(r.Because.Measured-r.Because.Before), milliseconds(r.Because.Before), r.wanted())
+}
+
+// wanted says what is asked for, with what chance may add.
+func (r *Result) wanted() string {
+	if r.Asked.Spread == 0 {
+		return milliseconds(r.Asked.RTT)
+	}
+	return milliseconds(r.Asked.RTT) + " ±" + milliseconds(r.Asked.Spread)
+}

@@ -110,6 +110,27 @@ func between(from, to []string, rtt time.Duration) wish {
 	}
 }
 
+// late says which pairs took longer than wished, which a machine that has too much to do can
+// make of any of them.
+func (m matrix) late(want wish) map[pair]bool {
+	late := map[pair]bool{}
+	for p, got := range m {
+		late[p] = want(p) != cut && got > want(p)+slack
+	}
+	return late
+}
+
+// with returns the matrix with the RTTs of another one for some pairs.
+func (m matrix) with(other matrix, pairs map[pair]bool) matrix {
+	all := maps.Clone(m)
+	for p, is := range pairs {
+		if rtt, known := other[p]; is && known {
+			all[p] = rtt
+		}
+	}
+	return all
+}
+
 // unlike describes the pairs that are not as wished, some of them if they are many; "" for
 // none.
 func (m matrix) unlike(want wish) string {
@@ -139,7 +160,8 @@ func inWords(rtt time.Duration) string {
 }
 
 // wantMatrix measures until every pair of the TidbCluster faulted is as wished, and logs how
-// long that took.
+// long that took. A pair that was as wished, and is late in the next try, still counts: on a
+// busy machine hardly ever all of them are in time at once. One that is early counts no more.
 func (w *world) wantMatrix(ctx context.Context, t *testing.T, what string, want wish) {
 	t.Helper()
 	w.wantMatrixWithin(ctx, t, settles, what, want)
@@ -154,10 +176,12 @@ func (w *world) wantMatrixWithin(ctx context.Context, t *testing.T, limit time.D
 func (w *world) wantMatrixOf(ctx context.Context, t *testing.T, cluster string, limit time.Duration, what string, want wish) {
 	t.Helper()
 	start := time.Now()
+	var known matrix
 	for try := 1; ; try++ {
 		began := time.Now()
 		got, err := w.matrix(ctx, cluster, pingsOf(try))
-		problem := got.unlike(want)
+		known = got.with(known, got.late(want))
+		problem := known.unlike(want)
 		if err == nil && problem == "" {
 			t.Logf("%s: as wished after %s", what, began.Sub(start).Round(time.Millisecond))
 			return

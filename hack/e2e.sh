@@ -37,7 +37,7 @@ cd "$repo"
 say "== cluster tier"
 # Tests wait for one another by what they claim, so that all may begin at once.
 log=$(mktemp) rc=0
-go test -tags e2e -count=1 -parallel 100 -timeout 25m -v "${args[@]}" ./e2e/cluster/ 2>&1 | tee "$log" || rc=$?
+go test -tags e2e -count=1 -parallel 100 -timeout 35m -v "${args[@]}" ./e2e/cluster/ 2>&1 | tee "$log" || rc=$?
 ((rc == 0)) || { say "== failed in the cluster tier" && failed_tests "$log"; } # again, where a reader of a long log looks
 rm -f "$log"
 ((rc == 0))

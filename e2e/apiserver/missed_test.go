@@ -73,7 +73,7 @@ func TestMissedPods(t *testing.T) {
 
 	// Another pod, made now, is injected, and the old one still there as it was.
 	n.admit(n.pod("basic-tikv-1", "tikv", set)).wants(t, "injected", "tikv")
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, time.Minute, func() error {
 		if _, message := n.condition("basic"); !strings.HasPrefix(message, "1 of 2 pods") {
 			return fmt.Errorf("message %q, want of 2 pods", message)
 		}

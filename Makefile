@@ -26,6 +26,10 @@ build: ## Build the injector, the controller and the agent as static binaries in
 	hack/go-build.sh bin/controller ./cmd/controller
 	hack/go-build.sh bin/agent ./cmd/agent
 
+.PHONY: plugin
+plugin: ## Build the plugin of kubectl into bin/kubectl-tidelay; on the PATH it is "kubectl tidelay"
+	hack/go-build.sh bin/kubectl-tidelay ./cmd/kubectl-tidelay
+
 .PHONY: images
 images: ## Build tidelay/injector:dev, tidelay/controller:dev and tidelay/agent:dev, FROM scratch; with PLATFORMS=linux/amd64,linux/arm64 into dist/ instead
 	hack/images.sh

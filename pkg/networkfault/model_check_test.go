@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 )
 
 // check compares what the agents do to packets with what the NetworkFaults and the
@@ -25,12 +26,12 @@ func (m *model) check(r *rapid.T) {
 	m.fleet.mu.Lock()
 	defer m.fleet.mu.Unlock()
 	for _, from := range pods {
-		a := m.fleet.agents[addressesOf(&from)[0]]
+		a := m.fleet.agents[facts.Addresses(&from)[0]]
 		for _, to := range pods {
 			if from.Name == to.Name {
 				continue
 			}
-			got, err := a.onPacketTo(addressesOf(&to)[0])
+			got, err := a.onPacketTo(facts.Addresses(&to)[0])
 			if err != nil {
 				m.fatalf(r, "%s: %v", from.Name, err)
 			}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
@@ -150,7 +151,7 @@ func (m *model) onAgentOf(name string, f func(*madeUp)) {
 	i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Name == name })
 	m.fleet.mu.Lock()
 	defer m.fleet.mu.Unlock()
-	f(m.fleet.agents[addressesOf(&pods[i])[0]])
+	f(m.fleet.agents[facts.Addresses(&pods[i])[0]])
 }
 
 // replacePod replaces a pod by one of the same name at another address. The old address
@@ -174,6 +175,6 @@ func (m *model) replacePod(r *rapid.T) {
 	}
 	m.fleet.mu.Lock()
 	defer m.fleet.mu.Unlock()
-	delete(m.fleet.agents, addressesOf(&old)[0])
+	delete(m.fleet.agents, facts.Addresses(&old)[0])
 	m.fleet.add(addr, string(pod.UID))
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
 )
 
@@ -74,7 +75,7 @@ func newModel(t *testing.T) *model {
 		return nil
 	}
 	for _, pod := range m.pods() {
-		m.fleet.add(addressesOf(&pod)[0], string(pod.UID))
+		m.fleet.add(facts.Addresses(&pod)[0], string(pod.UID))
 	}
 	m.start()
 	return m

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"slices"
 
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +13,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
@@ -76,9 +75,8 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName, stat
 
 // observePod adds a pod to what is known of its TidbCluster, if it belongs to it.
 func (r *Reconciler) observePod(ctx context.Context, o *observation, pod *corev1.Pod, states map[types.UID]decide.AgentState) error {
-	hasEnded := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 	isOfNoUse := len(o.objects) == 0 && !injection.HasAgent(pod)
-	if hasEnded || isOfNoUse {
+	if facts.HasEnded(pod) || isOfNoUse {
 		return nil
 	}
 	found, err := r.options.Resolver.Resolve(ctx, pod.Namespace, pod)
@@ -126,11 +124,9 @@ func (o *observation) objectsToDecide() (faults []*v1alpha1.NetworkFault, topolo
 func (o *observation) podsToDecide(states map[types.UID]decide.AgentState) []decide.Pod {
 	all := make([]decide.Pod, 0, len(o.pods))
 	for _, p := range o.pods {
-		all = append(all, decide.Pod{
-			Name: p.Name, Component: p.component, Zone: p.nodeLabels[corev1.LabelTopologyZone], NodeLabels: p.nodeLabels, Unscheduled: p.Spec.NodeName == "",
-			Addrs: addressesOf(p.Pod), HostNetwork: p.Spec.HostNetwork,
-			Agent: injection.HasAgent(p.Pod), Ready: isReady(p.Pod, p.component), State: states[p.UID],
-		})
+		one := facts.Pod(p.Pod, p.component, p.nodeLabels)
+		one.State = states[p.UID]
+		all = append(all, one)
 	}
 	return all
 }
@@ -139,9 +135,9 @@ func (o *observation) podsToDecide(states map[types.UID]decide.AgentState) []dec
 func (o *observation) targets(faults map[string][]decide.Fault) []keeper.Target {
 	var all []keeper.Target
 	add := func(pod *corev1.Pod, faults []decide.Fault) {
-		if addrs := addressesOf(pod); len(addrs) > 0 {
+		if addrs := facts.Addresses(pod); len(addrs) > 0 {
 			all = append(all, keeper.Target{
-				Pod: client.ObjectKeyFromObject(pod), UID: pod.UID, Addr: addrs[0], Instance: agentStatus(pod).ContainerID, Down: isDown(agentStatus(pod)),
+				Pod: client.ObjectKeyFromObject(pod), UID: pod.UID, Addr: addrs[0], Instance: facts.Agent(pod).ContainerID, Down: facts.IsDown(facts.Agent(pod)),
 				MaxDuration: injection.MaxDuration(pod), Faults: faults,
 			})
 		}
@@ -155,42 +151,4 @@ func (o *observation) targets(faults map[string][]decide.Fault) []keeper.Target 
 		add(p, nil)
 	}
 	return all
-}
-
-// addressesOf returns the addresses of a pod, of which the first is the one it is best
-// known by.
-func addressesOf(pod *corev1.Pod) []netip.Addr {
-	texts := []string{pod.Status.PodIP}
-	for _, ip := range pod.Status.PodIPs {
-		texts = append(texts, ip.IP)
-	}
-	var all []netip.Addr
-	for _, text := range texts {
-		if addr, err := netip.ParseAddr(text); err == nil && !slices.Contains(all, addr) {
-			all = append(all, addr)
-		}
-	}
-	return all
-}
-
-// agentStatus returns what kubelet says of the agent's container; the zero value if it
-// says nothing. The container's ID is another one after each start.
-func agentStatus(pod *corev1.Pod) corev1.ContainerStatus {
-	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		if s.Name == injection.ContainerName {
-			return s
-		}
-	}
-	return corev1.ContainerStatus{}
-}
-
-// isDown reports whether kubelet says that a container does not run.
-func isDown(s corev1.ContainerStatus) bool {
-	return s.State.Waiting != nil || s.State.Terminated != nil
-}
-
-// isReady reports whether a component is ready in its pod, whatever its agent is. TiDB
-// Operator names the container like the component.
-func isReady(pod *corev1.Pod, component tidbcluster.Component) bool {
-	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == string(component) && s.Ready })
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/injection"
+	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
@@ -74,7 +75,7 @@ func agentStatusesOf(statuses []corev1.ContainerStatus) []corev1.ContainerStatus
 			continue
 		}
 		kept := corev1.ContainerStatus{Name: s.Name, ContainerID: s.ContainerID}
-		if isDown(s) {
+		if facts.IsDown(s) {
 			kept.State.Terminated = &corev1.ContainerStateTerminated{}
 		}
 		return []corev1.ContainerStatus{kept}

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/injection"
+	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
 	"github.com/tidelay/tidelay/pkg/networkfault/selector"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
@@ -175,8 +176,8 @@ func TestTrimPod(t *testing.T) {
 			}
 			know := func(p *corev1.Pod) []any {
 				return []any{
-					injection.HasAgent(p), injection.MaxDuration(p), addressesOf(p), isReady(p, tidbcluster.TiKV), p.Spec.HostNetwork,
-					clusterOfPod(p), nodeOfPod(p), agentStatus(p).ContainerID, isDown(agentStatus(p)), p.Labels[tidbcluster.ComponentLabel], p.UID, p.Status.Phase,
+					injection.HasAgent(p), injection.MaxDuration(p), facts.Addresses(p), facts.Pod(p, tidbcluster.TiKV, nil).Ready, p.Spec.HostNetwork,
+					clusterOfPod(p), nodeOfPod(p), facts.Agent(p).ContainerID, facts.IsDown(facts.Agent(p)), p.Labels[tidbcluster.ComponentLabel], p.UID, p.Status.Phase,
 				}
 			}
 			if want, got := know(whole), know(trimmed); !reflect.DeepEqual(want, got) {
@@ -200,7 +201,7 @@ func TestDown(t *testing.T) {
 			pod := newPod(tidbcluster.TiKV, 1, "10.0.0.1")
 			pod.Status.ContainerStatuses[1].State = state
 			trimPod(pod)
-			if got := isDown(agentStatus(pod)); got != want {
+			if got := facts.IsDown(facts.Agent(pod)); got != want {
 				t.Errorf("%+v: down %t, want %t", state, got, want)
 			}
 		}

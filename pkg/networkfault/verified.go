@@ -15,6 +15,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/networkfault/surveyor"
 	"github.com/tidelay/tidelay/pkg/networkfault/verify"
 )
@@ -55,7 +56,7 @@ func (o *observation) podsToVerify(decision decide.Decision, states map[types.UI
 	all := make([]verify.Pod, 0, len(o.pods))
 	for _, p := range o.pods {
 		one := verify.Pod{
-			Name: p.Name, Component: p.component, Addrs: addressesOf(p.Pod),
+			Name: p.Name, Component: p.component, Addrs: facts.Addresses(p.Pod),
 			Zone: cmp.Or(decision.Zones[p.Name], p.nodeLabels[corev1.LabelTopologyZone]),
 		}
 		if own, ok := decision.Faults[p.Name]; ok {
@@ -98,7 +99,7 @@ func (o *observation) assignments(tasks []verify.Task) []surveyor.Assignment {
 			}
 		}
 		if len(own) > 0 {
-			target := surveyor.Target{Pod: client.ObjectKeyFromObject(p.Pod), UID: p.UID, Addr: addressesOf(p.Pod)[0]}
+			target := surveyor.Target{Pod: client.ObjectKeyFromObject(p.Pod), UID: p.UID, Addr: facts.Addresses(p.Pod)[0]}
 			all = append(all, surveyor.Assignment{Target: target, Tasks: own})
 		}
 	}

@@ -145,7 +145,7 @@ func (d *decision) takeBack(objects []*object) []*object {
 			// it starts anew.
 			objects[i].life.StartedAt, objects[i].life.ExpiresAt = nil, nil
 			objects[i].forget()
-			d.stop(objects[i], v1alpha1.Refused, ReasonAgentRefused, withEnd(fmt.Sprintf("the agent of pod %s: %s", p.Name, p.State.Failed), triedAgain))
+			d.stop(objects[i], v1alpha1.Refused, ReasonAgentRefused, withEnd(fmt.Sprintf("the agent of pod %s: %s", p.Name, p.State.Failed), TriedAgain))
 			return d.takeBack(slices.Delete(objects, i, i+1))
 		}
 	}

@@ -158,7 +158,7 @@ func (d *decision) stop(o *object, phase v1alpha1.Phase, reason, message string)
 // refuse settles an object that must not be in force. One that was in force, and that
 // nobody has changed, has ended.
 func (d *decision) refuse(o *object, reason, message string) {
-	phase, end := v1alpha1.Refused, triedAgain
+	phase, end := v1alpha1.Refused, TriedAgain
 	if o.runs() {
 		phase, end = v1alpha1.Ended, fmt.Sprintf("A %s that has ended can't be changed: delete it and create it again.", o.noun())
 	} else if o.outdate() && meta.IsStatusConditionTrue(o.life.Conditions, v1alpha1.Resolved) {
@@ -167,8 +167,8 @@ func (d *decision) refuse(o *object, reason, message string) {
 	d.stop(o, phase, reason, withEnd(message, end))
 }
 
-// triedAgain is what the message of an object ends with that is refused.
-const triedAgain = "It is tried again when it is changed or created again."
+// TriedAgain is what the message of an object ends with that is refused.
+const TriedAgain = "It is tried again when it is changed or created again."
 
 // withEnd returns a message that ends with a sentence, also if the rest has to be cut.
 func withEnd(message, end string) string {

@@ -320,3 +320,15 @@ func (p *parser) zone() (string, error) {
 	}
 	return zone, nil
 }
+
+// Picks returns the picks of a component that are a word alone, as Parse reads them between
+// the brackets.
+func Picks(c tidbcluster.Component) []string {
+	var all []string
+	for _, how := range waysFor(c) {
+		if how != Ordinal && how != Store {
+			all = append(all, string(how))
+		}
+	}
+	return all
+}

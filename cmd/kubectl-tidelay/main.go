@@ -1,0 +1,33 @@
+// Command kubectl-tidelay is a plugin of kubectl that makes the network of TidbClusters slow,
+// lossy or cut. See package plugin for what it does, and "kubectl tidelay --help".
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/term"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/tidelay/tidelay/pkg/plugin"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() { os.Exit(run()) }
+
+// run returns the exit status, so that deferred calls run before os.Exit.
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	return plugin.Main(ctx, plugin.Surroundings{
+		IOStreams:  genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
+		Version:    version,
+		IsTerminal: term.IsTerminal(int(os.Stdout.Fd())),
+		NoColor:    os.Getenv("NO_COLOR") != "",
+	}, os.Args[1:])
+}

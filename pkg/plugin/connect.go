@@ -1,0 +1,103 @@
+package plugin
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/go-logr/logr"
+	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// The rate limit of calls, as kubectl has it.
+const (
+	callsPerSecond = 50
+	callsBurst     = 300
+)
+
+// NewScheme returns a scheme with the kinds of Kubernetes, of TiDB Operator and of Tidelay.
+func NewScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, tcv1alpha1.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("add kinds: %w", err)
+		}
+	}
+	return scheme, nil
+}
+
+// Connect returns a client by kubectl's flags. The kinds that are read are known here, so it
+// asks for none of the API server's lists of them.
+func Connect(flags *genericclioptions.ConfigFlags) (client.Client, error) {
+	config, err := flags.ToRESTConfig()
+	if err != nil {
+		return nil, fmt.Errorf("load kubeconfig: %w", err)
+	}
+	config.QPS, config.Burst = callsPerSecond, callsBurst
+	config.WarningHandler = rest.NewWarningWriter(os.Stderr, rest.WarningWriterOptions{Deduplicate: true})
+	log.SetLogger(logr.Discard()) // else the client asks for one
+	scheme, err := NewScheme()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme, Mapper: newMapper()})
+	if err != nil {
+		return nil, fmt.Errorf("create client: %w", err)
+	}
+	return c, nil
+}
+
+// newMapper returns a mapper with the kinds that are read.
+func newMapper() meta.RESTMapper {
+	mapper := meta.NewDefaultRESTMapper(nil)
+	for _, kind := range []schema.GroupVersionKind{
+		corev1.SchemeGroupVersion.WithKind("Pod"),
+		appsv1.SchemeGroupVersion.WithKind("StatefulSet"),
+		appsv1.SchemeGroupVersion.WithKind("ReplicaSet"),
+		appsv1.SchemeGroupVersion.WithKind("Deployment"),
+		{Group: "apps.pingcap.com", Version: "v1", Kind: "StatefulSet"},
+		tidbcluster.GroupVersionKind(),
+		v1alpha1.GroupVersion().WithKind("NetworkFault"),
+		v1alpha1.GroupVersion().WithKind("NetworkTopology"),
+	} {
+		mapper.Add(kind, meta.RESTScopeNamespace)
+	}
+	for _, kind := range []string{"Node", "Namespace"} {
+		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeRoot)
+	}
+	return mapper
+}
+
+// namespace returns the namespace that is meant.
+func (a *app) namespace() (string, error) {
+	namespace, _, err := a.config.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		return "", fmt.Errorf("load kubeconfig: %w", err)
+	}
+	return namespace, nil
+}
+
+// connect returns a client, and the namespace that is meant.
+func (a *app) connect() (client.Client, string, error) {
+	namespace, err := a.namespace()
+	if err != nil {
+		return nil, "", err
+	}
+	c, err := a.Connect(a.config)
+	if err != nil {
+		return nil, "", err
+	}
+	return c, namespace, nil
+}

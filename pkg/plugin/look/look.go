@@ -1,0 +1,216 @@
+// Package look reads what is known of a TidbCluster from the API server, with the rights of
+// the person who asks. What that person may not see is said, and does without.
+package look
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// Cluster is what is known of a TidbCluster at a moment.
+type Cluster struct {
+	Key types.NamespacedName
+	// Object is nil if it may not be seen.
+	Object *tcv1alpha1.TidbCluster
+	// Pods are its pods that have not ended, by name.
+	Pods []Pod
+	// Faults and Topologies are the objects that name it, by name.
+	Faults     []*v1alpha1.NetworkFault
+	Topologies []*v1alpha1.NetworkTopology
+	// Unseen has a sentence for what may not be seen.
+	Unseen []string
+	// Blind is whether the TidbCluster or its pods may not be seen, so that nothing can be
+	// judged.
+	Blind bool
+}
+
+// Pod is a pod of a TidbCluster.
+type Pod struct {
+	*corev1.Pod
+	// Facts are what decisions go by.
+	Facts decide.Pod
+}
+
+// NotFound is the error that there is no such TidbCluster.
+type NotFound struct {
+	Key types.NamespacedName
+	// There are the names of those that are there, as far as they can be listed.
+	There []string
+}
+
+// Error names the TidbCluster that is missing, and those that are there.
+func (e *NotFound) Error() string {
+	text := fmt.Sprintf("there is no TidbCluster %s in namespace %s", e.Key.Name, e.Key.Namespace)
+	if len(e.There) == 0 {
+		return text
+	}
+	return text + "; there is " + strings.Join(e.There, ", ")
+}
+
+// Read reads what is known of a TidbCluster. The error is a *NotFound if there is no such
+// TidbCluster. That Tidelay's kinds are not installed is an error too.
+func Read(ctx context.Context, reader client.Reader, key types.NamespacedName) (*Cluster, error) {
+	r := reading{Reader: reader, cluster: Cluster{Key: key}, labels: map[string]map[string]string{}}
+	group, all := errgroup.WithContext(ctx)
+	for _, read := range []func(context.Context) error{r.readObject, r.readPods, r.readNodes, r.readFaults, r.readTopologies} {
+		group.Go(func() error { return read(all) })
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	if err := r.resolve(ctx); err != nil {
+		return nil, err
+	}
+	slices.Sort(r.cluster.Unseen)
+	return &r.cluster, nil
+}
+
+// reading is a Read under way. Each of its fields is written by one of its functions, but for
+// what is unseen.
+type reading struct {
+	client.Reader
+	cluster Cluster
+	pods    corev1.PodList
+	labels  map[string]map[string]string // of nodes, by name
+
+	mu sync.Mutex
+}
+
+// What nothing can be judged without.
+const (
+	tidbClusters = "TidbClusters"
+	pods         = "pods"
+)
+
+// unseen notes that something may not be seen. It returns every other error.
+func (r *reading) unseen(err error, what, so string) error {
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsForbidden(err):
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.cluster.Blind = r.cluster.Blind || what == tidbClusters || what == pods
+		if text := "you may not read " + what + ", so this is not known: " + so; !slices.Contains(r.cluster.Unseen, text) {
+			r.cluster.Unseen = append(r.cluster.Unseen, text)
+		}
+		return nil
+	default:
+		return fmt.Errorf("read %s: %w", what, err)
+	}
+}
+
+func (r *reading) readObject(ctx context.Context) error {
+	object := &tcv1alpha1.TidbCluster{}
+	err := r.Get(ctx, r.cluster.Key, object)
+	switch {
+	case err == nil:
+		r.cluster.Object = object
+		return nil
+	case apierrors.IsNotFound(err):
+		return &NotFound{r.cluster.Key, Names(ctx, r, r.cluster.Key.Namespace)}
+	default:
+		return r.unseen(err, tidbClusters, "roles, health, the verdict of safety, and which pod is to hold what")
+	}
+}
+
+// Names returns the names of the TidbClusters of a namespace; none if they can't be
+// listed.
+func Names(ctx context.Context, reader client.Reader, namespace string) []string {
+	var all tcv1alpha1.TidbClusterList
+	if err := reader.List(ctx, &all, client.InNamespace(namespace)); err != nil {
+		return nil
+	}
+	var names []string
+	for _, c := range all.Items {
+		names = append(names, c.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (r *reading) readPods(ctx context.Context) error {
+	err := r.List(ctx, &r.pods, client.InNamespace(r.cluster.Key.Namespace), client.MatchingLabels(tidbcluster.OperatorLabels()))
+	return r.unseen(err, pods, "the pods")
+}
+
+func (r *reading) readNodes(ctx context.Context) error {
+	var all metav1.PartialObjectMetadataList
+	all.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NodeList"))
+	if err := r.unseen(r.List(ctx, &all), "nodes", "the zones of nodes"); err != nil {
+		return err
+	}
+	for _, node := range all.Items {
+		r.labels[node.Name] = node.Labels
+	}
+	return nil
+}
+
+// errNotInstalled tells why there are no faults and topologies.
+var errNotInstalled = errors.New("the API server does not know them; is Tidelay's controller installed?")
+
+func (r *reading) readFaults(ctx context.Context) error {
+	var all v1alpha1.NetworkFaultList
+	err := r.List(ctx, &all, client.InNamespace(r.cluster.Key.Namespace))
+	if apierrors.IsNotFound(err) {
+		err = errNotInstalled
+	}
+	for i := range all.Items {
+		if all.Items[i].Spec.Cluster == r.cluster.Key.Name {
+			r.cluster.Faults = append(r.cluster.Faults, &all.Items[i])
+		}
+	}
+	return r.unseen(err, "networkfaults", "the faults")
+}
+
+func (r *reading) readTopologies(ctx context.Context) error {
+	var all v1alpha1.NetworkTopologyList
+	err := r.List(ctx, &all, client.InNamespace(r.cluster.Key.Namespace))
+	if apierrors.IsNotFound(err) {
+		err = errNotInstalled
+	}
+	for i := range all.Items {
+		if all.Items[i].Spec.Cluster == r.cluster.Key.Name {
+			r.cluster.Topologies = append(r.cluster.Topologies, &all.Items[i])
+		}
+	}
+	return r.unseen(err, "networktopologies", "the topology")
+}
+
+// Input returns what decisions go by, at a moment. What agents hold is not known.
+func (c *Cluster) Input(now time.Time) decide.Input {
+	in := decide.Input{Cluster: c.Object, Faults: slices.Clone(c.Faults), Topologies: slices.Clone(c.Topologies), Now: now}
+	for _, p := range c.Pods {
+		in.Pods = append(in.Pods, p.Facts)
+	}
+	return in
+}
+
+// Objects returns the faults and topologies, topologies first.
+func (c *Cluster) Objects() []client.Object {
+	var all []client.Object
+	for _, t := range c.Topologies {
+		all = append(all, t)
+	}
+	for _, f := range c.Faults {
+		all = append(all, f)
+	}
+	return all
+}

@@ -1,0 +1,155 @@
+// Package preview says what would become of an object before it is written: which pods have
+// it, what happens to packets between them by all objects together, and whether safety lets it
+// start. It has package decide decide, as the controller does.
+//
+// The package is pure.
+package preview
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/fault"
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/plugin/object"
+)
+
+// Preview is what would become of an object.
+type Preview struct {
+	Object client.Object
+	// Life is what its status would say first.
+	Life v1alpha1.Life
+	// Selected are the pods of a fault, by selector.
+	Selected []v1alpha1.SelectedPod
+	// Zones are the zones of a topology and Unzoned the pods in none.
+	Zones   []v1alpha1.ZonePods
+	Unzoned []string
+	// Holders are the pods whose agents would hold it.
+	Holders []string
+	// Groups are pairs of groups of pods and what happens between them.
+	Groups []Group
+	// Others are what else would end or be refused.
+	Others []Other
+}
+
+// Group is all pairs of pods of two groups: components, or zones of a topology.
+type Group struct {
+	A, B  string
+	Pairs int
+	// Least and Most are what is added to a round trip, jitter included, at the pair that it
+	// is least and most for.
+	Least, Most time.Duration
+	// Jitter is whether the times differ by jitter.
+	Jitter bool
+	// Loss is the highest chance of a packet to be lost.
+	Loss      fault.Percent
+	Partition bool
+}
+
+// Other is another object that would not go on.
+type Other struct{ Kind, Name, Message string }
+
+// Of previews an object. in is what is known without it; one of its name there is replaced by
+// it.
+func Of(in decide.Input, wanted client.Object) Preview {
+	before := decide.Decide(in)
+	wanted = wanted.DeepCopyObject().(client.Object)
+	wanted.SetGeneration(wanted.GetGeneration() + 1)
+	if wanted.GetCreationTimestamp().Time.IsZero() {
+		wanted.SetCreationTimestamp(metav1.NewTime(in.Now))
+	}
+	p := Preview{Object: wanted}
+	switch wanted := wanted.(type) {
+	case *v1alpha1.NetworkFault:
+		in.Faults = append(slices.DeleteFunc(slices.Clone(in.Faults), func(f *v1alpha1.NetworkFault) bool { return f.Name == wanted.Name }), wanted)
+	case *v1alpha1.NetworkTopology:
+		in.Topologies = append(slices.DeleteFunc(slices.Clone(in.Topologies), func(t *v1alpha1.NetworkTopology) bool { return t.Name == wanted.Name }), wanted)
+	}
+	after := decide.Decide(in)
+	if object.Kind(wanted) == object.Topology {
+		status := after.Topologies[wanted.GetName()]
+		p.Life, p.Zones, p.Unzoned = status.Life, status.Zones, status.Unzoned
+	} else {
+		status := after.Statuses[wanted.GetName()]
+		p.Life, p.Selected = status.Life, status.Selected
+	}
+	p.Holders = after.Holders(object.Key(wanted))
+	p.Groups = p.groups(in, after)
+	p.Others = others(wanted, before, after)
+	return p
+}
+
+// groups puts the pairs of pods into pairs of groups.
+func (p *Preview) groups(in decide.Input, after decide.Decision) []Group {
+	key, group := object.Key(p.Object), map[string]string{}
+	for _, pod := range in.Pods {
+		group[pod.Name] = string(pod.Component)
+	}
+	if len(p.Zones) > 0 {
+		clear(group)
+		for _, z := range p.Zones {
+			for _, pod := range z.Pods {
+				group[pod] = "zone " + z.Name
+			}
+		}
+	}
+	jitter := hasJitter(key, after)
+	var all []Group
+	for pair, effect := range after.Effects(key, in.Pods) {
+		a, b := group[pair.A], group[pair.B]
+		if a > b {
+			a, b = b, a
+		}
+		i := slices.IndexFunc(all, func(g Group) bool { return g.A == a && g.B == b })
+		if i < 0 {
+			i = len(all)
+			all = append(all, Group{A: a, B: b, Least: effect.RTT, Jitter: jitter})
+		}
+		all[i].add(effect)
+	}
+	slices.SortFunc(all, func(a, b Group) int { return cmp.Or(cmp.Compare(a.A, b.A), cmp.Compare(a.B, b.B)) })
+	return all
+}
+
+func (g *Group) add(e compile.Effect) {
+	g.Pairs++
+	g.Least, g.Most = min(g.Least, e.RTT), max(g.Most, e.RTT)
+	g.Loss = max(g.Loss, e.Loss)
+	g.Partition = g.Partition || e.Partition
+}
+
+// hasJitter reports whether packets of an object meet jitter.
+func hasJitter(key string, d decide.Decision) bool {
+	for _, faults := range d.Faults {
+		if slices.ContainsFunc(faults, func(f decide.Fault) bool { return f.Impairment.Jitter > 0 && slices.Contains(f.Objects, key) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// others returns the other objects that would be in force without the wanted one, and would
+// not be with it.
+func others(wanted client.Object, before, after decide.Decision) []Other {
+	var all []Other
+	add := func(kind, name string, was, is v1alpha1.Life) {
+		isWanted := kind == object.Kind(wanted) && name == wanted.GetName()
+		if !isWanted && was.Phase == v1alpha1.Running && is.Phase != v1alpha1.Running {
+			all = append(all, Other{kind, name, is.Message})
+		}
+	}
+	for name, status := range after.Statuses {
+		add(object.Fault, name, before.Statuses[name].Life, status.Life)
+	}
+	for name, status := range after.Topologies {
+		add(object.Topology, name, before.Topologies[name].Life, status.Life)
+	}
+	slices.SortFunc(all, func(a, b Other) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
+	return all
+}

@@ -1,0 +1,90 @@
+package preview_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/plugin/object"
+	"github.com/tidelay/tidelay/pkg/plugin/preview"
+)
+
+// input is a TidbCluster of two TiDB and a fault of 10ms between them.
+func input() decide.Input {
+	tc := &tcv1alpha1.TidbCluster{ObjectMeta: metav1.ObjectMeta{Name: "basic", UID: "tc", Annotations: map[string]string{"tidelay.io/inject": "true"}}}
+	tc.Spec.TiDB = &tcv1alpha1.TiDBSpec{Replicas: 2}
+	tc.Status.TiDB = tcv1alpha1.TiDBStatus{Phase: tcv1alpha1.NormalPhase, Members: map[string]tcv1alpha1.TiDBMember{
+		"basic-tidb-0": {Name: "basic-tidb-0", Health: true}, "basic-tidb-1": {Name: "basic-tidb-1", Health: true},
+	}}
+	in := decide.Input{Cluster: tc, Now: time.Unix(1_000_000, 0)}
+	for i, name := range []string{"basic-tidb-0", "basic-tidb-1"} {
+		in.Pods = append(in.Pods, decide.Pod{Name: name, Component: "tidb", Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}, Agent: true, Ready: true})
+	}
+	return in
+}
+
+func fault(name, rtt string) *v1alpha1.NetworkFault {
+	return object.NewFault("db", name, v1alpha1.NetworkFaultSpec{
+		Cluster: "basic", From: []v1alpha1.Selector{"tidb(0)"}, To: []v1alpha1.Selector{"others"}, RTT: v1alpha1.Delay(rtt), UntilDeleted: true,
+		Allow: []v1alpha1.Allowance{v1alpha1.UnhealthyStart},
+	})
+}
+
+// What is said is of all objects together; an object of the same name is replaced; and what
+// was passed in is as before.
+func TestOf(t *testing.T) {
+	in := input()
+	there := fault("there", "10ms")
+	in.Faults = []*v1alpha1.NetworkFault{there}
+	for name, want := range map[string]time.Duration{"new": 30 * time.Millisecond, "there": 20 * time.Millisecond} {
+		wanted := fault(name, "20ms")
+		p := preview.Of(in, wanted)
+		if p.Life.Phase != v1alpha1.Running || len(p.Groups) != 1 || p.Groups[0].Most != want || p.Groups[0].Pairs != 1 || len(p.Holders) != 2 {
+			t.Errorf("%s: %s %s, %+v, %v; want %s", name, p.Life.Phase, p.Life.Message, p.Groups, p.Holders, want)
+		}
+		if wanted.Generation != 0 || len(in.Faults) != 1 || in.Faults[0].Spec.RTT != "10ms" {
+			t.Errorf("%s: what was passed in has changed: %+v", name, in.Faults)
+		}
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	for reason, want := range map[string][2]bool{
+		string(v1alpha1.QuorumLoss): {true, false}, string(v1alpha1.Upgrade): {true, false}, decide.ReasonProtected: {true, false},
+		decide.ReasonInvalid: {false, true}, decide.ReasonInvalidSelector: {false, true}, decide.ReasonNoAgent: {false, false},
+	} {
+		life := v1alpha1.Life{Phase: v1alpha1.Refused, Reason: reason}
+		if got := [2]bool{preview.IsUnsafe(life), preview.IsInvalid(life)}; got != want {
+			t.Errorf("%s: unsafe, invalid: %v, want %v", reason, got, want)
+		}
+	}
+	if preview.IsUnsafe(v1alpha1.Life{Phase: v1alpha1.Running, Reason: string(v1alpha1.Failover)}) {
+		t.Error("what runs is unsafe")
+	}
+}
+
+// A change that has another fault end is told.
+func TestOthers(t *testing.T) {
+	in := input()
+	start := func(f *v1alpha1.NetworkFault, ago time.Duration) *v1alpha1.NetworkFault {
+		f.Status.Phase, f.Status.ClusterUID = v1alpha1.Running, "tc"
+		f.Status.StartedAt = &metav1.Time{Time: in.Now.Add(-ago)}
+		return f
+	}
+	older, newer := start(fault("older", "10ms"), time.Hour), start(fault("newer", "10ms"), time.Minute)
+	newer.Spec.Rate = &v1alpha1.Rate{PerSecond: "10mbit"}
+	in.Faults = []*v1alpha1.NetworkFault{older, newer}
+	wanted := older.DeepCopy()
+	if p := preview.Of(in, wanted); len(p.Others) != 0 {
+		t.Errorf("no change ends %+v", p.Others)
+	}
+	wanted.Spec.Rate = &v1alpha1.Rate{PerSecond: "1gbit"} // of which there can't be two
+	if p := preview.Of(in, wanted); len(p.Others) != 1 || p.Others[0].Name != "newer" || p.Others[0].Kind != object.Fault {
+		t.Errorf("others %+v, want newer", p.Others)
+	}
+}

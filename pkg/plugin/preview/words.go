@@ -1,0 +1,165 @@
+package preview
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/fault"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/networkfault/selector"
+	"github.com/tidelay/tidelay/pkg/plugin/object"
+)
+
+// columnGap is what is between columns, as kubectl has it.
+const columnGap = 3
+
+// IsUnsafe reports whether a rule of safety refuses what a life is about.
+func IsUnsafe(life v1alpha1.Life) bool {
+	rules := []v1alpha1.Allowance{
+		v1alpha1.QuorumLoss, v1alpha1.Failover, v1alpha1.LongDelay, v1alpha1.UnhealthyStart, v1alpha1.Upgrade, decide.ReasonProtected,
+	}
+	return life.Phase != v1alpha1.Running && slices.Contains(rules, v1alpha1.Allowance(life.Reason))
+}
+
+// IsInvalid reports whether what was asked for can't be meant, whatever the TidbCluster is.
+func IsInvalid(life v1alpha1.Life) bool {
+	return life.Phase == v1alpha1.Refused && (life.Reason == decide.ReasonInvalid || life.Reason == decide.ReasonInvalidSelector)
+}
+
+// Write writes a preview for people.
+func (p *Preview) Write(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 8, columnGap, ' ', 0)
+	line := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) }
+	line("%s %s: %s", object.Kind(p.Object), p.Object.GetName(), p.Life.What)
+	p.pods(line)
+	if len(p.Groups) > 0 {
+		line("")
+		line("  BETWEEN\tPAIRS\tALL TOGETHER")
+		for _, g := range p.Groups {
+			line("  %s\t%d\t%s", g.between(), g.Pairs, g.what())
+		}
+		line("")
+	}
+	judged, verdict := p.verdict()
+	line("  %s\t%s", judged, verdict)
+	for _, o := range p.Others {
+		line("  also\t%s %s would be in force no more: %s", o.Kind, o.Name, o.Message)
+	}
+	if p.Life.Phase != v1alpha1.Refused {
+		line("  ends\t%s", cmp.Or(object.End(p.Object), "when it is cleared"))
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write preview: %w", err)
+	}
+	return nil
+}
+
+// pods writes who is on which side, or in which zone.
+func (p *Preview) pods(line func(string, ...any)) {
+	if f, is := p.Object.(*v1alpha1.NetworkFault); is {
+		p.side(line, "from", f.Spec.From)
+		p.side(line, "to", f.Spec.To)
+	}
+	for _, z := range p.Zones {
+		line("  zone %s\t%s", z.Name, strings.Join(z.Pods, ", "))
+	}
+	if len(p.Unzoned) > 0 {
+		line("  no zone\t%s", strings.Join(p.Unzoned, ", "))
+	}
+	if len(p.Holders) > 0 {
+		line("  agents\t%s", strings.Join(p.Holders, ", "))
+	}
+}
+
+// side writes the selectors of a side, each with its pods. A range of addresses has none.
+func (p *Preview) side(line func(string, ...any), name string, side []v1alpha1.Selector) {
+	for _, text := range side {
+		some, err := object.Side(string(text))
+		if err != nil {
+			some = []v1alpha1.Selector{text}
+		}
+		for _, s := range some {
+			var pods []string
+			for _, one := range p.Selected {
+				if one.Selector == string(s) && !slices.Contains(pods, one.Pod) {
+					pods = append(pods, one.Pod)
+				}
+			}
+			text := "  " + name + "\t" + string(s)
+			if len(pods) > 0 {
+				text += "\t" + strings.Join(pods, ", ") + p.pinned(s)
+			}
+			line("%s", text)
+			name = ""
+		}
+	}
+}
+
+// pinned says that a selector means the pods that it meant when its fault started, if so.
+func (p *Preview) pinned(text v1alpha1.Selector) string {
+	some, err := selector.Parse(string(text))
+	if err != nil || object.Life(p.Object).StartedAt == nil || !some[0].IsPinned() {
+		return ""
+	}
+	return ", as when it started"
+}
+
+// between names the two groups.
+func (g Group) between() string {
+	if g.A == g.B {
+		return "within " + g.A
+	}
+	return g.A + " - " + g.B
+}
+
+// what says what happens between the two groups.
+func (g Group) what() string {
+	if g.Partition {
+		return "partition"
+	}
+	var parts []string
+	if g.Most > 0 {
+		text := "+" + fault.FormatDelay(g.Most) + " RTT"
+		switch {
+		case g.Jitter:
+			text = "up to " + text
+		case g.Least == 0:
+			text = "0 to " + text
+		case g.Least < g.Most:
+			text = "+" + fault.FormatDelay(g.Least) + " to " + text
+		}
+		parts = append(parts, text)
+	}
+	if g.Loss > 0 {
+		parts = append(parts, "loss "+g.Loss.String())
+	}
+	return strings.Join(parts, ", ")
+}
+
+// verdict says whether it starts: what judged it, and how.
+func (p *Preview) verdict() (judged, verdict string) {
+	verdict = p.Life.Reason + ": " + Message(p.Life)
+	switch phase := p.Life.Phase; {
+	case IsUnsafe(p.Life):
+		return "safety", strings.ToLower(string(phase)) + ": " + verdict
+	case phase == v1alpha1.Refused:
+		return "refused", verdict
+	case phase != v1alpha1.Running:
+		return strings.ToLower(string(phase)), verdict
+	}
+	verdict = "no rule refuses it"
+	if allowed := object.Allowed(p.Object); len(allowed) > 0 {
+		verdict += fmt.Sprintf("; it allows %s", strings.Trim(fmt.Sprint(allowed), "[]"))
+	}
+	return "safety", verdict
+}
+
+// Message returns the message of a life without the end that is for objects that are there.
+func Message(life v1alpha1.Life) string {
+	return strings.TrimSuffix(life.Message, " "+decide.TriedAgain)
+}

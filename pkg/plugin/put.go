@@ -1,0 +1,153 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/plugin/look"
+	"github.com/tidelay/tidelay/pkg/plugin/object"
+	"github.com/tidelay/tidelay/pkg/plugin/preview"
+)
+
+// wish makes the object that is asked for, by what is there. before is the one that is to be
+// changed; nil for none.
+type wish func(seen *look.Cluster) (wanted, before client.Object, err error)
+
+// put writes an object, or only says what that would do.
+func (a *app) put(ctx context.Context, cluster string, make wish, w *writing) error {
+	if err := w.check(); err != nil {
+		return err
+	}
+	c, namespace, err := a.connect()
+	if err != nil {
+		return err
+	}
+	seen, err := a.look(ctx, c, types.NamespacedName{Namespace: namespace, Name: cluster})
+	if err != nil {
+		return err
+	}
+	wanted, before, err := make(seen)
+	if err != nil {
+		return err
+	}
+	step, err := object.Plan(before, wanted, a.Now())
+	if err != nil {
+		return err
+	}
+	words := *a
+	if w.output != "" {
+		words.Out = a.ErrOut // the object alone is on the output
+	}
+	if err := words.preview(seen, step); err != nil {
+		return err
+	}
+	if w.dryRun {
+		words.say("dry run: nothing was changed")
+		return printObject(a.Out, step.After, w.output)
+	}
+	return words.carryOut(ctx, writer{c}, step, w, a.Out)
+}
+
+// look reads a TidbCluster. Where there is none of that name, the nearest one is told.
+func (a *app) look(ctx context.Context, c client.Reader, key types.NamespacedName) (*look.Cluster, error) {
+	seen, err := look.Read(ctx, c, key)
+	if missing, is := errors.AsType[*look.NotFound](err); is {
+		if near := nearest(key.Name, missing.There); len(near) > 0 {
+			return nil, fmt.Errorf("%w%s", err, meant(key.Name, missing.There))
+		}
+	}
+	return seen, err
+}
+
+// preview says what a step would do. The error says that it would be refused.
+func (a *app) preview(seen *look.Cluster, step object.Step) error {
+	for _, text := range seen.Unseen {
+		a.say("%s", text)
+	}
+	if seen.Blind {
+		a.say("%s %s: not judged here; the controller judges it", object.Kind(step.After), step.After.GetName())
+		return nil
+	}
+	p := preview.Of(seen.Input(a.Now()), step.After)
+	if preview.IsInvalid(p.Life) {
+		return refusal(p.Life, "nothing was changed")
+	}
+	if err := p.Write(a.Out); err != nil {
+		return err
+	}
+	if p.Life.Phase == v1alpha1.Refused {
+		return refusal(p.Life, "nothing was changed")
+	}
+	return nil
+}
+
+// refusal is the error that an object is refused, and what became of that. The message of the
+// refusal has been told, but for what can't be meant.
+func refusal(life v1alpha1.Life, so string) error {
+	switch {
+	case preview.IsUnsafe(life) && life.Reason == decide.ReasonProtected:
+		return &failure{statusRefused, fmt.Errorf("refused by %s; %s", life.Reason, so)}
+	case preview.IsUnsafe(life):
+		return &failure{statusRefused, fmt.Errorf("refused by the rule of safety %s; %s; --allow %s does it anyway", life.Reason, so, life.Reason)}
+	case preview.IsInvalid(life):
+		message := strings.TrimRight(preview.Message(life), ".")
+		return usage("%s; %s", strings.TrimPrefix(message, "spec."), so)
+	default:
+		return fmt.Errorf("refused: %s; %s", life.Reason, so)
+	}
+}
+
+// carryOut writes, and waits if that is asked for. out gets the object.
+func (a *app) carryOut(ctx context.Context, c writer, step object.Step, w *writing, out io.Writer) error {
+	written, err := c.write(ctx, step)
+	if err != nil {
+		return err
+	}
+	name := "networkfault"
+	if object.Kind(written) == object.Topology {
+		name = "networktopology"
+	}
+	ends := "it lasts until"
+	if end := object.End(written); end != "" {
+		ends = "it ends " + end + ", sooner by"
+	}
+	a.say("%s.tidelay.io/%s %s; %s: kubectl tidelay clear -n %s %s", name, written.GetName(), did(step), ends, written.GetNamespace(), written.GetName())
+	if err := printObject(out, written, w.output); err != nil {
+		return err
+	}
+	if !w.wait {
+		return nil
+	}
+	err = a.wait(ctx, c, written, w.timeout)
+	taken, is := errors.AsType[*takeBack](err)
+	if !is {
+		return err
+	}
+	so, undoErr := c.undo(ctx, step, written)
+	if undoErr != nil {
+		return fmt.Errorf("%w, and can't be taken back: %w", taken, undoErr)
+	}
+	return taken.with(so)
+}
+
+// did says what was done in a step.
+func did(step object.Step) string {
+	switch {
+	case step.Action == object.Create:
+		return "created"
+	case step.Action == object.Replace:
+		return "created again"
+	case object.IsSame(step.Before, step.After):
+		return "unchanged"
+	default:
+		return "changed in place"
+	}
+}

@@ -1,0 +1,100 @@
+package plugin
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/printers"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/plugin/look"
+	"github.com/tidelay/tidelay/pkg/plugin/object"
+)
+
+// newRun returns the verb run.
+func (a *app) newRun() *cobra.Command {
+	var w writing
+	var show bool
+	cmd := verb("run [CLUSTER PRESET] [flags]", "Run a preset: a fault or a topology that is ready to be used",
+		`Without arguments it lists the presets. Each says what to expect of TiDB, and is one of
+manifests/examples.
+
+  kubectl tidelay run
+  kubectl tidelay run basic pd-leader-slow --print
+  kubectl tidelay run basic pd-leader-slow`, func(_ *cobra.Command, args []string) error {
+			if len(args) == 1 || len(args) > 2 {
+				return usage("want CLUSTER PRESET, or nothing to list the presets, and not %q", args)
+			}
+			return nil
+		})
+	cmd.Flags().BoolVar(&show, "print", false, "print its YAML with its comment, and do nothing")
+	w.add(cmd.Flags(), a.IsTerminal)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		all, err := object.Presets()
+		if err != nil {
+			return err
+		}
+		if len(args) == 0 {
+			return a.listPresets(all)
+		}
+		p, err := choose(all, args[1])
+		if err != nil {
+			return err
+		}
+		if show {
+			return a.printPreset(p, args[0])
+		}
+		return a.put(cmd.Context(), args[0], wishPreset(p), &w)
+	}
+	a.completeRun(cmd)
+	return cmd
+}
+
+// choose returns the preset of a name.
+func choose(all []object.Preset, name string) (object.Preset, error) {
+	var names []string
+	for _, p := range all {
+		if p.Name == name {
+			return p, nil
+		}
+		names = append(names, p.Name)
+	}
+	return object.Preset{}, usage("there is no preset %q%s", name, meant(name, names))
+}
+
+func (a *app) listPresets(all []object.Preset) error {
+	t := printers.GetNewTabWriter(a.Out)
+	_, _ = fmt.Fprintln(t, "PRESET\tWHAT")
+	for _, p := range all {
+		_, _ = fmt.Fprintf(t, "%s\t%s\n", p.Name, p.What())
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write presets: %w", err)
+	}
+	return nil
+}
+
+// printPreset prints the object of a preset, with what is to be known of it.
+func (a *app) printPreset(p object.Preset, cluster string) error {
+	namespace, err := a.namespace()
+	if err != nil {
+		return err
+	}
+	for _, line := range p.Lines() {
+		a.say("%s", line)
+	}
+	return printObject(a.Out, p.For(namespace, cluster), "yaml")
+}
+
+// wishPreset wishes for the object of a preset.
+func wishPreset(p object.Preset) wish {
+	return func(seen *look.Cluster) (client.Object, client.Object, error) {
+		wanted := p.For(seen.Key.Namespace, seen.Key.Name)
+		for _, o := range seen.Objects() {
+			if object.Kind(o) == object.Kind(wanted) && o.GetName() == wanted.GetName() {
+				return wanted, o, nil
+			}
+		}
+		return wanted, nil, nil
+	}
+}

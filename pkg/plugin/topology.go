@@ -1,0 +1,113 @@
+package plugin
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/matrix"
+	"github.com/tidelay/tidelay/pkg/networkfault/profile"
+	"github.com/tidelay/tidelay/pkg/networkfault/zone"
+	"github.com/tidelay/tidelay/pkg/plugin/look"
+	"github.com/tidelay/tidelay/pkg/plugin/object"
+)
+
+// topologyFlags are the flags of topology.
+type topologyFlags struct {
+	lasting
+	writing
+	profile, matrix, zoneKey string
+	spread                   int32
+}
+
+// newTopology returns the verb topology.
+func (a *app) newTopology() *cobra.Command {
+	f := &topologyFlags{}
+	cmd := verb("topology CLUSTER (--profile NAME | --matrix FILE.csv) [flags]", "Make the zones of a TidbCluster as far apart as places are",
+		`The zones are those of the pods' nodes, by their label topology.kubernetes.io/zone or
+--zone-key; or with --spread the pods are dealt out by their numbers to zones a, b, c.
+
+A profile has round trips by a name. A matrix is a CSV file of round trips in milliseconds, as a
+list (from,to,rtt_ms) or as a square table; its zones are named as those of the TidbCluster.
+
+  kubectl tidelay topology basic --profile three-az --spread 3 --for 2h
+  kubectl tidelay topology basic --matrix regions.csv --zone-key topology.kubernetes.io/region`, exactly(1, "CLUSTER"))
+	cmd.Flags().StringVar(&f.profile, "profile", "", "round trips by a name: "+fmt.Sprint(profile.Names()))
+	cmd.Flags().StringVar(&f.matrix, "matrix", "", "file with round trips between zones, as CSV")
+	cmd.Flags().Int32Var(&f.spread, "spread", 0, fmt.Sprintf("deal the pods out to so many zones, 2 to %d", zone.Max))
+	cmd.Flags().StringVar(&f.zoneKey, "zone-key", "", "label of the nodes that is the zone (default topology.kubernetes.io/zone)")
+	f.lasting.add(cmd.Flags(), "2h")
+	f.writing.add(cmd.Flags(), a.IsTerminal)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		spec, err := f.parse(args[0])
+		if err != nil {
+			return err
+		}
+		if spec.Duration, spec.Allow, err = f.lasting.parse(cmd.Flags()); err != nil {
+			return err
+		}
+		spec.UntilDeleted = f.untilDeleted
+		return a.put(cmd.Context(), args[0], wishTopology(spec, f.name), &f.writing)
+	}
+	a.completeTopology(cmd)
+	return cmd
+}
+
+// parse returns a spec with the zones and what is between them.
+func (f *topologyFlags) parse(cluster string) (v1alpha1.NetworkTopologySpec, error) {
+	spec := v1alpha1.NetworkTopologySpec{Cluster: cluster, Profile: f.profile, ZoneKey: f.zoneKey, Spread: f.spread, StartAfter: v1alpha1.StartAfterReady}
+	switch {
+	case (f.profile == "") == (f.matrix == ""):
+		return spec, usage("want either --profile, one of %v, or --matrix with a CSV file: it says what is between the zones", profile.Names())
+	case f.profile != "" && !slices.Contains(profile.Names(), f.profile):
+		return spec, usage("--profile %q%s", f.profile, meant(f.profile, profile.Names()))
+	case f.spread != 0 && f.zoneKey != "":
+		return spec, usage("--spread %d with --zone-key %s: want one of them", f.spread, f.zoneKey)
+	case f.spread != 0 && (f.spread < 2 || f.spread > zone.Max):
+		return spec, usage("--spread %d: want 2 to %d zones", f.spread, zone.Max)
+	}
+	if f.matrix != "" {
+		var err error
+		if spec.Links, err = readMatrix(f.matrix); err != nil {
+			return spec, err
+		}
+	}
+	if _, err := zone.Parse(&spec); err != nil {
+		return spec, usage("%w", err)
+	}
+	return spec, nil
+}
+
+// readMatrix reads what is between zones from a file.
+func readMatrix(path string) ([]v1alpha1.Link, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, usage("--matrix: %w", err)
+	}
+	defer file.Close()
+	read, err := matrix.Read(file)
+	if err != nil {
+		return nil, usage("--matrix %s: %w", path, err)
+	}
+	return read.Links, nil
+}
+
+// wishTopology wishes for a NetworkTopology; name is "" for the one of the TidbCluster.
+func wishTopology(spec v1alpha1.NetworkTopologySpec, name string) wish {
+	return func(seen *look.Cluster) (client.Object, client.Object, error) {
+		if name == "" {
+			name = object.Label(spec.Cluster + "-topology")
+		}
+		wanted := object.NewTopology(seen.Key.Namespace, name, spec)
+		for _, t := range seen.Topologies {
+			if t.Name == name {
+				return wanted, t, nil
+			}
+		}
+		return wanted, nil, nil
+	}
+}

@@ -1,0 +1,182 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/printers"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/plugin/object"
+)
+
+// measureTime is how long to wait for measurements of what is in force. Agents measure a few
+// times a minute.
+const measureTime = 30 * time.Second
+
+// errInterrupted says that a person does not want to wait any more.
+var errInterrupted = errors.New("interrupted")
+
+// takeBack is why what was written has to be taken back. with adds what is there then.
+type takeBack struct {
+	error
+	with func(so string) error
+}
+
+func (t *takeBack) Unwrap() error { return t.error }
+
+// wait waits until an object is in force and measured, and tells how that goes. The error is a
+// *takeBack if it was refused, or if ctx has ended.
+func (a *app) wait(ctx context.Context, c client.Reader, o client.Object, longest time.Duration) error {
+	timeout := time.NewTimer(longest)
+	defer timeout.Stop()
+	tick := time.NewTicker(a.Poll)
+	defer tick.Stop()
+	w := waiting{app: a, object: o}
+	for {
+		isDone, err := w.look(ctx, c)
+		switch {
+		case isDone:
+			return err
+		case ctx.Err() != nil:
+			return &takeBack{errInterrupted, func(so string) error { return fmt.Errorf("%w: %s", errInterrupted, so) }}
+		case err != nil:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		case <-timeout.C:
+			return w.late(longest)
+		}
+	}
+}
+
+// waiting is a wait under way.
+type waiting struct {
+	*app
+	object client.Object
+	life   v1alpha1.Life
+	// said is what was told last, so that nothing is told twice.
+	said string
+	// isApplied is whether it was in force, and measured when to wait no longer for
+	// measurements then.
+	isApplied bool
+	measured  time.Time
+}
+
+// look looks at the object once. It reports whether there is nothing more to wait for.
+func (w *waiting) look(ctx context.Context, c client.Reader) (bool, error) {
+	now := object.Empty(w.object)
+	if err := c.Get(ctx, client.ObjectKeyFromObject(w.object), now); err != nil {
+		return false, fmt.Errorf("read %s %s: %w", object.Kind(w.object), w.object.GetName(), err)
+	}
+	if now.GetUID() != w.object.GetUID() || now.GetGeneration() > w.object.GetGeneration() {
+		return false, fmt.Errorf("%s %s was changed by somebody else", object.Kind(now), now.GetName())
+	}
+	w.life = *object.Life(now)
+	switch {
+	case w.life.Phase == "" || w.life.ObservedGeneration < w.object.GetGeneration():
+		w.progress("waiting for the controller")
+		return false, nil
+	case w.life.Phase == v1alpha1.Refused:
+		life := w.life
+		w.progress("refused: %s: %s", life.Reason, life.Message)
+		return false, &takeBack{refusal(life, "it is being taken back"), func(so string) error { return refusal(life, so) }}
+	case w.life.Phase == v1alpha1.Ended:
+		return false, fmt.Errorf("it has ended: %s: %s", w.life.Reason, w.life.Message)
+	case !meta.IsStatusConditionTrue(w.life.Conditions, v1alpha1.Applied):
+		w.progress("%s", w.pending())
+		return false, nil
+	}
+	return w.verified()
+}
+
+// progress tells something that is new.
+func (w *waiting) progress(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); text != w.said {
+		w.said = text
+		w.say("%s", text)
+	}
+}
+
+// pending says what is waited for.
+func (w *waiting) pending() string {
+	text := string(w.life.Phase) + ", " + w.life.Reason
+	if w.life.Applied != "" {
+		text += ", in force at " + w.life.Applied + " pods"
+	}
+	if w.life.Message != "" {
+		text += ": " + w.life.Message
+	}
+	return text
+}
+
+// verified looks at what was measured. Measurements are waited for, but not for ever: some
+// faults have none.
+func (w *waiting) verified() (bool, error) {
+	if !w.isApplied {
+		w.isApplied, w.measured = true, w.Now().Add(measureTime)
+		w.progress("%s", w.Good(fmt.Sprintf("in force at %s pods: %s", w.life.Applied, w.life.What)))
+	}
+	c := meta.FindStatusCondition(w.life.Conditions, v1alpha1.Verified)
+	switch {
+	case c != nil && c.Status == metav1.ConditionTrue:
+		w.say("%s", w.Good(fmt.Sprintf("measured as asked for at %s pods", w.life.Verified)))
+		return true, w.pairs()
+	case c != nil && c.Status == metav1.ConditionFalse:
+		w.say("%s", w.Bad("measured, and not as asked for: "+c.Message))
+		if err := w.pairs(); err != nil {
+			return false, err
+		}
+		return false, fmt.Errorf("in force, and %s of the pods are measured as asked for", w.life.Verified)
+	case w.Now().Before(w.measured):
+		w.progress("measuring")
+		return false, nil
+	case c != nil:
+		w.say("not measured: %s", c.Message)
+		return true, nil
+	default:
+		w.say("not measured")
+		return true, nil
+	}
+}
+
+// pairs writes what was asked for and what was measured.
+func (w *waiting) pairs() error {
+	if len(w.life.Pairs) == 0 {
+		return nil
+	}
+	t := printers.GetNewTabWriter(w.Out)
+	_, _ = fmt.Fprintln(t, "FROM\tTO\tBEFORE\tASKED\tMEASURED")
+	for _, p := range w.life.Pairs {
+		before := p.Before
+		if before == "" {
+			before = "-"
+		}
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.From, p.To, before, p.Asked, p.Measured)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write pairs: %w", err)
+	}
+	return nil
+}
+
+// late is the error that it took too long.
+func (w *waiting) late(longest time.Duration) error {
+	stays := fmt.Sprintf("%s %s stays as it is", object.Kind(w.object), w.object.GetName())
+	switch {
+	case w.isApplied:
+		w.say("not measured after %s", longest)
+		return nil
+	case w.life.ObservedGeneration < w.object.GetGeneration() || w.life.Phase == "":
+		return fmt.Errorf("the controller has not looked at it for %s: does it run? %s", longest, stays)
+	default:
+		return fmt.Errorf("not in force after %s (%s); %s", longest, w.pending(), stays)
+	}
+}

@@ -1,0 +1,206 @@
+package plugin_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+)
+
+// seeing has the controller go through some lives of an object, one at each look. The last
+// one stays.
+func (w *world) seeing(lives ...func(*v1alpha1.Life)) {
+	looks := 0
+	w.seen = func(o client.Object) {
+		life := &v1alpha1.Life{}
+		lives[min(looks, len(lives)-1)](life)
+		looks++
+		switch o := o.(type) {
+		case *v1alpha1.NetworkFault:
+			o.Status.Life = *life
+		case *v1alpha1.NetworkTopology:
+			o.Status.Life = *life
+		}
+	}
+}
+
+func unseen(*v1alpha1.Life) {}
+
+func applying(life *v1alpha1.Life) {
+	life.Phase, life.Reason, life.Applied = v1alpha1.Running, "Applying", "0/8"
+}
+
+func applied(life *v1alpha1.Life) {
+	running(life)
+	life.What = "+50ms RTT"
+}
+
+// measured is in force, with a verdict.
+func measured(is metav1.ConditionStatus, verified, message string) func(*v1alpha1.Life) {
+	return func(life *v1alpha1.Life) {
+		applied(life)
+		life.Verified = verified
+		life.Pairs = []v1alpha1.Pair{{From: "basic-tikv-0", To: "basic-pd-1", Asked: "50ms", Before: "0.3ms", Measured: "50.2ms"}}
+		meta.SetStatusCondition(&life.Conditions, metav1.Condition{Type: v1alpha1.Verified, Status: is, Reason: "Told", Message: message})
+	}
+}
+
+func refused(reason string) func(*v1alpha1.Life) {
+	return func(life *v1alpha1.Life) {
+		life.Phase, life.Reason, life.Message = v1alpha1.Refused, reason, "because."
+	}
+}
+
+const waited = "basic-tikv-to-pd-leader"
+
+func TestWait(t *testing.T) {
+	for name, test := range map[string]struct {
+		lives []func(*v1alpha1.Life)
+		args  []string
+		// status is the exit status, and isThere whether the fault is there at the end.
+		status  int
+		isThere bool
+		// says is what is said, in that order.
+		says []string
+	}{
+		"in force and measured": {
+			[]func(*v1alpha1.Life){unseen, applying, applied, measured(metav1.ConditionTrue, "4/4", "")},
+			nil, 0, true,
+			[]string{"waiting for the controller", "Running, Applying, in force at 0/8 pods", "in force at 8/8 pods: +50ms RTT", "measured as asked for at 4/4 pods", "basic-tikv-0   basic-pd-1   0.3ms    50ms    50.2ms"},
+		},
+		"measured otherwise": {
+			[]func(*v1alpha1.Life){measured(metav1.ConditionFalse, "3/4", "too fast")},
+			nil, 1, true,
+			[]string{"measured, and not as asked for: too fast", "3/4 of the pods"},
+		},
+		"refused by safety": {
+			[]func(*v1alpha1.Life){unseen, refused("QuorumLoss")},
+			nil, 3, false,
+			[]string{"refused: QuorumLoss: because.", "it was cleared", "--allow QuorumLoss"},
+		},
+		"refused by an agent": {
+			[]func(*v1alpha1.Life){refused("AgentRefused")}, nil, 1, false, []string{"AgentRefused: because.", "it was cleared"},
+		},
+		"without a controller": {
+			[]func(*v1alpha1.Life){unseen}, []string{"--timeout=20ms"}, 1, true, []string{"the controller has not looked at it for 20ms"},
+		},
+		"not in force in time": {
+			[]func(*v1alpha1.Life){applying}, []string{"--timeout=20ms"}, 1, true, []string{"not in force after 20ms (Running, Applying"},
+		},
+		"not measured in time": {
+			[]func(*v1alpha1.Life){applied}, []string{"--timeout=20ms"}, 0, true, []string{"measuring", "not measured after 20ms"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.seeing(test.lives...)
+			args := append([]string{"set", "basic", "50ms", "--from=tikv", "--to=pd(leader)", "--wait"}, test.args...)
+			if status := w.run(t.Context(), args...); status != test.status {
+				t.Errorf("exit status %d, want %d", status, test.status)
+			}
+			said := w.out.String() + w.errOut.String()
+			at := 0
+			for _, want := range test.says {
+				i := strings.Index(said[at:], want)
+				if i < 0 {
+					t.Fatalf("it does not say %q, or too early:\n%s", want, said)
+				}
+				at += i + len(want)
+			}
+			if isThere := strings.Contains(w.names(), waited); isThere != test.isThere {
+				t.Errorf("the fault is there: %v, want %v", isThere, test.isThere)
+			}
+		})
+	}
+}
+
+// Ctrl-C while waiting clears what was created.
+func TestInterruptedClears(t *testing.T) {
+	w := newWorld(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	w.seen = func(o client.Object) {
+		applying(&o.(*v1alpha1.NetworkFault).Status.Life)
+		interrupt()
+	}
+	if status := w.run(ctx, "set", "basic", "50ms", "--from=tikv", "--wait"); status != 1 {
+		t.Errorf("exit status %d, want 1", status)
+	}
+	if !strings.Contains(w.errOut.String(), "interrupted: it was cleared") {
+		t.Errorf("it says %s", w.errOut.String())
+	}
+	if left := w.names(); left != "" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+// Ctrl-C while waiting puts back what was changed.
+func TestInterruptedPutsBack(t *testing.T) {
+	w := newWorld(t)
+	if status := w.run(t.Context(), "set", "basic", "50ms", "--from=tikv", "--to=pd(leader)", "--loss=1"); status != 0 {
+		t.Fatal(w.errOut.String())
+	}
+	w.start(waited, time.Minute)
+	before := w.names()
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	during := ""
+	w.seen = func(client.Object) {
+		if during == "" {
+			during = w.names()
+		}
+		interrupt()
+	}
+	if status := w.run(ctx, "set", "basic", "80ms", "--from=tikv", "--to=pd(leader)", "--rate=1gbit", "--wait"); status != 1 {
+		t.Errorf("exit status %d, want 1", status)
+	}
+	if during == before || during == "" {
+		t.Errorf("it was not changed: %s", during)
+	}
+	if after := w.names(); after != before {
+		t.Errorf("after it: %s, want as before: %s", after, before)
+	}
+	if !strings.Contains(w.errOut.String(), "interrupted: it is again what it was before") {
+		t.Errorf("it says %s", w.errOut.String())
+	}
+}
+
+// Another one's change is not waited for, and not taken back.
+func TestReplacedWhileWaiting(t *testing.T) {
+	w := newWorld(t)
+	w.seen = func(o client.Object) { o.SetUID("another") }
+	if status := w.run(t.Context(), "set", "basic", "50ms", "--from=tikv", "--wait"); status != 1 {
+		t.Errorf("exit status %d, want 1", status)
+	}
+	if !strings.Contains(w.errOut.String(), "changed by somebody else") {
+		t.Errorf("it says %s", w.errOut.String())
+	}
+	if w.names() == "" {
+		t.Error("it was cleared")
+	}
+}
+
+// Colours are for terminals, and not for those who want none.
+func TestColours(t *testing.T) {
+	for _, test := range []struct{ isTerminal, noColor, want bool }{{true, false, true}, {true, true, false}, {false, false, false}} {
+		w := newWorld(t)
+		w.isTerminal, w.noColor = test.isTerminal, test.noColor
+		w.seeing(measured(metav1.ConditionTrue, "4/4", ""))
+		args := []string{"set", "basic", "50ms", "--from=tikv"}
+		if !test.isTerminal {
+			args = append(args, "--wait") // which is the default at a terminal
+		}
+		if status := w.run(t.Context(), args...); status != 0 || !strings.Contains(w.out.String(), "measured as asked for") {
+			t.Fatal(w.out.String(), w.errOut.String())
+		}
+		if got := strings.Contains(w.out.String(), "\x1b["); got != test.want {
+			t.Errorf("terminal %v, NO_COLOR %v: colours %v", test.isTerminal, test.noColor, got)
+		}
+	}
+}

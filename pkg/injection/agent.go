@@ -27,3 +27,17 @@ func MaxDuration(pod *corev1.Pod) time.Duration {
 	}
 	return 0
 }
+
+// TokenSecretOf returns the name of the Secret, in the pod's namespace, from which the agent of a
+// pod has its token; "" if it asks for none, or if the pod has no agent.
+func TokenSecretOf(pod *corev1.Pod) string {
+	if !HasAgent(pod) {
+		return ""
+	}
+	for _, v := range pod.Spec.Volumes {
+		if v.Name == tokenVolume && v.Secret != nil {
+			return v.Secret.SecretName
+		}
+	}
+	return ""
+}

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -17,7 +18,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	agentclient "github.com/tidelay/tidelay/pkg/agent/client"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -38,9 +41,22 @@ func NewScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// Connect returns a client by kubectl's flags. The kinds that are read are known here, so it
-// asks for none of the API server's lists of them.
-func Connect(flags *genericclioptions.ConfigFlags) (client.Client, error) {
+// Connection is a way to the API server with the rights of a person.
+type Connection struct {
+	client.Client
+	// Agents reaches the agents of pods.
+	Agents Agents
+}
+
+// Agents reaches the agents of pods. See package agents for what an error of a request means.
+type Agents interface {
+	// Of returns a client of the agent in a pod, and in no other pod of that name.
+	Of(context.Context, *corev1.Pod) (*agentclient.Client, error)
+}
+
+// Connect connects by kubectl's flags. The kinds that are read are known here, so it asks for
+// none of the API server's lists of them. It sends nothing.
+func Connect(flags *genericclioptions.ConfigFlags) (*Connection, error) {
 	config, err := flags.ToRESTConfig()
 	if err != nil {
 		return nil, fmt.Errorf("load kubeconfig: %w", err)
@@ -56,7 +72,11 @@ func Connect(flags *genericclioptions.ConfigFlags) (client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create client: %w", err)
 	}
-	return c, nil
+	proxy, err := agents.New(config, c)
+	if err != nil {
+		return nil, err
+	}
+	return &Connection{c, proxy}, nil
 }
 
 // newMapper returns a mapper with the kinds that are read.
@@ -64,6 +84,7 @@ func newMapper() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper(nil)
 	for _, kind := range []schema.GroupVersionKind{
 		corev1.SchemeGroupVersion.WithKind("Pod"),
+		corev1.SchemeGroupVersion.WithKind("Secret"),
 		appsv1.SchemeGroupVersion.WithKind("StatefulSet"),
 		appsv1.SchemeGroupVersion.WithKind("ReplicaSet"),
 		appsv1.SchemeGroupVersion.WithKind("Deployment"),
@@ -89,8 +110,8 @@ func (a *app) namespace() (string, error) {
 	return namespace, nil
 }
 
-// connect returns a client, and the namespace that is meant.
-func (a *app) connect() (client.Client, string, error) {
+// connect returns a connection, and the namespace that is meant.
+func (a *app) connect() (*Connection, string, error) {
 	namespace, err := a.namespace()
 	if err != nil {
 		return nil, "", err

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Exit statuses.
@@ -28,8 +27,8 @@ type Surroundings struct {
 	// IsTerminal is whether a person looks at what is printed, and NoColor whether that
 	// person wants no colours.
 	IsTerminal, NoColor bool
-	// Connect returns a client with the person's rights; Connect of this package if it is nil.
-	Connect func(*genericclioptions.ConfigFlags) (client.Client, error)
+	// Connect connects with the person's rights; Connect of this package if it is nil.
+	Connect func(*genericclioptions.ConfigFlags) (*Connection, error)
 	// Now is the time; time.Now if it is nil.
 	Now func() time.Time
 	// Poll is how often an object is looked at that is waited for; half a second if it is 0.

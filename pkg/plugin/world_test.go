@@ -105,8 +105,10 @@ func (w *world) run(ctx context.Context, args ...string) int {
 	return plugin.Main(ctx, plugin.Surroundings{
 		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: &w.out, ErrOut: &w.errOut},
 		Version:   "v1.2.3", IsTerminal: w.isTerminal, NoColor: w.noColor, Poll: time.Millisecond,
-		Now:     func() time.Time { return w.now },
-		Connect: func(*genericclioptions.ConfigFlags) (client.Client, error) { return w.Client, nil },
+		Now: func() time.Time { return w.now },
+		Connect: func(*genericclioptions.ConfigFlags) (*plugin.Connection, error) {
+			return &plugin.Connection{Client: w.Client}, nil
+		},
 	}, append([]string{"--namespace", "db", "--kubeconfig", "/dev/null"}, args...))
 }
 

@@ -20,7 +20,7 @@ import (
 func Pod(pod *corev1.Pod, component tidbcluster.Component, nodeLabels map[string]string) decide.Pod {
 	return decide.Pod{
 		Name: pod.Name, Component: component, Zone: nodeLabels[corev1.LabelTopologyZone], NodeLabels: nodeLabels,
-		Addrs: Addresses(pod), HostNetwork: pod.Spec.HostNetwork,
+		Unscheduled: pod.Spec.NodeName == "", Addrs: Addresses(pod), HostNetwork: pod.Spec.HostNetwork,
 		Agent: injection.HasAgent(pod), Ready: isReady(pod, component),
 	}
 }

@@ -34,8 +34,6 @@ type Preview struct {
 	Holders []string
 	// Groups are pairs of groups of pods and what happens between them.
 	Groups []Group
-	// Others are what else would end or be refused.
-	Others []Other
 }
 
 // Group is all pairs of pods of two groups: components, or zones of a topology.
@@ -52,13 +50,9 @@ type Group struct {
 	Partition bool
 }
 
-// Other is another object that would not go on.
-type Other struct{ Kind, Name, Message string }
-
 // Of previews an object. in is what is known without it; one of its name there is replaced by
-// it.
+// it. No other object ends for it: an object that is new or was changed is refused instead.
 func Of(in decide.Input, wanted client.Object) Preview {
-	before := decide.Decide(in)
 	wanted = wanted.DeepCopyObject().(client.Object)
 	wanted.SetGeneration(wanted.GetGeneration() + 1)
 	if wanted.GetCreationTimestamp().Time.IsZero() {
@@ -81,7 +75,6 @@ func Of(in decide.Input, wanted client.Object) Preview {
 	}
 	p.Holders = after.Holders(object.Key(wanted))
 	p.Groups = p.groups(in, after)
-	p.Others = others(wanted, before, after)
 	return p
 }
 
@@ -132,24 +125,4 @@ func hasJitter(key string, d decide.Decision) bool {
 		}
 	}
 	return false
-}
-
-// others returns the other objects that would be in force without the wanted one, and would
-// not be with it.
-func others(wanted client.Object, before, after decide.Decision) []Other {
-	var all []Other
-	add := func(kind, name string, was, is v1alpha1.Life) {
-		isWanted := kind == object.Kind(wanted) && name == wanted.GetName()
-		if !isWanted && was.Phase == v1alpha1.Running && is.Phase != v1alpha1.Running {
-			all = append(all, Other{kind, name, is.Message})
-		}
-	}
-	for name, status := range after.Statuses {
-		add(object.Fault, name, before.Statuses[name].Life, status.Life)
-	}
-	for name, status := range after.Topologies {
-		add(object.Topology, name, before.Topologies[name].Life, status.Life)
-	}
-	slices.SortFunc(all, func(a, b Other) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
-	return all
 }

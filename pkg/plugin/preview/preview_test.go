@@ -2,6 +2,7 @@ package preview_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,10 +69,11 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// A change that has another fault end is told.
-func TestOthers(t *testing.T) {
+// A change that another fault does not bear is refused, and ends no other.
+func TestAChangeEndsNoOther(t *testing.T) {
 	in := input()
 	start := func(f *v1alpha1.NetworkFault, ago time.Duration) *v1alpha1.NetworkFault {
+		f.Generation, f.Status.ObservedGeneration = 1, 1
 		f.Status.Phase, f.Status.ClusterUID = v1alpha1.Running, "tc"
 		f.Status.StartedAt = &metav1.Time{Time: in.Now.Add(-ago)}
 		return f
@@ -80,11 +82,11 @@ func TestOthers(t *testing.T) {
 	newer.Spec.Rate = &v1alpha1.Rate{PerSecond: "10mbit"}
 	in.Faults = []*v1alpha1.NetworkFault{older, newer}
 	wanted := older.DeepCopy()
-	if p := preview.Of(in, wanted); len(p.Others) != 0 {
-		t.Errorf("no change ends %+v", p.Others)
+	if p := preview.Of(in, wanted); p.Life.Phase != v1alpha1.Running {
+		t.Errorf("no change: %s, %s", p.Life.Phase, p.Life.Message)
 	}
 	wanted.Spec.Rate = &v1alpha1.Rate{PerSecond: "1gbit"} // of which there can't be two
-	if p := preview.Of(in, wanted); len(p.Others) != 1 || p.Others[0].Name != "newer" || p.Others[0].Kind != object.Fault {
-		t.Errorf("others %+v, want newer", p.Others)
+	if p := preview.Of(in, wanted); p.Life.Phase != v1alpha1.Refused || !strings.Contains(p.Life.Message, "newer") {
+		t.Errorf("%s, %s; want Refused, with the name of the other", p.Life.Phase, p.Life.Message)
 	}
 }

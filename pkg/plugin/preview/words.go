@@ -47,9 +47,6 @@ func (p *Preview) Write(w io.Writer) error {
 	}
 	judged, verdict := p.verdict()
 	line("  %s\t%s", judged, verdict)
-	for _, o := range p.Others {
-		line("  also\t%s %s would be in force no more: %s", o.Kind, o.Name, o.Message)
-	}
 	if p.Life.Phase != v1alpha1.Refused {
 		line("  ends\t%s", cmp.Or(object.End(p.Object), "when it is cleared"))
 	}

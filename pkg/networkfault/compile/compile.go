@@ -121,17 +121,31 @@ func newCompilation(objects []Object, pods []Pod) *compilation {
 		for _, addr := range pod.Addrs {
 			prefix := netip.PrefixFrom(addr, addr.BitLen())
 			c.peers = append(c.peers, peer{prefix, pod.Name, pod.Agent, from[pod.Name], to[pod.Name], zones[pod.Name]})
-			if inside := covering(prefix); inside != 0 {
-				i := inside.newest()
-				c.inside = &conflict{i, i, fmt.Sprintf("a range has the address %s of pod %s, and is for what is outside the cluster", addr, pod.Name)}
-			}
 		}
 	}
 	for prefix := range ranges {
 		c.peers = append(c.peers, peer{prefix: prefix, to: covering(prefix)})
 	}
-	slices.SortFunc(c.peers, func(a, b peer) int { return comparePrefixes(a.prefix, b.prefix) })
+	slices.SortFunc(c.peers, func(a, b peer) int {
+		return cmp.Or(comparePrefixes(a.prefix, b.prefix), strings.Compare(a.pod, b.pod))
+	})
+	c.inside = c.podInside(covering)
 	return c
+}
+
+// podInside returns the conflict of the first pod by address that is inside a range; nil for
+// none.
+func (c *compilation) podInside(covering func(netip.Prefix) set) *conflict {
+	for _, p := range c.peers {
+		if p.pod == "" {
+			continue
+		}
+		if inside := covering(p.prefix); inside != 0 {
+			i := inside.newest()
+			return &conflict{i, i, fmt.Sprintf("a range has the address %s of pod %s, and is for what is outside the cluster", p.prefix.Addr(), p.pod)}
+		}
+	}
+	return nil
 }
 
 // addKinds notes what kind of object one is.

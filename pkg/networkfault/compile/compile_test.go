@@ -202,6 +202,10 @@ func TestCompile(t *testing.T) {
 		},
 		"a range inside": {
 			pods: podsWithAgents(2), objects: []Object{{Name: "x", From: a, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Impairment: fault.Impairment{Delay: ms}}},
+			want: map[string]string{"a": "", "b": ""}, refused: "x: a range has the address 10.0.0.1 of pod a",
+		},
+		"a range inside, pods in another order": {
+			pods: reversed(podsWithAgents(3)), objects: []Object{{Name: "x", From: a, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/31")}, Impairment: fault.Impairment{Delay: ms}}},
 			want: map[string]string{"a": "", "b": ""}, refused: "x: a range has the address 10.0.0.2 of pod b",
 		},
 		"of the same age": {
@@ -225,6 +229,11 @@ func TestCompile(t *testing.T) {
 			}
 		})
 	}
+}
+
+func reversed(pods []Pod) []Pod {
+	slices.Reverse(pods)
+	return pods
 }
 
 // What does not fit into a pod's faults is refused, and what does not fit into one fault

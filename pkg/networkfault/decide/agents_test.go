@@ -177,6 +177,55 @@ func testASilentAgent(t *testing.T, state decide.AgentState, words string) {
 	}
 }
 
+// A change beside an agent that does not run, or does not answer, is in force at all others,
+// and says so.
+func TestAChangeBesideALostAgent(t *testing.T) {
+	for words, state := range map[string]decide.AgentState{
+		"basic-tikv-0 does not answer: timeout": {Silent: true, Failed: "timeout"},
+		"basic-tikv-0: its agent does not run":  {Down: true, Failed: "it does not run"},
+	} {
+		w := newWorld(t)
+		ground, f := w.topology("ground", threeZones), w.fault("slow", slowLeader)
+		w.run()
+		w.pod("basic-tikv-0").State = state
+		ground.Spec.Links[0].RTT, ground.Generation = "30ms", 2
+		f.Spec.RTT, f.Generation = "60ms", 2
+		d := w.run()
+		w.pod("basic-tikv-0").State = state
+		w.decide()
+		w.wantTopology(ground, v1alpha1.Running, decide.ReasonNotApplied, words)
+		w.want(f, v1alpha1.Running, decide.ReasonNotApplied, words)
+		if got := w.added(d, "basic-pd-0", "basic-pd-1"); got != 90*time.Millisecond || ground.Status.Applied != "7/8" || f.Status.Applied != "7/8" {
+			t.Errorf("%s, applied %s and %s; want 90ms, 7/8 and 7/8", got, ground.Status.Applied, f.Status.Applied)
+		}
+	}
+}
+
+// A change of a fault while one of its pods has no agent is refused, so that it can be changed
+// again; with Partial it is in force at the others.
+func TestAChangeWithoutAnAgent(t *testing.T) {
+	for _, allow := range [][]v1alpha1.Allowance{nil, {v1alpha1.Partial}} {
+		w := newWorld(t)
+		f := w.fault("slow", slowLeader)
+		w.run()
+		w.pod("basic-tikv-0").Agent = false
+		f.Spec.RTT, f.Spec.Allow, f.Generation = "60ms", allow, 2
+		d := w.run()
+		if allow != nil {
+			w.want(f, v1alpha1.Running, decide.ReasonApplied, "left out: basic-tikv-0")
+			continue
+		}
+		w.want(f, v1alpha1.Refused, decide.ReasonNoAgent, "basic-tikv-0: without an agent")
+		if len(faulted(d)) > 0 {
+			t.Errorf("faults at %v", faulted(d))
+		}
+		w.pod("basic-tikv-0").Agent = true
+		f.Generation = 3
+		w.run()
+		w.want(f, v1alpha1.Running, decide.ReasonApplied, "")
+	}
+}
+
 // A fault starts although an agent is silent, and says so.
 func TestAStartBesideASilentAgent(t *testing.T) {
 	w := newWorld(t)

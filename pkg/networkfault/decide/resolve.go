@@ -43,8 +43,9 @@ func (d *decision) selectable() selector.Cluster {
 }
 
 // canHold refuses an object for selected pods that can't have it, unless it allows that. A
-// topology that runs leaves them out too: one pod that came without an agent must not end it
-// for all others. A pod with the node's address takes no part even then.
+// topology that runs leaves them out too, also when it has just been changed: one pod that
+// came without an agent must not end it for all others. A pod with the node's address takes
+// no part even then. A fault is for the pods that it names, all or none of them.
 func (d *decision) canHold(o *object) bool {
 	var hosts, bare []string
 	for _, name := range o.pods() {
@@ -58,7 +59,7 @@ func (d *decision) canHold(o *object) bool {
 	}
 	o.bare = slices.Concat(hosts, bare)
 	switch {
-	case slices.Contains(o.allow, v1alpha1.Partial), o.isTopology() && o.runs():
+	case slices.Contains(o.allow, v1alpha1.Partial), o.isTopology() && o.isRunning():
 		return true
 	case len(hosts) > 0:
 		d.refuse(o, ReasonHostNetwork, fmt.Sprintf("%s: on the network of the node, whose address is not the pod's alone; set allow: [%s] to leave such pods out", list(hosts), v1alpha1.Partial))

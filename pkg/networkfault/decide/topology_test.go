@@ -196,6 +196,13 @@ func TestAPodThatCannotHaveATopology(t *testing.T) {
 					t.Errorf("%s between the others, applied %s; want 20ms and 7/7", got, ground.Status.Applied)
 				}
 			}
+			// A change meets that pod as what runs does.
+			ground.Spec.Links[0].RTT, ground.Generation = "30ms", ground.Generation+1
+			d := w.run()
+			w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "left out: basic-tikv-0")
+			if got := w.added(d, "basic-pd-0", "basic-pd-1"); got != 30*time.Millisecond {
+				t.Errorf("%s after the change, want 30ms", got)
+			}
 			test.heal(victim)
 			w.run()
 			w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")

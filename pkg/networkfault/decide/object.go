@@ -95,9 +95,7 @@ func newTopology(t *v1alpha1.NetworkTopology) *object {
 	}
 	asks := &topologyAsked{spec: spec, status: *status}
 	if o.was.StartedAt != nil {
-		for _, z := range status.Zones {
-			asks.before = append(asks.before, z.Name)
-		}
+		asks.before = status.Zones
 	}
 	o.asked = asks
 	return o

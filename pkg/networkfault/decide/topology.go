@@ -25,7 +25,7 @@ type topologyAsked struct {
 	spec  *v1alpha1.NetworkTopologySpec
 	rules zone.Rules
 	// before are the zones that it had last, if it has started.
-	before []string
+	before []v1alpha1.ZonePods
 	zones  zone.Zones
 	links  map[compile.Way]fault.Impairment
 	// status has what it is to say of zones. Its life is the object's.
@@ -99,9 +99,10 @@ func (t *topologyAsked) resolve(d *decision, o *object, _ selector.Cluster) bool
 	if few != "" {
 		d.setCondition(o, v1alpha1.Resolved, false, ReasonNoZones, few)
 	} else {
-		d.setCondition(o, v1alpha1.Resolved, true, "Resolved", fmt.Sprintf("%s in %s", tidbcluster.Plural(len(t.zones.Of), "pod"), tidbcluster.Plural(len(t.zones.Populated()), "zone")))
+		where := fmt.Sprintf("%s in %s", tidbcluster.Plural(len(t.zones.Of), "pod"), tidbcluster.Plural(len(t.zones.Populated()), "zone"))
+		d.setCondition(o, v1alpha1.Resolved, true, "Resolved", strings.Join(slices.Concat([]string{where}, t.zones.Strange), "; "))
 	}
-	o.notes = slices.DeleteFunc(slices.Concat([]string{few, t.zones.Strange}, t.zones.Vacant, t.rules.Unused(t.zones)), func(note string) bool { return note == "" })
+	o.notes = slices.DeleteFunc(slices.Concat([]string{few}, t.zones.Strange, t.zones.Vacant, t.rules.Unused(t.zones)), func(note string) bool { return note == "" })
 	return true
 }
 

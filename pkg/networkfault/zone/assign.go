@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/selector"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
@@ -34,9 +35,9 @@ type Zones struct {
 	Unscheduled int
 	// Vacant says of selectors of a list that they select no pod now.
 	Vacant []string
-	// Strange says which pods are in no zone because a profile's zones stay those that they
-	// were dealt to; "" if there are none.
-	Strange string
+	// Strange says of pods that came to a topology that has started, and could not be put into
+	// a zone, why not.
+	Strange []string
 
 	pods map[string][]string // by zone, sorted
 }
@@ -52,14 +53,16 @@ func (z Zones) Populated() []string { return slices.Sorted(maps.Keys(z.pods)) }
 // a zone without pods is one still, and pods of another zone are in none. They are dealt anew
 // when all pods are in other zones, as after a change of the label, or to it from a list.
 //
-// The error says that a pod is in two zones, or that there are too many zones.
-func (r *Rules) Assign(pods []Pod, before []string) (Zones, error) {
+// The error says that a pod is in two zones, or that there are too many zones. A topology that
+// has started leaves out instead pods that were in no zone before and are in two now, and
+// those of zones by label that there is no room for beside the zones before.
+func (r *Rules) Assign(pods []Pod, before []v1alpha1.ZonePods) (Zones, error) {
 	z := Zones{Names: r.names(), Of: map[string]string{}}
 	switch {
 	case r.spread > 0:
 		r.deal(&z, pods)
 	case len(r.list) > 0:
-		if err := r.assignListed(&z, pods); err != nil {
+		if err := r.assignListed(&z, pods, before); err != nil {
 			return Zones{}, err
 		}
 	default:
@@ -74,8 +77,8 @@ func (r *Rules) Assign(pods []Pod, before []string) (Zones, error) {
 		}
 	}
 	slices.Sort(z.Unzoned)
-	if len(z.Names) > Max {
-		return Zones{}, fmt.Errorf("%s makes %d zones, and %d are possible", r.source(), len(z.Names), Max)
+	if err := r.checkCount(z.Names); err != nil {
+		return Zones{}, err
 	}
 	z.pods = map[string][]string{}
 	for _, pod := range slices.Sorted(maps.Keys(z.Of)) {
@@ -95,25 +98,70 @@ func (r *Rules) deal(z *Zones, pods []Pod) {
 }
 
 // assignLabelled puts pods into the zones of their nodes.
-func (r *Rules) assignLabelled(z *Zones, pods []Pod, before []string) {
+func (r *Rules) assignLabelled(z *Zones, pods []Pod, before []v1alpha1.ZonePods) {
 	for _, p := range pods {
 		if value := p.NodeLabels[r.key]; value != "" && p.Component != tidbcluster.Discovery {
 			z.Of[p.Name] = value
 		}
 	}
 	z.Names = slices.Compact(slices.Sorted(maps.Values(z.Of)))
-	if r.profile == nil || len(before) != len(r.profile.Zones) {
-		return
-	}
-	isBefore := func(zone string) bool { return slices.Contains(before, zone) }
-	if len(z.Names) == 0 || slices.ContainsFunc(z.Names, isBefore) {
-		z.Names = slices.Sorted(slices.Values(before))
-		z.estrange()
+	dealt := namesOf(before)
+	isBefore := func(zone string) bool { return slices.Contains(dealt, zone) }
+	switch stayed := slices.DeleteFunc(slices.Clone(z.Names), func(zone string) bool { return !isBefore(zone) }); {
+	case r.profile != nil:
+		if len(dealt) == len(r.profile.Zones) && (len(z.Names) == 0 || len(stayed) > 0) {
+			z.Names = dealt
+			z.estrange("the profile's zones stay " + strings.Join(dealt, ", ") + " until the topology is created again")
+		}
+	case len(stayed) > 0 && r.fit(z.Names) != nil && r.fit(stayed) == nil:
+		full := r.fit(z.Names).Error()
+		z.Names = r.fill(stayed, z.Names)
+		z.estrange("there is no room for more zones: " + full)
 	}
 }
 
-// estrange takes the pods of other zones out, and says so.
-func (z *Zones) estrange() {
+// namesOf returns the names of zones, sorted.
+func namesOf(zones []v1alpha1.ZonePods) []string {
+	var all []string
+	for _, z := range zones {
+		all = append(all, z.Name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// checkCount refuses more zones than there can be.
+func (r *Rules) checkCount(names []string) error {
+	if len(names) > Max {
+		return fmt.Errorf("%s makes %d zones, and %d are possible", r.source(), len(names), Max)
+	}
+	return nil
+}
+
+// fit says why there can't be zones of some names together; nil if there can.
+func (r *Rules) fit(names []string) error {
+	if err := r.checkCount(names); err != nil {
+		return err
+	}
+	_, err := r.Links(names)
+	return err
+}
+
+// fill adds to some zones, which fit, those of others that fit beside them, the first by name
+// first.
+func (r *Rules) fill(some, others []string) []string {
+	for _, name := range others {
+		with := append(slices.Clone(some), name)
+		slices.Sort(with)
+		if !slices.Contains(some, name) && r.fit(with) == nil {
+			some = with
+		}
+	}
+	return some
+}
+
+// estrange takes the pods of zones without a name in Names out, and says so.
+func (z *Zones) estrange(why string) {
 	counts := map[string]int{}
 	maps.DeleteFunc(z.Of, func(_, zone string) bool {
 		isStrange := !slices.Contains(z.Names, zone)
@@ -130,16 +178,19 @@ func (z *Zones) estrange() {
 		pods = append(pods, fmt.Sprintf("%s of zone %s", tidbcluster.Plural(counts[zone], "pod"), zone))
 	}
 	pods = bounded(pods, "those of ", "more zone")
-	z.Strange = fmt.Sprintf("in no zone: %s; the profile's zones stay %s until the topology is created again", strings.Join(pods, ", "), strings.Join(z.Names, ", "))
+	z.Strange = append(z.Strange, fmt.Sprintf("in no zone: %s; %s", strings.Join(pods, ", "), why))
 }
 
 // assignListed puts pods into the zones that name them.
-func (r *Rules) assignListed(z *Zones, pods []Pod) error {
+func (r *Rules) assignListed(z *Zones, pods []Pod, before []v1alpha1.ZonePods) error {
 	var cluster selector.Cluster
 	for _, p := range pods {
 		cluster.Pods = append(cluster.Pods, selector.Pod{Name: p.Name, Component: p.Component})
 	}
-	by := map[string]selector.Selector{} // by pod
+	wasPlaced := func(pod string) bool {
+		return slices.ContainsFunc(before, func(z v1alpha1.ZonePods) bool { return slices.Contains(z.Pods, pod) })
+	}
+	by, twice := map[string]selector.Selector{}, map[string]string{} // by pod
 	for _, one := range r.list {
 		for _, s := range one.members {
 			selection, err := cluster.Select([]selector.Selector{s}, 0, selector.Selection{})
@@ -147,13 +198,23 @@ func (r *Rules) assignListed(z *Zones, pods []Pod) error {
 				z.Vacant = append(z.Vacant, fmt.Sprintf("%s of zone %s selects no pod now", s, one.name))
 			}
 			for _, p := range selection.Pods {
-				if other := z.Of[p.Pod.Name]; other != "" && other != one.name {
-					return fmt.Errorf("spec.zones: pod %s is in two zones, in %s by %s and in %s by %s; want each pod in one at most", p.Pod.Name, other, by[p.Pod.Name], one.name, s)
+				pod := p.Pod.Name
+				if other := z.Of[pod]; other != "" && other != one.name {
+					twice[pod] = fmt.Sprintf("pod %s is in two zones, in %s by %s and in %s by %s; want each pod in one at most", pod, other, by[pod], one.name, s)
+					continue
 				}
-				z.Of[p.Pod.Name], by[p.Pod.Name] = one.name, s
+				z.Of[pod], by[pod] = one.name, s
 			}
 		}
 	}
 	z.Vacant = bounded(z.Vacant, "nor any pod by ", "more selector")
+	for _, pod := range slices.Sorted(maps.Keys(twice)) {
+		if len(before) == 0 || wasPlaced(pod) {
+			return fmt.Errorf("spec.zones: %s", twice[pod])
+		}
+		delete(z.Of, pod)
+		z.Strange = append(z.Strange, "in no zone: "+twice[pod])
+	}
+	z.Strange = bounded(z.Strange, "nor are ", "more pod")
 	return nil
 }

@@ -76,10 +76,28 @@ func impairmentOf(l v1alpha1.Link, prefix string) (fault.Impairment, error) {
 	return f.Impairment, nil
 }
 
+// worked is what was worked out last: what is between zones of some names.
+type worked struct {
+	names []string
+	links map[compile.Way]fault.Impairment
+	err   error
+}
+
 // Links returns what packets between zones meet, as compile.Topology has it. names are the
 // zones that there are, in order of name. A profile's zones are dealt to them in that order,
 // and the error says so if they are too few or too many for it, or for the faults of a pod.
+// It must not be changed: for the same names it is worked out once.
 func (r *Rules) Links(names []string) (map[compile.Way]fault.Impairment, error) {
+	if last := r.worked; last != nil && slices.Equal(last.names, names) {
+		return last.links, last.err
+	}
+	links, err := r.workOut(names)
+	r.worked = &worked{slices.Clone(names), links, err}
+	return links, err
+}
+
+// workOut is Links without its memory.
+func (r *Rules) workOut(names []string) (map[compile.Way]fault.Impairment, error) {
 	stated := map[compile.Way]fault.Impairment{}
 	dealt, err := r.dealt(names)
 	if err != nil {

@@ -208,7 +208,7 @@ func TestAProfileStaysDealt(t *testing.T) {
 		for _, label := range labels {
 			stay = stay || slices.Contains(before, label)
 		}
-		z, err := rules.Assign(pods, before)
+		z, err := rules.Assign(pods, named(before...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +226,7 @@ func TestAProfileStaysDealt(t *testing.T) {
 				t.Fatalf("%s on a node of %s is in zone %q, want %q; in none are %v", pod, label, z.Of[pod], want, z.Unzoned)
 			}
 		}
-		if (strangers > 0) != (z.Strange != "") {
+		if (strangers > 0) != (len(z.Strange) > 0) {
 			t.Fatalf("%d are strangers, and said is %q", strangers, z.Strange)
 		}
 	})

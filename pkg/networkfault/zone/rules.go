@@ -28,6 +28,7 @@ type Rules struct {
 	links       []link
 	same, other fault.Impairment
 	profile     *profile.Profile
+	worked      *worked // nil at first
 }
 
 // listed is a zone of a list.

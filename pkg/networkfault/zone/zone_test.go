@@ -172,7 +172,7 @@ func TestTooManyZonesByLabel(t *testing.T) {
 // A profile's zones are dealt out in order of name, also while one of them has no pods.
 func TestAProfileIsDealt(t *testing.T) {
 	rules := parse(t, `{"profile": "2-2-1"}`)
-	z, err := rules.Assign(pods(), []string{"east", "north", "west"})
+	z, err := rules.Assign(pods(), named("east", "north", "west"))
 	if err != nil {
 		t.Fatal(err)
 	}

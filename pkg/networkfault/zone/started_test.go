@@ -1,0 +1,167 @@
+package zone_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"pgregory.net/rapid"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/zone"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// named returns zones that a topology had, without their pods.
+func named(names ...string) []v1alpha1.ZonePods {
+	var all []v1alpha1.ZonePods
+	for _, name := range names {
+		all = append(all, v1alpha1.ZonePods{Name: name})
+	}
+	return all
+}
+
+// had returns zones as a status has them.
+func had(z zone.Zones) []v1alpha1.ZonePods {
+	all := named(z.Names...)
+	for i := range all {
+		all[i].Pods = z.Pods(all[i].Name)
+	}
+	return all
+}
+
+// stores returns TiKV pods, each on a node of its own zone, from a on.
+func stores(zones int) []zone.Pod {
+	var all []zone.Pod
+	for i := range zones {
+		all = append(all, zone.Pod{
+			Name: fmt.Sprintf("basic-tikv-%d", i), Component: tidbcluster.TiKV, NodeLabels: map[string]string{corev1.LabelTopologyZone: string(rune('a' + i))},
+		})
+	}
+	return all
+}
+
+// A zone that there is no room for is refused at the start. In a topology that has started its
+// pods are in no zone, and the others stay where they are.
+func TestAZoneTooMany(t *testing.T) {
+	for name, test := range map[string]struct {
+		spec  string
+		room  int
+		words string
+	}{
+		"faults of a pod": {"{" + slow + "}", 13, "in no zone: 1 pod of zone n; there is no room for more zones: the label topology.kubernetes.io/zone of the pods' nodes: pods of zone a would need a fault for each of 13 zones"},
+		"zones at all":    {`{"links": [{"between": ["a", "b"], "rtt": "1ms"}]}`, zone.Max, "in no zone: 1 pod of zone q; there is no room for more zones: the label topology.kubernetes.io/zone of the pods' nodes makes 17 zones, and 16 are possible"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rules, all := parse(t, test.spec), stores(test.room+1)
+			before, err := rules.Assign(all[:test.room], nil)
+			if err == nil {
+				_, err = rules.Links(before.Names)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			fresh, err := rules.Assign(all, nil)
+			if err == nil {
+				_, err = rules.Links(fresh.Names)
+			}
+			if err == nil {
+				t.Errorf("%d zones are taken at the start", len(fresh.Names))
+			}
+			z, err := rules.Assign(all, had(before))
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := all[test.room].Name
+			if !slices.Equal(z.Names, before.Names) || !slices.Equal(z.Unzoned, []string{last}) || len(z.Strange) != 1 || !strings.HasPrefix(z.Strange[0], test.words) {
+				t.Errorf("zones %v, in none %v: %q; want those before without %s: %q", z.Names, z.Unzoned, z.Strange, last, test.words)
+			}
+			// Where one goes, the next comes in.
+			if z, err = rules.Assign(all[1:], had(z)); err != nil || len(z.Strange) > 0 || z.Of[last] == "" {
+				t.Errorf("with room again: %+v, error %v", z, err)
+			}
+		})
+	}
+}
+
+// Pods that come and go end no topology by label that has started: as many zones as there is
+// room for go on, and none that stays has to give way to another.
+func TestZonesByLabelStay(t *testing.T) {
+	rules := parse(t, "{"+slow+"}")
+	rapid.Check(t, func(t *rapid.T) {
+		all := stores(20)
+		draw := func(label string) []zone.Pod {
+			return slices.DeleteFunc(slices.Clone(all), func(zone.Pod) bool { return rapid.IntRange(0, 3).Draw(t, label) == 0 })
+		}
+		before, err := rules.Assign(draw("before")[:rapid.IntRange(1, 4).Draw(t, "started with")], nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			now := append(draw("now"), zone.Pod{Name: "basic-pd-0", NodeLabels: map[string]string{corev1.LabelTopologyZone: before.Names[0]}})
+			z, err := rules.Assign(now, had(before))
+			if err == nil {
+				_, err = rules.Links(z.Names)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			zones := map[string]bool{}
+			for _, p := range now {
+				label := p.NodeLabels[corev1.LabelTopologyZone]
+				zones[label] = true
+				if slices.Contains(before.Names, label) && z.Of[p.Name] != label {
+					t.Fatalf("%s of zone %s, which was one before, is in %q", p.Name, label, z.Of[p.Name])
+				}
+			}
+			if len(z.Names) != min(len(zones), 13) {
+				t.Fatalf("%d of %d zones", len(z.Names), len(zones))
+			}
+			before = z
+		}
+	})
+}
+
+// A pod that is in two zones of a list is refused at the start, and where a change puts it
+// there. One that comes to a topology that has started is in no zone.
+func TestAPodInTwoZones(t *testing.T) {
+	rules := parse(t, `{"zones": [{"name": "a", "members": ["pd", "tikv(2)"]}, {"name": "b", "members": ["tikv"]}], `+slow+`}`)
+	const words = "pod basic-tikv-2 is in two zones, in a by tikv(2) and in b by tikv; want each pod in one at most"
+	all := pods()
+	others := slices.DeleteFunc(slices.Clone(all), func(p zone.Pod) bool { return p.Name == "basic-tikv-2" })
+	before, err := rules.Assign(others, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := had(before)
+	was[1].Pods = append(was[1].Pods, "basic-tikv-2") // by another spec
+	for name, zones := range map[string][]v1alpha1.ZonePods{"a start": nil, "a change": was} {
+		if _, err := rules.Assign(all, zones); err == nil || err.Error() != "spec.zones: "+words {
+			t.Errorf("%s: error %v, want %q", name, err, words)
+		}
+	}
+	z, err := rules.Assign(all, had(before))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(z.Unzoned, "basic-tikv-2") || !slices.Equal(z.Strange, []string{"in no zone: " + words}) || z.Of["basic-tikv-1"] != "b" || z.Of["basic-pd-0"] != "a" {
+		t.Errorf("zones %+v, want basic-tikv-2 in none: %q", z, words)
+	}
+}
+
+// What is between the same zones is worked out once.
+func TestLinksAreWorkedOutOnce(t *testing.T) {
+	rules, names := parse(t, `{"spread": 16, "links": [{"between": ["a", "b"], "rtt": "1ms"}]}`), []string{}
+	for i := range 16 {
+		names = append(names, string(rune('a'+i)))
+	}
+	if n := testing.AllocsPerRun(10, func() { _, _ = rules.Links(names) }); n > 0 {
+		t.Errorf("%g allocations", n)
+	}
+	names = []string{"a", "c"}
+	if links, err := rules.Links(names); err != nil || len(links) > 0 {
+		t.Errorf("between a and c: %v, error %v", links, err)
+	}
+}

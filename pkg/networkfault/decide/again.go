@@ -22,32 +22,21 @@ import (
 const lookFor = 10 * time.Second
 
 // awaitHealth has a topology that is to start when the TidbCluster is ready, or to go on
-// after a pause, wait as long as that would be refused for the moment. Then it is not in
-// force, and nothing that is conflicts with it.
+// after a pause, wait as long as that would be refused for the moment, for what it does to
+// packets too. Then it is not in force, and nothing that is conflicts with it, also where it
+// has run before: what starts meanwhile goes on. Only what comes before it counts for it.
 func (d *decision) awaitHealth(objects []*object) []*object {
-	var run []safety.Object
-	for _, o := range objects {
-		if one := o.judged(); !one.Starting {
-			run = append(run, one)
-		}
+	i := slices.IndexFunc(objects, func(o *object) bool { return o.waits() && !o.isRunning() })
+	if i < 0 { // one topology at most is left
+		return objects
 	}
-	effects := d.effects(slices.Clone(objects))
-	return slices.DeleteFunc(objects, func(o *object) bool {
-		if !o.waits() || o.isRunning() {
-			return false
-		}
-		rules := safety.JudgeStart(d.facts(), o.judged(), run, effects)
-		if len(rules) == 0 {
-			return false
-		}
-		d.await(o, messageOf(rules))
-		return true
-	})
-}
-
-// await has a topology wait as long as it takes.
-func (d *decision) await(o *object, message string) {
-	d.stop(o, v1alpha1.Pending, ReasonNotReady, withEnd(message, "It starts when that is over."))
+	o := objects[i]
+	momentary := slices.DeleteFunc(d.broken(objects[:i+1])[o.key], func(r safety.Refusal) bool { return !r.Momentary })
+	if len(momentary) == 0 {
+		return objects
+	}
+	d.stop(o, v1alpha1.Pending, ReasonNotReady, withEnd(messageOf(momentary), "It starts when that is over."))
+	return slices.Delete(objects, i, i+1)
 }
 
 // messageOf says which rules are broken.
@@ -62,15 +51,10 @@ func messageOf(rules []safety.Refusal) string {
 // lookAgain has an object wait that breaks rules for the moment only, and reports whether
 // it may still wait. The condition Safe is unknown meanwhile, and its time is that of the
 // first look, so that it is known to the next controller too. When the clock has been set
-// by more than lookFor, the object has waited. A topology that starts when the TidbCluster
-// is ready, or goes on after a pause, waits as long as it takes.
+// by more than lookFor, the object has waited.
 func (d *decision) lookAgain(o *object, rules []safety.Refusal, message string) bool {
 	if slices.ContainsFunc(rules, func(r safety.Refusal) bool { return !r.Momentary }) {
 		return false
-	}
-	if o.waits() {
-		d.await(o, message)
-		return true
 	}
 	first := wholeSecond(d.Now)
 	if safe := meta.FindStatusCondition(o.was.Conditions, v1alpha1.Safe); safe != nil && safe.Status == metav1.ConditionUnknown {

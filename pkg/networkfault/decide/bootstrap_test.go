@@ -60,26 +60,43 @@ func TestATopologyWaitsForPods(t *testing.T) {
 
 const rated = `{"spread": 2, "links": [{"between": ["a", "b"], "rtt": "1ms", "rate": {"perSecond": "1gbit"}}], "untilDeleted": true}`
 
-// A topology that waits is not in force, so nothing conflicts with it.
+// severing cuts off a store, so that it waits for the others.
+const severing = `{"zones": [{"name": "a", "members": ["pd"]}, {"name": "b", "members": ["tikv(0)"]}], "links": [{"between": ["a", "b"], "loss": {"percent": 60}, "rate": {"perSecond": "1gbit"}}], "allow": ["UnhealthyStart"], "duration": "10m"}`
+
+// A topology that waits is not in force, also if it was before, so nothing conflicts with it.
+// What started meanwhile goes on when the wait is over.
 func TestATopologyThatWaitsConflictsWithNothing(t *testing.T) {
-	for name, harm := range map[string]func(*world){
-		"TiDB is not ready": func(w *world) { w.pod("basic-tidb-0").Ready = false },
-		"an upgrade":        func(w *world) { w.Cluster.Status.TiKV.Phase = tcv1alpha1.UpgradePhase },
+	for name, test := range map[string]struct {
+		spec       string
+		harm, heal func(*world)
+		words      string
+	}{
+		"TiDB is not ready": {rated, func(w *world) { w.pod("basic-tidb-0").Ready = false }, func(w *world) { w.pod("basic-tidb-0").Ready = true }, "1 of 2 pods of tidb are ready"},
+		"an upgrade": {
+			rated, func(w *world) { w.Cluster.Status.TiKV.Phase = tcv1alpha1.UpgradePhase },
+			func(w *world) { w.Cluster.Status.TiKV.Phase = tcv1alpha1.NormalPhase }, "status.tikv.phase is Upgrade",
+		},
+		"a quorum": {severing, func(w *world) { w.pod("basic-tikv-2").Ready = false }, func(w *world) { w.pod("basic-tikv-2").Ready = true }, "Regions of TiKV could lose their majority"},
 	} {
 		for _, paused := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
 				w := newWorld(t)
-				ground := w.topology("ground", rated)
+				ground := w.topology("ground", test.spec)
 				if paused {
 					w.run()
 					ground.Spec.Paused, ground.Generation = true, 2
 					w.run()
 					ground.Spec.Paused, ground.Generation = false, 3
 				}
-				harm(w)
-				f := w.fault("slow", `{"from": ["pd(0)"], "to": ["pd(1)"], "rate": {"perSecond": "10mbit"}, "allow": ["UnhealthyStart", "Upgrade"], "untilDeleted": true}`)
-				w.run()
+				test.harm(w)
+				f := w.fault("slow", `{"from": ["pd"], "to": ["pd(1)", "tikv(0)"], "rate": {"perSecond": "10mbit"}, "allow": ["UnhealthyStart", "Upgrade"], "untilDeleted": true}`)
+				w.hold(w.decide())
+				w.wantTopology(ground, v1alpha1.Pending, decide.ReasonNotReady, test.words)
 				w.wantTopology(ground, v1alpha1.Pending, decide.ReasonNotReady, "It starts when that is over.")
+				w.want(f, v1alpha1.Running, decide.ReasonApplying, "")
+				test.heal(w)
+				w.run()
+				w.wantTopology(ground, v1alpha1.Refused, decide.ReasonConflict, "NetworkFault slow")
 				w.want(f, v1alpha1.Running, decide.ReasonApplied, "")
 			})
 		}

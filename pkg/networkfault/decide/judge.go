@@ -71,14 +71,7 @@ func (d *decision) judge(objects []*object) []*object {
 	if len(objects) == 0 {
 		return nil
 	}
-	asked := make([]safety.Object, 0, len(objects))
-	for _, o := range objects {
-		asked = append(asked, o.judged())
-	}
-	broken := map[string][]safety.Refusal{}
-	for _, r := range safety.Judge(d.facts(), asked, d.effects(objects)) {
-		broken[r.Object] = append(broken[r.Object], r)
-	}
+	broken := d.broken(objects)
 	return slices.DeleteFunc(objects, func(o *object) bool {
 		rules := broken[o.key]
 		if len(rules) == 0 {
@@ -93,6 +86,19 @@ func (d *decision) judge(objects []*object) []*object {
 		d.refuse(o, string(rules[0].Rule), message)
 		return true
 	})
+}
+
+// broken returns the rules that each of some objects breaks, by key.
+func (d *decision) broken(objects []*object) map[string][]safety.Refusal {
+	asked := make([]safety.Object, 0, len(objects))
+	for _, o := range objects {
+		asked = append(asked, o.judged())
+	}
+	all := map[string][]safety.Refusal{}
+	for _, r := range safety.Judge(d.facts(), asked, d.effects(slices.Clone(objects))) {
+		all[r.Object] = append(all[r.Object], r)
+	}
+	return all
 }
 
 // judged returns an object as package safety takes it.

@@ -109,6 +109,16 @@ func TestATopologyThatCannotBeCombined(t *testing.T) {
 	w.want(f, v1alpha1.Refused, decide.ReasonConflict, "can't be combined with NetworkTopology ground")
 }
 
+// Of those that were created in one second, the topology is first.
+func TestATopologyOfTheSameSecond(t *testing.T) {
+	w := newWorld(t)
+	f, ground := w.fault("slow", `{"from": ["pd(0)"], "to": ["pd(1)"], "rate": {"perSecond": "10mbit"}, "duration": "1m"}`), w.topology("ground", rated)
+	ground.CreationTimestamp = f.CreationTimestamp
+	w.run()
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+	w.want(f, v1alpha1.Refused, decide.ReasonConflict, "can't be combined with NetworkTopology ground")
+}
+
 // What an agent refuses of a topology that starts is taken back.
 func TestAnAgentRefusesATopology(t *testing.T) {
 	w := newWorld(t)

@@ -84,13 +84,6 @@ func Judge(f Facts, objects []Object, effects func(names []string) map[compile.P
 	return refused
 }
 
-// JudgeStart returns those rules that an object would break, and doesn't allow, if it started
-// now and did nothing to packets: all that is wrong is the TidbCluster's health or a change
-// of it. objects are those that run, and effects is as for Judge.
-func JudgeStart(f Facts, o Object, objects []Object, effects func(names []string) map[compile.Pair]compile.Effect) []Refusal {
-	return newJudge(f, objects, effects).broken(o, state{}, state{})
-}
-
 // judge is what the judgement of several objects has in common.
 type judge struct {
 	facts   Facts

@@ -5,10 +5,13 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/networkfault/verify"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -23,6 +26,9 @@ const (
 	EventChanged = "Changed"
 	// EventNotApplied: it is not in force at some pods.
 	EventNotApplied = "NotApplied"
+	// EventOutOfTolerance: something else was measured or counted than is asked for, and was
+	// not before.
+	EventOutOfTolerance = verify.ReasonOutOfTolerance
 	// EventDeleted: it was in force and was deleted, and is so no more.
 	EventDeleted = "Deleted"
 	// EventPutRight: an agent did not hold what it was to hold, and does now.
@@ -41,6 +47,9 @@ func newsOf(before, after *v1alpha1.Life) []news {
 			all = append(all, news{corev1.EventTypeNormal, EventStarted, said})
 		case said != before.What+until(before):
 			all = append(all, news{corev1.EventTypeNormal, EventChanged, said})
+		}
+		if wrong := outOfTolerance(after); wrong != nil && outOfTolerance(before) == nil {
+			all = append(all, news{corev1.EventTypeWarning, EventOutOfTolerance, wrong.Message})
 		}
 	}
 	if before.Phase == after.Phase && before.Reason == after.Reason {
@@ -68,6 +77,14 @@ func newsOf(before, after *v1alpha1.Life) []news {
 		all = append(all, news{corev1.EventTypeWarning, string(after.Phase), note})
 	}
 	return all
+}
+
+// outOfTolerance returns the condition that says so; nil if none does.
+func outOfTolerance(life *v1alpha1.Life) *metav1.Condition {
+	if c := meta.FindStatusCondition(life.Conditions, v1alpha1.Verified); c != nil && c.Status == metav1.ConditionFalse {
+		return c
+	}
+	return nil
 }
 
 func until(life *v1alpha1.Life) string {

@@ -1,11 +1,14 @@
 package networkfault
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/verify"
 )
 
 // A fault that does something else, or ends at another time, is told of, since the Event of
@@ -34,6 +37,40 @@ func TestAChangeIsTold(t *testing.T) {
 		}
 		if !slices.Equal(got, step.want) {
 			t.Errorf("Events %q, want %q", got, step.want)
+		}
+	}
+}
+
+// What is found to be wrong is told once, and again when it is wrong after it was right.
+func TestAWrongMeasurementIsTold(t *testing.T) {
+	w := newWorld(t)
+	w.fault("slow", `{"from": ["pd(leader)"], "rtt": "50ms", "untilDeleted": true}`)
+	w.reconcile()
+	w.events.take()
+	late := verify.Judgement{Outcome: verify.Late, Before: time.Millisecond, Measured: 90 * time.Millisecond}
+	const note = " Warning %sOutOfTolerance %sbasic-pd-0 to basic-pd-1 (TCP port 2379): 89ms more than the 1ms without it, and 50ms are asked for"
+	for i, step := range []struct {
+		verdict verify.Verdict
+		because verify.Judgement
+		told    bool
+	}{
+		{verify.Right, fifty, false},
+		{verify.Wrong, late, true},
+		{verify.Wrong, late, false},
+		{verify.Unknown, verify.Judgement{Outcome: verify.Noisy}, false},
+		{verify.Wrong, late, true},
+		{verify.Right, fifty, false},
+		{verify.Wrong, late, true},
+	} {
+		w.pairs.become(step.verdict, step.because, w.pairs.tasks[0].From)
+		w.reconcile()
+		w.reconcile()
+		var want []string
+		if step.told {
+			want = []string{"slow" + fmt.Sprintf(note, "", ""), "TidbCluster" + fmt.Sprintf(note, "Fault", "NetworkFault slow: ")}
+		}
+		if got := w.events.take(); !slices.Equal(got, want) {
+			t.Errorf("step %d: Events %q, want %q", i, got, want)
 		}
 	}
 }

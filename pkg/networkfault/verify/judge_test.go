@@ -165,6 +165,7 @@ func TestTell(t *testing.T) {
 	for name, test := range map[string]struct {
 		results  []verify.Result
 		unseen   string
+		noPair   bool
 		verified string
 		status   metav1.ConditionStatus
 		message  string
@@ -230,12 +231,26 @@ func TestTell(t *testing.T) {
 		"counted anew":        {results: []verify.Result{counter("b", verify.Unknown, verify.Begun, "", 0)}, status: metav1.ConditionUnknown, message: "not known of b: what its agent counts begins anew each time"},
 		"no answer, and counters": {
 			results: []verify.Result{more, result("c", "d", verify.Wrong, verify.Judgement{Outcome: verify.NoAnswer, Before: ms})}, verified: "0/3", status: metav1.ConditionFalse,
-			message: "c to d (TCP port 2379): no answer, and 50ms are asked for; and 1 verdict more", pairs: 1,
+			message: "c to d (TCP port 2379): no answer, and 50ms are asked for; a lost 3.1 % of 12000 packets, 1 % is asked for", pairs: 1,
+		},
+		"many wrong": {
+			results: []verify.Result{
+				more, counter("c", verify.Wrong, verify.LostMore, "lost 2 %", 1), result("a", "b", verify.Wrong, late), result("c", "d", verify.Wrong, late), result("b", "c", verify.Right, right),
+			}, verified: "0/4", status: metav1.ConditionFalse,
+			message: "a to b (TCP port 2379): 90ms more than the 1ms without it, and 50ms are asked for; a lost 3.1 % of 12000 packets, 1 % is asked for; and 2 verdicts more", pairs: 3,
+		},
+		"counters alone": {
+			results: []verify.Result{counter("a", verify.Right, verify.InTolerance, "", 0)}, unseen: "round trips of more than 6s are not measured", noPair: true, status: metav1.ConditionUnknown,
+			message: "1 counter compared, as asked for; no delay or partition is measured: round trips of more than 6s are not measured",
+		},
+		"counters alone are wrong": {
+			results: []verify.Result{more}, unseen: "round trips of more than 6s are not measured", noPair: true, verified: "0/1", status: metav1.ConditionFalse,
+			message: "a lost 3.1 % of 12000 packets, 1 % is asked for",
 		},
 		"all unknown": {results: []verify.Result{result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Unable, Why: "its agent is old"})}, status: metav1.ConditionUnknown, message: "not known of b to c: its agent is old"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := verify.Tell("slow", test.results, func(pod string) bool { return pod != "elsewhere" }, test.unseen)
+			got := verify.Tell("slow", test.results, func(pod string) bool { return pod != "elsewhere" }, verify.Unseen{Why: test.unseen, NoPair: test.noPair})
 			if got.Verified != test.verified || got.Condition.Status != test.status || got.Condition.Message != test.message || len(got.Pairs) != test.pairs || got.IsOpen != test.isOpen {
 				t.Errorf("%+v", got)
 			}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -50,8 +51,17 @@ func (p *Pod) addr(v6 bool) (netip.Addr, bool) {
 type Plan struct {
 	// Tasks are in order of the pods that measure.
 	Tasks []Task
-	// Unseen says of objects, by name, why something of them is not measured.
-	Unseen map[string]string
+	// Unseen says of objects, by name, what of them is not measured.
+	Unseen map[string]Unseen
+}
+
+// Unseen is what of an object is not measured. The zero value is for an object of which
+// everything is.
+type Unseen struct {
+	// Why says why something of it is not measured, and what where others are; empty if all is.
+	Why string
+	// NoPair is whether it has a delay or a partition of its own, and no pair to show it.
+	NoPair bool
 }
 
 // New chooses the pairs to measure, and the faults whose counters are read. For each object
@@ -60,7 +70,7 @@ type Plan struct {
 // order, come to the same plan, and a pod that comes or goes leaves the pairs of others as
 // they are: most of what is known stays known.
 func New(pods []Pod) Plan {
-	p := planner{items: map[item]coverage{}, load: map[string]int{}, plan: Plan{Unseen: map[string]string{}}}
+	p := planner{items: map[item]coverage{}, load: map[string]int{}, plan: Plan{Unseen: map[string]Unseen{}}}
 	p.pods = slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool { return p.Agent == Lost })
 	slices.SortFunc(p.pods, func(a, b Pod) int { return strings.Compare(a.Name, b.Name) })
 	for _, pair := range p.pairs() {
@@ -68,11 +78,7 @@ func New(pods []Pod) Plan {
 			p.try(object, pair)
 		}
 	}
-	for i, c := range p.items {
-		if !c.isCovered {
-			p.unseen(i.object, c.why)
-		}
-	}
+	p.tellUncovered()
 	for i := range p.pods {
 		p.count(&p.pods[i])
 	}
@@ -112,6 +118,51 @@ type place struct {
 	zone, pod string
 }
 
+func (p place) String() string {
+	if p.zone == "" {
+		return string(p.component)
+	}
+	return fmt.Sprintf("%s in zone %s", p.component, p.zone)
+}
+
+// String says what is to be covered.
+func (i item) String() string {
+	switch {
+	case i.a.pod != "":
+		return "of pod " + i.a.pod
+	case i.v6:
+		return fmt.Sprintf("between %s and %s by IPv6", i.a, i.b)
+	default:
+		return fmt.Sprintf("between %s and %s", i.a, i.b)
+	}
+}
+
+// tellUncovered notes what no pair covers.
+func (p *planner) tellUncovered() {
+	covered := map[string]bool{} // objects of which something is
+	for i, c := range p.items {
+		covered[i.object] = covered[i.object] || c.isCovered
+	}
+	for i, c := range p.items {
+		switch {
+		case c.isCovered:
+		case covered[i.object]:
+			p.unseen(i.object, i.String()+": "+c.why)
+		default:
+			p.unseen(i.object, c.why)
+		}
+	}
+	for _, pod := range p.pods {
+		for _, f := range pod.Faults {
+			if len(f.Objects) == 1 && isMeasured(f.Impairment) && !covered[f.Objects[0]] {
+				one := p.plan.Unseen[f.Objects[0]]
+				one.NoPair = true
+				p.plan.Unseen[f.Objects[0]] = one
+			}
+		}
+	}
+}
+
 // items returns what a task covers: first the components and zones, then each pod.
 func items(object string, a, b *Pod, v6 bool) [3]item {
 	first, second := place{a.Component, a.Zone, ""}, place{b.Component, b.Zone, ""}
@@ -148,9 +199,11 @@ func (p *planner) try(object string, pair *pair) {
 // unseen notes why something of an object is not measured: of several reasons always the
 // same one.
 func (p *planner) unseen(object, why string) {
-	if old := p.plan.Unseen[object]; old == "" || why < old {
-		p.plan.Unseen[object] = why
+	one := p.plan.Unseen[object]
+	if one.Why == "" || why < one.Why {
+		one.Why = why
 	}
+	p.plan.Unseen[object] = one
 }
 
 // add adds the task for an object that one pod measures to another, or says why there is

@@ -104,6 +104,7 @@ func TestPlan(t *testing.T) {
 		edit    func([]verify.Pod)
 		want    []string
 		unseen  string // a part of why, of the object slow
+		noPair  bool
 	}{
 		"one pair":      {objects: []compile.Object{slow}, want: []string{"pd-0>tikv-0:20160 50ms slow"}},
 		"two faults":    {objects: []compile.Object{slow, rtt("more", "pd-0", "tikv-0", 10*time.Millisecond)}, want: []string{"pd-0>tikv-0:20160 60ms more+slow"}},
@@ -111,7 +112,7 @@ func TestPlan(t *testing.T) {
 		"an odd port":   {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Ports = []api.PortRange{{First: 2332, Last: 2340}} })}, want: []string{"tikv-0>pd-0:2333 50ms slow"}},
 		"by chance":     {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Ports = []api.PortRange{{First: 40000, Last: 50000}} })}, want: []string{"tikv-0>pd-0:40000 50ms slow"}},
 		"icmp":          {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Protocol = "icmp" })}, want: []string{"pd-0>tikv-0:0 50ms slow"}},
-		"udp":           {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Protocol = "udp" })}, unseen: "neither a handshake nor a ping"},
+		"udp":           {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Protocol = "udp" })}, unseen: "neither a handshake nor a ping", noPair: true},
 		"loss":          {objects: []compile.Object{lossy(fault.Impairment{Loss: percent})}, want: []string{"pd-0 counts 1% slow", "tikv-0 counts 1% slow"}},
 		"delay, loss":   {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment.Loss = percent })}, want: []string{"pd-0 counts 1% slow", "pd-0>tikv-0:20160 50ms lossy slow", "tikv-0 counts 1% slow"}},
 		"delay, rate":   {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment.Rate = &fault.Rate{BitsPerSecond: 8e6} })}, want: []string{"pd-0 counts 8mbit 500ms slow", "pd-0>tikv-0:20160 50ms rated slow", "tikv-0 counts 8mbit 500ms slow"}},
@@ -126,22 +127,22 @@ func TestPlan(t *testing.T) {
 		"echoes":        {objects: []compile.Object{lossy(fault.Impairment{Loss: percent, Duplicate: percent})}, unseen: "beside duplicate"},
 		"loss, corrupt": {objects: []compile.Object{lossy(fault.Impairment{Loss: percent, Corrupt: percent})}, want: []string{"pd-0 counts 1% slow", "tikv-0 counts 1% slow"}, unseen: "nothing counts"},
 		"delay, bursts": {objects: []compile.Object{lossy(fault.Impairment{Delay: 50 * time.Millisecond, GilbertElliott: &fault.GilbertElliott{ToBad: 100, ToGood: 100, LossInBad: 100}})}, want: []string{"pd-0>tikv-0:20160 50ms lossy slow"}, unseen: "in bursts"},
-		"loss, short":   {objects: []compile.Object{lossy(fault.Impairment{Delay: 100 * time.Microsecond, Loss: percent})}, want: []string{"pd-0 counts 1% slow", "tikv-0 counts 1% slow"}, unseen: "1ms and more"},
+		"loss, short":   {objects: []compile.Object{lossy(fault.Impairment{Delay: 100 * time.Microsecond, Loss: percent})}, want: []string{"pd-0 counts 1% slow", "tikv-0 counts 1% slow"}, unseen: "1ms and more", noPair: true},
 		"loss, a range": {objects: []compile.Object{{Name: "slow", From: []string{"pd-0"}, CIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Impairment: fault.Impairment{Loss: percent}}}, want: []string{"pd-0 counts 1% arriving slow", "pd-0 counts 1% slow"}},
 		"loss, lost":    {objects: []compile.Object{lossy(fault.Impairment{Loss: percent})}, edit: func(all []verify.Pod) { all[0].Agent = verify.Lost }, want: []string{"tikv-0 counts 1% slow"}},
 		"corrupt":       {objects: []compile.Object{lossy(fault.Impairment{Corrupt: percent})}, unseen: "nothing counts"},
 		"cells":         {objects: []compile.Object{lossy(fault.Impairment{Rate: &fault.Rate{BitsPerSecond: 8e6, CellSize: 48}})}, unseen: "cells"},
 		"one way":       {objects: []compile.Object{with(slow, func(o *compile.Object) { o.OneWay, o.RoundTrip = true, false })}, want: []string{"pd-0>tikv-0:20160 50ms slow"}},
 		"partition":     {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment = fault.Impairment{Partition: true} })}, want: []string{"pd-0>tikv-0:20160 cut slow"}},
-		"too long":      {objects: []compile.Object{rtt("slow", "tikv-0", "pd-0", 7*time.Second)}, unseen: "more than 6s"},
-		"too short":     {objects: []compile.Object{rtt("slow", "tikv-0", "pd-0", 100*time.Microsecond)}, unseen: "1ms and more"},
-		"all jitter":    {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment.Jitter = 50 * time.Millisecond })}, unseen: "shorter than 1ms"},
-		"a range":       {objects: []compile.Object{{Name: "slow", From: []string{"pd-0"}, CIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Impairment: fault.Impairment{Delay: time.Second}}}, unseen: "outside the pods"},
+		"too long":      {objects: []compile.Object{rtt("slow", "tikv-0", "pd-0", 7*time.Second)}, unseen: "more than 6s", noPair: true},
+		"too short":     {objects: []compile.Object{rtt("slow", "tikv-0", "pd-0", 100*time.Microsecond)}, unseen: "1ms and more", noPair: true},
+		"all jitter":    {objects: []compile.Object{with(slow, func(o *compile.Object) { o.Impairment.Jitter = 50 * time.Millisecond })}, unseen: "shorter than 1ms", noPair: true},
+		"a range":       {objects: []compile.Object{{Name: "slow", From: []string{"pd-0"}, CIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Impairment: fault.Impairment{Delay: time.Second}}}, unseen: "outside the pods", noPair: true},
 		"asked":         {objects: []compile.Object{slow}, edit: func(all []verify.Pod) { all[0].Agent = verify.AskedNow }, want: []string{"pd-0>tikv-0:20160 50ms waits slow"}},
 		"a range too":   {objects: []compile.Object{with(slow, func(o *compile.Object) { o.CIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} })}, want: []string{"pd-0>tikv-0:20160 50ms slow"}, unseen: "outside the pods"},
 		"one lost":      {objects: []compile.Object{rtt("slow", "tikv-0", "pd", 50*time.Millisecond)}, edit: func(all []verify.Pod) { all[0].Agent, all[1].Agent = verify.Lost, verify.Lost }, want: []string{"pd-2>tikv-0:20160 50ms slow"}, unseen: "nobody knows what they hold"},
-		"one too short": {objects: []compile.Object{rtt("slow", "tikv-0", "pd-", 500*time.Microsecond), rtt("more", "tikv-0", "pd-0", 10*time.Millisecond)}, want: []string{"pd-0>tikv-0:20160 10.5ms more+slow"}, unseen: "1ms and more"},
-		"lost":          {objects: []compile.Object{slow}, edit: func(all []verify.Pod) { all[0].Agent = verify.Lost }, unseen: "nobody knows what they hold"},
+		"one too short": {objects: []compile.Object{rtt("slow", "tikv-0", "pd-", 500*time.Microsecond), rtt("more", "tikv-0", "pd-0", 10*time.Millisecond)}, want: []string{"pd-0>tikv-0:20160 10.5ms more+slow"}, unseen: "of pod pd-1: a handshake shows delays of 1ms and more"},
+		"lost":          {objects: []compile.Object{slow}, edit: func(all []verify.Pod) { all[0].Agent = verify.Lost }, unseen: "nobody knows what they hold", noPair: true},
 		"without agent": {objects: []compile.Object{slow}, edit: func(all []verify.Pod) { all[0].Agent = verify.NoAgent }, want: []string{"tikv-0>pd-0:2379 50ms slow"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -154,8 +155,11 @@ func TestPlan(t *testing.T) {
 			if diff := cmp.Diff(test.want, texts(plan), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("tasks (-want +got):\n%s", diff)
 			}
-			if got := plan.Unseen["slow"]; !strings.Contains(got, test.unseen) || got != "" && test.unseen == "" {
+			if got := plan.Unseen["slow"].Why; !strings.Contains(got, test.unseen) || got != "" && test.unseen == "" {
 				t.Errorf("not seen because %q, want %q", got, test.unseen)
+			}
+			if got := plan.Unseen["slow"].NoPair; got != test.noPair {
+				t.Errorf("no pair shows it: %t, want %t", got, test.noPair)
 			}
 		})
 	}

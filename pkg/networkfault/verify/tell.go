@@ -48,8 +48,9 @@ type Status struct {
 }
 
 // Tell says what the pairs and the counters of an object come to. Has is whether a pod has
-// the object, and unseen why something of it is not measured, if that is so.
-func Tell(object string, results []Result, has func(pod string) bool, unseen string) Status {
+// the object, and unseen what of it is not measured. Without a pair that could show its delay
+// or its partition, nothing is known of it, whatever counters show beside it.
+func Tell(object string, results []Result, has func(pod string) bool, unseen Unseen) Status {
 	var s Status
 	own := slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return !slices.Contains(r.Objects, object) })
 	count := map[Verdict]int{}
@@ -73,20 +74,19 @@ func Tell(object string, results []Result, has func(pod string) bool, unseen str
 	c := metav1.Condition{Type: v1alpha1.Verified, Status: metav1.ConditionUnknown, Reason: ReasonNotMeasured}
 	switch {
 	case count[Wrong] > 0:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, ReasonOutOfTolerance, known[0].problem()
-		if more := count[Wrong] - 1; more > 0 {
-			c.Message += fmt.Sprintf("; and %s more", tidbcluster.Plural(more, noun(counters > 0)))
-		}
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, ReasonOutOfTolerance, problems(known[:count[Wrong]])
 	case s.IsOpen:
 		c.Message = "it is being measured"
+	case count[Right] > 0 && unseen.NoPair:
+		c.Message, s.Verified = found(len(known)-counters, counters)+", as asked for; no delay or partition is measured: "+unseen.Why, ""
 	case count[Right] > 0:
 		c.Status, c.Reason = metav1.ConditionTrue, ReasonInTolerance
 		c.Message = found(len(known)-counters, counters) + ", as asked for" + unknown(own)
-		if unseen != "" {
-			c.Message += "; not all is measured: " + unseen
+		if unseen.Why != "" {
+			c.Message += "; not all is measured: " + unseen.Why
 		}
 	default:
-		c.Message = cmp.Or(strings.TrimPrefix(unknown(own), "; "), unseen, "no pair of its pods can be measured now")
+		c.Message = cmp.Or(strings.TrimPrefix(unknown(own), "; "), unseen.Why, "no pair of its pods can be measured now")
 	}
 	c.Message = tidbcluster.EventNote(c.Message)
 	s.Condition = c

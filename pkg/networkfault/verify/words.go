@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
@@ -69,6 +70,24 @@ func (r *Result) why() string {
 	default:
 		return "the agent could not measure"
 	}
+}
+
+// problems says what is wrong: of some that are, the worst first, the first pair and the first
+// counter, and how many more there are.
+func problems(wrong []Result) string {
+	isCounted := func(r Result) bool { return r.IsCounted() }
+	named := []int{0}
+	if i := slices.IndexFunc(wrong, func(r Result) bool { return r.IsCounted() != wrong[0].IsCounted() }); i > 0 {
+		named = append(named, i)
+	}
+	var all []string
+	for _, i := range named {
+		all = append(all, wrong[i].problem())
+	}
+	if more := len(wrong) - len(named); more > 0 {
+		all = append(all, fmt.Sprintf("and %s more", tidbcluster.Plural(more, noun(slices.ContainsFunc(wrong, isCounted)))))
+	}
+	return strings.Join(all, "; ")
 }
 
 // problem says what is wrong with a pair, or with what was counted.

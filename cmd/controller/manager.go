@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -54,6 +55,9 @@ func newManager(signals context.Context, o options, health *daemon.Health) (ctrl
 	if err != nil {
 		return nil, err
 	}
+	if err := awaitKinds(signals, mgr, health); err != nil {
+		return nil, err
+	}
 	informers := confirm.NewInformers(mgr.GetCache(), kinds)
 	file, err := configfile.Open(o.Config, o.ConfigDefaults(version), metrics.Registry, ctrl.Log.WithName("config"))
 	if err != nil {
@@ -64,8 +68,7 @@ func newManager(signals context.Context, o options, health *daemon.Health) (ctrl
 			return nil, err
 		}
 	}
-	// The check for missed pods does not wait for these, of which one may not be installed
-	// yet.
+	// The check for missed pods does not wait for these, nor they for its kinds.
 	faultInformers := confirm.NewInformers(mgr.GetCache(), networkfault.Kinds())
 	if err := addFaults(signals, mgr, file); err != nil {
 		return nil, err
@@ -77,6 +80,22 @@ func newManager(signals context.Context, o options, health *daemon.Health) (ctrl
 		return nil, err
 	}
 	return mgr, nil
+}
+
+// awaitKinds waits until the kinds of NetworkFaults and NetworkTopologies are installed and may
+// be read, as they are by the manifests. A replica without them would carry out nothing, and
+// must not lead in the place of an older one that can: during an upgrade the definitions and
+// the rights may come later than the program.
+func awaitKinds(ctx context.Context, mgr ctrl.Manager, health *daemon.Health) error {
+	live, err := daemon.NewClient(mgr, flowcontrol.NewTokenBucketRateLimiter(checkCallsPerSecond, checkCallsBurst))
+	if err != nil {
+		return err
+	}
+	err = daemon.Await(ctx, "kinds", health, func(ctx context.Context) error { return confirm.Readable(ctx, live, networkfault.Kinds()) })
+	if err != nil {
+		return fmt.Errorf("read kinds: %w", err)
+	}
+	return nil
 }
 
 // addMissedCheck has the replica that leads look for missed pods.

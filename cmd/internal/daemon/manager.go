@@ -28,7 +28,8 @@ var errStarting = errors.New("not started yet")
 // again by itself, so its end would be of use to nobody.
 const cacheSyncTimeout = 24 * time.Hour
 
-// attemptInterval is the time between two attempts to make a manager.
+// attemptInterval is the time between two attempts to make a manager, or at something else
+// that a program needs before it can start.
 const attemptInterval = 2 * time.Second
 
 // NewManager returns a manager. While that fails, it tries again until ctx ends, and
@@ -36,23 +37,32 @@ const attemptInterval = 2 * time.Second
 // node has booted, and kubelet starts a program that ended for it ever more seldom.
 func NewManager(ctx context.Context, config *rest.Config, options ctrl.Options, health *Health) (ctrl.Manager, error) {
 	var mgr ctrl.Manager
-	logged := ""
-	err := wait.PollUntilContextCancel(ctx, attemptInterval, true, func(context.Context) (bool, error) {
-		var err error
-		if mgr, err = ctrl.NewManager(config, options); err == nil {
-			return true, nil
-		}
-		health.Require(Failed("API server", err))
-		if err.Error() != logged {
-			logged = err.Error()
-			ctrl.Log.Info("waiting for the API server", "error", logged)
-		}
-		return false, nil
+	err := Await(ctx, "API server", health, func(context.Context) (err error) {
+		mgr, err = ctrl.NewManager(config, options)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create manager: %w", err)
 	}
 	return mgr, nil
+}
+
+// Await tries something until it works. Meanwhile health and the log say what fails, and
+// why. The error is that of ctx, if that ends first.
+func Await(ctx context.Context, name string, health *Health, try func(context.Context) error) error {
+	logged := ""
+	return wait.PollUntilContextCancel(ctx, attemptInterval, true, func(ctx context.Context) (bool, error) { //nolint:wrapcheck // it is ctx's
+		err := try(ctx)
+		if err == nil {
+			return true, nil
+		}
+		health.Require(Failed(name, err))
+		if err.Error() != logged {
+			logged = err.Error()
+			ctrl.Log.Info("waiting for the "+name, "error", logged)
+		}
+		return false, nil
+	})
 }
 
 // ManagerOptions returns the options of a manager that keeps kinds in its cache.

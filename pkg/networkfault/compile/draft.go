@@ -130,7 +130,7 @@ func (c *compilation) split(d draft, impairment fault.Impairment, parts map[stri
 	var all []Fault
 	for part := range slices.Chunk(d.peers, maxPeers) {
 		f := Fault{Objects: names}
-		f.Match = fault.Match{Direction: d.direction, Peers: part, Protocol: d.protocol, RemotePorts: joined(d.remotes), LocalPorts: joined(d.locals)}
+		f.Match = fault.Match{Direction: d.direction, Peers: part, Protocol: d.protocol, RemotePorts: Joined(d.remotes), LocalPorts: Joined(d.locals)}
 		f.Impairment = impairment
 		f.Name = name(names, class, parts[class])
 		parts[class]++
@@ -139,14 +139,14 @@ func (c *compilation) split(d draft, impairment fault.Impairment, parts map[stri
 	return all
 }
 
-// joined returns ports sorted, and ranges that touch as one.
-func joined(ports []api.PortRange) []api.PortRange {
+// Joined returns ports sorted, and those that touch or overlap as one range.
+func Joined(ports []api.PortRange) []api.PortRange {
 	sorted := slices.Clone(ports)
 	slices.SortFunc(sorted, func(a, b api.PortRange) int { return cmp.Compare(a.First, b.First) })
 	var all []api.PortRange
 	for _, p := range sorted {
-		if last := len(all) - 1; last >= 0 && int(all[last].Last)+1 == int(p.First) {
-			all[last].Last = p.Last
+		if last := len(all) - 1; last >= 0 && int(p.First) <= int(all[last].Last)+1 {
+			all[last].Last = max(all[last].Last, p.Last)
 		} else {
 			all = append(all, p)
 		}

@@ -1,15 +1,14 @@
 package decide
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/fault"
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/selector"
 	"github.com/tidelay/tidelay/pkg/networkfault/wire"
 )
@@ -45,7 +44,7 @@ func (f *faultAsked) parse() *refusal {
 		}
 		f.ports = append(f.ports, r)
 	}
-	f.ports = joined(f.ports)
+	f.ports = compile.Joined(f.ports)
 	if why := f.isVain(); why != "" {
 		return &refusal{ReasonInvalid, why}
 	}
@@ -94,20 +93,6 @@ func wireOf(spec *v1alpha1.NetworkFaultSpec) api.Fault {
 		}
 	}
 	return w
-}
-
-// joined returns ports sorted, and those that touch or overlap as one range.
-func joined(ports []api.PortRange) []api.PortRange {
-	slices.SortFunc(ports, func(a, b api.PortRange) int { return cmp.Compare(a.First, b.First) })
-	var all []api.PortRange
-	for _, p := range ports {
-		if last := len(all) - 1; last >= 0 && int(p.First) <= int(all[last].Last)+1 {
-			all[last].Last = max(all[last].Last, p.Last)
-		} else {
-			all = append(all, p)
-		}
-	}
-	return all
 }
 
 // what says in short what happens to packets.

@@ -43,7 +43,9 @@ type world struct {
 	agents map[string]agentAnswer
 	// isTerminal and noColor are those of the surroundings.
 	isTerminal, noColor bool
-	out, errOut         bytes.Buffer
+	// version is that of the plugin, and in is what standard input has.
+	version, in string
+	out, errOut bytes.Buffer
 }
 
 func newWorld(t *testing.T) *world {
@@ -52,7 +54,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, now: time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC), forbidden: map[string]bool{}, agents: map[string]agentAnswer{}}
+	w := &world{t: t, now: time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC), forbidden: map[string]bool{}, agents: map[string]agentAnswer{}, version: "v1.2.3"}
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
 		WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string { return []string{string(o.(*corev1.Pod).Status.Phase)} }).
@@ -111,8 +113,8 @@ func (w *world) run(ctx context.Context, args ...string) int {
 	w.out.Reset()
 	w.errOut.Reset()
 	return plugin.Main(ctx, plugin.Surroundings{
-		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: &w.out, ErrOut: &w.errOut},
-		Version:   "v1.2.3", IsTerminal: w.isTerminal, NoColor: w.noColor, Poll: time.Millisecond,
+		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(w.in), Out: &w.out, ErrOut: &w.errOut},
+		Version:   w.version, IsTerminal: w.isTerminal, NoColor: w.noColor, Poll: time.Millisecond,
 		Now: func() time.Time { return w.now },
 		Connect: func(*genericclioptions.ConfigFlags) (*plugin.Connection, error) {
 			return &plugin.Connection{Client: w.Client, Agents: w}, nil

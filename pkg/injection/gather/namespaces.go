@@ -28,7 +28,9 @@ func NewNamespaces(reader *confirm.Reader) *Namespaces {
 // read. A level that the API server's own configuration sets for all namespaces is
 // not seen.
 func (n *Namespaces) EnforcedLevel(ctx context.Context, name string) (string, error) {
-	labels, err := n.labels(ctx, name, func(o *metav1.PartialObjectMetadata) bool { return !injection.ForbidsNetAdmin(o.Labels[injection.EnforceLabel]) })
+	labels, err := n.labels(ctx, name, func(o *metav1.PartialObjectMetadata) bool {
+		return !injection.ForbidsNetAdmin(o.Labels[injection.EnforceLabel])
+	})
 	return labels[injection.EnforceLabel], err
 }
 

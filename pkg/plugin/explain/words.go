@@ -103,7 +103,7 @@ func (p *printer) decision(pod string, d Decision) {
 	case injection.AlreadyInjected:
 		p.marked(0, markGood, "It has the agent, and the injector would leave it as it is (%s)", d.Reason)
 	default:
-		p.marked(0, markOf(d.Reason), "%s would get no agent: %s (%s)", sentence(pod), Because(d.Reason), d.Reason)
+		p.marked(0, markOf(d.Reason), "%s would get no agent: %s (%s)", sentence(pod), d.Reason.Because(), d.Reason)
 		p.line(1, "%s", d.Detail)
 	}
 	for _, problem := range d.Problems {
@@ -120,46 +120,6 @@ func markOf(reason injection.Reason) string {
 		return markBad
 	}
 	return markNeutral
-}
-
-// Because says in a few words why a pod gets no agent.
-func Because(reason injection.Reason) string {
-	switch reason {
-	case injection.LookupFailed:
-		return "what it has to know can't be read"
-	case injection.InternalError:
-		return "the pod makes no sense to it"
-	case injection.NotMember:
-		return "the pod is part of no TidbCluster"
-	case injection.StaleOwner:
-		return "an owner of the pod is gone, or was replaced by another one of its name"
-	case injection.ClusterDeleting:
-		return "the TidbCluster is being deleted"
-	case injection.NotOptedIn:
-		return "the TidbCluster does not ask for agents"
-	case injection.ComponentExcluded:
-		return "the TidbCluster asks for agents in other components only"
-	case injection.OptedOut:
-		return "the pod itself says that it wants none"
-	case injection.AgentRemoved:
-		return "the agent was added before, and another webhook has removed it"
-	case injection.HostNetwork:
-		return "the pod shares the node's network"
-	case injection.Windows:
-		return "the pod runs on Windows"
-	case injection.NameConflict:
-		return "a container or volume has the agent's name"
-	case injection.PortConflict:
-		return "a container has the agent's port"
-	case injection.PodSecurity:
-		return "Pod Security of the namespace forbids it"
-	case injection.ImageUnavailable:
-		return "the agent's image can't be pulled"
-	case injection.Refused:
-		return "the API server does not make the pod with it"
-	default:
-		return string(reason)
-	}
 }
 
 // owners writes the way from the pod to its TidbCluster, each owner below what it owns.

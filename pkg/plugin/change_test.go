@@ -11,7 +11,6 @@ import (
 	"github.com/cockroachdb/datadriven"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -74,7 +73,7 @@ func (w *world) named(t *testing.T, d *datadriven.TestData) *unstructured.Unstru
 	o := &unstructured.Unstructured{}
 	for known := range w.Scheme().AllKnownTypes() {
 		if known.Kind == kind && (known.Version == "v1" || known.Version == "v1alpha1") {
-			o.SetGroupVersionKind(schema.GroupVersionKind(known))
+			o.SetGroupVersionKind(known)
 		}
 	}
 	o.SetName(name)

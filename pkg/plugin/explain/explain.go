@@ -145,7 +145,7 @@ func (e *Explanation) gatherer(ctx context.Context, live client.Reader, namespac
 // images looks which images of the agent can't be pulled: in all namespaces, as the injector
 // does, or else in that of the pod.
 func (e *Explanation) images(ctx context.Context, live client.Reader, namespace string, config injection.Config) (*imagewatch.Watcher, error) {
-	look := func(reader client.Reader) (*imagewatch.Watcher, error) {
+	try := func(reader client.Reader) (*imagewatch.Watcher, error) {
 		w, err := imagewatch.New(imagewatch.Options{
 			Config: func() injection.Config { return config }, Pods: reader, Metrics: prometheus.NewRegistry(), Log: logr.Discard(),
 		})
@@ -157,10 +157,10 @@ func (e *Explanation) images(ctx context.Context, live client.Reader, namespace 
 		}
 		return w, w.Look(ctx)
 	}
-	w, err := look(live)
+	w, err := try(live)
 	if apierrors.IsForbidden(err) {
 		e.Unseen = append(e.Unseen, "you may not list pods in all namespaces, so whether the agent's image can be pulled is known of this namespace only")
-		w, err = look(within{live, namespace})
+		w, err = try(within{live, namespace})
 	}
 	if apierrors.IsForbidden(err) {
 		e.Unseen = append(e.Unseen, "you may not list pods, so it is not known whether the agent's image can be pulled")

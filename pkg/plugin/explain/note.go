@@ -3,6 +3,8 @@ package explain
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -68,11 +70,6 @@ func (e *Explanation) noteCheck(ctx context.Context, reader client.Reader, membe
 
 // ended says how a pod ended.
 func ended(pod *corev1.Pod) string {
-	text := string(pod.Status.Phase)
-	for _, more := range []string{pod.Status.Reason, pod.Status.Message} {
-		if more != "" {
-			text += ", " + more
-		}
-	}
-	return text
+	words := []string{string(pod.Status.Phase), pod.Status.Reason, pod.Status.Message}
+	return strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), ", ")
 }

@@ -59,7 +59,7 @@ func (i *Injector) readConfig(ctx context.Context, reader client.Reader, key cli
 	config, err := configfile.Parse([]byte(settings.Data[ConfigKey]), i.Config)
 	if err != nil {
 		i.Source = fmt.Sprintf("the defaults, since ConfigMap %s is not valid: %s: %s. The injector keeps to settings from before, which are not known", key, ConfigKey, err)
-		return nil //nolint:nilerr // it is said
+		return nil
 	}
 	i.Config, i.Source = config, "ConfigMap "+key.String()
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	"sigs.k8s.io/yaml"
 
@@ -132,9 +133,7 @@ func (r *renderer) inject(o object) (changed bool, err error) {
 	}
 	if of.Kind == "Pod" {
 		clear(o)
-		for name, value := range patched {
-			o[name] = value
-		}
+		maps.Copy(o, patched)
 		return true, nil
 	}
 	holder[key] = patched

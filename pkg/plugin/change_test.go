@@ -28,7 +28,7 @@ func (w *world) change(t *testing.T, d *datadriven.TestData) string {
 		answer := agentAnswer{status: http.StatusOK, body: d.Input}
 		d.ScanArgs(t, "pod", &pod)
 		d.MaybeScanArgs(t, "status", &answer.status)
-		w.agents[pod] = answer
+		w.answers[pod] = answer
 	case "put":
 		var o unstructured.Unstructured
 		if err := yaml.Unmarshal([]byte(d.Input), &o.Object); err != nil {
@@ -91,7 +91,7 @@ type agentAnswer struct {
 
 // Of returns a client of the agent in a pod.
 func (w *world) Of(_ context.Context, pod *corev1.Pod) (*agentclient.Client, error) {
-	answer, is := w.agents[pod.Name]
+	answer, is := w.answers[pod.Name]
 	if !is {
 		answer = agentAnswer{http.StatusServiceUnavailable, "error trying to reach service: dial tcp: connection refused"}
 	}

@@ -21,13 +21,13 @@ import (
 
 // newExplain returns the verb explain.
 func (a *app) newExplain() *cobra.Command {
-	var output, injector string
+	var output, tidelay string
 	cmd := verb("explain POD [flags]", "Show why a pod has the agent, or why it has none, and what that agent holds",
 		`It decides as the injector would if the pod were created now, and shows the owners by which
 the injector knows what the pod is part of. An agent is asked what it holds, and whether the
 kernel has it. It changes nothing. What you may not read is said.`, exactly(1, "POD"))
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, yaml or json")
-	cmd.Flags().StringVar(&injector, "injector-namespace", look.InjectorNamespace, "where Tidelay's injector is installed")
+	cmd.Flags().StringVar(&tidelay, "tidelay-namespace", look.TidelayNamespace, "where the injector is, whose settings count")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkOutput(output, "table", "yaml", "json"); err != nil {
 			return err
@@ -41,7 +41,7 @@ kernel has it. It changes nothing. What you may not read is said.`, exactly(1, "
 		if err != nil {
 			return err
 		}
-		e, err := explain.Explain(cmd.Context(), explain.Options{Reader: c, Agents: c.Agents, InjectorNamespace: injector, Version: a.Version}, pod)
+		e, err := explain.Explain(cmd.Context(), explain.Options{Reader: c, Agents: c.Agents, TidelayNamespace: tidelay, Version: a.Version}, pod)
 		if err != nil {
 			return fmt.Errorf("explain pod %s: %w", pod.Name, err)
 		}
@@ -57,7 +57,7 @@ kernel has it. It changes nothing. What you may not read is said.`, exactly(1, "
 		return a.ask(cmd, memberPods)
 	}
 	register(cmd, "output", cobra.FixedCompletions([]string{"table", "yaml", "json"}, noFiles))
-	register(cmd, "injector-namespace", a.completeNamespace)
+	register(cmd, "tidelay-namespace", a.completeNamespace)
 	return cmd
 }
 

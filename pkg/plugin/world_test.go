@@ -39,8 +39,10 @@ type world struct {
 	// seen, if it is set, changes a NetworkFault or NetworkTopology that is read alone, as the
 	// controller would meanwhile.
 	seen func(client.Object)
-	// agents are how the agents of pods answer, by the pod's name; others can't be reached.
-	agents map[string]agentAnswer
+	// agents reaches the agents of pods.
+	agents plugin.Agents
+	// answers are how they answer, by the pod's name; others can't be reached.
+	answers map[string]agentAnswer
 	// isTerminal and noColor are those of the surroundings.
 	isTerminal, noColor bool
 	// version is that of the plugin, and in is what standard input has.
@@ -54,7 +56,8 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, now: time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC), forbidden: map[string]bool{}, agents: map[string]agentAnswer{}, version: "v1.2.3"}
+	w := &world{t: t, now: time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC), forbidden: map[string]bool{}, answers: map[string]agentAnswer{}, version: "v1.2.3"}
+	w.agents = w
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
 		WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string { return []string{string(o.(*corev1.Pod).Status.Phase)} }).
@@ -117,7 +120,7 @@ func (w *world) run(ctx context.Context, args ...string) int {
 		Version:   w.version, IsTerminal: w.isTerminal, NoColor: w.noColor, Poll: time.Millisecond,
 		Now: func() time.Time { return w.now },
 		Connect: func(*genericclioptions.ConfigFlags) (*plugin.Connection, error) {
-			return &plugin.Connection{Client: w.Client, Agents: w}, nil
+			return &plugin.Connection{Client: w.Client, Agents: w.agents}, nil
 		},
 	}, append([]string{"--namespace", "db", "--kubeconfig", "/dev/null"}, args...))
 }

@@ -89,8 +89,8 @@ type Options struct {
 	// Reader reads from the API server, without a cache.
 	Reader client.Reader
 	Agents Agents
-	// InjectorNamespace is where the injector is installed.
-	InjectorNamespace string
+	// TidelayNamespace is where the injector is installed.
+	TidelayNamespace string
 	// Version is that of this program.
 	Version string
 }
@@ -99,7 +99,7 @@ type Options struct {
 // server can't be asked.
 func Explain(ctx context.Context, o Options, pod *corev1.Pod) (*Explanation, error) {
 	e := &Explanation{Namespace: pod.Namespace, Pod: pod.Name, UID: pod.UID, Owners: []Owner{}}
-	injector, err := look.ReadInjector(ctx, o.Reader, o.InjectorNamespace, o.Version)
+	injector, err := look.ReadInjector(ctx, o.Reader, o.TidelayNamespace, o.Version)
 	if err != nil {
 		return nil, err
 	}

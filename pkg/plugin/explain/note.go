@@ -29,7 +29,7 @@ func (e *Explanation) note(ctx context.Context, reader client.Reader, pod *corev
 	if pod.Spec.HostNetwork && injection.HasAgent(pod) {
 		add("the pod has an agent and shares the node's network: the agent does nothing there")
 	}
-	if e.Decision.Reason == injection.Injected {
+	if e.Decision.Reason == injection.Injected && !injection.HasAgent(pod) {
 		e.noteMissed(pod, add)
 	}
 	if member.UID == "" {

@@ -15,11 +15,11 @@ import (
 
 // What the manifests install the injector as.
 const (
-	// InjectorNamespace is the namespace, unless somebody chose another one.
-	InjectorNamespace = "tidelay-system"
+	// TidelayNamespace is the namespace, unless somebody chose another one.
+	TidelayNamespace = "tidelay-system"
 	// ConfigKey is the key of the settings in the ConfigMap.
 	ConfigKey    = "config.yaml"
-	injectorName = "tidelay-injector"
+	installedName = "tidelay-injector"
 	imageEnv     = "AGENT_IMAGE"
 )
 
@@ -43,10 +43,10 @@ func DefaultConfig(version string) injection.Config {
 // program; the injector's own is not known. The error is that the API server can't be asked.
 func ReadInjector(ctx context.Context, reader client.Reader, namespace, version string) (*Injector, error) {
 	i := &Injector{Config: DefaultConfig(version), Source: "the defaults"}
-	if err := i.readConfig(ctx, reader, client.ObjectKey{Namespace: namespace, Name: injectorName}); err != nil {
+	if err := i.readConfig(ctx, reader, client.ObjectKey{Namespace: namespace, Name: installedName}); err != nil {
 		return nil, err
 	}
-	return i, i.readImage(ctx, reader, client.ObjectKey{Namespace: namespace, Name: injectorName})
+	return i, i.readImage(ctx, reader, client.ObjectKey{Namespace: namespace, Name: installedName})
 }
 
 func (i *Injector) readConfig(ctx context.Context, reader client.Reader, key client.ObjectKey) error {
@@ -96,7 +96,7 @@ func read(ctx context.Context, reader client.Reader, key client.ObjectKey, kind 
 	case apierrors.IsForbidden(err):
 		return fmt.Sprintf("you may not read %s %s", kind, key), nil
 	case apierrors.IsNotFound(err):
-		return fmt.Sprintf("there is no %s %s (--injector-namespace names another namespace)", kind, key), nil
+		return fmt.Sprintf("there is no %s %s (--tidelay-namespace names another namespace)", kind, key), nil
 	default:
 		return "", fmt.Errorf("read %s %s: %w", kind, key, err)
 	}

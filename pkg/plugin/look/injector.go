@@ -18,9 +18,9 @@ const (
 	// TidelayNamespace is the namespace, unless somebody chose another one.
 	TidelayNamespace = "tidelay-system"
 	// ConfigKey is the key of the settings in the ConfigMap.
-	ConfigKey    = "config.yaml"
+	ConfigKey     = "config.yaml"
 	installedName = "tidelay-injector"
-	imageEnv     = "AGENT_IMAGE"
+	imageEnv      = "AGENT_IMAGE"
 )
 
 // Injector is how the injector adds agents.

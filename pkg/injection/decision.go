@@ -43,7 +43,7 @@ func (c Config) Decide(pod *corev1.Pod, member tidbcluster.Membership, facts Fac
 		decision.Patch = c.patch(pod, member, sidecar)
 	}
 	if decision.Reason == HostNetwork && HasAgent(pod) { // another webhook has moved it to the node's network
-		decision.Patch = removal(pod)
+		decision.Patch = Removal(pod)
 	}
 	return decision
 }

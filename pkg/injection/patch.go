@@ -70,9 +70,10 @@ func (c Config) patch(pod *corev1.Pod, member tidbcluster.Membership, native boo
 	return ops
 }
 
-// removal returns the JSON patch that takes from pod what patch has added, but for the
-// pull secrets and the name of the default container, which don't say whose they are.
-func removal(pod *corev1.Pod) []jsonpatch.Operation {
+// Removal returns the JSON patch that takes from pod what patch has added, but for the
+// pull secrets and the name of the default container, which don't say whose they are. It
+// is empty for a pod without an agent.
+func Removal(pod *corev1.Pod) []jsonpatch.Operation {
 	var ops []jsonpatch.Operation
 	remove := func(path string) { ops = append(ops, jsonpatch.NewOperation("remove", path, nil)) }
 	// From the end, since each removal moves what comes after it.

@@ -114,18 +114,20 @@ func completeWriting(cmd *cobra.Command) {
 
 // completeGlobals completes the namespace.
 func (a *app) completeGlobals(root *cobra.Command) {
-	register(root, "namespace", func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return a.ask(cmd, func(ctx context.Context, c client.Client, _ string) []string {
-			var all corev1.NamespaceList
-			if err := c.List(ctx, &all); err != nil {
-				return nil
-			}
-			var names []string
-			for _, n := range all.Items {
-				names = append(names, n.Name)
-			}
-			return names
-		})
+	register(root, "namespace", a.completeNamespace)
+}
+
+func (a *app) completeNamespace(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return a.ask(cmd, func(ctx context.Context, c client.Client, _ string) []string {
+		var all corev1.NamespaceList
+		if err := c.List(ctx, &all); err != nil {
+			return nil
+		}
+		var names []string
+		for _, n := range all.Items {
+			names = append(names, n.Name)
+		}
+		return names
 	})
 }
 

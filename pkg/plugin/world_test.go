@@ -34,14 +34,20 @@ type world struct {
 	t *testing.T
 	client.Client
 	now time.Time
-	// forbidden are the kinds that may not be read.
+	// forbidden are the kinds that may not be read, or as "all/KIND" not in all namespaces.
 	forbidden map[string]bool
 	// seen, if it is set, changes a NetworkFault or NetworkTopology that is read alone, as the
 	// controller would meanwhile.
 	seen func(client.Object)
+	// agents reaches the agents of pods.
+	agents plugin.Agents
+	// answers are how they answer, by the pod's name; others can't be reached.
+	answers map[string]agentAnswer
 	// isTerminal and noColor are those of the surroundings.
 	isTerminal, noColor bool
-	out, errOut         bytes.Buffer
+	// version is that of the plugin, and in is what standard input has.
+	version, in string
+	out, errOut bytes.Buffer
 }
 
 func newWorld(t *testing.T) *world {
@@ -50,9 +56,11 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, now: time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC), forbidden: map[string]bool{}}
+	w := &world{t: t, now: time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC), forbidden: map[string]bool{}, answers: map[string]agentAnswer{}, version: "v1.2.3"}
+	w.agents = w
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
+		WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string { return []string{string(o.(*corev1.Pod).Status.Phase)} }).
 		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list}).Build()
 	return w
 }
@@ -93,6 +101,11 @@ func (w *world) list(ctx context.Context, c client.WithWatch, list client.Object
 	if err := w.refuse(w.kindOf(list)); err != nil {
 		return err
 	}
+	if o := (&client.ListOptions{}).ApplyOptions(opts); o.Namespace == "" {
+		if err := w.refuse("all/" + w.kindOf(list)); err != nil {
+			return err
+		}
+	}
 	return c.List(ctx, list, opts...)
 }
 
@@ -103,11 +116,11 @@ func (w *world) run(ctx context.Context, args ...string) int {
 	w.out.Reset()
 	w.errOut.Reset()
 	return plugin.Main(ctx, plugin.Surroundings{
-		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: &w.out, ErrOut: &w.errOut},
-		Version:   "v1.2.3", IsTerminal: w.isTerminal, NoColor: w.noColor, Poll: time.Millisecond,
+		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(w.in), Out: &w.out, ErrOut: &w.errOut},
+		Version:   w.version, IsTerminal: w.isTerminal, NoColor: w.noColor, Poll: time.Millisecond,
 		Now: func() time.Time { return w.now },
 		Connect: func(*genericclioptions.ConfigFlags) (*plugin.Connection, error) {
-			return &plugin.Connection{Client: w.Client}, nil
+			return &plugin.Connection{Client: w.Client, Agents: w.agents}, nil
 		},
 	}, append([]string{"--namespace", "db", "--kubeconfig", "/dev/null"}, args...))
 }
@@ -188,7 +201,7 @@ func objects() []client.Object {
 	tc.Status.PD = tcv1alpha1.PDStatus{Synced: true, Phase: tcv1alpha1.NormalPhase, Members: map[string]tcv1alpha1.PDMember{}}
 	tc.Status.TiKV = tcv1alpha1.TiKVStatus{Synced: true, Phase: tcv1alpha1.NormalPhase, Stores: map[string]tcv1alpha1.TiKVStore{}}
 	tc.Status.TiDB = tcv1alpha1.TiDBStatus{Phase: tcv1alpha1.NormalPhase, Members: map[string]tcv1alpha1.TiDBMember{}}
-	all := []client.Object{tc}
+	all := []client.Object{tc, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "db"}}}
 	for i, zone := range []string{"east", "west", "west"} {
 		all = append(all, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("node-%d", i), Labels: map[string]string{corev1.LabelTopologyZone: zone}}})
 	}

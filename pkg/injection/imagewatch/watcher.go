@@ -96,16 +96,12 @@ func (w *Watcher) Start(ctx context.Context) error {
 	return nil
 }
 
-// look looks for failures once. What can't be read leaves what is known as it is.
+// look looks for failures once, and logs what has changed.
 func (w *Watcher) look(ctx context.Context) {
-	config := w.options.Config()
-	limited, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	found, err := w.read(limited, pullOf(config))
+	err := w.Look(ctx)
 	if ctx.Err() != nil {
 		return
 	}
-	w.known.Store(&found)
 	switch {
 	case err == nil:
 		w.unread = ""
@@ -113,7 +109,20 @@ func (w *Watcher) look(ctx context.Context) {
 		w.unread = err.Error()
 		w.options.Log.Error(err, "pods that wait for the agent's image not read")
 	}
-	w.report(config)
+	w.report(w.options.Config())
+}
+
+// Look looks for failures once, for a program that does not Start. What can't be read
+// leaves what is known as it is, and is the error.
+func (w *Watcher) Look(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	found, err := w.read(limited, pullOf(w.options.Config()))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	w.known.Store(&found)
+	return err
 }
 
 // report logs what has changed. The namespace is empty for what is so everywhere.

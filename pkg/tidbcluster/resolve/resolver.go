@@ -35,6 +35,12 @@ func NewResolver(reader *confirm.Reader) *Resolver {
 // The error is tidbcluster.ErrNotMember, tidbcluster.ErrStaleOwner, or says which
 // read failed.
 func (r *Resolver) Resolve(ctx context.Context, namespace string, pod *corev1.Pod) (tidbcluster.Membership, error) {
+	return r.Walk(ctx, namespace, pod, func(Hop) {})
+}
+
+// Walk is Resolve that tells visit of each owner on the way, from the pod's own on. The
+// last one of them settles the answer, unless there is no owner where one is wanted.
+func (r *Resolver) Walk(ctx context.Context, namespace string, pod *corev1.Pod, visit func(Hop)) (tidbcluster.Membership, error) {
 	var (
 		child     metav1.Object = pod
 		childKind               = podKind()
@@ -42,15 +48,19 @@ func (r *Resolver) Resolve(ctx context.Context, namespace string, pod *corev1.Po
 	for {
 		ref, ownerKind, ok := controller(childKind, child)
 		if !ok {
+			if ref.Name != "" {
+				visit(Hop{Owner: ref, Finding: Foreign})
+			}
 			return tidbcluster.Membership{}, notMember(childKind, child.GetName(), ref)
 		}
 		key := types.NamespacedName{Namespace: namespace, Name: ref.Name}
 		if ownerKind == tidbClusterKind() {
-			return r.membership(ctx, pod, key, ref.UID, child.GetName())
+			return r.membership(ctx, pod, ref, key, child.GetName(), visit)
 		}
 		owner, err := confirm.Read(ctx, r.reader, confirm.Query[*metav1.PartialObjectMetadata]{
 			Empty: metadataOf(ownerKind), Key: key, UID: ref.UID, Trim: Trim,
 		})
+		visit(hopTo(ref, owner, err))
 		if err := checkOwner(ownerKind, key, ref.UID, owner, err); err != nil {
 			return tidbcluster.Membership{}, err
 		}
@@ -59,17 +69,19 @@ func (r *Resolver) Resolve(ctx context.Context, namespace string, pod *corev1.Po
 }
 
 // membership reads the TidbCluster that controls workload, and returns what pod is
-// in it. The workload names the TidbCluster by key and uid.
-func (r *Resolver) membership(ctx context.Context, pod *corev1.Pod, key types.NamespacedName, uid types.UID, workload string) (tidbcluster.Membership, error) {
-	component, err := componentOf(pod, key.Name, workload)
+// in it. The workload names the TidbCluster by ref, and key is its name in the namespace.
+func (r *Resolver) membership(ctx context.Context, pod *corev1.Pod, ref metav1.OwnerReference, key types.NamespacedName, workload string, visit func(Hop)) (tidbcluster.Membership, error) {
+	component, err := ComponentOf(pod, key.Name, workload)
 	if err != nil {
+		visit(Hop{Owner: ref, Finding: Foreign})
 		return tidbcluster.Membership{}, err
 	}
 	cluster, err := confirm.Read(ctx, r.reader, confirm.Query[*v1alpha1.TidbCluster]{
-		Empty: emptyTidbCluster(), Key: key, UID: uid, Trim: Trim,
+		Empty: emptyTidbCluster(), Key: key, UID: ref.UID, Trim: Trim,
 		Accept: func(c *v1alpha1.TidbCluster) bool { return tidbcluster.ParseOptIn(c.Annotations).Covers(component) },
 	})
-	if err := checkOwner(tidbClusterKind(), key, uid, cluster, err); err != nil {
+	visit(hopTo(ref, cluster, err))
+	if err := checkOwner(tidbClusterKind(), key, ref.UID, cluster, err); err != nil {
 		return tidbcluster.Membership{}, err
 	}
 	return tidbcluster.Membership{
@@ -81,10 +93,11 @@ func (r *Resolver) membership(ctx context.Context, pod *corev1.Pod, key types.Na
 	}, nil
 }
 
-// componentOf returns the component in the name of the workload, which belongs to
+// ComponentOf returns the component in the name of a pod's workload, which belongs to
 // the TidbCluster and is always "CLUSTER-COMPONENT". The pod's label must agree,
-// but does not decide, because anybody who may create a pod can write any label.
-func componentOf(pod *corev1.Pod, cluster, workload string) (tidbcluster.Component, error) {
+// but does not decide, because anybody who may create a pod can write any label. The
+// error is tidbcluster.ErrNotMember.
+func ComponentOf(pod *corev1.Pod, cluster, workload string) (tidbcluster.Component, error) {
 	suffix, ok := strings.CutPrefix(workload, cluster+"-")
 	component, err := tidbcluster.ParseComponent(suffix)
 	if !ok || err != nil {

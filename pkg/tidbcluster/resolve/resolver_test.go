@@ -3,10 +3,12 @@ package resolve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
@@ -281,5 +283,73 @@ func TestResolve(t *testing.T) {
 				t.Errorf("%d live reads, want %d", *liveReads, test.liveReads)
 			}
 		})
+	}
+}
+
+// Walk tells of each owner on the way what was found, and comes to the answer of Resolve.
+func TestWalk(t *testing.T) {
+	found := func(ref metav1.OwnerReference) Hop { return Hop{Owner: ref, Finding: Found, UID: ref.UID} }
+	toPD := ref("apps/v1", "StatefulSet", "basic-pd")
+	toDiscovery, toDeployment := ref("apps/v1", "ReplicaSet", "basic-discovery-5d4f"), ref("apps/v1", "Deployment", "basic-discovery")
+	toJob := ref("batch/v1", "Job", "initializer")
+	tests := map[string]struct {
+		world world
+		pod   *corev1.Pod
+		want  []Hop
+	}{
+		"all owners are there": {
+			world: world{server: []client.Object{basicPD, basic(optedIn)}},
+			pod:   podOfPD, want: []Hop{found(toPD), found(toBasic)},
+		},
+		"three owners": {
+			world: world{server: []client.Object{
+				owned(object(replicaSetKind(), "db", "basic-discovery-5d4f"), toDeployment),
+				owned(object(deploymentKind(), "db", "basic-discovery"), toBasic), basic(nil),
+			}},
+			pod: pod("discovery", toDiscovery), want: []Hop{found(toDiscovery), found(toDeployment), found(toBasic)},
+		},
+		"the first is gone": {pod: podOfPD, want: []Hop{{Owner: toPD, Finding: Gone}}},
+		"the first was replaced": {
+			world: world{server: []client.Object{but(basicPD, func(o *metav1.PartialObjectMetadata) { o.UID = otherUID })}},
+			pod:   podOfPD, want: []Hop{{Owner: toPD, Finding: Replaced, UID: otherUID}},
+		},
+		"the last is gone": {
+			world: world{server: []client.Object{basicPD}},
+			pod:   podOfPD, want: []Hop{found(toPD), {Owner: toBasic, Finding: Gone}},
+		},
+		"the workload is no component": {
+			world: world{server: []client.Object{owned(object(statefulSetKind(), "db", "basic-pd"), toBasic), basic(optedIn)}},
+			pod:   pod("tikv", toPD), want: []Hop{found(toPD), {Owner: toBasic, Finding: Foreign}},
+		},
+		"the owner is of another kind": {pod: pod("pd", toJob), want: []Hop{{Owner: toJob, Finding: Foreign}}},
+		"no owner":                     {pod: &corev1.Pod{}},
+		"the first can't be read": {
+			world: world{cached: []client.Object{}, liveErr: errUnanswered},
+			pod:   podOfPD, want: []Hop{{Owner: toPD, Finding: Unread, Err: errUnanswered}},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			resolver, _ := test.world.resolver(t)
+			var got []Hop
+			member, err := resolver.Walk(t.Context(), "db", test.pod, func(h Hop) { got = append(got, h) })
+			if diff := cmp.Diff(test.want, got, cmpopts.EquateErrors()); diff != "" {
+				t.Errorf("hops (-want +got):\n%s", diff)
+			}
+			again, wantErr := resolver.Resolve(t.Context(), "db", test.pod)
+			if member.UID != again.UID || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+				t.Errorf("member of %q, %v; Resolve says %q, %v", member.UID, err, again.UID, wantErr)
+			}
+		})
+	}
+}
+
+func TestWorkload(t *testing.T) {
+	for want, owner := range map[string]metav1.OwnerReference{
+		"basic-pd": ref("apps/v1", "StatefulSet", "basic-pd"), "basic-discovery": ref("apps/v1", "ReplicaSet", "basic-discovery-5d4f"), "": ref("batch/v1", "Job", "a"),
+	} {
+		if got := Workload(pod("pd", owner)); got != want {
+			t.Errorf("workload of a pod of %s %s: %q, want %q", owner.Kind, owner.Name, got, want)
+		}
 	}
 }

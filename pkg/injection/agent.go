@@ -1,6 +1,7 @@
 package injection
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ type Agent struct {
 
 // HasAgent reports whether pod has an agent, injected or attached, that may or may not run.
 func HasAgent(pod *corev1.Pod) bool {
-	return IsInjected(pod) || slices.ContainsFunc(pod.Spec.EphemeralContainers, isAttached)
+	return IsInjected(pod) || len(Attached(pod)) > 0
 }
 
 // IsInjected reports whether pod has an agent that the injector added: a container that
@@ -42,20 +43,30 @@ func AgentOf(pod *corev1.Pod) (Agent, bool) {
 		statuses := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
 		return Agent{Container: c, Status: statusOf(statuses, c.Name)}, true
 	}
-	var last Agent
-	for _, c := range slices.Backward(pod.Spec.EphemeralContainers) {
-		if !isAttached(c) {
-			continue
-		}
-		one := Agent{corev1.Container(c.EphemeralContainerCommon), statusOf(pod.Status.EphemeralContainerStatuses, c.Name), true}
+	attached := Attached(pod)
+	if len(attached) == 0 {
+		return Agent{}, false
+	}
+	for _, one := range slices.Backward(attached) {
 		if one.Status.Name != "" && !one.IsDown() {
 			return one, true
 		}
-		if !last.Attached {
-			last = one
+	}
+	return attached[len(attached)-1], true
+}
+
+// Attached returns the agents that were attached to a pod, in that order.
+func Attached(pod *corev1.Pod) []Agent {
+	var all []Agent
+	for _, c := range pod.Spec.EphemeralContainers {
+		if isAttached(c) {
+			all = append(all, Agent{corev1.Container(c.EphemeralContainerCommon), statusOf(pod.Status.EphemeralContainerStatuses, c.Name), true})
 		}
 	}
-	return last, last.Attached
+	slices.SortFunc(all, func(a, b Agent) int { // a patch puts new ones anywhere
+		return cmp.Or(cmp.Compare(len(a.Container.Name), len(b.Container.Name)), strings.Compare(a.Container.Name, b.Container.Name))
+	})
+	return all
 }
 
 // IsDown reports whether kubelet says that the agent does not run.

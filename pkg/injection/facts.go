@@ -2,11 +2,14 @@ package injection
 
 import "fmt"
 
+// EnforceLabel is the label of a namespace with the Pod Security level that it enforces.
+const EnforceLabel = "pod-security.kubernetes.io/enforce"
+
 // Facts are what a decision needs to know beside the pod and its TidbCluster.
 // Package gather reads them.
 type Facts struct {
 	// PodSecurity is the Pod Security level that the pod's namespace enforces
-	// (label pod-security.kubernetes.io/enforce), or "" if it enforces none.
+	// (EnforceLabel), or "" if it enforces none.
 	PodSecurity string
 	// ImageProblem says in a sentence on which pod the agent's image can't be pulled,
 	// or is "" if that is not known of any.

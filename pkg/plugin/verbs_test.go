@@ -82,7 +82,7 @@ func (w *world) obey(t *testing.T, d *datadriven.TestData) string {
 		tc.Status.PD.Synced = false
 		w.write(&tc)
 	default:
-		d.Fatalf(t, "unknown command %s", d.Cmd)
+		return w.obeyAttach(t, d)
 	}
 	return ""
 }

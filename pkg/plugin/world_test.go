@@ -39,6 +39,14 @@ type world struct {
 	// seen, if it is set, changes a NetworkFault or NetworkTopology that is read alone, as the
 	// controller would meanwhile.
 	seen func(client.Object)
+	// agents reaches the agents of pods.
+	agents plugin.Agents
+	// listed, if it is set, changes pods that are listed, as kubelet would meanwhile, and
+	// tried is called before an agent is attached.
+	listed func(*corev1.PodList)
+	tried  func()
+	// refusal, if it is set, is the API server's answer to who attaches an agent.
+	refusal error
 	// isTerminal and noColor are those of the surroundings.
 	isTerminal, noColor bool
 	out, errOut         bytes.Buffer
@@ -53,7 +61,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, now: time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC), forbidden: map[string]bool{}}
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
-		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list}).Build()
+		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list, SubResourcePatch: w.attach}).Build()
 	return w
 }
 
@@ -93,7 +101,13 @@ func (w *world) list(ctx context.Context, c client.WithWatch, list client.Object
 	if err := w.refuse(w.kindOf(list)); err != nil {
 		return err
 	}
-	return c.List(ctx, list, opts...)
+	if err := c.List(ctx, list, opts...); err != nil {
+		return err
+	}
+	if pods, is := list.(*corev1.PodList); is && w.listed != nil {
+		w.listed(pods)
+	}
+	return nil
 }
 
 // run runs the plugin in the namespace db. It returns the exit status; what it printed is in
@@ -107,7 +121,7 @@ func (w *world) run(ctx context.Context, args ...string) int {
 		Version:   "v1.2.3", IsTerminal: w.isTerminal, NoColor: w.noColor, Poll: time.Millisecond,
 		Now: func() time.Time { return w.now },
 		Connect: func(*genericclioptions.ConfigFlags) (*plugin.Connection, error) {
-			return &plugin.Connection{Client: w.Client}, nil
+			return &plugin.Connection{Client: w.Client, Agents: w.agents}, nil
 		},
 	}, append([]string{"--namespace", "db", "--kubeconfig", "/dev/null"}, args...))
 }

@@ -13,10 +13,6 @@ import (
 	"github.com/tidelay/tidelay/pkg/injection"
 )
 
-// enforceLabel is the label of a namespace with the Pod Security level that it
-// enforces.
-const enforceLabel = "pod-security.kubernetes.io/enforce"
-
 // Namespaces reads labels of namespaces.
 type Namespaces struct {
 	reader *confirm.Reader
@@ -32,8 +28,10 @@ func NewNamespaces(reader *confirm.Reader) *Namespaces {
 // read. A level that the API server's own configuration sets for all namespaces is
 // not seen.
 func (n *Namespaces) EnforcedLevel(ctx context.Context, name string) (string, error) {
-	labels, err := n.labels(ctx, name, func(o *metav1.PartialObjectMetadata) bool { return !injection.ForbidsNetAdmin(o.Labels[enforceLabel]) })
-	return labels[enforceLabel], err
+	labels, err := n.labels(ctx, name, func(o *metav1.PartialObjectMetadata) bool {
+		return !injection.ForbidsNetAdmin(o.Labels[injection.EnforceLabel])
+	})
+	return labels[injection.EnforceLabel], err
 }
 
 // Labels returns the labels of a namespace, as the cache has them.

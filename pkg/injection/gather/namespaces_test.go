@@ -15,13 +15,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/tidelay/tidelay/pkg/confirm"
+	"github.com/tidelay/tidelay/pkg/injection"
 )
 
 func namespace(level string) client.Object {
 	n := &corev1.Namespace{}
 	n.Name = "db"
 	if level != "" {
-		n.Labels = map[string]string{enforceLabel: level}
+		n.Labels = map[string]string{injection.EnforceLabel: level}
 	}
 	return n
 }
@@ -64,10 +65,10 @@ func TestEnforcedLevel(t *testing.T) {
 
 func TestTrimNamespace(t *testing.T) {
 	full := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-		Name: "db", UID: "1", ResourceVersion: "2", Labels: map[string]string{enforceLabel: "baseline"},
+		Name: "db", UID: "1", ResourceVersion: "2", Labels: map[string]string{injection.EnforceLabel: "baseline"},
 		Annotations: map[string]string{"large": "value"}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
 	}}
-	want := metav1.ObjectMeta{Name: "db", UID: "1", ResourceVersion: "2", Labels: map[string]string{enforceLabel: "baseline"}}
+	want := metav1.ObjectMeta{Name: "db", UID: "1", ResourceVersion: "2", Labels: map[string]string{injection.EnforceLabel: "baseline"}}
 	if _, err := trimNamespace(full); err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ var tools = map[string]map[string][]string{
 	"kubectl": {
 		"annotate":     {"-n="},
 		"apply":        {"-n=", "-k=", "-f="},
-		"create":       {"-n=", "--from-literal="},
+		"create":       {"-n=", "--from-literal=", "--clusterrole=", "--role=", "--user="},
 		"describe":     {"-n="},
 		"delete":       {"-n=", "-k=", "--raw=", "--all", "--all-namespaces"},
 		"get":          {"-n=", "-o=", "--raw=", "--field-selector=", "--all-namespaces"},

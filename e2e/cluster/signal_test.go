@@ -70,10 +70,10 @@ func (s signaller) send(ctx context.Context, t *testing.T, signal string, pod co
 	}
 }
 
-// containerStatus is the state of a pod's container, of either kind.
+// containerStatus is the state of a pod's container, of any kind.
 func containerStatus(t *testing.T, pod corev1.Pod, name string) corev1.ContainerStatus {
 	t.Helper()
-	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
+	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses, pod.Status.EphemeralContainerStatuses)
 	i := slices.IndexFunc(all, func(s corev1.ContainerStatus) bool { return s.Name == name })
 	if i < 0 {
 		t.Fatalf("pod %s has no container %s", pod.Name, name)

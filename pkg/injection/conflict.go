@@ -9,18 +9,6 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
-// HasAgent reports whether pod has an agent that we added: a container that has our
-// name and keeps its state where our agents do. Annotations don't count, since anybody
-// may change those of a running pod.
-func HasAgent(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Spec.Containers, isAgent) ||
-		slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return isAgent(c) && isNative(c) })
-}
-
-func isAgent(c corev1.Container) bool {
-	return c.Name == ContainerName && slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == stateVolume })
-}
-
 // agentRemoved says that pod was given an agent of which only the volumes are left. It
 // returns "" if not. With the annotation alone the pod is a new one whose author has
 // copied it.

@@ -58,7 +58,7 @@ func (c Config) container(pod *corev1.Pod, maxDuration time.Duration) corev1.Con
 		// (agent.Run).
 	}
 	if maxDuration > 0 {
-		container.Args = append(container.Args, "--max-duration="+maxDuration.String())
+		container.Args = append(container.Args, maxDurationFlag+maxDuration.String())
 	}
 	if c.TokenSecret != "" {
 		container.Args = append(container.Args, "--token-file="+tokenDir+"/"+TokenKey)

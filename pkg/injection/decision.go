@@ -42,7 +42,7 @@ func (c Config) Decide(pod *corev1.Pod, member tidbcluster.Membership, facts Fac
 		}
 		decision.Patch = c.patch(pod, member, sidecar)
 	}
-	if decision.Reason == HostNetwork && HasAgent(pod) { // another webhook has moved it to the node's network
+	if decision.Reason == HostNetwork && IsInjected(pod) { // another webhook has moved it to the node's network
 		decision.Patch = Removal(pod)
 	}
 	return decision
@@ -65,7 +65,7 @@ func reasonFor(pod *corev1.Pod, member tidbcluster.Membership, facts Facts) (Rea
 	if pod.Spec.HostNetwork {
 		return HostNetwork, "hostNetwork is true: a fault would hit the node and every pod on it that shares its network"
 	}
-	if HasAgent(pod) {
+	if IsInjected(pod) {
 		return AlreadyInjected, "the agent is there already"
 	}
 	if removed := agentRemoved(pod); removed != "" {

@@ -48,23 +48,21 @@ func notRunning(pod *corev1.Pod, now time.Time) string {
 	if isUnschedulable(pod, now) {
 		return corev1.PodReasonUnschedulable + " for more than " + scheduleTime.String() + "; the pod's Events say why"
 	}
-	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
-	i := slices.IndexFunc(all, func(s corev1.ContainerStatus) bool { return s.Name == injection.ContainerName })
-	if i < 0 {
-		return ""
-	}
-	if endsAgainAndAgain(all[i], now) {
+	agent, _ := injection.AgentOf(pod)
+	if endsAgainAndAgain(agent.Status, now) {
 		return crashLoop
 	}
-	switch state := all[i].State; {
+	switch state := agent.Status.State; {
 	case state.Waiting != nil && isStarting(state.Waiting.Reason):
 		if since := databaseRunsSince(pod); !since.IsZero() && now.Sub(since) > pullTime {
 			return "being made for more than " + pullTime.String() + " while the other containers run"
 		}
 	case state.Waiting != nil && isPull(state.Waiting.Reason):
-		return pullBackOff + " of " + agentImage(pod)
+		return pullBackOff + " of " + agent.Container.Image
 	case state.Waiting != nil:
 		return state.Waiting.Reason
+	case state.Terminated != nil && agent.Attached:
+		return "attached, and ended: " + state.Terminated.Reason
 	case state.Terminated != nil && now.Sub(state.Terminated.FinishedAt.Time) > restartTime:
 		return "ended and not started again: " + state.Terminated.Reason
 	}
@@ -100,24 +98,11 @@ func isPull(reason string) bool {
 	return slices.Contains([]string{pullBackOff, "ErrImagePull", "RegistryUnavailable", "SignatureValidationFailed"}, reason)
 }
 
-// agentImage returns the image of the agent in a pod, or "" if it has none.
-func agentImage(pod *corev1.Pod) string {
-	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		if container.Name == injection.ContainerName {
-			return container.Image
-		}
-	}
-	return ""
-}
-
 // canBeAsked reports whether the agent in a pod has run for long enough to answer.
 func canBeAsked(pod *corev1.Pod, now time.Time) bool {
-	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		if status.Name == injection.ContainerName {
-			return pod.Status.PodIP != "" && status.State.Running != nil && now.Sub(status.State.Running.StartedAt.Time) > restartTime
-		}
-	}
-	return false
+	agent, _ := injection.AgentOf(pod)
+	running := agent.Status.State.Running
+	return pod.Status.PodIP != "" && running != nil && now.Sub(running.StartedAt.Time) > restartTime
 }
 
 // isStarting reports whether kubelet gives a waiting container this reason while all

@@ -88,7 +88,7 @@ func TestNotRunning(t *testing.T) {
 			}
 			agent := corev1.ContainerStatus{Name: injection.ContainerName, State: test.agent, LastTerminationState: test.last, RestartCount: test.restarts}
 			database := corev1.ContainerStatus{Name: "tikv", State: test.database}
-			containers := []corev1.Container{{Name: "tikv", Image: "pingcap/tikv"}, {Name: injection.ContainerName, Image: "tidelay/agent:v1"}}
+			containers := []corev1.Container{{Name: "tikv", Image: "pingcap/tikv"}, injectedContainer()}
 			beside := &corev1.Pod{
 				Spec:   corev1.PodSpec{Containers: containers},
 				Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{database, agent}},
@@ -97,7 +97,7 @@ func TestNotRunning(t *testing.T) {
 				t.Errorf("as a container: %q, want %q", got, test.want)
 			}
 			before := &corev1.Pod{
-				Spec:   corev1.PodSpec{InitContainers: containers[1:], Containers: containers[:1]},
+				Spec:   corev1.PodSpec{InitContainers: []corev1.Container{nativeContainer()}, Containers: containers[:1]},
 				Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{agent}, ContainerStatuses: []corev1.ContainerStatus{database}},
 			}
 			if got := notRunning(before, now); got != test.want {

@@ -314,6 +314,35 @@ func TestCheckOfAnAgentThatDoesNotRun(t *testing.T) {
 	}
 }
 
+// A pod with an attached agent is not missed, and is told once that one does not run.
+func TestCheckOfAttachedAgents(t *testing.T) {
+	missed := pod("basic-pd-0", "basic")
+	running, ended := runningSince(time.Now().Add(-time.Hour)), terminated(time.Now(), "")
+	refused := pod("basic-pd-1", "basic", attached(running))
+	refused.Annotations = map[string]string{injection.NotInjectedAnnotation: "refused"}
+	for name, test := range map[string]struct {
+		pods []client.Object
+		want string // the message begins with
+	}{
+		"that run":        {[]client.Object{pod("basic-pd-0", "basic", attached(running)), refused, pod("basic-pd-2", "basic", injected)}, "3 of 3 pods carry the agent, 2 of them attached while they ran"},
+		"and a missed":    {[]client.Object{missed, pod("basic-pd-1", "basic", attached(running))}, "1 of 2 pods go without the agent: basic-pd-0 (missed)"},
+		"one that ended":  {[]client.Object{pod("basic-pd-0", "basic", attached(ended))}, "the agent does not run in 1 of 1 pods: basic-pd-0 (attached, and ended: Error)"},
+		"attached again":  {[]client.Object{pod("basic-pd-0", "basic", attached(ended), attached(running))}, "1 of 1 pods carry the agent, 1 of them attached"},
+		"one that starts": {[]client.Object{pod("basic-pd-0", "basic", attached(waiting("ContainerCreating", "")))}, "1 of 1 pods carry the agent, 1 of them attached"},
+		"without image":   {[]client.Object{pod("basic-pd-0", "basic", attached(waiting("ErrImagePull", "")))}, "the agent does not run in 1 of 1 pods: basic-pd-0 (ImagePullBackOff of tidelay/agent:v1)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, append(test.pods, cluster("basic", "true"))...)
+			for range 2 {
+				w.checker.check(t.Context())
+			}
+			if got := w.message("basic"); !strings.HasPrefix(got, test.want) || w.patches != 1 {
+				t.Errorf("%d patches and message %q, want one and %q", w.patches, got, test.want)
+			}
+		})
+	}
+}
+
 // A replica that no longer leads reports nothing.
 func TestStartEnds(t *testing.T) {
 	w := newWorld(t, cluster("basic", "true"), pod("basic-tikv-0", "basic"))

@@ -22,7 +22,8 @@ const (
 	// NoPods: the TidbCluster has no pod yet that is to be injected.
 	NoPods injection.Reason = "no_pods"
 	// AgentNotRunning: the pod carries the agent, and kubelet can't keep the agent's
-	// container running. The pod is not ready then, and its Service leaves it out.
+	// container running. The pod is not ready then, and its Service leaves it out, but for
+	// an agent that was attached.
 	AgentNotRunning injection.Reason = "agent_not_running"
 	// AgentNotAnswering: something else answers on the agent's port, or nobody listens
 	// there.
@@ -36,8 +37,9 @@ const (
 
 // Report is the state of those pods of one TidbCluster that it asks to inject.
 type Report struct {
-	// Injected is the number of pods with the agent.
-	Injected int
+	// Injected is the number of pods with the agent, and Attached the number of those to
+	// which it was attached while they ran.
+	Injected, Attached int
 	// Without has the pods without the agent.
 	Without []Pod
 	// NotRunning has the pods with an agent that does not run, and why.
@@ -99,6 +101,9 @@ func (r *Report) add(pod *corev1.Pod, reason injection.Reason, blocked *obstacle
 	switch {
 	case reason == injection.AlreadyInjected:
 		r.Injected++
+		if agent, _ := injection.AgentOf(pod); agent.Attached {
+			r.Attached++
+		}
 		if why := notRunning(pod, now); why != "" {
 			r.NotRunning = append(r.NotRunning, Pod{pod.Name, AgentNotRunning, why})
 		} else if canBeAsked(pod, now) {
@@ -236,7 +241,7 @@ func (r *Report) message() string {
 	case r.total() == 0:
 		parts = append(parts, "no pod is asked for yet")
 	case len(r.Without) == 0:
-		parts = append(parts, fmt.Sprintf("%d of %d pods carry the agent", r.Injected, r.total()))
+		parts = append(parts, fmt.Sprintf("%d of %d pods carry the agent", r.Injected, r.total())+r.attached())
 	default:
 		parts = append(parts, fmt.Sprintf("%d of %d pods go without the agent: %s", len(r.Without), r.total(), list(r.Without, maxListed)))
 	}
@@ -266,6 +271,14 @@ func (r *Report) message() string {
 		parts = append(parts, refusalIntro+r.refusal)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// attached says at how many of the pods the agent was attached.
+func (r *Report) attached() string {
+	if r.Attached == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d of them attached while they ran", r.Attached)
 }
 
 // list returns the first pods by name, and the number of the others.

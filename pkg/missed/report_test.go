@@ -90,6 +90,7 @@ func TestReport(t *testing.T) {
 				pod := &corev1.Pod{}
 				pod.Name = fmt.Sprintf("pod-%d", i)
 				if test.notRunning {
+					pod.Spec.Containers = []corev1.Container{injectedContainer()}
 					pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: injection.ContainerName, State: waiting("CreateContainerError", "no")}}
 				}
 				r.add(pod, reason, test.blocked, now)

@@ -128,9 +128,9 @@ func fromServerCache() client.ListOption {
 }
 
 // reason returns the reason of the decision about a pod if it were created now. One that
-// was moved to the node's network with its agent carries it: the agent itself says that
-// it can't be used. A panic turns into an error, so that one odd pod does not end the
-// process.
+// has an agent nevertheless carries it: the agent was attached to the running pod, or the
+// pod was moved to the node's network with it, and then the agent itself says that it can't
+// be used. A panic turns into an error, so that one odd pod does not end the process.
 func (c *Checker) reason(ctx context.Context, pod *corev1.Pod) (member tidbcluster.Membership, reason injection.Reason, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -138,7 +138,8 @@ func (c *Checker) reason(ctx context.Context, pod *corev1.Pod) (member tidbclust
 		}
 	}()
 	member, reason, err = c.options.Gatherer.Reason(ctx, pod.Namespace, pod)
-	if reason == injection.HostNetwork && injection.HasAgent(pod) {
+	isAskedFor := reason == injection.Injected || reason.Unwanted()
+	if err == nil && isAskedFor && injection.HasAgent(pod) {
 		reason = injection.AlreadyInjected
 	}
 	return member, reason, err

@@ -237,9 +237,28 @@ func pod(name, of string, change ...func(*corev1.Pod)) *corev1.Pod {
 
 func injected(p *corev1.Pod) {
 	p.Annotations = map[string]string{injection.StatusAnnotation: "{}"}
-	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{
+	p.Spec.Containers = append(p.Spec.Containers, injectedContainer())
+}
+
+func injectedContainer() corev1.Container {
+	return corev1.Container{
 		Name: injection.ContainerName, Image: "tidelay/agent:v1", VolumeMounts: []corev1.VolumeMount{{Name: "tidelay-state", MountPath: "/run/tidelay"}},
-	})
+	}
+}
+
+func nativeContainer() corev1.Container {
+	c := injectedContainer()
+	c.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
+	return c
+}
+
+// attached has an agent be attached to a pod, with what kubelet says of it.
+func attached(state corev1.ContainerState) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		agent := injection.Config{Image: "tidelay/agent:v1"}.Attachment(p, time.Hour)
+		p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, agent)
+		p.Status.EphemeralContainerStatuses = append(p.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: agent.Name, State: state})
+	}
 }
 
 func done(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }

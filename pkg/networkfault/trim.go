@@ -46,6 +46,7 @@ func trimPod(pod *corev1.Pod) {
 		Spec: corev1.PodSpec{
 			NodeName: pod.Spec.NodeName, HostNetwork: pod.Spec.HostNetwork,
 			Containers: agentsOf(pod.Spec.Containers), InitContainers: agentsOf(pod.Spec.InitContainers),
+			EphemeralContainers: attachedOf(pod.Spec.EphemeralContainers),
 		},
 		Status: corev1.PodStatus{Phase: pod.Status.Phase, PodIP: pod.Status.PodIP, PodIPs: pod.Status.PodIPs},
 	}
@@ -53,6 +54,7 @@ func trimPod(pod *corev1.Pod) {
 		kept.OwnerReferences = []metav1.OwnerReference{*ref}
 	}
 	kept.Status.ContainerStatuses, kept.Status.InitContainerStatuses = statusesOf(pod.Status.ContainerStatuses), agentStatusesOf(pod.Status.InitContainerStatuses)
+	kept.Status.EphemeralContainerStatuses = attachedStatusesOf(pod.Status.EphemeralContainerStatuses)
 	*pod = kept
 }
 
@@ -74,13 +76,36 @@ func agentStatusesOf(statuses []corev1.ContainerStatus) []corev1.ContainerStatus
 		if s.Name != injection.ContainerName {
 			continue
 		}
-		kept := corev1.ContainerStatus{Name: s.Name, ContainerID: s.ContainerID}
-		if facts.IsDown(s) {
-			kept.State.Terminated = &corev1.ContainerStateTerminated{}
-		}
-		return []corev1.ContainerStatus{kept}
+		return []corev1.ContainerStatus{agentStatusOf(s)}
 	}
 	return nil
+}
+
+// attachedStatusesOf returns the same of all ephemeral containers, any of which may be the
+// agent.
+func attachedStatusesOf(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
+	var kept []corev1.ContainerStatus
+	for _, s := range statuses {
+		kept = append(kept, agentStatusOf(s))
+	}
+	return kept
+}
+
+func agentStatusOf(s corev1.ContainerStatus) corev1.ContainerStatus {
+	kept := corev1.ContainerStatus{Name: s.Name, ContainerID: s.ContainerID}
+	if facts.IsDown(s) {
+		kept.State.Terminated = &corev1.ContainerStateTerminated{}
+	}
+	return kept
+}
+
+// attachedOf returns ephemeral containers, any of which may be the agent.
+func attachedOf(containers []corev1.EphemeralContainer) []corev1.EphemeralContainer {
+	var kept []corev1.EphemeralContainer
+	for _, c := range containers {
+		kept = append(kept, corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: c.Name, Args: c.Args}})
+	}
+	return kept
 }
 
 // agentsOf returns the containers that may be the agent, without what nobody reads.

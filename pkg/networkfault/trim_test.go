@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
@@ -156,6 +157,17 @@ func TestTrimPod(t *testing.T) {
 			p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: injection.ContainerName, ContainerID: "containerd://1"}}
 			native.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 			p.Spec.InitContainers, p.Spec.Containers = []corev1.Container{native, {Name: "init"}}, p.Spec.Containers[:1]
+		},
+		"attached": func(p *corev1.Pod) {
+			p.Spec.Containers = p.Spec.Containers[:1]
+			for i, state := range []corev1.ContainerState{{Terminated: &corev1.ContainerStateTerminated{}}, {Running: &corev1.ContainerStateRunning{}}, {Waiting: &corev1.ContainerStateWaiting{}}} {
+				agent := injection.Config{}.Attachment(p, time.Duration(i+1)*time.Hour)
+				p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, agent)
+				p.Status.EphemeralContainerStatuses = append(p.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: agent.Name, ContainerID: agent.Name, State: state})
+			}
+			if got := facts.Agent(p).ContainerID; got != "tidelay-agent-2" || injection.MaxDuration(p) != 2*time.Hour {
+				t.Errorf("the agent is %s, want the one that runs", got)
+			}
 		},
 		"none":            func(p *corev1.Pod) { p.Spec.Containers = p.Spec.Containers[:1] },
 		"host's network":  func(p *corev1.Pod) { p.Spec.HostNetwork = true },

@@ -59,7 +59,7 @@ func (w *world) change(t *testing.T, d *datadriven.TestData) string {
 			d.Fatalf(t, "patch: %v", err)
 		}
 	default:
-		d.Fatalf(t, "unknown command %s", d.Cmd)
+		return w.obeyAttach(t, d)
 	}
 	return ""
 }

@@ -105,6 +105,12 @@ func (a *app) completeReport(cmd *cobra.Command) {
 	register(cmd, "output", cobra.FixedCompletions([]string{"table", "yaml", "json"}, noFiles))
 }
 
+func (a *app) completeAttach(cmd *cobra.Command) {
+	cmd.ValidArgsFunction = a.completeCluster
+	register(cmd, "components", cobra.FixedCompletions(componentNames(), noFiles))
+	completeWriting(cmd)
+}
+
 func completeWriting(cmd *cobra.Command) {
 	register(cmd, "output", cobra.FixedCompletions([]string{"yaml", "json", "name"}, noFiles))
 	if cmd.Flags().Lookup("allow") != nil {

@@ -130,7 +130,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule of safety.`,
 	root.SetErr(a.ErrOut)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.newSet(), a.newPartition(), a.newTopology(), a.newRun(), a.newClear(), a.newStatus(), a.newRoles(),
-		a.newExplain(), a.newPreview(), a.newVersion())
+		a.newExplain(), a.newPreview(), a.newAttach(), a.newVersion())
 	a.completeGlobals(root)
 	return root
 }

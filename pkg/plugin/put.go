@@ -59,12 +59,16 @@ func (a *app) put(ctx context.Context, cluster string, make wish, w *writing) er
 // look reads a TidbCluster. Where there is none of that name, the nearest one is told.
 func (a *app) look(ctx context.Context, c client.Reader, key types.NamespacedName) (*look.Cluster, error) {
 	seen, err := look.Read(ctx, c, key)
-	if missing, is := errors.AsType[*look.NotFound](err); is {
-		if near := nearest(key.Name, missing.There); len(near) > 0 {
-			return nil, fmt.Errorf("%w%s", err, meant(key.Name, missing.There))
-		}
+	return seen, suggest(err)
+}
+
+// suggest adds the nearest name to the error that there is no such TidbCluster.
+func suggest(err error) error {
+	missing, is := errors.AsType[*look.NotFound](err)
+	if !is || len(nearest(missing.Key.Name, missing.There)) == 0 {
+		return err
 	}
-	return seen, err
+	return fmt.Errorf("%w%s", err, meant(missing.Key.Name, missing.There))
 }
 
 // preview says what a step would do. The error says that it would be refused.

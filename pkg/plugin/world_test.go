@@ -43,6 +43,12 @@ type world struct {
 	agents plugin.Agents
 	// answers are how they answer, by the pod's name; others can't be reached.
 	answers map[string]agentAnswer
+	// listed, if it is set, changes pods that are listed, as kubelet would meanwhile, and
+	// tried is called before an agent is attached.
+	listed func(*corev1.PodList)
+	tried  func()
+	// refusal, if it is set, is the API server's answer to who attaches an agent.
+	refusal error
 	// isTerminal and noColor are those of the surroundings.
 	isTerminal, noColor bool
 	// version is that of the plugin, and in is what standard input has.
@@ -61,7 +67,7 @@ func newWorld(t *testing.T) *world {
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
 		WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string { return []string{string(o.(*corev1.Pod).Status.Phase)} }).
-		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list}).Build()
+		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list, SubResourcePatch: w.attach}).Build()
 	return w
 }
 
@@ -106,7 +112,13 @@ func (w *world) list(ctx context.Context, c client.WithWatch, list client.Object
 			return err
 		}
 	}
-	return c.List(ctx, list, opts...)
+	if err := c.List(ctx, list, opts...); err != nil {
+		return err
+	}
+	if pods, is := list.(*corev1.PodList); is && w.listed != nil {
+		w.listed(pods)
+	}
+	return nil
 }
 
 // run runs the plugin in the namespace db. It returns the exit status; what it printed is in

@@ -75,6 +75,12 @@ func (o OptIn) Covers(c Component) bool {
 	return o.Inject && (!o.narrowed || slices.Contains(o.components, c))
 }
 
+// IsProtected reports whether the annotations of a TidbCluster refuse every fault.
+func IsProtected(annotations map[string]string) bool {
+	value, ok := annotations[ProtectAnnotation]
+	return ok && value != "false"
+}
+
 func (o *OptIn) problemf(format string, args ...any) {
 	o.Problems = append(o.Problems, fmt.Errorf(format, args...).Error())
 }

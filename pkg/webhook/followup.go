@@ -121,7 +121,7 @@ func (i *Injector) follow(ctx context.Context, f followUp) outcome {
 // tell notes that a pod is there, and sends the Event if it is of the followed
 // admission and has the agent.
 func (i *Injector) tell(f followUp, pod *corev1.Pod) outcome {
-	agent := injection.HasAgent(pod)
+	agent := injection.IsInjected(pod)
 	i.refusals.made(f.pod, agent)
 	if !agent {
 		return outcomeWithout

@@ -151,7 +151,7 @@ func (i *Injector) lookUp(ctx context.Context, id identity, admissions []types.U
 		logf.FromContext(ctx).Error(err, "not known whether the pod was made when it was asked for before")
 		return i.refusals.nextUnknown(id)
 	case found:
-		i.refusals.made(id, injection.HasAgent(pod))
+		i.refusals.made(id, injection.IsInjected(pod))
 		next, _ := i.refusals.next(id, "")
 		return next
 	default:

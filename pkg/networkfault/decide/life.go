@@ -60,7 +60,7 @@ func (d *decision) lives(o *object) bool {
 		d.stop(o, v1alpha1.Ended, ReasonClusterNotFound, "TidbCluster "+o.cluster+" is gone")
 	case d.isGone(o):
 		d.stop(o, v1alpha1.Pending, ReasonClusterNotFound, "there is no TidbCluster "+o.cluster+" in this namespace")
-	case isProtected(d.Cluster.Annotations):
+	case tidbcluster.IsProtected(d.Cluster.Annotations):
 		d.refuse(o, ReasonProtected, fmt.Sprintf("TidbCluster %s takes no %s, by its annotation %s", o.cluster, o.noun(), tidbcluster.ProtectAnnotation))
 	case !tidbcluster.ParseOptIn(d.Cluster.Annotations).Inject:
 		d.refuse(o, ReasonNotInjected, d.howToInject())
@@ -79,12 +79,6 @@ func (d *decision) isGone(o *object) bool {
 		return true
 	}
 	return o.was.StartedAt != nil && o.was.ClusterUID != d.Cluster.UID
-}
-
-// isProtected reports whether annotations refuse every fault.
-func isProtected(annotations map[string]string) bool {
-	value, ok := annotations[tidbcluster.ProtectAnnotation]
-	return ok && value != "false"
 }
 
 // howToInject says what a TidbCluster needs that does not ask for agents.

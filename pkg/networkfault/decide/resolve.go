@@ -64,7 +64,7 @@ func (d *decision) canHold(o *object) bool {
 	case len(hosts) > 0:
 		d.refuse(o, ReasonHostNetwork, fmt.Sprintf("%s: on the network of the node, whose address is not the pod's alone; set allow: [%s] to leave such pods out", list(hosts), v1alpha1.Partial))
 	case len(bare) > 0:
-		d.refuse(o, ReasonNoAgent, fmt.Sprintf("%s: without an agent; have one injected (annotations tidelay.io/inject and tidelay.io/components of the TidbCluster, and a restart), or set allow: [%s] for the %s without them", list(bare), v1alpha1.Partial, o.noun()))
+		d.refuse(o, ReasonNoAgent, fmt.Sprintf("%s: without an agent; have one injected (annotations tidelay.io/inject and tidelay.io/components of the TidbCluster, and a restart), or attached (kubectl tidelay attach), or set allow: [%s] for the %s without them", list(bare), v1alpha1.Partial, o.noun()))
 	default:
 		return true
 	}

@@ -49,12 +49,8 @@ func Addresses(pod *corev1.Pod) []netip.Addr {
 // Agent returns what kubelet says of the agent's container; the zero value if it says
 // nothing. The container's ID is another one after each start.
 func Agent(pod *corev1.Pod) corev1.ContainerStatus {
-	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		if s.Name == injection.ContainerName {
-			return s
-		}
-	}
-	return corev1.ContainerStatus{}
+	agent, _ := injection.AgentOf(pod)
+	return agent.Status
 }
 
 // IsDown reports whether kubelet says that a container does not run.

@@ -67,10 +67,25 @@ func (e *NotFound) Error() string {
 // Read reads what is known of a TidbCluster. The error is a *NotFound if there is no such
 // TidbCluster. That Tidelay's kinds are not installed is an error too.
 func Read(ctx context.Context, reader client.Reader, key types.NamespacedName) (*Cluster, error) {
-	r := reading{Reader: reader, cluster: Cluster{Key: key}, labels: map[string]map[string]string{}}
-	group, all := errgroup.WithContext(ctx)
-	for _, read := range []func(context.Context) error{r.readObject, r.readPods, r.readNodes, r.readFaults, r.readTopologies} {
-		group.Go(func() error { return read(all) })
+	r := newReading(reader, key)
+	return r.all(ctx, r.readObject, r.readPods, r.readNodes, r.readFaults, r.readTopologies)
+}
+
+// ReadPods is Read without nodes, faults and topologies: it needs none of Tidelay's kinds.
+func ReadPods(ctx context.Context, reader client.Reader, key types.NamespacedName) (*Cluster, error) {
+	r := newReading(reader, key)
+	return r.all(ctx, r.readObject, r.readPods)
+}
+
+func newReading(reader client.Reader, key types.NamespacedName) *reading {
+	return &reading{Reader: reader, cluster: Cluster{Key: key}, labels: map[string]map[string]string{}}
+}
+
+// all reads by some functions at once, and then finds the pods of the TidbCluster.
+func (r *reading) all(ctx context.Context, reads ...func(context.Context) error) (*Cluster, error) {
+	group, during := errgroup.WithContext(ctx)
+	for _, read := range reads {
+		group.Go(func() error { return read(during) })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err

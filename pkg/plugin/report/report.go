@@ -19,9 +19,9 @@ import (
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
-	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
 	"github.com/tidelay/tidelay/pkg/networkfault/selector"
+	"github.com/tidelay/tidelay/pkg/plugin/attach"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
@@ -85,6 +85,7 @@ func Of(c *look.Cluster, now time.Time) Report {
 			Role: roles[p.Name], Agent: agentOf(p), Objects: held[p.Name],
 		})
 	}
+	r.Problems = lost(c)
 	for _, o := range c.Objects() {
 		r.Objects = append(r.Objects, objectOf(o))
 	}
@@ -94,7 +95,7 @@ func Of(c *look.Cluster, now time.Time) Report {
 	if !c.Blind {
 		r.Unready = unready(c)
 	}
-	r.Problems = tidbcluster.ParseOptIn(c.Object.Annotations).Problems
+	r.Problems = append(r.Problems, tidbcluster.ParseOptIn(c.Object.Annotations).Problems...)
 	for _, condition := range c.Object.Status.Conditions {
 		if condition.Type == tidbcluster.InjectedCondition && condition.Status != corev1.ConditionTrue && condition.Message != "" {
 			r.Problems = append(r.Problems, condition.Message)
@@ -162,22 +163,38 @@ func objectOf(o client.Object) Object {
 
 // agentOf says how the agent of a pod is.
 func agentOf(p look.Pod) string {
-	if !p.Facts.Agent {
-		return "none"
+	agent, has := injection.AgentOf(p.Pod)
+	how := ""
+	if agent.Attached {
+		how = ", attached"
 	}
-	status := facts.Agent(p.Pod)
-	switch {
-	case status.State.Waiting != nil:
-		return cmp.Or(status.State.Waiting.Reason, "waiting")
-	case status.State.Terminated != nil:
-		return cmp.Or(status.State.Terminated.Reason, "ended")
-	case status.State.Running == nil:
-		return "unknown"
+	switch state := agent.Status.State; {
+	case !has:
+		return "none"
+	case state.Waiting != nil:
+		return cmp.Or(state.Waiting.Reason, "waiting") + how
+	case state.Terminated != nil:
+		return cmp.Or(state.Terminated.Reason, "ended") + how
+	case state.Running == nil:
+		return "unknown" + how
+	case agent.Attached:
+		return "running" + how
 	}
 	if slices.ContainsFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == injection.ContainerName }) {
 		return "running, native"
 	}
 	return "running"
+}
+
+// lost says of which pods an attached agent has ended, and what that leaves.
+func lost(c *look.Cluster) []string {
+	var all []string
+	for _, p := range c.Pods {
+		if how := attach.Lost(p.Pod); how != "" {
+			all = append(all, fmt.Sprintf("%s: %s. What it held by netem may still be in force, and nothing ends it but a new agent: kubectl tidelay attach -n %s %s", p.Name, how, c.Key.Namespace, c.Key.Name))
+		}
+	}
+	return all
 }
 
 // rolesOf returns what pods are now: "leader", "follower", "owner", "store 4, busiest". unknown

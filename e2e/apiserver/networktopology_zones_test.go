@@ -62,18 +62,14 @@ func (d *database) topologyBecomes(name, want string, words ...string) v1alpha1.
 	return u.Status
 }
 
-// onNodes makes nodes, one for the pods of each number, with the zones that are given. The
-// others have none.
-func (d *database) onNodes(zones map[string]string) (nodes map[string]*corev1.Node) {
+// onNodes puts the pods of each number on a node of their own, without labels.
+func (d *database) onNodes() (nodes map[string]*corev1.Node) {
 	d.t.Helper()
 	nodes = map[string]*corev1.Node{}
 	for _, p := range size().Pods(d.name) {
 		number := p.Name[len(p.Name)-1:]
 		if nodes[number] == nil {
 			node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: d.namespace.name + "-" + number}}
-			if zones[number] != "" {
-				node.Labels = map[string]string{corev1.LabelTopologyZone: zones[number]}
-			}
 			d.make(node)
 			d.t.Cleanup(func() { must(d.t, d.typed.Delete(context.WithoutCancel(d.t.Context()), node)) })
 			nodes[number] = node
@@ -84,13 +80,23 @@ func (d *database) onNodes(zones map[string]string) (nodes map[string]*corev1.No
 	return nodes
 }
 
+// labelZone gives a node a zone.
+func (d *database) labelZone(node *corev1.Node, zone string) {
+	d.t.Helper()
+	node.Labels = map[string]string{corev1.LabelTopologyZone: zone}
+	must(d.t, d.typed.Update(d.t.Context(), node))
+}
+
 // Zones are those of the nodes. Pods on a node without the label are named, and are in when it
 // gets one; nothing else changes by that.
 func (f *fleet) zonesByLabel(t *testing.T) {
 	d := f.database(t, nil)
 	d.make(d.topology("ground", far))
 	d.topologyBecomes("ground", "Pending NoZones  0/8", "none, by the label topology.kubernetes.io/zone of the pods' nodes; 8 pods on no node yet")
-	nodes := d.onNodes(map[string]string{"0": "east", "1": "west"})
+	nodes := d.onNodes()
+	d.topologyBecomes("ground", "Pending NoZones  0/8", "8 pods on nodes without it")
+	d.labelZone(nodes["0"], "east")
+	d.labelZone(nodes["1"], "west")
 	s := d.topologyBecomes("ground", "Running Applied 6/6 6/8")
 	if diff := cmp.Diff([]string{"basic-pd-2", "basic-tikv-2"}, s.Unzoned); diff != "" {
 		t.Errorf("unzoned (-want +got):\n%s", diff)
@@ -114,9 +120,7 @@ func (f *fleet) zonesByLabel(t *testing.T) {
 	link("0", "1")
 	d.wantEffects(want)
 
-	node := nodes["2"]
-	node.Labels = map[string]string{corev1.LabelTopologyZone: "west"}
-	must(t, d.typed.Update(t.Context(), node))
+	d.labelZone(nodes["2"], "west")
 	s = d.topologyBecomes("ground", "Running Applied 8/8 8/8")
 	if len(s.Unzoned) > 0 {
 		t.Errorf("unzoned %q", s.Unzoned)

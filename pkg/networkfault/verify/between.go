@@ -119,15 +119,18 @@ func (b Batch) Judge(answer api.Measurements) ([]Judgement, error) {
 	return all, nil
 }
 
-// Explain says in words why a Result is not right, with the names of its pods where it is
-// wrong; "" if it is right.
+// Explain says in words why a Result is not right, without the names of its pods; "" if it is
+// right.
 func (r *Result) Explain() string {
 	switch r.Verdict {
 	case Right:
 		return ""
 	case Wrong:
-		return r.problem()
+		return r.wrong()
 	default:
 		return r.why()
 	}
 }
+
+// Longest returns how long the measurement takes if nobody answers.
+func (b Batch) Longest() time.Duration { return b[len(b)-1].Longest() }

@@ -74,18 +74,24 @@ func (r *Result) why() string {
 // problem says what is wrong with a pair, or with what was counted.
 func (r *Result) problem() string {
 	if r.IsCounted() {
-		return r.From + " " + r.Because.Why
+		return r.From + " " + r.wrong()
 	}
-	pair := fmt.Sprintf("%s (%s): ", r.who(), r.by())
+	return fmt.Sprintf("%s (%s): %s", r.who(), r.by(), r.wrong())
+}
+
+// wrong says what is wrong, without the names of pods.
+func (r *Result) wrong() string {
 	switch r.Because.Outcome {
 	case NotCut:
-		return pair + "an answer in " + milliseconds(r.Because.Measured) + ", and a partition is asked for"
+		return "an answer in " + milliseconds(r.Because.Measured) + ", and a partition is asked for"
 	case NoAnswer:
-		return pair + "no answer, and " + Asked{RTT: r.Asked.RTT}.wanted()
+		return "no answer, and " + Asked{RTT: r.Asked.RTT}.wanted()
 	case Early:
-		return pair + "as little as " + r.added()
+		return "as little as " + r.added()
+	case Late:
+		return r.added()
 	default:
-		return pair + r.added()
+		return r.Because.Why
 	}
 }
 

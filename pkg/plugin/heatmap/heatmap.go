@@ -136,6 +136,9 @@ func (v *view) isFirst(i int) bool { return i > 0 && v.Groups[i].Block != v.Grou
 
 func (v *view) cell(c *measured.Cell, isFirst bool) cell {
 	one := cell{Face: c.Face()}
+	if v.Size == "small" { // what chance may add is in the title
+		one.Asked, _, _ = strings.Cut(one.Asked, "±")
+	}
 	one.IsOut = one.Mark == measured.MarkOut
 	switch {
 	case c.IsEmpty():

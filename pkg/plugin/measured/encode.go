@@ -214,4 +214,3 @@ func text(ms *float64) string {
 	}
 	return strconv.FormatFloat(*ms, 'f', -1, 64)
 }
-

@@ -117,7 +117,9 @@ func what(o client.Object) string {
 	if !is {
 		return text
 	}
-	list := func(side []v1alpha1.Selector) string { return strings.Join(strings.Fields(strings.Trim(fmt.Sprint(side), "[]")), ",") }
+	list := func(side []v1alpha1.Selector) string {
+		return strings.Join(strings.Fields(strings.Trim(fmt.Sprint(side), "[]")), ",")
+	}
 	return fmt.Sprintf("%s from %s to %s", text, list(f.Spec.From), cmp.Or(list(f.Spec.To), "others"))
 }
 

@@ -85,10 +85,13 @@ const Network = 300 * time.Microsecond
 func Measure(m *measured.Matrix, rtt func(*measured.Pair) time.Duration) {
 	for _, p := range m.Pairs {
 		for p.IsOpen() {
-			p.Note(p.Judge(samples(Network), samples(rtt(p))))
+			Note(p, rtt(p))
 		}
 	}
 }
+
+// Note has a pair measured once; 0 is for no answer.
+func Note(p *measured.Pair, rtt time.Duration) { p.Note(p.Judge(samples(Network), samples(rtt))) }
 
 // AsAsked is the round trip with what is asked for.
 func AsAsked(p *measured.Pair) time.Duration {

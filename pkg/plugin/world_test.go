@@ -39,9 +39,11 @@ type world struct {
 	// seen, if it is set, changes a NetworkFault or NetworkTopology that is read alone, as the
 	// controller would meanwhile.
 	seen func(client.Object)
-	// isTerminal and noColor are those of the surroundings.
-	isTerminal, noColor bool
-	out, errOut         bytes.Buffer
+	// agents reaches the agents of pods.
+	agents plugin.Agents
+	// isTerminal, isErrTerminal and noColor are those of the surroundings.
+	isTerminal, isErrTerminal, noColor bool
+	out, errOut                        bytes.Buffer
 }
 
 func newWorld(t *testing.T) *world {
@@ -104,10 +106,10 @@ func (w *world) run(ctx context.Context, args ...string) int {
 	w.errOut.Reset()
 	return plugin.Main(ctx, plugin.Surroundings{
 		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: &w.out, ErrOut: &w.errOut},
-		Version:   "v1.2.3", IsTerminal: w.isTerminal, NoColor: w.noColor, Poll: time.Millisecond,
+		Version:   "v1.2.3", IsTerminal: w.isTerminal, IsErrTerminal: w.isErrTerminal, NoColor: w.noColor, Poll: time.Millisecond,
 		Now: func() time.Time { return w.now },
 		Connect: func(*genericclioptions.ConfigFlags) (*plugin.Connection, error) {
-			return &plugin.Connection{Client: w.Client}, nil
+			return &plugin.Connection{Client: w.Client, Agents: w.agents}, nil
 		},
 	}, append([]string{"--namespace", "db", "--kubeconfig", "/dev/null"}, args...))
 }

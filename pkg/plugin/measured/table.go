@@ -82,10 +82,9 @@ func (g *Grid) what() string {
 
 // panel writes some columns: a row with what was measured, and below it what is asked for.
 func (g *Grid) panel(w io.Writer, first, end int) {
-	t := tabwriter.NewWriter(w, 0, 8, columnGap, ' ', 0)
-	row := func(head string, cells []string) {
-		_, _ = fmt.Fprintln(t, strings.TrimRight(head+"\t"+strings.Join(cells, "\t"), "\t"))
-	}
+	var aligned strings.Builder
+	t := tabwriter.NewWriter(&aligned, 0, 8, columnGap, ' ', 0)
+	row := func(head string, cells []string) { _, _ = fmt.Fprintln(t, head+"\t"+strings.Join(cells, "\t")) }
 	var heads []string
 	for _, to := range g.Groups[first:end] {
 		heads = append(heads, to.Short)
@@ -107,6 +106,9 @@ func (g *Grid) panel(w io.Writer, first, end int) {
 		}
 	}
 	_ = t.Flush() // a strings.Builder takes everything
+	for line := range strings.Lines(aligned.String()) {
+		_, _ = fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
 }
 
 // legend says what the marks and words mean that are used.

@@ -280,7 +280,7 @@ func TestMatrixProgress(t *testing.T) {
 
 func TestMatrixUsage(t *testing.T) {
 	m := withAgents(t)
-	m.says(2, []string{"--by", "zones"}, `error: --by "zones": did you mean zone?`)
+	m.says(2, []string{"--by", "zones"}, `error: --by "zones"; did you mean zone?`)
 	m.says(2, []string{"-o", "yaml"}, `--output "yaml"`)
 	m.says(2, []string{"--timeout", "0s"}, "--timeout 0s: want more than 0s")
 	m.says(2, []string{"--file", "/no/such/folder/x.html"}, "there is no folder /no/such/folder")

@@ -24,7 +24,7 @@ func example(pods int) *measured.Matrix {
 		measuredtest.Fault(c, "slow", "+250ms ±10ms RTT", v1alpha1.NetworkFaultSpec{From: []v1alpha1.Selector{"pd(2)"}, To: []v1alpha1.Selector{"tidb(0)"}, RTT: "250ms", Jitter: "10ms"})
 		c.Pods[pods-1].Facts.Agent = false
 	}
-	m := measured.Of(c, measuredtest.Now)
+	m := measured.Of(c, measuredtest.Now())
 	i := 0
 	measuredtest.Measure(m, func(p *measured.Pair) time.Duration {
 		i++
@@ -102,7 +102,7 @@ func TestBlind(t *testing.T) {
 	c := measuredtest.Cluster(3)
 	c.ObjectsUnseen = true
 	c.Unseen = []string{"you may not read networkfaults, so this is not known: the faults"}
-	m := measured.Of(c, measuredtest.Now)
+	m := measured.Of(c, measuredtest.Now())
 	measuredtest.Measure(m, func(*measured.Pair) time.Duration { return time.Second })
 	page := render(t, m, measured.ByPod)
 	if strings.Contains(page, `class="s6 out`) || !strings.Contains(page, "what is asked for is not known") || !strings.Contains(page, c.Unseen[0]) {

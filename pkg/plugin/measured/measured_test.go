@@ -36,7 +36,7 @@ func table(t *testing.T, g *measured.Grid) string {
 
 // of returns what was measured of a TidbCluster, as rtt says.
 func of(c *look.Cluster, rtt func(*measured.Pair) time.Duration) *measured.Matrix {
-	m := measured.Of(c, measuredtest.Now)
+	m := measured.Of(c, measuredtest.Now())
 	measuredtest.Measure(m, rtt)
 	return m
 }
@@ -49,7 +49,7 @@ func pair(m *measured.Matrix, from, to string) *measured.Pair {
 func TestOrder(t *testing.T) {
 	names := func(c *look.Cluster) string {
 		var all []string
-		for _, p := range measured.Of(c, measuredtest.Now).Pods {
+		for _, p := range measured.Of(c, measuredtest.Now()).Pods {
 			all = append(all, strings.TrimPrefix(p.Name, "basic-")+"@"+p.Zone)
 		}
 		return strings.Join(all, " ")
@@ -75,7 +75,7 @@ func TestAsked(t *testing.T) {
 	measuredtest.Fault(c, "slow", "+50ms RTT", v1alpha1.NetworkFaultSpec{From: []v1alpha1.Selector{"pd(2)"}, To: []v1alpha1.Selector{"pd(0)"}, RTT: "50ms"})
 	measuredtest.Fault(c, "paused", "+50ms RTT", v1alpha1.NetworkFaultSpec{From: []v1alpha1.Selector{"pd(1)"}, RTT: "50ms"})
 	c.Faults[1].Status.Phase = v1alpha1.Paused
-	m := measured.Of(c, measuredtest.Now)
+	m := measured.Of(c, measuredtest.Now())
 	for _, want := range []struct {
 		from, to string
 		rtt      time.Duration
@@ -94,7 +94,7 @@ func TestDoubt(t *testing.T) {
 	c := measuredtest.Cluster(3)
 	measuredtest.Fault(c, "slow", "+50ms RTT", v1alpha1.NetworkFaultSpec{From: []v1alpha1.Selector{"pd(2)"}, To: []v1alpha1.Selector{"pd(0)"}, RTT: "50ms"})
 	c.Pods[2].Facts.Agent = false
-	m := measured.Of(c, measuredtest.Now)
+	m := measured.Of(c, measuredtest.Now())
 	if m.InForce[0].Doubt == "" || !strings.Contains(m.InForce[0].String(), "not counted as asked for: basic-pd-2") {
 		t.Errorf("%+v", m.InForce)
 	}
@@ -122,7 +122,7 @@ func TestVerdicts(t *testing.T) {
 		"once, then gone":     {"basic-pd-1", []time.Duration{99 * ms}, verify.Unknown, "99.0?", "gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := measured.Of(c, measuredtest.Now)
+			m := measured.Of(c, measuredtest.Now())
 			p := pair(m, "basic-pd-0", test.to)
 			for _, rtt := range test.rtt {
 				if !p.IsOpen() {

@@ -20,7 +20,7 @@ import (
 )
 
 // Now is the time of all that is made up.
-var Now = time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
+func Now() time.Time { return time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC) }
 
 // Cluster returns the TidbCluster db/basic of so many pods, at least 3: 3 PD, the others TiKV and
 // TiDB by turns. All have agents, and nodes in zones east and west by turns.
@@ -50,7 +50,7 @@ func Cluster(pods int) *look.Cluster {
 // Start has a life be in force.
 func Start(life *v1alpha1.Life, what string) {
 	life.Phase, life.Reason, life.What, life.ClusterUID, life.ObservedGeneration = v1alpha1.Running, "Applied", what, "tc", 1
-	life.StartedAt = &metav1.Time{Time: Now.Add(-time.Minute)}
+	life.StartedAt = &metav1.Time{Time: Now().Add(-time.Minute)}
 }
 
 // Everything allows whatever safety would refuse.
@@ -60,7 +60,7 @@ func Everything() []v1alpha1.Allowance {
 
 // Topology adds a topology that is in force, of three zones that the pods are dealt out to.
 func Topology(c *look.Cluster, ab, ac v1alpha1.RoundTrip) {
-	t := &v1alpha1.NetworkTopology{ObjectMeta: metav1.ObjectMeta{Namespace: "db", Name: "three", UID: "three", Generation: 1, CreationTimestamp: metav1.NewTime(Now.Add(-time.Hour))}}
+	t := &v1alpha1.NetworkTopology{ObjectMeta: metav1.ObjectMeta{Namespace: "db", Name: "three", UID: "three", Generation: 1, CreationTimestamp: metav1.NewTime(Now().Add(-time.Hour))}}
 	t.Spec = v1alpha1.NetworkTopologySpec{
 		Cluster: "basic", Spread: 3, UntilDeleted: true, StartAfter: v1alpha1.StartAfterCreated, Allow: Everything(),
 		Links: []v1alpha1.Link{{Between: []v1alpha1.ZoneName{"a", "b"}, RTT: ab}, {Between: []v1alpha1.ZoneName{"a", "c"}, RTT: ac}, {Between: []v1alpha1.ZoneName{"b", "c"}, RTT: ac}},
@@ -71,7 +71,7 @@ func Topology(c *look.Cluster, ab, ac v1alpha1.RoundTrip) {
 
 // Fault adds a fault that is in force.
 func Fault(c *look.Cluster, name, what string, spec v1alpha1.NetworkFaultSpec) {
-	f := &v1alpha1.NetworkFault{ObjectMeta: metav1.ObjectMeta{Namespace: "db", Name: name, UID: types.UID(name), Generation: 1, CreationTimestamp: metav1.NewTime(Now.Add(-time.Hour))}}
+	f := &v1alpha1.NetworkFault{ObjectMeta: metav1.ObjectMeta{Namespace: "db", Name: name, UID: types.UID(name), Generation: 1, CreationTimestamp: metav1.NewTime(Now().Add(-time.Hour))}}
 	spec.Cluster, spec.UntilDeleted, spec.Allow = "basic", true, Everything()
 	f.Spec = spec
 	Start(&f.Status.Life, what)

@@ -40,7 +40,7 @@ generate: ## Make the CRDs, the deep copies and docs/api.md from the types in pk
 
 ##@ Test
 .PHONY: test
-test: test-unit test-kernel test-apiserver ## Run the unit, kernel and API-server tiers
+test: test-unit test-browser test-kernel test-apiserver ## Run the unit, browser, kernel and API-server tiers
 
 .PHONY: test-unit
 test-unit: ## Unit tests with -race, and the seeds of the fuzz targets; checks that every test is in a tier
@@ -48,6 +48,11 @@ test-unit: ## Unit tests with -race, and the seeds of the fuzz targets; checks t
 	hack/program.sh helm >/dev/null
 	CGO_ENABLED=1 go test -race -count=1 ./...
 	go -C hack/modules/oci test -count=1 ./...
+
+.PHONY: test-browser
+test-browser: ## Browser tier: the heat map of kubectl tidelay matrix, opened and printed by headless Chromium
+	hack/deps.sh browser
+	go test -tags browser -count=1 -timeout 10m ./pkg/plugin/heatmap/
 
 .PHONY: test-kernel
 test-kernel: ## Kernel tier: the agent in network namespaces, netem and nfqueue, measured by ping and TCP (root)

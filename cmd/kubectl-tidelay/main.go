@@ -25,9 +25,10 @@ func run() int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	return plugin.Main(ctx, plugin.Surroundings{
-		IOStreams:  genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
-		Version:    version,
-		IsTerminal: term.IsTerminal(int(os.Stdout.Fd())),
-		NoColor:    os.Getenv("NO_COLOR") != "",
+		IOStreams:     genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
+		Version:       version,
+		IsTerminal:    term.IsTerminal(int(os.Stdout.Fd())),
+		IsErrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+		NoColor:       os.Getenv("NO_COLOR") != "",
 	}, os.Args[1:])
 }

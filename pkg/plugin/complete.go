@@ -13,6 +13,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/profile"
 	"github.com/tidelay/tidelay/pkg/networkfault/selector"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
+	"github.com/tidelay/tidelay/pkg/plugin/measured"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
@@ -109,6 +110,12 @@ func (a *app) completeAttach(cmd *cobra.Command) {
 	cmd.ValidArgsFunction = a.completeCluster
 	register(cmd, "components", cobra.FixedCompletions(componentNames(), noFiles))
 	completeWriting(cmd)
+}
+
+func (a *app) completeMatrix(cmd *cobra.Command) {
+	cmd.ValidArgsFunction = a.completeCluster
+	register(cmd, "by", cobra.FixedCompletions(measured.Bys(), noFiles))
+	register(cmd, "output", cobra.FixedCompletions(matrixOutputs(), noFiles))
 }
 
 func completeWriting(cmd *cobra.Command) {

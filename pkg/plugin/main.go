@@ -27,6 +27,8 @@ type Surroundings struct {
 	// IsTerminal is whether a person looks at what is printed, and NoColor whether that
 	// person wants no colours.
 	IsTerminal, NoColor bool
+	// IsErrTerminal is whether a person looks at what is on standard error, such as progress.
+	IsErrTerminal bool
 	// Connect connects with the person's rights; Connect of this package if it is nil.
 	Connect func(*genericclioptions.ConfigFlags) (*Connection, error)
 	// Now is the time; time.Now if it is nil.
@@ -117,6 +119,7 @@ func newRoot(a *app) *cobra.Command {
   kubectl tidelay set basic 50ms --from tikv --to 'pd(leader)'
   kubectl tidelay topology basic --profile three-az --spread 3 --for 2h
   kubectl tidelay status basic
+  kubectl tidelay matrix basic
   kubectl tidelay clear --all
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule of safety.`,
@@ -129,7 +132,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule of safety.`,
 	root.SetOut(a.Out)
 	root.SetErr(a.ErrOut)
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(a.newSet(), a.newPartition(), a.newTopology(), a.newRun(), a.newClear(), a.newStatus(), a.newRoles(),
+	root.AddCommand(a.newSet(), a.newPartition(), a.newTopology(), a.newRun(), a.newClear(), a.newStatus(), a.newRoles(), a.newMatrix(),
 		a.newExplain(), a.newPreview(), a.newAttach(), a.newVersion())
 	a.completeGlobals(root)
 	return root

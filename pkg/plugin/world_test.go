@@ -49,8 +49,8 @@ type world struct {
 	tried  func()
 	// refusal, if it is set, is the API server's answer to who attaches an agent.
 	refusal error
-	// isTerminal and noColor are those of the surroundings.
-	isTerminal, noColor bool
+	// isTerminal, isErrTerminal and noColor are those of the surroundings.
+	isTerminal, isErrTerminal, noColor bool
 	// version is that of the plugin, and in is what standard input has.
 	version, in string
 	out, errOut bytes.Buffer
@@ -129,7 +129,7 @@ func (w *world) run(ctx context.Context, args ...string) int {
 	w.errOut.Reset()
 	return plugin.Main(ctx, plugin.Surroundings{
 		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(w.in), Out: &w.out, ErrOut: &w.errOut},
-		Version:   w.version, IsTerminal: w.isTerminal, NoColor: w.noColor, Poll: time.Millisecond,
+		Version:   w.version, IsTerminal: w.isTerminal, IsErrTerminal: w.isErrTerminal, NoColor: w.noColor, Poll: time.Millisecond,
 		Now: func() time.Time { return w.now },
 		Connect: func(*genericclioptions.ConfigFlags) (*plugin.Connection, error) {
 			return &plugin.Connection{Client: w.Client, Agents: w.agents}, nil

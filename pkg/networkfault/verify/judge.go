@@ -127,7 +127,7 @@ func (c *Check) compare(before, now []time.Duration) Outcome {
 
 // compare compares the round trips of the baseline and of the pair. A fault that is not there
 // is never InTolerance: with half of what is asked for at most as noise, its round trips are
-// too short.
+// too short. Where no delay is asked for, none is too short.
 func (a Asked) compare(before, now []time.Duration) Outcome {
 	// The baseline varies so much downwards and altogether.
 	down, noise := median(before)-before[0], before[len(before)-1]-before[0]
@@ -137,9 +137,9 @@ func (a Asked) compare(before, now []time.Duration) Outcome {
 	if a.Reordered {
 		shortest = median(now)
 	}
-	isEarly := func(rtt time.Duration) bool { return rtt < before[0]+least-down }
+	isEarly := func(rtt time.Duration) bool { return a.RTT > 0 && rtt < before[0]+least-down }
 	switch {
-	case down >= least/2, noise > max(slack, a.RTT/2):
+	case a.RTT > 0 && down >= least/2, noise > max(slack, a.RTT/2):
 		return Noisy
 	case isEarly(now[len(now)-1]), isEarly(shortest) && !a.Reordered:
 		return Early

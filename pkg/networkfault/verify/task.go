@@ -70,14 +70,18 @@ func (c *Check) Measure() api.Measure {
 	if c.Port != 0 {
 		target = netip.AddrPortFrom(c.Addr, c.Port).String()
 	}
-	m := api.Measure{
+	return api.Measure{
 		Targets: []string{netip.AddrPortFrom(c.Addr, api.Port).String(), target},
-		Count:   5, Interval: "50ms", Timeout: c.timeout().String(),
+		Count:   c.samples(), Interval: "50ms", Timeout: c.timeout().String(),
 	}
+}
+
+// samples is how many round trips are measured.
+func (c *Check) samples() int {
 	if c.Asked.RTT > time.Second || c.Asked.Cut {
-		m.Count = 3
+		return 3
 	}
-	return m
+	return 5
 }
 
 // timeout is how long to wait for one answer. A SYN that was lost is sent again after a

@@ -60,7 +60,7 @@ func Tell(object string, results []Result, has func(pod string) bool, unseen Uns
 	s.IsOpen = count[Pending] > 0 && count[Wrong] == 0
 	known := slices.DeleteFunc(slices.Clone(own), func(r Result) bool { return r.Verdict != Right && r.Verdict != Wrong })
 	slices.SortStableFunc(known, func(a, b Result) int {
-		return cmp.Or(-cmp.Compare(a.Verdict, b.Verdict), -cmp.Compare(a.off(), b.off()), -cmp.Compare(a.Because.Off, b.Because.Off))
+		return cmp.Or(-cmp.Compare(a.Verdict, b.Verdict), -cmp.Compare(a.Off(), b.Off()), -cmp.Compare(a.Because.Off, b.Because.Off))
 	})
 	counters := 0
 	for _, r := range known {
@@ -142,9 +142,9 @@ func verified(known []Result, has func(pod string) bool) string {
 	return fmt.Sprintf("%d/%d", right, all)
 }
 
-// off is how far a pair is from what is asked for: as far as can be if there is an answer and
+// Off is how far a pair is from what is asked for: as far as can be if there is an answer and
 // none is asked for, or none and one is. It is 0 for counters.
-func (r *Result) off() time.Duration {
+func (r *Result) Off() time.Duration {
 	switch {
 	case r.Because.Outcome == NoAnswer, r.Because.Outcome == NotCut:
 		return 1<<63 - 1

@@ -93,31 +93,41 @@ func problems(wrong []Result) string {
 // problem says what is wrong with a pair, or with what was counted.
 func (r *Result) problem() string {
 	if r.IsCounted() {
-		return r.From + " " + r.Because.Why
+		return r.From + " " + r.wrong()
 	}
-	pair := fmt.Sprintf("%s (%s): ", r.who(), r.by())
+	return fmt.Sprintf("%s (%s): %s", r.who(), r.by(), r.wrong())
+}
+
+// wrong says what is wrong, without the names of pods.
+func (r *Result) wrong() string {
 	switch r.Because.Outcome {
 	case NotCut:
-		return pair + "an answer in " + milliseconds(r.Because.Measured) + ", and a partition is asked for"
+		return "an answer in " + milliseconds(r.Because.Measured) + ", and a partition is asked for"
 	case NoAnswer:
-		return pair + "no answer, and " + milliseconds(r.Asked.RTT) + " are asked for"
+		return "no answer, and " + Asked{RTT: r.Asked.RTT}.wanted()
 	case Early:
-		return pair + "as little as " + r.added()
+		return "as little as " + r.added()
+	case Late:
+		return r.added()
 	default:
-		return pair + r.added()
+		return r.Because.Why
 	}
 }
 
 // added says what was measured to be added, and what is asked for.
 func (r *Result) added() string {
-	return fmt.Sprintf("%s more than the %s without it, and %s are asked for",
-		milliseconds(r.Because.Measured-r.Because.Before), milliseconds(r.Because.Before), r.wanted())
+	return fmt.Sprintf("%s more than the %s without it, and %s",
+		milliseconds(r.Because.Measured-r.Because.Before), milliseconds(r.Because.Before), r.Asked.wanted())
 }
 
 // wanted says what is asked for, with what chance may add.
-func (r *Result) wanted() string {
-	if r.Asked.Spread == 0 {
-		return milliseconds(r.Asked.RTT)
+func (a Asked) wanted() string {
+	switch {
+	case a.RTT == 0:
+		return "nothing is asked for"
+	case a.Spread == 0:
+		return milliseconds(a.RTT) + " are asked for"
+	default:
+		return milliseconds(a.RTT) + " ±" + milliseconds(a.Spread) + " are asked for"
 	}
-	return milliseconds(r.Asked.RTT) + " ±" + milliseconds(r.Asked.Spread)
 }

@@ -39,6 +39,9 @@ type Cluster struct {
 	// Blind is whether the TidbCluster or its pods may not be seen, so that nothing can be
 	// judged.
 	Blind bool
+	// ObjectsUnseen is whether faults or topologies may not be seen, so that it is not known
+	// what is asked for.
+	ObjectsUnseen bool
 }
 
 // Pod is a pod of a TidbCluster.
@@ -112,6 +115,8 @@ type reading struct {
 const (
 	tidbClusters = "TidbClusters"
 	pods         = "pods"
+	faults       = "networkfaults"
+	topologies   = "networktopologies"
 )
 
 // unseen notes that something may not be seen. It returns every other error.
@@ -123,6 +128,7 @@ func (r *reading) unseen(err error, what, so string) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.cluster.Blind = r.cluster.Blind || what == tidbClusters || what == pods
+		r.cluster.ObjectsUnseen = r.cluster.ObjectsUnseen || what == faults || what == topologies
 		if text := "you may not read " + what + ", so this is not known: " + so; !slices.Contains(r.cluster.Unseen, text) {
 			r.cluster.Unseen = append(r.cluster.Unseen, text)
 		}
@@ -192,7 +198,7 @@ func (r *reading) readFaults(ctx context.Context) error {
 			r.cluster.Faults = append(r.cluster.Faults, &all.Items[i])
 		}
 	}
-	return r.unseen(err, "networkfaults", "the faults")
+	return r.unseen(err, faults, "the faults")
 }
 
 func (r *reading) readTopologies(ctx context.Context) error {
@@ -206,7 +212,7 @@ func (r *reading) readTopologies(ctx context.Context) error {
 			r.cluster.Topologies = append(r.cluster.Topologies, &all.Items[i])
 		}
 	}
-	return r.unseen(err, "networktopologies", "the topology")
+	return r.unseen(err, topologies, "the topology")
 }
 
 // Input returns what decisions go by, at a moment. What agents hold is not known.
@@ -216,6 +222,15 @@ func (c *Cluster) Input(now time.Time) decide.Input {
 		in.Pods = append(in.Pods, p.Facts)
 	}
 	return in
+}
+
+// InForce decides what agents are to hold of what is in force, and leaves out what would start
+// only now.
+func (c *Cluster) InForce(now time.Time) decide.Decision {
+	in := c.Input(now)
+	in.Faults = slices.DeleteFunc(in.Faults, func(f *v1alpha1.NetworkFault) bool { return f.Status.Phase != v1alpha1.Running })
+	in.Topologies = slices.DeleteFunc(in.Topologies, func(t *v1alpha1.NetworkTopology) bool { return t.Status.Phase != v1alpha1.Running })
+	return decide.Decide(in)
 }
 
 // Objects returns the faults and topologies, topologies first.

@@ -18,7 +18,6 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/injection"
-	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
 	"github.com/tidelay/tidelay/pkg/networkfault/selector"
 	"github.com/tidelay/tidelay/pkg/plugin/attach"
@@ -133,10 +132,7 @@ func zonesOf(c *look.Cluster) map[string]string {
 // heldBy returns the names of what each pod's agent is to hold: of what is in force, and not
 // of what would start only now.
 func heldBy(c *look.Cluster, now time.Time) map[string][]string {
-	in := c.Input(now)
-	in.Faults = slices.DeleteFunc(in.Faults, func(f *v1alpha1.NetworkFault) bool { return f.Status.Phase != v1alpha1.Running })
-	in.Topologies = slices.DeleteFunc(in.Topologies, func(t *v1alpha1.NetworkTopology) bool { return t.Status.Phase != v1alpha1.Running })
-	all, decision := map[string][]string{}, decide.Decide(in)
+	all, decision := map[string][]string{}, c.InForce(now)
 	for _, o := range c.Objects() {
 		for _, pod := range decision.Holders(object.Key(o)) {
 			all[pod] = append(all[pod], o.GetName())

@@ -1,0 +1,185 @@
+package plugin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tidelay/tidelay/pkg/plugin/heatmap"
+	"github.com/tidelay/tidelay/pkg/plugin/look"
+	"github.com/tidelay/tidelay/pkg/plugin/measured"
+)
+
+// mostPods is how many pods a table shows where nobody says by what it is to be.
+const mostPods = 20
+
+// matrixFlags are the flags of matrix.
+type matrixFlags struct {
+	by, output, file string
+	timeout          time.Duration
+}
+
+func matrixOutputs() []string { return []string{"table", "json", "csv", "html"} }
+
+// newMatrix returns the verb matrix.
+func (a *app) newMatrix() *cobra.Command {
+	f := &matrixFlags{}
+	cmd := verb("matrix CLUSTER [flags]", "Measure the round trips between all pods of a TidbCluster",
+		`The agents measure TCP handshakes to a port that the other pod listens on, each pair in both
+directions. Beside what they measured is what faults and topologies in force add to it, and what
+is out of tolerance is marked. Faults that somebody set at an agent by hand are not counted as
+asked for. A pod without an agent measures nothing, and others measure to it.
+
+By component and by zone it shows the longest round trip of the pairs, and the median.
+
+  kubectl tidelay matrix basic
+  kubectl tidelay matrix basic --by zone -o csv > zones.csv   # for topology --matrix
+  kubectl tidelay matrix basic -o html --file matrix.html     # a heat map, in one file
+
+It needs the right to create pods/proxy.`, exactly(1, "CLUSTER"))
+	cmd.Flags().StringVar(&f.by, "by", "", fmt.Sprintf("pod, component or zone (default pod; in a table of more than %d pods component)", mostPods))
+	cmd.Flags().StringVarP(&f.output, "output", "o", "table", "table, json, csv or html")
+	cmd.Flags().StringVar(&f.file, "file", "", "write to this file")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to measure")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := f.check(); err != nil {
+			return err
+		}
+		return a.matrix(cmd.Context(), args[0], f)
+	}
+	a.completeMatrix(cmd)
+	return cmd
+}
+
+func (f *matrixFlags) check() error {
+	if f.timeout <= 0 {
+		return usage("--timeout %s: want more than 0s", f.timeout)
+	}
+	if f.by != "" && !slices.Contains(measured.Bys(), f.by) {
+		return usage("--by %q%s", f.by, meant(f.by, measured.Bys()))
+	}
+	if f.file != "" {
+		folder := filepath.Dir(f.file)
+		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+			return usage("--file %q: there is no folder %s", f.file, folder)
+		}
+	}
+	return checkOutput(f.output, matrixOutputs()...)
+}
+
+// matrix measures and prints.
+func (a *app) matrix(ctx context.Context, cluster string, f *matrixFlags) error {
+	c, namespace, err := a.connect()
+	if err != nil {
+		return err
+	}
+	seen, err := a.look(ctx, c, types.NamespacedName{Namespace: namespace, Name: cluster})
+	if err != nil {
+		return err
+	}
+	m := measured.Of(seen, a.Now())
+	if err := measurable(m, f.by); err != nil {
+		return err
+	}
+	if err := a.measure(ctx, c.Agents, seen, m, f.timeout); err != nil {
+		return err
+	}
+	if err := a.printMatrix(m, f); err != nil {
+		return err
+	}
+	if m.Measured() == 0 {
+		return fmt.Errorf("nothing was measured: %s", m.Unknown()[0])
+	}
+	return nil
+}
+
+// measurable returns why nothing can be measured, or not shown as asked.
+func measurable(m *measured.Matrix, by string) error {
+	hasAgent := func(p measured.Pod) bool { return p.HasAgent }
+	switch {
+	case len(m.Pods) == 0:
+		text := fmt.Sprintf("TidbCluster %s has no pods", m.Cluster)
+		for _, unseen := range m.Unseen {
+			text += "; " + unseen
+		}
+		return errors.New(text)
+	case len(m.Pods) == 1:
+		return fmt.Errorf("TidbCluster %s has one pod: nothing is between pods", m.Cluster)
+	case !slices.ContainsFunc(m.Pods, hasAgent):
+		return fmt.Errorf("no pod of TidbCluster %s has an agent, which would measure", m.Cluster)
+	case by == string(measured.ByZone) && !m.HasZones():
+		return errors.New("--by zone: the zone of no pod is known: no topology is in force, and the nodes that you may read have no label " + corev1.LabelTopologyZone)
+	default:
+		return nil
+	}
+}
+
+// measure has the agents measure, for at most a while.
+func (a *app) measure(ctx context.Context, reach Agents, seen *look.Cluster, m *measured.Matrix, longest time.Duration) error {
+	s := survey{agents: reach, pods: map[string]*corev1.Pod{}, poll: a.Poll, progress: func(int, int) {}, matrix: m}
+	for _, p := range seen.Pods {
+		s.pods[p.Name] = p.Pod
+	}
+	if a.IsErrTerminal {
+		s.progress = func(done, all int) { _, _ = fmt.Fprintf(a.ErrOut, "\rmeasured %d of %d pairs", done, all) }
+		defer func() { _, _ = fmt.Fprint(a.ErrOut, "\r\x1b[K") }()
+	}
+	limited, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	err := s.run(limited, fmt.Sprintf("not measured within %s", longest))
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	return err
+}
+
+// printMatrix prints to the output, or writes to the file.
+func (a *app) printMatrix(m *measured.Matrix, f *matrixFlags) error {
+	by := measured.By(f.by)
+	if by == "" {
+		by = measured.ByPod
+		if f.output == "table" && len(m.Pods) > mostPods {
+			by = measured.ByComponent
+			_, _ = fmt.Fprintf(a.ErrOut, "%d pods: shown by component; --by pod shows all, and so do -o html and -o csv\n", len(m.Pods))
+		}
+	}
+	grid := m.By(by)
+	var content bytes.Buffer
+	words := *a
+	words.Out = &content
+	words.NoColor = a.NoColor || f.file != ""
+	var err error
+	switch f.output {
+	case "json":
+		err = words.encode(grid.Document(), "json")
+	case "csv":
+		err = grid.WriteCSV(&content)
+	case "html":
+		err = heatmap.Write(&content, grid)
+	default:
+		err = grid.Write(&content, &words)
+	}
+	switch {
+	case err != nil:
+		return err
+	case f.file == "":
+		_, err = content.WriteTo(a.Out)
+	default:
+		if err = os.WriteFile(f.file, content.Bytes(), 0o644); err == nil {
+			_, _ = fmt.Fprintf(a.ErrOut, "written to %s\n", f.file)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write matrix: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	agentclient "github.com/tidelay/tidelay/pkg/agent/client"
+	"github.com/tidelay/tidelay/pkg/networkfault/verify"
+	"github.com/tidelay/tidelay/pkg/plugin/agents"
+	"github.com/tidelay/tidelay/pkg/plugin/measured"
+)
+
+const (
+	// maxAgents is how many agents measure at once.
+	maxAgents = 8
+	// answerTime is how long an agent may take beside what it measures.
+	answerTime = 10 * time.Second
+)
+
+// survey has agents measure the pairs of a matrix, each agent one batch at a time.
+type survey struct {
+	agents Agents
+	pods   map[string]*corev1.Pod
+	// poll is the least time to wait for an agent that measures for somebody else.
+	poll time.Duration
+	// progress is told how many pairs are done, of how many.
+	progress func(done, all int)
+
+	mu     sync.Mutex
+	matrix *measured.Matrix
+}
+
+// run has the agents measure. When ctx is done, what is left has reason late. The error is that
+// nothing can be measured: the person has no right to.
+func (s *survey) run(ctx context.Context, late string) error {
+	group, all := errgroup.WithContext(ctx)
+	group.SetLimit(maxAgents)
+	for _, pod := range s.matrix.Pods {
+		if pod.HasAgent {
+			group.Go(func() error { return s.measureFrom(all, pod.Name) })
+		}
+	}
+	err := group.Wait()
+	for _, p := range s.matrix.Pairs {
+		p.Fail(late)
+	}
+	return err
+}
+
+// measureFrom has one agent measure until there is nothing more to ask it.
+func (s *survey) measureFrom(ctx context.Context, pod string) error {
+	agent, err := s.agents.Of(ctx, s.pods[pod])
+	for err == nil && ctx.Err() == nil {
+		checks, byCheck := s.open(pod)
+		if len(checks) == 0 {
+			return nil
+		}
+		for _, batch := range verify.Batches(checks) {
+			if err = s.measure(ctx, agent, batch, byCheck); err != nil {
+				break
+			}
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case agents.OutcomeOf(err) == agents.Forbidden:
+		return forbidden(err, s.pods[pod].Namespace)
+	}
+	s.fail(pod, fmt.Sprintf("the agent of %s did not measure: %s", pod, cause(err)))
+	return nil
+}
+
+// forbidden names the right that is missing.
+func forbidden(err error, namespace string) error {
+	if _, isProxy := errors.AsType[*agentclient.Error](err); !isProxy {
+		return err // the agents' token can't be read
+	}
+	return fmt.Errorf("you may not ask agents: measuring needs the right to create the subresource pods/proxy in namespace %s", namespace)
+}
+
+// cause says why an agent did not measure.
+func cause(err error) string {
+	if refusal, is := errors.AsType[*agentclient.Error](err); is && agents.OutcomeOf(err) == agents.Answered &&
+		(refusal.Status == http.StatusNotFound || refusal.Status == http.StatusMethodNotAllowed) {
+		return "it is of a version that can't"
+	}
+	if agents.OutcomeOf(err) == agents.Unreachable {
+		return "it gave no answer"
+	}
+	return agentclient.Cause(err)
+}
+
+// open returns what an agent is to measure still.
+func (s *survey) open(pod string) ([]verify.Check, map[verify.Check]*measured.Pair) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var checks []verify.Check
+	byCheck := map[verify.Check]*measured.Pair{}
+	for _, p := range s.matrix.From(pod) {
+		if p.IsOpen() {
+			checks = append(checks, p.Check)
+			byCheck[p.Check] = p
+		}
+	}
+	return checks, byCheck
+}
+
+// fail notes why what is left of an agent is not measured.
+func (s *survey) fail(pod, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.matrix.From(pod) {
+		p.Fail(why)
+	}
+	s.tell()
+}
+
+// measure has an agent measure one batch, and waits while it measures for somebody else.
+func (s *survey) measure(ctx context.Context, agent *agentclient.Client, batch verify.Batch, byCheck map[verify.Check]*measured.Pair) error {
+	answer, err := s.ask(ctx, agent, batch)
+	if err != nil {
+		return err
+	}
+	judgements, err := batch.Judge(answer)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, c := range batch {
+		byCheck[c].Note(judgements[i])
+	}
+	s.tell()
+	return nil
+}
+
+// ask asks until the agent has time.
+func (s *survey) ask(ctx context.Context, agent *agentclient.Client, batch verify.Batch) (api.Measurements, error) {
+	for {
+		limited, cancel := context.WithTimeout(ctx, batch.Longest()+answerTime)
+		answer, err := agent.Measure(limited, batch.Measure())
+		cancel()
+		refusal, is := errors.AsType[*agentclient.Error](err)
+		if !is || refusal.Status != http.StatusTooManyRequests {
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return answer, err
+		case <-time.After(max(refusal.RetryAfter, s.poll)):
+		}
+	}
+}
+
+// tell tells how many pairs are done. The mutex must be held.
+func (s *survey) tell() {
+	done := 0
+	for _, p := range s.matrix.Pairs {
+		if !p.IsOpen() {
+			done++
+		}
+	}
+	s.progress(done, len(s.matrix.Pairs))
+}

@@ -6,6 +6,7 @@
 #   qemu     other kernels, under QEMU
 #   engine   a Docker engine
 #   node     a kind node image made from Debian packages
+#   shells   the shells that complete the plugin's words, for the API-server tier
 #   lint     the linters that are not Go modules
 set -euo pipefail
 # shellcheck source=hack/lib.sh
@@ -19,8 +20,9 @@ programs() {
     qemu) echo qemu-system-x86_64:qemu-system-x86 qemu-system-x86_64:debian-archive-keyring cpio:cpio depmod:kmod ;;
     engine) echo dockerd:docker.io docker:docker.io iptables:iptables jq:jq ;;
     node) echo mmdebstrap:mmdebstrap mmdebstrap:debian-archive-keyring jq:jq ;;
+    shells) echo bash:bash dh_bash-completion:bash-completion zsh:zsh fish:fish ;;
     lint) echo shellcheck:shellcheck ;;
-    *) die "deps.sh: group \"$1\": want kernel, uml, qemu, engine, node or lint" ;;
+    *) die "deps.sh: group \"$1\": want kernel, uml, qemu, engine, node, shells or lint" ;;
   esac
 }
 

@@ -129,7 +129,9 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule of safety.`,
 	root.SetOut(a.Out)
 	root.SetErr(a.ErrOut)
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(a.newSet(), a.newPartition(), a.newTopology(), a.newRun(), a.newClear(), a.newStatus(), a.newRoles(), a.newVersion())
+	root.AddCommand(a.newSet(), a.newPartition(), a.newTopology(), a.newRun(), a.newClear(), a.newStatus(), a.newRoles(),
+		a.newCompletion(), a.newVersion())
+	root.CompletionOptions.DisableDefaultCmd = true // ours says how kubectl completes
 	a.completeGlobals(root)
 	return root
 }

@@ -29,7 +29,8 @@ The scripts of the shells complete the words of the program kubectl-tidelay, for
   source <(kubectl tidelay completion zsh)
   kubectl tidelay completion fish | source
 
-bash and zsh complete nothing behind a quote that is open: begin a selector as pd\( there.`, exactly(1, "kubectl, bash, zsh or fish"))
+bash and zsh complete nothing behind a quote that is open. There put a backslash before
+the parenthesis of a selector instead.`, exactly(1, "kubectl, bash, zsh or fish"))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		root := cmd.Root()
 		root.Use = "kubectl-tidelay" // the program that a shell knows

@@ -104,6 +104,9 @@ func (a *app) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
+// Command returns the command with all verbs, to look at: its documents are made from it.
+func Command() *cobra.Command { return newRoot(&app{}) }
+
 // newRoot returns the command with all verbs.
 func newRoot(a *app) *cobra.Command {
 	a.config = genericclioptions.NewConfigFlags(true)

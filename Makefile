@@ -27,15 +27,15 @@ build: ## Build the injector, the controller and the agent as static binaries in
 	hack/go-build.sh bin/agent ./cmd/agent
 
 .PHONY: plugin
-plugin: ## Build the plugin of kubectl into bin/kubectl-tidelay; on the PATH it is "kubectl tidelay"
-	hack/go-build.sh bin/kubectl-tidelay ./cmd/kubectl-tidelay
+plugin: ## Build the plugin of kubectl into bin/kubectl-tidelay; on the PATH it is "kubectl tidelay"; with PLATFORMS=linux/amd64,darwin/arm64 into dist/ instead, with a manifest for Krew
+	hack/plugin.sh
 
 .PHONY: images
 images: ## Build tidelay/injector:dev, tidelay/controller:dev and tidelay/agent:dev, FROM scratch; with PLATFORMS=linux/amd64,linux/arm64 into dist/ instead
 	hack/images.sh
 
 .PHONY: generate
-generate: ## Make the CRDs, the deep copies and docs/api.md from the types in pkg/apis
+generate: ## Make the CRDs, the deep copies and docs/api.md from the types in pkg/apis, and docs/cli from the plugin
 	hack/generate.sh
 
 ##@ Test
@@ -64,6 +64,7 @@ test-kernels: ## The same for both engines on Debian's kernels, under QEMU; KERN
 
 .PHONY: test-apiserver
 test-apiserver: ## API-server tier: the shipped manifests on a real kube-apiserver and etcd
+	hack/deps.sh shells
 	assets=$$(hack/kube-assets.sh); KUBEBUILDER_ASSETS=$$assets go test -tags apiserver -count=1 -parallel 32 -timeout 30m ./e2e/apiserver/
 
 .PHONY: e2e

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/tidelay/tidelay/pkg/plugin"
 )
 
 // tools are the commands that are checked beyond their syntax: the sub-commands
@@ -30,6 +32,8 @@ var tools = map[string]map[string][]string{
 		"port-forward": {"-n="},
 		"replace":      {"--raw=", "-f="},
 		"rollout":      {"-n=", "--timeout="},
+		"krew":         {"--manifest=", "--archive="},
+		"tidelay":      {}, // which knows its own flags
 		"wait":         {"-n=", "--for=", "--timeout="},
 	},
 	"helm": {
@@ -123,6 +127,9 @@ func (c command) check(t *testing.T, page string) {
 var podProxy = regexp.MustCompile(`^/api/v1/namespaces/[^/]+/pods/[^/]+:2332/proxy(/.*)$`)
 
 func (c command) checkKubectl(t *testing.T) {
+	if c.verb == "tidelay" {
+		c.checkPlugin(t)
+	}
 	if folder := c.flags["-k"]; folder != "" {
 		if _, err := os.Stat(filepath.Join(root, folder, "kustomization.yaml")); err != nil {
 			t.Errorf("-k %s: %v", folder, err)
@@ -141,6 +148,20 @@ func (c command) checkKubectl(t *testing.T) {
 		}
 		method := map[string]string{"get": http.MethodGet, "delete": http.MethodDelete, "replace": http.MethodPut}[c.verb]
 		checkRequest(t, method, "http://agent"+match[1], "", "")
+	}
+}
+
+// checkPlugin has the plugin itself read its flags and arguments.
+func (c command) checkPlugin(t *testing.T) {
+	cmd, rest, err := plugin.Command().Find(c.arguments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.ParseFlags(rest); err != nil {
+		t.Fatalf("%q: %v", c.arguments, err)
+	}
+	if err := cmd.ValidateArgs(cmd.Flags().Args()); err != nil {
+		t.Errorf("%q: %v", c.arguments, err)
 	}
 }
 

@@ -34,6 +34,9 @@ func TestMakeTargets(t *testing.T) {
 	}
 	named := 0
 	for _, p := range allPages(t) {
+		if strings.HasPrefix(p.name, "docs/cli/") {
+			continue // where kubectl's own words have a verb "make"
+		}
 		for _, code := range p.code() {
 			for _, match := range makeTarget.FindAllStringSubmatch(code, -1) {
 				named++

@@ -46,7 +46,7 @@ type table struct {
 // pages reads all documents once.
 var pages = sync.OnceValues(func() ([]page, error) {
 	var names []string
-	for _, pattern := range []string{"*.md", "docs/*.md", "manifests/*/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/cli/*.md", "manifests/*/*.md"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			return nil, err

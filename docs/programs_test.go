@@ -14,6 +14,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"github.com/tidelay/tidelay/pkg/plugin"
 )
 
 // programs are the flags of each program with their defaults, as --help has
@@ -100,6 +103,9 @@ func TestFlags(t *testing.T) {
 		for name := range flags {
 			known[name] = true
 		}
+	}
+	for _, cmd := range plugin.Command().Commands() {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
 	}
 	for _, p := range allPages(t) {
 		for _, span := range p.spans {

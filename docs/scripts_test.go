@@ -88,6 +88,10 @@ func newCommand(words []string) (command, error) {
 		c.verb = rest[i]
 		rest = slices.Delete(slices.Clone(rest), i, i+1)
 	}
+	if c.verb == "tidelay" {
+		c.arguments = rest
+		return c, nil
+	}
 	known := verbs[c.verb]
 	for len(rest) > 0 {
 		word := rest[0]

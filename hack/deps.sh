@@ -7,6 +7,7 @@
 #   engine   a Docker engine
 #   node     a kind node image made from Debian packages
 #   browser  Chromium, in which a test opens the heat map
+#   shells   the shells that complete the plugin's words, for the API-server tier
 #   lint     the linters that are not Go modules
 set -euo pipefail
 # shellcheck source=hack/lib.sh
@@ -21,8 +22,9 @@ programs() {
     engine) echo dockerd:docker.io docker:docker.io iptables:iptables jq:jq ;;
     node) echo mmdebstrap:mmdebstrap mmdebstrap:debian-archive-keyring jq:jq ;;
     browser) echo chromium:chromium fc-list:fontconfig fc-list:fonts-dejavu-core ;;
+    shells) echo bash:bash dh_bash-completion:bash-completion zsh:zsh fish:fish ;;
     lint) echo shellcheck:shellcheck ;;
-    *) die "deps.sh: group \"$1\": want kernel, uml, qemu, engine, node, browser or lint" ;;
+    *) die "deps.sh: group \"$1\": want kernel, uml, qemu, engine, node, browser, shells or lint" ;;
   esac
 }
 

@@ -9,6 +9,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$repo"
 step "go mod tidy -diff" go mod tidy -diff
 step "shellcheck" shellcheck -x .ci/run hack/*.sh hack/offline/{*.sh,runc-capbound,node/*.sh}
+for system in darwin windows; do # where people run the plugin
+  step "vet the plugin for $system" env GOOS=$system go vet ./cmd/kubectl-tidelay
+done
 "$hack/generate.sh" --check
 helm=$("$hack/program.sh" helm)
 step "helm lint --strict" "$helm" lint --strict manifests/chart

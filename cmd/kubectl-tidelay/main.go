@@ -3,9 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"golang.org/x/term"
@@ -14,8 +16,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/plugin"
 )
 
-// version is set by the linker.
-var version = "dev"
+// version is set by the linker. A program that "go install" made has that of its module instead.
+var version string
 
 func main() { os.Exit(run()) }
 
@@ -26,9 +28,19 @@ func run() int {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	return plugin.Main(ctx, plugin.Surroundings{
 		IOStreams:     genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
-		Version:       version,
+		Version:       cmp.Or(version, moduleVersion(), "dev"),
 		IsTerminal:    term.IsTerminal(int(os.Stdout.Fd())),
 		IsErrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		NoColor:       os.Getenv("NO_COLOR") != "",
 	}, os.Args[1:])
+}
+
+// moduleVersion returns the version of the module that this program was made of; "" if that is
+// not known.
+func moduleVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "(devel)" {
+		return ""
+	}
+	return info.Main.Version
 }

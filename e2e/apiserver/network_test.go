@@ -9,13 +9,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
 
 // network stands in for kube-proxy. The API server's egress selector asks it,
 // by HTTP CONNECT, for a connection to the cluster IP of a Service, and it
-// dials one of the endpoints behind that, round robin.
+// dials one of the endpoints behind that, round robin. It reaches the agents of pods too,
+// for the API server's pod proxy; see podAddress.
 type network struct {
 	path   string // the Unix socket it listens on
 	server http.Server
@@ -74,6 +76,10 @@ func (n *network) connect(w http.ResponseWriter, r *http.Request) {
 
 // dial connects to the next endpoint of the service at address.
 func (n *network) dial(ctx context.Context, address string) (net.Conn, error) {
+	var dialer net.Dialer
+	if agent, isPod := agentOf(address); isPod {
+		return dialer.DialContext(ctx, "tcp", agent)
+	}
 	n.mu.Lock()
 	if address != n.service {
 		n.mu.Unlock()
@@ -86,8 +92,24 @@ func (n *network) dial(ctx context.Context, address string) (net.Conn, error) {
 	endpoint := n.endpoints[n.dialed%len(n.endpoints)]
 	n.dialed++
 	n.mu.Unlock()
-	var dialer net.Dialer
 	return dialer.DialContext(ctx, "tcp", endpoint)
+}
+
+// podAddress is the address of a pod at which the API server's proxy finds the agent that
+// listens at an address of loopback, which it does not proxy to.
+func podAddress(agent netip.Addr) netip.Addr {
+	b := agent.As4()
+	return netip.AddrFrom4([4]byte{10, b[1], b[2], b[3]})
+}
+
+// agentOf returns where an agent listens that is asked for at its pod's address.
+func agentOf(address string) (string, bool) {
+	pod, err := netip.ParseAddrPort(address)
+	if err != nil || pod.Port() != agentPort || !pod.Addr().Is4() {
+		return "", false
+	}
+	b := pod.Addr().As4()
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, b[1], b[2], b[3]}), agentPort).String(), b[0] == 10
 }
 
 // join copies both ways until either side closes.

@@ -105,7 +105,7 @@ func (w *world) update(pod *corev1.Pod) {
 }
 
 // install makes the injector's Deployment and settings.
-func (w *world) install(config string) {
+func (w *world) installInjector(config string) {
 	w.t.Helper()
 	meta := metav1.ObjectMeta{Namespace: "tidelay-system", Name: "tidelay-injector"}
 	deployment := &appsv1.Deployment{ObjectMeta: meta}
@@ -150,7 +150,7 @@ func (w *world) obeyAttach(t *testing.T, d *datadriven.TestData) string {
 			w.bare(arg.Key)
 		}
 	case "install":
-		w.install(d.Input)
+		w.installInjector(d.Input)
 	case "kubelet":
 		for _, arg := range d.CmdArgs {
 			w.kubelet(w.pod(arg.Key), stateOf(arg.Vals[0]))
@@ -260,7 +260,7 @@ func TestAttachWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.bare("basic-pd-0", "basic-pd-1")
-			w.install("agent: {}")
+			w.installInjector("agent: {}")
 			w.answer(test.answer)
 			w.listed = func(list *corev1.PodList) {
 				for i := range list.Items {
@@ -296,7 +296,7 @@ func TestAttachWaits(t *testing.T) {
 func TestAttachIsInterrupted(t *testing.T) {
 	w := newWorld(t)
 	w.bare("basic-pd-0")
-	w.install("agent: {}")
+	w.installInjector("agent: {}")
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	looks := 0
@@ -317,7 +317,7 @@ func TestAttachIsInterrupted(t *testing.T) {
 func TestAttachToAReplacedPod(t *testing.T) {
 	w := newWorld(t)
 	w.bare("basic-pd-0", "basic-pd-1")
-	w.install("agent: {}")
+	w.installInjector("agent: {}")
 	tries := 0
 	w.tried = func() {
 		if tries++; tries == 3 { // after the two dry runs
@@ -343,7 +343,7 @@ func TestAttachToAReplacedPod(t *testing.T) {
 func TestAttachCaps(t *testing.T) {
 	w := newWorld(t)
 	w.bare("basic-pd-0")
-	w.install("agent: {maxDuration: 20m}")
+	w.installInjector("agent: {maxDuration: 20m}")
 	if status := w.run(t.Context(), "attach", "basic", "--for=30m"); status != 0 {
 		t.Fatal(w.errOut.String())
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // completeTime is how long the API server may take to answer a person who waits for a word.
-const completeTime = 3 * time.Second
+const completeTime = 2 * time.Second
 
 const noFiles = cobra.ShellCompDirectiveNoFileComp
 
@@ -144,8 +144,16 @@ func (a *app) completeNamespace(cmd *cobra.Command, _ []string, _ string) ([]cob
 	})
 }
 
+// quoting is what a shell may leave in a word that it has completed: fish passes on what was
+// typed. No selector has any of it.
+var quoting = strings.NewReplacer(`\`, "", "'", "", `"`, "")
+
 // completeSelector completes the last of some selectors, parted by commas.
 func (a *app) completeSelector(_ *cobra.Command, _ []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	directive := noFiles | cobra.ShellCompDirectiveNoSpace
+	if bare := quoting.Replace(text); bare != text {
+		text, directive = bare, noFiles // without a space fish compares what was typed
+	}
 	before := text[:strings.LastIndexByte(text, ',')+1]
 	var all []cobra.Completion
 	for _, c := range tidbcluster.Components() {
@@ -158,7 +166,7 @@ func (a *app) completeSelector(_ *cobra.Command, _ []string, text string) ([]cob
 		all = append(all, before+word)
 	}
 	all = slices.DeleteFunc(all, func(one string) bool { return !strings.HasPrefix(one, text) })
-	return all, noFiles | cobra.ShellCompDirectiveNoSpace
+	return all, directive
 }
 
 // register has a flag completed. That fails only for a flag that there is not.

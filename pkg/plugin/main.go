@@ -106,6 +106,9 @@ func (a *app) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
+// Command returns the command with all verbs, to look at: its documents are made from it.
+func Command() *cobra.Command { return newRoot(&app{}) }
+
 // newRoot returns the command with all verbs.
 func newRoot(a *app) *cobra.Command {
 	a.config = genericclioptions.NewConfigFlags(true)
@@ -133,7 +136,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule of safety.`,
 	root.SetErr(a.ErrOut)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.newSet(), a.newPartition(), a.newTopology(), a.newRun(), a.newClear(), a.newStatus(), a.newRoles(), a.newMatrix(),
-		a.newExplain(), a.newPreview(), a.newAttach(), a.newVersion())
+		a.newExplain(), a.newPreview(), a.newAttach(), a.newCompletion(), a.newVersion())
+	root.CompletionOptions.DisableDefaultCmd = true // ours says how kubectl completes
 	a.completeGlobals(root)
 	return root
 }

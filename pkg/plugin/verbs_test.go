@@ -74,6 +74,10 @@ func (w *world) obey(t *testing.T, d *datadriven.TestData) string {
 		if err := w.Update(t.Context(), &tc); err != nil {
 			t.Fatal(err)
 		}
+	case "install":
+		for _, arg := range d.CmdArgs {
+			w.install(arg.Key, arg.Vals[0])
+		}
 	case "unsynced":
 		var tc tcv1alpha1.TidbCluster
 		if err := w.Get(t.Context(), types.NamespacedName{Namespace: "db", Name: "basic"}, &tc); err != nil {

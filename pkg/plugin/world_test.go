@@ -195,6 +195,19 @@ func (w *world) write(o client.Object) {
 	}
 }
 
+// install makes the Deployment of the controller or the injector, with an image, again.
+func (w *world) install(program, image string) {
+	w.t.Helper()
+	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "tidelay-system", Name: "tidelay-" + program}}
+	if err := client.IgnoreNotFound(w.Delete(w.t.Context(), deployment.DeepCopy())); err != nil {
+		w.t.Fatal(err)
+	}
+	deployment.Spec.Template.Spec.Containers = []corev1.Container{{Name: program, Image: image}}
+	if err := w.Create(w.t.Context(), deployment); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // running makes a life one that is in force everywhere.
 func running(life *v1alpha1.Life) {
 	life.Phase, life.Reason, life.Applied = v1alpha1.Running, "Applied", "8/8"

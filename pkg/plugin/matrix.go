@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,10 +109,7 @@ func measurable(m *measured.Matrix, by string) error {
 	switch {
 	case len(m.Pods) == 0:
 		text := fmt.Sprintf("TidbCluster %s has no pods", m.Cluster)
-		for _, unseen := range m.Unseen {
-			text += "; " + unseen
-		}
-		return errors.New(text)
+		return errors.New(strings.Join(append([]string{text}, m.Unseen...), "; "))
 	case len(m.Pods) == 1:
 		return fmt.Errorf("TidbCluster %s has one pod: nothing is between pods", m.Cluster)
 	case !slices.ContainsFunc(m.Pods, hasAgent):

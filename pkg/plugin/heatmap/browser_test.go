@@ -59,7 +59,7 @@ func browser(t *testing.T) context.Context {
 }
 
 // tab opens a page in a new tab, which must fetch nothing else.
-func tab(t *testing.T, ctx context.Context, content string) context.Context {
+func tab(ctx context.Context, t *testing.T, content string) context.Context {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/" {
@@ -95,9 +95,9 @@ func tab(t *testing.T, ctx context.Context, content string) context.Context {
 }
 
 // see looks at the page of a tab as a medium shows it, in a window of some width.
-func see(t *testing.T, ctx context.Context, medium, scheme string, width int64) seen {
+func see(ctx context.Context, t *testing.T, medium, scheme string, width int64) seen {
 	t.Helper()
-	emulate(t, ctx, emulation.SetEmulatedMediaParams{Media: medium, Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	emulate(ctx, t, emulation.SetEmulatedMediaParams{Media: medium, Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 900)); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func see(t *testing.T, ctx context.Context, medium, scheme string, width int64) 
 	return got
 }
 
-func emulate(t *testing.T, ctx context.Context, p emulation.SetEmulatedMediaParams) {
+func emulate(ctx context.Context, t *testing.T, p emulation.SetEmulatedMediaParams) {
 	t.Helper()
 	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, p); err != nil {
 		t.Fatal(err)
@@ -132,10 +132,10 @@ func TestHeatmaps(t *testing.T) {
 	}{{3, measured.ByPod}, {8, measured.ByPod}, {20, measured.ByPod}, {60, measured.ByPod}, {20, measured.ByComponent}, {60, measured.ByZone}} {
 		t.Run(fmt.Sprintf("%d by %s", test.pods, test.by), func(t *testing.T) {
 			m := example(test.pods)
-			tab := tab(t, ctx, render(t, m, test.by))
+			tab := tab(ctx, t, render(t, m, test.by))
 			for _, scheme := range []string{"light", "dark"} {
 				for _, width := range []int64{1920, 1280, 768, 390} {
-					got := see(t, tab, "screen", scheme, width)
+					got := see(tab, t, "screen", scheme, width)
 					where := fmt.Sprintf("%s, %d px", scheme, width)
 					if got.Overflow > 0 {
 						t.Errorf("%s: the page is %d px too wide", where, got.Overflow)
@@ -149,7 +149,7 @@ func TestHeatmaps(t *testing.T) {
 					}
 				}
 			}
-			printed(t, tab, test.pods, test.by)
+			printed(tab, t, test.pods, test.by)
 		})
 	}
 }
@@ -182,18 +182,18 @@ var (
 
 // printed prints the page of a tab: light whatever the screen is, with its colours, on few
 // pages.
-func printed(t *testing.T, ctx context.Context, pods int, by measured.By) {
+func printed(ctx context.Context, t *testing.T, pods int, by measured.By) {
 	t.Helper()
 	paper, width, most := "842", int64(1047), 3 // A4 less its margins, at 96 px an inch
 	if pods > 24 && by == measured.ByPod {
 		paper, width, most = "1191", 1512, 4 // A3
 	}
-	got := see(t, ctx, "print", "dark", width)
+	got := see(ctx, t, "print", "dark", width)
 	got.check(t, "printed")
 	if got.Page != "rgb(255, 255, 255)" || !got.Kept || got.Overflow > 0 {
 		t.Errorf("printed on %s, colours kept: %t, %d px too wide", got.Page, got.Kept, got.Overflow)
 	}
-	emulate(t, ctx, emulation.SetEmulatedMediaParams{})
+	emulate(ctx, t, emulation.SetEmulatedMediaParams{})
 	pdf, err := chromedp.Run(ctx, chromedp.PrintToPDF(chromedp.PDFPreferCSSPageSize()))
 	if err != nil {
 		t.Fatal(err)

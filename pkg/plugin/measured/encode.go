@@ -95,7 +95,7 @@ func (p *Pair) row() PairRow {
 	rtt, baseline := p.RTT()
 	r := PairRow{
 		From: p.From, To: p.To, RTT: milliseconds(rtt), Baseline: milliseconds(baseline), Port: p.Port,
-		AskedCut: p.Asked.Cut, Verdict: "unknown", Why: p.Why(),
+		AskedCut: p.Asked.Cut, Why: p.Why(),
 	}
 	if !p.Asked.Cut && !p.isBlind {
 		r.Asked, r.AskedSpread = exactly(p.Asked.RTT), exactly(p.Asked.Spread)
@@ -105,6 +105,8 @@ func (p *Pair) row() PairRow {
 		r.Verdict = "in_tolerance"
 	case verify.Wrong:
 		r.Verdict = "out_of_tolerance"
+	default:
+		r.Verdict = "unknown"
 	}
 	return r
 }

@@ -179,10 +179,10 @@ func TestGroups(t *testing.T) {
 	counts := map[string]int{}
 	for i := range g.Cells {
 		for _, c := range g.Cells[i] {
-			counts[c.From+" "+c.To] = len(c.Pairs)
+			counts[c.From+" to "+c.To] = len(c.Pairs)
 		}
 	}
-	if len(g.Groups) != 3 || counts["pd pd"] != 6 || counts["pd tikv"] != 3 || counts["tikv tikv"] != 0 {
+	if len(g.Groups) != 3 || counts["pd to pd"] != 6 || counts["pd to tikv"] != 3 || counts["tikv to tikv"] != 0 {
 		t.Errorf("%v", counts)
 	}
 	if f := g.Cells[0][0].Face(); f.Value != "30.0" || f.Median != "1.00" || f.Mark != "!" {

@@ -29,5 +29,12 @@ func run() int {
 		Version:    version,
 		IsTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		NoColor:    os.Getenv("NO_COLOR") != "",
+		Height: func() int {
+			_, height, err := term.GetSize(int(os.Stdout.Fd()))
+			if err != nil {
+				return 0
+			}
+			return height
+		},
 	}, os.Args[1:])
 }

@@ -53,6 +53,12 @@ func (w *world) obey(t *testing.T, d *datadriven.TestData) string {
 		for _, arg := range d.CmdArgs {
 			w.forbidden[arg.Key] = true
 		}
+	case "unknown":
+		for _, arg := range d.CmdArgs {
+			w.unknown[arg.Key] = true
+		}
+	case "push", "hand", "agent", "missed", "lease", "kill":
+		w.obeyAgents(t, d)
 	case "start":
 		var minutes int
 		d.ScanArgs(t, "name", &name)

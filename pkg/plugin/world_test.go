@@ -34,14 +34,20 @@ type world struct {
 	t *testing.T
 	client.Client
 	now time.Time
+	// proxy leads to the pods' agents.
+	proxy *podProxy
 	// forbidden are the kinds that may not be read.
 	forbidden map[string]bool
+	// unknown are the kinds that the API server does not know.
+	unknown map[string]bool
 	// seen, if it is set, changes a NetworkFault or NetworkTopology that is read alone, as the
 	// controller would meanwhile.
 	seen func(client.Object)
 	// isTerminal and noColor are those of the surroundings.
 	isTerminal, noColor bool
-	out, errOut         bytes.Buffer
+	// watch tells the plugin of changes; nil for nobody.
+	watch       plugin.Watch
+	out, errOut bytes.Buffer
 }
 
 func newWorld(t *testing.T) *world {
@@ -50,15 +56,25 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, now: time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC), forbidden: map[string]bool{}}
+	w := &world{t: t, now: time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC), forbidden: map[string]bool{}, unknown: map[string]bool{}}
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
 		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list}).Build()
+	uids := map[string]types.UID{}
+	for _, o := range objects() {
+		if pod, is := o.(*corev1.Pod); is {
+			uids[pod.Name] = pod.UID
+		}
+	}
+	w.proxy = newPodProxy(t, w.now, uids)
 	return w
 }
 
 func (w *world) refuse(kind string) error {
 	kind = strings.TrimSuffix(kind, "List")
+	if w.unknown[kind] {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: kind}, "")
+	}
 	if w.forbidden[kind] {
 		return apierrors.NewForbidden(schema.GroupResource{Resource: kind}, "", fmt.Errorf("no right"))
 	}
@@ -107,7 +123,7 @@ func (w *world) run(ctx context.Context, args ...string) int {
 		Version:   "v1.2.3", IsTerminal: w.isTerminal, NoColor: w.noColor, Poll: time.Millisecond,
 		Now: func() time.Time { return w.now },
 		Connect: func(*genericclioptions.ConfigFlags) (*plugin.Connection, error) {
-			return &plugin.Connection{Client: w.Client}, nil
+			return &plugin.Connection{Client: w.Client, Agents: w.proxy.reach(w.t, w), Watch: w.watch}, nil
 		},
 	}, append([]string{"--namespace", "db", "--kubeconfig", "/dev/null"}, args...))
 }

@@ -1,0 +1,96 @@
+package plugin_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
+)
+
+// obeyAgents changes what is about agents: "push" has the controller bring them what is in
+// force, "hand" sets a fault at one, "agent" has one behave in a way or say something else,
+// "kill" has one not run, "missed" writes the condition, and "lease" when the controller led
+// last.
+func (w *world) obeyAgents(t *testing.T, d *datadriven.TestData) {
+	t.Helper()
+	var pod, text string
+	var minutes int
+	d.MaybeScanArgs(t, "pod", &pod)
+	d.MaybeScanArgs(t, "minutes", &minutes)
+	switch d.Cmd {
+	case "push":
+		w.push()
+	case "hand":
+		f := api.Fault{Name: "latency"}
+		d.ScanArgs(t, "delay", &f.Delay)
+		d.MaybeScanArgs(t, "owner", &f.Owner)
+		if minutes > 0 {
+			f.Duration = (time.Duration(minutes) * time.Minute).String()
+		}
+		w.set(pod, append(w.proxy.agents[pod].Faults(), f)...)
+	case "agent":
+		if d.MaybeScanArgs(t, "is", &text) {
+			w.proxy.answer(pod, behaviour(text))
+			return
+		}
+		w.proxy.says[pod] = func(s *api.Status) { says(t, d, s) }
+	case "kill":
+		w.kill(pod)
+	case "missed":
+		var tc tcv1alpha1.TidbCluster
+		if err := w.Get(t.Context(), types.NamespacedName{Namespace: "db", Name: "basic"}, &tc); err != nil {
+			t.Fatal(err)
+		}
+		tc.Status.Conditions = append(tc.Status.Conditions, tcv1alpha1.TidbClusterCondition{
+			Type: tidbcluster.InjectedCondition, Status: corev1.ConditionFalse, Reason: "missed", Message: d.Input,
+		})
+		w.write(&tc)
+	case "lease":
+		renewed := metav1.NewMicroTime(w.now.Add(-time.Duration(minutes) * time.Minute))
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "tidelay-system", Name: "tidelay-controller"}}
+		lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds = &renewed, new(int32(15))
+		if err := w.Create(t.Context(), lease); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// says changes what an agent says of itself.
+func says(t *testing.T, d *datadriven.TestData, s *api.Status) {
+	t.Helper()
+	d.MaybeScanArgs(t, "version", &s.Version)
+	d.MaybeScanArgs(t, "engine", &s.Engine)
+	d.MaybeScanArgs(t, "reason", &s.Reason)
+	if d.Input != "" {
+		s.Warnings = []string{d.Input}
+	}
+	if d.HasArg("missing") {
+		for i := range s.Faults {
+			s.Faults[i].Held = false
+		}
+	}
+}
+
+// kill has the agent of a pod crash again and again.
+func (w *world) kill(name string) {
+	w.t.Helper()
+	var pod corev1.Pod
+	if err := w.Get(w.t.Context(), types.NamespacedName{Namespace: "db", Name: name}, &pod); err != nil {
+		w.t.Fatal(err)
+	}
+	i := slices.IndexFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.State.Running != nil })
+	pod.Status.ContainerStatuses[i].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
+	pod.Status.ContainerStatuses[i].LastTerminationState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Error"}}
+	if err := w.Status().Update(w.t.Context(), &pod); err != nil {
+		w.t.Fatal(err)
+	}
+}

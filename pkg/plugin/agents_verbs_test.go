@@ -1,6 +1,7 @@
 package plugin_test
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func (w *world) obeyAgents(t *testing.T, d *datadriven.TestData) {
 			w.proxy.answer(pod, behaviour(text))
 			return
 		}
-		w.proxy.says[pod] = func(s *api.Status) { says(t, d, s) }
+		w.proxy.says[pod] = says(t, d)
 	case "kill":
 		w.kill(pod)
 	case "missed":
@@ -64,18 +65,22 @@ func (w *world) obeyAgents(t *testing.T, d *datadriven.TestData) {
 	}
 }
 
-// says changes what an agent says of itself.
-func says(t *testing.T, d *datadriven.TestData, s *api.Status) {
+// says returns a change of what an agent says of itself.
+func says(t *testing.T, d *datadriven.TestData) func(*api.Status) {
 	t.Helper()
-	d.MaybeScanArgs(t, "version", &s.Version)
-	d.MaybeScanArgs(t, "engine", &s.Engine)
-	d.MaybeScanArgs(t, "reason", &s.Reason)
+	var more api.Status
+	d.MaybeScanArgs(t, "version", &more.Version)
+	d.MaybeScanArgs(t, "engine", &more.Engine)
+	d.MaybeScanArgs(t, "reason", &more.Reason)
 	if d.Input != "" {
-		s.Warnings = []string{d.Input}
+		more.Warnings = []string{d.Input}
 	}
-	if d.HasArg("missing") {
+	isMissing := d.HasArg("missing")
+	return func(s *api.Status) {
+		s.Version, s.Engine = cmp.Or(more.Version, s.Version), cmp.Or(more.Engine, s.Engine)
+		s.Reason, s.Warnings = more.Reason, more.Warnings
 		for i := range s.Faults {
-			s.Faults[i].Held = false
+			s.Faults[i].Held = !isMissing
 		}
 	}
 }

@@ -134,7 +134,7 @@ func objectsOf(ctx context.Context, c client.Reader, namespace string) ([]client
 
 // delete deletes objects.
 func (c *clearing) delete(ctx context.Context, objects []client.Object) {
-	if len(objects) == 0 {
+	if len(objects) == 0 && !c.hasFailed {
 		c.say("no faults and no topologies")
 	}
 	done := "cleared"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -101,6 +102,7 @@ func (c *clearing) end(ctx context.Context, pods agentPods) {
 		return
 	}
 	found := map[string]agents.Reply[ended]{}
+	var waits sync.Once
 	deadline := time.NewTimer(c.timeout)
 	defer deadline.Stop()
 	tick := time.NewTicker(c.Poll)
@@ -117,8 +119,11 @@ func (c *clearing) end(ctx context.Context, pods agentPods) {
 				again = append(again, rest[i])
 			}
 		}
-		if rest = again; !c.wait || c.dryRun {
+		if rest = again; !c.wait || c.dryRun || len(rest) == 0 {
 			break
+		}
+		if silent := rest.silent(found); len(silent) > 0 {
+			waits.Do(func() { c.say("waiting for the agents of %s", strings.Join(silent, ", ")) })
 		}
 		select {
 		case <-ctx.Done():
@@ -129,6 +134,17 @@ func (c *clearing) end(ctx context.Context, pods agentPods) {
 		}
 	}
 	c.tell(pods, found)
+}
+
+// silent returns the names of those pods whose agents could not be told.
+func (p agentPods) silent(found map[string]agents.Reply[ended]) []string {
+	var all []string
+	for _, pod := range p {
+		if found[pod.Name].Err != nil {
+			all = append(all, pod.Name)
+		}
+	}
+	return all
 }
 
 // isDown reports whether the agent of a pod does not run. If it has run before, the kernel may
@@ -178,10 +194,13 @@ func (c *clearing) tell(pods agentPods, found map[string]agents.Reply[ended]) {
 		}
 	}
 	switch {
-	case empty > 0 && c.dryRun:
+	case held == 0 && c.dryRun:
+	case c.dryRun:
 		c.say("agents of %s hold faults of the controller, which would be ended", tidbcluster.Plural(held, "pod"))
+	case empty > 0 && c.isAll:
+		c.say("%d of %d agents hold no faults now", empty, len(pods))
 	case empty > 0:
-		c.say("%d of %d agents hold nothing of it any more", empty, len(pods))
+		c.say("%d of %d agents hold none of the controller's faults now", empty, len(pods))
 	}
 	for _, cause := range causes {
 		c.fail("%s: the agent was not told: %s; %s", strings.Join(failed[cause], ", "), cause, c.lasts())
@@ -206,7 +225,7 @@ func sorted(faults []api.Fault) (byController bool, byHand []string) {
 
 // lasts says how long an agent that is not told holds its faults.
 func (c *clearing) lasts() string {
-	text := "what the controller set ends there by itself, at the latest in 5 minutes"
+	text := "what the controller set ends there by itself, at the latest in 5 minutes, as long as the agent runs"
 	if c.isAll {
 		text += ", and what was set by hand does not"
 	}

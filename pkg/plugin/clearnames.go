@@ -44,7 +44,11 @@ func named(there []client.Object, clusters, names []string, namespace string) (c
 				means[prefixCluster] = append(means[prefixCluster], o)
 			}
 		}
-		kind, err := meaning(means, prefix, name, namespace, there)
+		right := slices.Clone(clusters)
+		for _, o := range there {
+			right = append(right, o.GetName())
+		}
+		kind, err := meaning(means, prefix, name, namespace, right)
 		if err != nil {
 			return choice{}, err
 		}
@@ -67,8 +71,8 @@ func prefixOf(kind string) string {
 	return prefixFault
 }
 
-// meaning returns which of those that a name can mean it means: the kind.
-func meaning(means map[string][]client.Object, prefix, name, namespace string, there []client.Object) (string, error) {
+// meaning returns which kind of what a name can mean it means. right are all names.
+func meaning(means map[string][]client.Object, prefix, name, namespace string, right []string) (string, error) {
 	prefixes := []string{prefixFault, prefixTopology, prefixCluster}
 	if prefix != "" {
 		of, _, _ := strings.Cut(prefix, ".") // networkfault.tidelay.io, as -o name prints it
@@ -88,12 +92,8 @@ func meaning(means map[string][]client.Object, prefix, name, namespace string, t
 	case 1:
 		return found[0], nil
 	case 0:
-		var right []string
-		for _, o := range there {
-			right = append(right, o.GetName())
-		}
 		if len(right) == 0 {
-			return "", fmt.Errorf("there is no %s in namespace %s, and no other fault or topology", name, namespace)
+			return "", fmt.Errorf("there is no %s in namespace %s, and no other fault, topology or TidbCluster", name, namespace)
 		}
 		return "", fmt.Errorf("there is no fault, topology or TidbCluster %s in namespace %s%s", name, namespace, meant(name, right))
 	default:

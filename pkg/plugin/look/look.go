@@ -44,6 +44,8 @@ type Cluster struct {
 	// Blind is whether the TidbCluster or its pods may not be seen, so that nothing can be
 	// judged.
 	Blind bool
+	// Veiled is whether some of its faults or topologies may not be seen.
+	Veiled bool
 }
 
 // Pod is a pod of a TidbCluster.
@@ -201,12 +203,13 @@ func (r *reading) readTopologies(ctx context.Context) error {
 // readOwn reads all objects of one of Tidelay's kinds.
 func (r *reading) readOwn(ctx context.Context, list client.ObjectList, kind, so string) error {
 	err := r.List(ctx, list, client.InNamespace(r.cluster.Key.Namespace))
+	r.mu.Lock()
+	r.cluster.Veiled = r.cluster.Veiled || apierrors.IsForbidden(err)
 	if apierrors.IsNotFound(err) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
 		r.cluster.Unknown = append(r.cluster.Unknown, kind)
-		return nil
+		err = nil
 	}
+	r.mu.Unlock()
 	return r.unseen(err, kind, so)
 }
 

@@ -38,7 +38,7 @@ type Line struct {
 
 // ListOf reports what is known of some TidbClusters.
 func ListOf(all *look.All) List {
-	l := List{Clusters: []Line{}, Unseen: all.Unseen, Problems: (&Report{}).old(&look.Cluster{Unknown: all.Unknown}, "")}
+	l := List{Clusters: []Line{}, Unseen: all.Unseen, Problems: missing(all.Unknown)}
 	for _, c := range all.Clusters {
 		one := Line{Namespace: c.Key.Namespace, Cluster: c.Key.Name, Pods: len(c.Pods), Agents: len(c.Answering()), Faults: []string{}, Topologies: []string{}}
 		if c.Object != nil {
@@ -74,6 +74,8 @@ func (l *List) Write(w io.Writer, namespace string, style Style) error {
 			line("%s", text)
 		}
 		switch {
+		case len(l.Clusters) == 0 && len(l.Unseen) > 0:
+			return
 		case len(l.Clusters) == 0 && namespace == "":
 			line("no TidbClusters")
 			return

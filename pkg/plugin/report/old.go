@@ -10,14 +10,7 @@ import (
 
 // old says what is older than the program that shows the report, or of another version.
 func (r *Report) old(c *look.Cluster, version string) []string {
-	var all []string
-	switch len(c.Unknown) {
-	case 0:
-	case 1:
-		all = append(all, fmt.Sprintf("the API server knows no %s: its CRDs are older than this plugin", c.Unknown[0]))
-	default:
-		all = append(all, fmt.Sprintf("the API server knows no %s: Tidelay's controller is not installed", strings.Join(c.Unknown, " and no ")))
-	}
+	all := missing(c.Unknown)
 	var others []string // versions
 	for _, p := range r.Pods {
 		if p.Agent.State == Answers && isRelease(version) && p.Agent.Version != version && !slices.Contains(others, p.Agent.Version) {
@@ -34,6 +27,18 @@ func (r *Report) old(c *look.Cluster, version string) []string {
 		}
 	}
 	return all
+}
+
+// missing says that the API server does not know some of Tidelay's kinds.
+func missing(kinds []string) []string {
+	switch len(kinds) {
+	case 0:
+		return nil
+	case 1:
+		return []string{fmt.Sprintf("the API server knows no %s: its CRDs are older than this plugin", kinds[0])}
+	default:
+		return []string{fmt.Sprintf("the API server knows no %s: Tidelay's controller is not installed", strings.Join(kinds, " and no "))}
+	}
 }
 
 // isRelease reports whether a version can be compared: a program that somebody built has none.

@@ -46,8 +46,9 @@ type Report struct {
 	Objects      []Object     `json:"objects"`
 	// Unseen has a sentence for what the person who asks may not see.
 	Unseen []string `json:"unseen,omitempty"`
-	// isBlind is whether it is not known which pods are to hold what.
-	isBlind bool
+	// isBlind is whether it is not known which pods are to hold what, and isVeiled whether there
+	// may be other faults and topologies.
+	isBlind, isVeiled bool
 }
 
 // Pod is a pod of the TidbCluster.
@@ -71,7 +72,7 @@ const leaseGrace = 30 * time.Second
 // Of reports what is known of a TidbCluster at a moment.
 func Of(in Input) Report {
 	c := in.Cluster
-	r := Report{Namespace: c.Key.Namespace, Cluster: c.Key.Name, Pods: []Pod{}, Objects: []Object{}, Unseen: slices.Clone(c.Unseen), isBlind: c.Blind}
+	r := Report{Namespace: c.Key.Namespace, Cluster: c.Key.Name, Pods: []Pod{}, Objects: []Object{}, Unseen: slices.Clone(c.Unseen), isBlind: c.Blind || c.Veiled, isVeiled: c.Veiled}
 	if !c.LeaseEnd.IsZero() && in.Now.Sub(c.LeaseEnd) > leaseGrace {
 		r.NoController = &metav1.Time{Time: c.LeaseEnd}
 	}

@@ -31,7 +31,6 @@ func (r *Report) Write(w io.Writer, now time.Time, isWide bool, style Style) err
 		r.head(line, now, style)
 		line("")
 		r.pods(line, isWide)
-		line("")
 		r.objects(line, now)
 		r.held(line, now, isWide)
 		r.notes(line, style)
@@ -82,8 +81,12 @@ func (r *Report) head(line line, now time.Time, style Style) {
 }
 
 func (r *Report) pods(line line, isWide bool) {
-	if len(r.Pods) == 0 {
+	switch {
+	case len(r.Pods) == 0 && r.isBlind:
+		return
+	case len(r.Pods) == 0:
 		line("no pods")
+		line("")
 		return
 	}
 	line("POD\tCOMPONENT\tZONE\tROLE\tREADY\tAGENT\tFAULTS")
@@ -95,10 +98,14 @@ func (r *Report) pods(line line, isWide bool) {
 		}
 		line("%s\t%s\t%s\t%s\t%s\t%s\t%s", p.Name, p.Component, dash(p.Zone), dash(p.Role), ready, p.Agent.words(isWide), p.holds(isWide, r.isBlind))
 	}
+	line("")
 }
 
 func (r *Report) objects(line line, now time.Time) {
-	if len(r.Objects) == 0 {
+	switch {
+	case len(r.Objects) == 0 && r.isVeiled:
+		return
+	case len(r.Objects) == 0:
 		line("no faults and no topology")
 		return
 	}

@@ -47,14 +47,11 @@ func (w *world) obeyAgents(t *testing.T, d *datadriven.TestData) {
 	case "kill":
 		w.kill(pod)
 	case "missed":
-		var tc tcv1alpha1.TidbCluster
-		if err := w.Get(t.Context(), types.NamespacedName{Namespace: "db", Name: "basic"}, &tc); err != nil {
-			t.Fatal(err)
-		}
+		tc := w.cluster()
 		tc.Status.Conditions = append(tc.Status.Conditions, tcv1alpha1.TidbClusterCondition{
 			Type: tidbcluster.InjectedCondition, Status: corev1.ConditionFalse, Reason: "missed", Message: d.Input,
 		})
-		w.write(&tc)
+		w.write(tc)
 	case "lease":
 		renewed := metav1.NewMicroTime(w.now.Add(-time.Duration(minutes) * time.Minute))
 		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "tidelay-system", Name: "tidelay-controller"}}

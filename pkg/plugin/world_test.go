@@ -31,7 +31,7 @@ import (
 // world is an API server with the TidbCluster db/basic of 3 PD, 3 TiKV and 2 TiDB, all
 // healthy and with agents, of which pd-1 leads.
 type world struct {
-	t *testing.T
+	t testing.TB
 	client.Client
 	now time.Time
 	// proxy leads to the pods' agents.
@@ -48,9 +48,11 @@ type world struct {
 	// watch tells the plugin of changes; nil for nobody.
 	watch       plugin.Watch
 	out, errOut bytes.Buffer
+	// follows is where it prints instead; nil for out and errOut.
+	follows *genericiooptions.IOStreams
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	scheme, err := plugin.NewScheme()
 	if err != nil {
@@ -118,14 +120,28 @@ func (w *world) run(ctx context.Context, args ...string) int {
 	w.t.Helper()
 	w.out.Reset()
 	w.errOut.Reset()
+	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: &w.out, ErrOut: &w.errOut}
+	if w.follows != nil {
+		streams = *w.follows
+	}
 	return plugin.Main(ctx, plugin.Surroundings{
-		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: &w.out, ErrOut: &w.errOut},
+		IOStreams: streams,
 		Version:   "v1.2.3", IsTerminal: w.isTerminal, NoColor: w.noColor, Poll: time.Millisecond,
 		Now: func() time.Time { return w.now },
 		Connect: func(*genericclioptions.ConfigFlags) (*plugin.Connection, error) {
 			return &plugin.Connection{Client: w.Client, Agents: w.proxy.reach(w.t, w), Watch: w.watch}, nil
 		},
 	}, append([]string{"--namespace", "db", "--kubeconfig", "/dev/null"}, args...))
+}
+
+// cluster returns the TidbCluster.
+func (w *world) cluster() *tcv1alpha1.TidbCluster {
+	w.t.Helper()
+	var tc tcv1alpha1.TidbCluster
+	if err := w.Get(w.t.Context(), types.NamespacedName{Namespace: "db", Name: "basic"}, &tc); err != nil {
+		w.t.Fatal(err)
+	}
+	return &tc
 }
 
 // fault returns a NetworkFault.

@@ -2,9 +2,7 @@ package report
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -13,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/client"
 	"github.com/tidelay/tidelay/pkg/agent/explain"
 	"github.com/tidelay/tidelay/pkg/fault"
 	"github.com/tidelay/tidelay/pkg/injection"
@@ -113,7 +110,7 @@ func (a *Agent) answered(reply agents.Reply[api.Status]) {
 		return // it is as if it had not been asked
 	case reply.Err == nil:
 		a.State = Answers
-	case outcome == agents.Answered && isNotFound(reply.Err):
+	case outcome == agents.Answered && agents.IsOld(reply.Err):
 		a.State, a.Reason = Old, "it does not know "+api.PathStatus
 		return
 	case outcome == agents.Answered:
@@ -130,11 +127,6 @@ func (a *Agent) answered(reply agents.Reply[api.Status]) {
 	for _, f := range reply.Body.Faults {
 		a.Faults = append(a.Faults, heldOf(f))
 	}
-}
-
-func isNotFound(err error) bool {
-	refusal, is := errors.AsType[*client.Error](err)
-	return is && refusal.Status == http.StatusNotFound
 }
 
 // heldOf returns a fault as the agent tells it.

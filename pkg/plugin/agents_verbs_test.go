@@ -19,7 +19,8 @@ import (
 
 // obeyAgents changes what is about agents: "push" has the controller bring them what is in
 // force, "hand" sets a fault at one, "agent" has one behave in a way or say something else,
-// "kill" has one not run, "missed" writes the condition, and "lease" when the controller led
+// "kill" has one not run, "age" makes
+// a fault older, "missed" writes the condition, and "lease" when the controller led
 // last.
 func (w *world) obeyAgents(t *testing.T, d *datadriven.TestData) {
 	t.Helper()
@@ -46,6 +47,13 @@ func (w *world) obeyAgents(t *testing.T, d *datadriven.TestData) {
 		w.proxy.says[pod] = says(t, d)
 	case "kill":
 		w.kill(pod)
+	case "age":
+		d.ScanArgs(t, "name", &text)
+		f := w.fault(text)
+		f.CreationTimestamp = metav1.NewTime(w.now.Add(-time.Duration(minutes) * time.Minute))
+		if err := w.Update(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
 	case "missed":
 		tc := w.cluster()
 		tc.Status.Conditions = append(tc.Status.Conditions, tcv1alpha1.TidbClusterCondition{

@@ -27,6 +27,8 @@ import (
 type podProxy struct {
 	server *httptest.Server
 	mu     sync.Mutex
+	fleet  *madeup.Fleet
+	now    time.Time
 	agents map[string]*madeup.Agent // by the name of the pod
 	says   map[string]func(*api.Status)
 	// answers is what the API server does instead, by the name of the pod, or "" for all.
@@ -37,15 +39,20 @@ type podProxy struct {
 // the moment now.
 func newPodProxy(t testing.TB, now time.Time, uids map[string]types.UID) *podProxy {
 	t.Helper()
-	p := &podProxy{agents: map[string]*madeup.Agent{}, says: map[string]func(*api.Status){}, answers: map[string]http.HandlerFunc{}}
-	fleet := madeup.NewFleet()
-	for i, name := range slices.Sorted(maps.Keys(uids)) {
-		p.agents[name] = fleet.Add(netip.AddrFrom4([4]byte{127, 9, 9, byte(i + 1)}), string(uids[name]))
-		p.agents[name].Act(madeup.Way{Say: func(s *api.Status) { p.say(now, name, s) }})
+	p := &podProxy{fleet: madeup.NewFleet(), now: now, agents: map[string]*madeup.Agent{}, says: map[string]func(*api.Status){}, answers: map[string]http.HandlerFunc{}}
+	for _, name := range slices.Sorted(maps.Keys(uids)) {
+		p.add(name, uids[name])
 	}
 	p.server = httptest.NewServer(p)
 	t.Cleanup(p.server.Close)
 	return p
+}
+
+// add adds the agent of a pod.
+func (p *podProxy) add(pod string, uid types.UID) {
+	agent := p.fleet.Add(netip.AddrFrom4([4]byte{127, 9, 9, byte(len(p.agents) + 1)}), string(uid))
+	agent.Act(madeup.Way{Say: func(s *api.Status) { p.say(p.now, pod, s) }})
+	p.agents[pod] = agent
 }
 
 // say completes what an agent says of itself, as if it were now.

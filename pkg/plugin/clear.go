@@ -75,8 +75,11 @@ type clearing struct {
 	hasFailed bool
 }
 
-// errInForce is why it has failed, when all causes have been told.
-var errInForce = errors.New("something may still be in force, as told above")
+// Why it has failed, when all causes have been told.
+var (
+	errInForce = errors.New("something may still be in force, as told above")
+	errUnknown = errors.New("something more may be in force, as told above")
+)
 
 // fail tells a failure. Ending goes on after it.
 func (c *clearing) fail(format string, args ...any) {
@@ -104,7 +107,10 @@ func (c *clearing) run(ctx context.Context, names []string) error {
 	whole, parts := parted(there, chosen)
 	c.end(ctx, pods.of(whole))
 	c.endParts(ctx, parts)
-	if c.hasFailed {
+	switch {
+	case c.hasFailed && c.dryRun:
+		return errUnknown
+	case c.hasFailed:
 		return errInForce
 	}
 	return nil

@@ -97,8 +97,7 @@ func (c *clearing) endAt(ctx context.Context, agent *agentclient.Client) (ended,
 // end ends faults at agents. If it is to wait, it asks each until that holds nothing to be
 // ended: the controller may have set a fault again that it had not yet seen the end of.
 func (c *clearing) end(ctx context.Context, pods agentPods) {
-	pods = slices.DeleteFunc(pods, c.isDown)
-	if len(pods) == 0 {
+	if pods = c.running(pods); len(pods) == 0 {
 		return
 	}
 	found := map[string]agents.Reply[ended]{}
@@ -107,33 +106,43 @@ func (c *clearing) end(ctx context.Context, pods agentPods) {
 	defer deadline.Stop()
 	tick := time.NewTicker(c.Poll)
 	defer tick.Stop()
-	for rest := pods; len(rest) > 0; {
-		// Ctrl-C ends the waiting, and no ending that has begun.
-		replies := agents.Ask(context.WithoutCancel(ctx), c.connection.Agents, rest, c.limit, c.endAt)
-		var again agentPods
-		for i, reply := range replies {
-			name := rest[i].Name
-			reply.Body.faults = append(found[name].Body.faults, reply.Body.faults...)
-			isDone := reply.Err == nil && len(reply.Body.faults) == len(found[name].Body.faults)
-			if found[name] = reply; !isDone && agents.OutcomeOf(reply.Err) != agents.Forbidden {
-				again = append(again, rest[i])
-			}
-		}
-		if rest = again; !c.wait || c.dryRun || len(rest) == 0 {
-			break
-		}
+	rest := c.round(ctx, pods, found)
+	for c.wait && !c.dryRun && len(rest) > 0 && ctx.Err() == nil {
 		if silent := rest.silent(found); len(silent) > 0 {
 			waits.Do(func() { c.say("waiting for the agents of %s", strings.Join(silent, ", ")) })
 		}
 		select {
 		case <-ctx.Done():
-			rest = nil
-		case <-deadline.C:
-			rest = nil
+			continue
 		case <-tick.C:
+			rest = c.round(ctx, rest, found)
+			continue
+		case <-deadline.C:
 		}
+		for _, pod := range rest {
+			if found[pod.Name].Err == nil {
+				c.fail("%s: somebody sets its faults again and again", pod.Name)
+			}
+		}
+		break
 	}
 	c.tell(pods, found)
+}
+
+// round ends faults at agents, adds what came of it to what was found, and returns the pods
+// whose agents have not yet said that they hold nothing to be ended. Ctrl-C ends the waiting,
+// and no ending that has begun.
+func (c *clearing) round(ctx context.Context, pods agentPods, found map[string]agents.Reply[ended]) agentPods {
+	var rest agentPods
+	for i, reply := range agents.Ask(context.WithoutCancel(ctx), c.connection.Agents, pods, c.limit, c.endAt) {
+		name := pods[i].Name
+		isDone := reply.Err == nil && len(reply.Body.faults) == 0
+		reply.Body.faults = append(found[name].Body.faults, reply.Body.faults...)
+		if found[name] = reply; !isDone && agents.OutcomeOf(reply.Err) != agents.Forbidden {
+			rest = append(rest, pods[i])
+		}
+	}
+	return rest
 }
 
 // silent returns the names of those pods whose agents could not be told.
@@ -147,97 +156,17 @@ func (p agentPods) silent(found map[string]agents.Reply[ended]) []string {
 	return all
 }
 
-// isDown reports whether the agent of a pod does not run. If it has run before, the kernel may
+// running returns the pods whose agents run. The kernel of a pod whose agent has run before may
 // still have its faults, which is told.
-func (c *clearing) isDown(pod *corev1.Pod) bool {
-	status := facts.Agent(pod)
-	if status.State.Running != nil {
-		return false
-	}
-	if status.State.Terminated != nil || status.LastTerminationState.Terminated != nil {
-		c.fail("%s: its agent does not run: what it held may last until it runs again", pod.Name)
-	}
-	return true
-}
-
-// tell says what came of ending faults at agents.
-func (c *clearing) tell(pods agentPods, found map[string]agents.Reply[ended]) {
-	empty, held := 0, 0
-	var causes []string
-	failed := map[string][]string{}
-	done, isForbidden := "ended", false
-	if c.dryRun {
-		done = "would be ended"
-	}
+func (c *clearing) running(pods agentPods) agentPods {
+	var some agentPods
 	for _, pod := range pods {
-		reply := found[pod.Name]
-		switch {
-		case agents.OutcomeOf(reply.Err) == agents.Forbidden:
-			isForbidden = true
-			continue
-		case reply.Err != nil:
-			cause := agents.Cause(reply.Err)
-			if failed[cause] == nil {
-				causes = append(causes, cause)
-			}
-			failed[cause] = append(failed[cause], pod.Name)
-			continue
-		}
-		empty++
-		if byController, byHand := sorted(reply.Body.faults); len(byHand) > 0 {
-			c.say("%s at %s: %s, set by hand", done, pod.Name, strings.Join(byHand, ", "))
-		} else if byController {
-			held++
-		}
-		if _, byHand := sorted(reply.Body.left); len(byHand) > 0 {
-			c.say("left at %s: %s, set by hand; kubectl tidelay clear -n %s --all ends that too", pod.Name, strings.Join(byHand, ", "), c.namespace)
+		switch status := facts.Agent(pod); {
+		case status.State.Running != nil:
+			some = append(some, pod)
+		case status.State.Terminated != nil || status.LastTerminationState.Terminated != nil:
+			c.fail("%s: its agent does not run: what it held may last until it runs again", pod.Name)
 		}
 	}
-	switch {
-	case held == 0 && c.dryRun:
-	case c.dryRun:
-		c.say("agents of %s hold faults of the controller, which would be ended", tidbcluster.Plural(held, "pod"))
-	case empty > 0 && c.isAll:
-		c.say("%d of %d agents hold no faults now", empty, len(pods))
-	case empty > 0:
-		c.say("%d of %d agents hold none of the controller's faults now", empty, len(pods))
-	}
-	for _, cause := range causes {
-		c.fail("%s: the agent was not told: %s; %s", strings.Join(failed[cause], ", "), cause, c.lasts())
-	}
-	if isForbidden {
-		c.forbidden()
-	}
-}
-
-// sorted parts faults in those of the controller and the names of those that were set by hand.
-func sorted(faults []api.Fault) (byController bool, byHand []string) {
-	for _, f := range faults {
-		switch {
-		case f.Owner == decide.Owner:
-			byController = true
-		case !slices.Contains(byHand, f.Name):
-			byHand = append(byHand, f.Name)
-		}
-	}
-	return byController, byHand
-}
-
-// lasts says how long an agent that is not told holds its faults.
-func (c *clearing) lasts() string {
-	text := "what the controller set ends there by itself, at the latest in 5 minutes, as long as the agent runs"
-	if c.isAll {
-		text += ", and what was set by hand does not"
-	}
-	return text
-}
-
-// forbidden says that agents can't be told, and what becomes of them.
-func (c *clearing) forbidden() {
-	const text = "you may not ask agents, which takes the rights to get, update and delete pods/proxy: "
-	if c.isAll {
-		c.fail(text + c.lasts())
-		return
-	}
-	c.say(text + "the controller tells them, and without it they let go by themselves, at the latest in 5 minutes")
+	return some
 }

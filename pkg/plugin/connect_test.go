@@ -35,6 +35,13 @@ func TestAPIServers(t *testing.T) {
 	forbids := func(w http.ResponseWriter, r *http.Request) {
 		status(http.StatusForbidden, "Forbidden", "no right: "+r.URL.Path)(w, r)
 	}
+	lacks := func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/tidbclusters/basic") {
+			status(http.StatusNotFound, "NotFound", "not found")(w, r)
+			return
+		}
+		forbids(w, r)
+	}
 	for name, test := range map[string]struct {
 		handle http.HandlerFunc
 		args   []string
@@ -45,7 +52,7 @@ func TestAPIServers(t *testing.T) {
 		"forbids the list":             {forbids, []string{"status", "-A"}, 0, "you may not read pods"},
 		"gone":                         {nil, []string{"status", "basic"}, 1, "connection refused"},
 		"slow":                         {behaviour("hangs"), []string{"status", "basic", "--request-timeout=100ms"}, 1, "Client.Timeout exceeded"},
-		"knows no TidbClusters":        {http.NotFound, []string{"status", "basic"}, 1, "there is no TidbCluster basic in namespace db"},
+		"has no such TidbCluster":      {lacks, []string{"status", "basic"}, 1, "there is no TidbCluster basic in namespace db"},
 		"gone, and all is to end":      {nil, []string{"clear", "--all"}, 1, "connection refused"},
 		"forbids, and all is to end":   {forbids, []string{"clear", "--all"}, 1, "something may still be in force"},
 		"slow, and all is to end":      {behaviour("hangs"), []string{"clear", "--all", "--request-timeout=100ms"}, 1, "something may still be in force"},

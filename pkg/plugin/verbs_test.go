@@ -55,7 +55,7 @@ func (w *world) obey(t *testing.T, d *datadriven.TestData) string {
 		for _, arg := range d.CmdArgs {
 			w.unknown[arg.Key] = true
 		}
-	case "push", "hand", "agent", "missed", "lease", "kill":
+	case "push", "hand", "agent", "missed", "lease", "kill", "age":
 		w.obeyAgents(t, d)
 	case "start":
 		var minutes int

@@ -48,7 +48,7 @@ const (
 // Agent is how the agent of a pod is.
 type Agent struct {
 	State string `json:"state"`
-	// Reason says why it does not answer.
+	// Reason says why it does not answer, why no engine works, or why the pod has none.
 	Reason string `json:"reason,omitempty"`
 	// Kind is "sidecar" for a container beside the database's, and "native" for a native
 	// sidecar.
@@ -86,7 +86,7 @@ func (h *Held) isByHand() bool { return h.Owner != decide.Owner }
 // agentOf says how the agent of a pod is as far as kubelet knows.
 func agentOf(p look.Pod) Agent {
 	if !p.Facts.Agent {
-		return Agent{State: None}
+		return Agent{State: None, Reason: p.Annotations[injection.NotInjectedAnnotation]}
 	}
 	a := Agent{State: Running, Kind: sidecar}
 	if slices.ContainsFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == injection.ContainerName }) {

@@ -176,13 +176,16 @@ func (r *Report) notes(line line, style Style) {
 func (p *Pod) note(note func(format string, args ...any)) {
 	a := &p.Agent
 	switch {
+	case a.Reason == "":
+	case a.State == None:
+		note("no agent: %s", a.Reason)
 	case a.State == Silent:
 		note("the agent is silent: %s", a.Reason)
 	case a.State == Refuses:
 		note("the agent does not say how it is: %s", a.Reason)
 	case a.State == Old:
 		note("the agent is older than this plugin: %s", a.Reason)
-	case a.Reason != "":
+	default:
 		note("no engine works: %s", a.Reason)
 	}
 	for _, name := range p.Lacks {

@@ -32,6 +32,13 @@ func run() int {
 		IsTerminal:    term.IsTerminal(int(os.Stdout.Fd())),
 		IsErrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		NoColor:       os.Getenv("NO_COLOR") != "",
+		Height: func() int {
+			_, height, err := term.GetSize(int(os.Stdout.Fd()))
+			if err != nil {
+				return 0
+			}
+			return height
+		},
 	}, os.Args[1:])
 }
 

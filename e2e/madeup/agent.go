@@ -37,6 +37,8 @@ type Way struct {
 	Refuse *api.Problem
 	// Lie has it answer that it holds no fault.
 	Lie bool
+	// Say, if it is not nil, changes what it says of itself when it is asked how it is.
+	Say func(*api.Status)
 	// Token is what it asks for; empty for none.
 	Token string
 	// Measure is how it measures, and Count how it counts.

@@ -31,5 +31,8 @@ func (a *Agent) status() answer {
 		a.counted[f.Name] = counters
 		all.Faults = append(all.Faults, api.FaultStatus{Fault: f, Held: true, Counters: counters})
 	}
+	if a.way.Say != nil {
+		a.way.Say(&all)
+	}
 	return answer{status: http.StatusOK, body: all}
 }

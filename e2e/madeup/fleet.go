@@ -66,7 +66,7 @@ func (f *Fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if a == nil {
 		panic(http.ErrAbortHandler) // closes the connection
 	}
-	a.serve(w, r)
+	a.ServeHTTP(w, r)
 }
 
 func (f *Fleet) at(r *http.Request) *Agent {

@@ -12,8 +12,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/fault"
 )
 
-// serve answers a request as the agent.
-func (a *Agent) serve(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP answers a request as the agent, whichever way it came.
+func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		panic(http.ErrAbortHandler) // the client is gone
@@ -69,6 +69,8 @@ func (a *Agent) do(r *http.Request, body []byte) answer {
 		return answer{status: http.StatusOK, body: api.FaultSet{Faults: fault.WireSet(a.alive(time.Now()))}}
 	case "PUT " + api.PathFaults:
 		return a.put(r.URL.Query().Get("owner"), body)
+	case "DELETE " + api.PathFaults:
+		return a.put("", []byte(`{"faults":[]}`))
 	case "GET " + api.PathStatus:
 		return a.status()
 	case "POST " + api.PathMeasure:

@@ -15,8 +15,8 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/facts"
-	"github.com/tidelay/tidelay/pkg/networkfault/keeper"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -71,7 +71,7 @@ func (m *model) step(r *rapid.T) {
 		"restart agent": func() { m.onAgent(r, func(a *madeUp) { a.held = nil }) },
 		"by hand": func() {
 			m.onAgent(r, func(a *madeUp) {
-				a.replace([]api.Fault{{Name: "by-hand", Owner: keeper.Owner, Delay: "1s", Peers: []string{"10.0.0.0/8"}, Duration: "1m"}})
+				a.replace([]api.Fault{{Name: "by-hand", Owner: decide.Owner, Delay: "1s", Peers: []string{"10.0.0.0/8"}, Duration: "1m"}})
 			})
 		},
 		"API server": func() {

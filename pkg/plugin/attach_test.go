@@ -149,7 +149,7 @@ func (w *world) obeyAttach(t *testing.T, d *datadriven.TestData) string {
 		for _, arg := range d.CmdArgs {
 			w.bare(arg.Key)
 		}
-	case "install":
+	case "injector":
 		w.installInjector(d.Input)
 	case "kubelet":
 		for _, arg := range d.CmdArgs {

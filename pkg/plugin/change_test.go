@@ -23,7 +23,7 @@ import (
 func (w *world) change(t *testing.T, d *datadriven.TestData) string {
 	t.Helper()
 	switch d.Cmd {
-	case "agent":
+	case "answer":
 		var pod string
 		answer := agentAnswer{status: http.StatusOK, body: d.Input}
 		d.ScanArgs(t, "pod", &pod)

@@ -2,9 +2,11 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,56 +18,114 @@ import (
 
 // newClear returns the verb clear.
 func (a *app) newClear() *cobra.Command {
-	var all, dryRun bool
+	c := clearing{app: a}
 	cmd := verb("clear (NAME... | --all) [flags]", "End faults and topologies",
 		`NAME is that of a fault, of a topology, or of a TidbCluster, for all that it has. --all is for
-all of the namespace. Where two have one name, write fault/NAME, topology/NAME or cluster/NAME.
+all of the namespace, and ends faults that were set by hand at agents too. Where two have one
+name, write fault/NAME, topology/NAME or cluster/NAME.
 
-Agents let go of a fault as soon as the controller tells them, and at the latest 5 minutes
-later by themselves.
+The objects are deleted, and the controller tells the agents. Where nothing of a TidbCluster
+stays, the agents are told from here too, through the API server: so it works without the
+controller, and takes the rights to get, update and delete pods/proxy. What nobody can tell an
+agent ends there by itself, at the latest 5 minutes later, but for what was set by hand.
 
   kubectl tidelay clear basic-tikv-to-pd-leader
   kubectl tidelay clear basic
-  kubectl tidelay clear --all`, nil)
-	cmd.Flags().BoolVar(&all, "all", false, "all of the namespace")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be ended, and do nothing")
+  kubectl tidelay clear --all
+
+Exit status 1 says that something may still be in force.`, nil)
+	cmd.Flags().BoolVar(&c.isAll, "all", false, "all of the namespace, and what was set by hand")
+	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "say what would be ended, and do nothing")
+	cmd.Flags().BoolVar(&c.wait, "wait", a.IsTerminal, "wait until agents hold nothing of it (default true at a terminal)")
+	cmd.Flags().DurationVar(&c.timeout, "timeout", 30*time.Second, "how long to wait")
+	cmd.Flags().Lookup("wait").DefValue = "false" // else it is another one in a pipe
 	cmd.Args = func(_ *cobra.Command, args []string) error {
-		if all == (len(args) > 0) {
+		switch {
+		case c.isAll == (len(args) > 0):
 			return usage("want either names, or --all")
+		case c.timeout <= 0:
+			return usage("--timeout %s: want more than 0s", c.timeout)
 		}
 		return nil
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, namespace, err := a.connect()
-		if err != nil {
+		var err error
+		if c.connection, c.namespace, err = a.connect(); err != nil {
 			return err
 		}
-		there, err := objectsOf(cmd.Context(), c, namespace)
-		if err != nil {
+		if c.limit, err = a.answerTime(endTime); err != nil {
 			return err
 		}
-		if !all {
-			if there, err = chosen(there, args, namespace); err != nil {
-				return err
-			}
-		}
-		return a.clear(cmd.Context(), writer{c}, there, namespace, dryRun)
+		return c.run(cmd.Context(), args)
 	}
 	a.completeClear(cmd)
 	return cmd
 }
 
-// objectsOf returns the faults and topologies of a namespace, topologies first.
+// clearing is the verb clear with its flags.
+type clearing struct {
+	*app
+	connection          *Connection
+	namespace           string
+	isAll, dryRun, wait bool
+	timeout             time.Duration
+	// limit is how long an agent may take.
+	limit time.Duration
+	// hasFailed is whether something may still be in force.
+	hasFailed bool
+}
+
+// Why it has failed, when all causes have been told.
+var (
+	errInForce = errors.New("something may still be in force, as told above")
+	errUnknown = errors.New("something more may be in force, as told above")
+)
+
+// fail tells a failure. Ending goes on after it.
+func (c *clearing) fail(format string, args ...any) {
+	c.hasFailed = true
+	_, _ = fmt.Fprintf(c.ErrOut, format+"\n", args...)
+}
+
+// run ends all that it can.
+func (c *clearing) run(ctx context.Context, names []string) error {
+	there, err := objectsOf(ctx, c.connection, c.namespace)
+	if err != nil {
+		c.fail("%v", err)
+	}
+	pods, err := c.pods(ctx)
+	if err != nil {
+		c.fail("%v; so agents can't be told", err)
+	}
+	chosen := choice{objects: there, clusters: pods.clusters()}
+	if !c.isAll {
+		if chosen, err = named(there, c.clusters(ctx, pods), names, c.namespace); err != nil {
+			return err
+		}
+	}
+	c.delete(ctx, chosen.objects)
+	whole, parts := parted(there, chosen)
+	c.end(ctx, pods.of(whole))
+	c.endParts(ctx, parts)
+	switch {
+	case c.hasFailed && c.dryRun:
+		return errUnknown
+	case c.hasFailed:
+		return errInForce
+	}
+	return nil
+}
+
+// objectsOf returns the faults and topologies of a namespace, topologies first: those that it
+// can, with an error for the others.
 func objectsOf(ctx context.Context, c client.Reader, namespace string) ([]client.Object, error) {
 	var topologies v1alpha1.NetworkTopologyList
 	var faults v1alpha1.NetworkFaultList
-	for _, list := range []client.ObjectList{&topologies, &faults} {
-		err := c.List(ctx, list, client.InNamespace(namespace))
-		if apierrors.IsNotFound(err) {
-			return nil, fmt.Errorf("list faults and topologies: the API server does not know them; is Tidelay's controller installed? %w", err)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("list faults and topologies: %w", err)
+	var failed error
+	for kind, list := range map[string]client.ObjectList{"NetworkTopologies": &topologies, "NetworkFaults": &faults} {
+		// Of a kind that the API server does not know there are none.
+		if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil && !apierrors.IsNotFound(err) {
+			failed = errors.Join(failed, fmt.Errorf("list %s: %w", kind, err))
 		}
 	}
 	var all []client.Object
@@ -75,120 +135,47 @@ func objectsOf(ctx context.Context, c client.Reader, namespace string) ([]client
 	for i := range faults.Items {
 		all = append(all, &faults.Items[i])
 	}
-	return all, nil
+	return all, failed
 }
 
-// What may be before a name and a slash.
-const (
-	prefixFault    = "fault"
-	prefixTopology = "topology"
-	prefixCluster  = "cluster"
-)
-
-// chosen returns the objects that names mean, each once.
-func chosen(there []client.Object, names []string, namespace string) ([]client.Object, error) {
-	var all []client.Object
-	for _, text := range names {
-		prefix, name, hasPrefix := strings.Cut(text, "/")
-		if !hasPrefix {
-			prefix, name = "", text
-		}
-		means := map[string][]client.Object{}
-		for _, o := range there {
-			if kind := prefixOf(object.Kind(o)); o.GetName() == name {
-				means[kind] = append(means[kind], o)
-			}
-			if object.Cluster(o) == name {
-				means[prefixCluster] = append(means[prefixCluster], o)
-			}
-		}
-		some, err := meaning(means, prefix, name, namespace, there)
-		if err != nil {
-			return nil, err
-		}
-		for _, o := range some {
-			if !slices.Contains(all, o) {
-				all = append(all, o)
-			}
-		}
-	}
-	return all, nil
-}
-
-func prefixOf(kind string) string {
-	if kind == object.Topology {
-		return prefixTopology
-	}
-	return prefixFault
-}
-
-// meaning returns the one thing that a name means.
-func meaning(means map[string][]client.Object, prefix, name, namespace string, there []client.Object) ([]client.Object, error) {
-	prefixes := []string{prefixFault, prefixTopology, prefixCluster}
-	if prefix != "" {
-		of, _, _ := strings.Cut(prefix, ".") // networkfault.tidelay.io, as -o name prints it
-		of = strings.TrimPrefix(of, "network")
-		if !slices.Contains(prefixes, of) {
-			return nil, usage("%s/%s: want fault/NAME, topology/NAME or cluster/NAME", prefix, name)
-		}
-		prefixes = []string{of}
-	}
-	var found []string
-	for _, one := range prefixes {
-		if len(means[one]) > 0 {
-			found = append(found, one)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return means[found[0]], nil
-	case 0:
-		var right []string
-		for _, o := range there {
-			right = append(right, o.GetName())
-		}
-		if len(right) == 0 {
-			return nil, fmt.Errorf("there is no %s in namespace %s, and no other fault or topology", name, namespace)
-		}
-		return nil, fmt.Errorf("there is no fault, topology or TidbCluster with any %s in namespace %s%s", name, namespace, meant(name, right))
-	default:
-		for i := range found {
-			found[i] += "/" + name
-		}
-		return nil, usage("%s means more than one: want %s", name, strings.Join(found, " or "))
-	}
-}
-
-// clear ends objects, as many as it can.
-func (a *app) clear(ctx context.Context, w writer, all []client.Object, namespace string, dryRun bool) error {
-	if len(all) == 0 {
-		a.say("no faults and no topologies in namespace %s", namespace)
-		return nil
+// delete deletes objects.
+func (c *clearing) delete(ctx context.Context, objects []client.Object) {
+	if len(objects) == 0 && !c.hasFailed {
+		c.say("no faults and no topologies")
 	}
 	done := "cleared"
-	if dryRun {
+	if c.dryRun {
 		done = "would be cleared"
 	}
-	isInForce := false
-	var failed error
-	for _, o := range all {
-		life := object.Life(o)
-		if !dryRun {
-			if err := w.delete(ctx, o); err != nil {
-				if failed != nil {
-					a.say("error: %v", failed)
-				}
-				failed = err
+	for _, o := range objects {
+		if !c.dryRun {
+			if err := (writer{c.connection}).delete(ctx, o); err != nil {
+				c.fail("%v", err)
 				continue
 			}
 		}
-		a.say("%s %s %s; it was %s", object.Kind(o), o.GetName(), done, was(life))
-		isInForce = isInForce || life.Phase == v1alpha1.Running
+		c.say("%s %s %s; it was %s", object.Kind(o), o.GetName(), done, was(object.Life(o)))
 	}
-	if isInForce && !dryRun {
-		a.say("agents let go of what was in force as soon as the controller tells them, and at the latest in 5 minutes by themselves")
+}
+
+// parted returns the TidbClusters of which all is to be ended, and those that were chosen of the
+// others.
+func parted(there []client.Object, chosen choice) (whole []string, parts []client.Object) {
+	whole = slices.Clone(chosen.clusters)
+	for _, o := range chosen.objects {
+		cluster := object.Cluster(o)
+		isLeft := func(one client.Object) bool {
+			return object.Cluster(one) == cluster && !slices.Contains(chosen.objects, one)
+		}
+		switch {
+		case slices.Contains(whole, cluster):
+		case slices.ContainsFunc(there, isLeft):
+			parts = append(parts, o)
+		default:
+			whole = append(whole, cluster)
+		}
 	}
-	return failed
+	return whole, parts
 }
 
 // was says what a life was until now.

@@ -101,9 +101,9 @@ func (a *app) completeClear(cmd *cobra.Command) {
 	}
 }
 
-func (a *app) completeReport(cmd *cobra.Command) {
+func (a *app) completeReport(cmd *cobra.Command, outputs ...string) {
 	cmd.ValidArgsFunction = a.completeCluster
-	register(cmd, "output", cobra.FixedCompletions([]string{"table", "yaml", "json"}, noFiles))
+	register(cmd, "output", cobra.FixedCompletions(outputs, noFiles))
 }
 
 func (a *app) completeAttach(cmd *cobra.Command) {

@@ -8,10 +8,12 @@ import (
 	"github.com/go-logr/logr"
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -46,7 +48,12 @@ type Connection struct {
 	client.Client
 	// Agents reaches the agents of pods.
 	Agents Agents
+	// Watch tells of changes; nil where nobody does.
+	Watch Watch
 }
+
+// Watch tells of the changes of objects of a kind, as client.WithWatch does.
+type Watch func(context.Context, client.ObjectList, ...client.ListOption) (watch.Interface, error)
 
 // Agents reaches the agents of pods. See package agents for what an error of a request means.
 type Agents interface {
@@ -68,7 +75,7 @@ func Connect(flags *genericclioptions.ConfigFlags) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(config, client.Options{Scheme: scheme, Mapper: newMapper()})
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: newMapper()})
 	if err != nil {
 		return nil, fmt.Errorf("create client: %w", err)
 	}
@@ -76,13 +83,14 @@ func Connect(flags *genericclioptions.ConfigFlags) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Connection{c, proxy}, nil
+	return &Connection{Client: c, Agents: proxy, Watch: c.Watch}, nil
 }
 
 // newMapper returns a mapper with the kinds that are read.
 func newMapper() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper(nil)
 	for _, kind := range []schema.GroupVersionKind{
+		coordinationv1.SchemeGroupVersion.WithKind("Lease"),
 		corev1.SchemeGroupVersion.WithKind("Pod"),
 		corev1.SchemeGroupVersion.WithKind("Secret"),
 		corev1.SchemeGroupVersion.WithKind("ConfigMap"),

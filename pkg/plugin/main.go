@@ -29,6 +29,9 @@ type Surroundings struct {
 	IsTerminal, NoColor bool
 	// IsErrTerminal is whether a person looks at what is on standard error, such as progress.
 	IsErrTerminal bool
+	// Height is how many lines that terminal has now, 0 if that is not known; always 0 if it is
+	// nil.
+	Height func() int
 	// Connect connects with the person's rights; Connect of this package if it is nil.
 	Connect func(*genericclioptions.ConfigFlags) (*Connection, error)
 	// Now is the time; time.Now if it is nil.
@@ -49,6 +52,9 @@ func Main(ctx context.Context, s Surroundings, args []string) int {
 	}
 	if s.Poll == 0 {
 		s.Poll = time.Second / 2
+	}
+	if s.Height == nil {
+		s.Height = func() int { return 0 }
 	}
 	root := newRoot(&app{Surroundings: s}) //nolint:contextcheck // a verb has the context of its command
 	root.SetArgs(args)

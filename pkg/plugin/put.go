@@ -34,6 +34,9 @@ func (a *app) put(ctx context.Context, cluster string, make wish, w *writing) er
 	if err != nil {
 		return err
 	}
+	if err := seen.Installed(); err != nil {
+		return err
+	}
 	wanted, before, err := make(seen)
 	if err != nil {
 		return err

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
-	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
-	"k8s.io/apimachinery/pkg/types"
 	"mvdan.cc/sh/v3/shell"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
@@ -53,6 +51,12 @@ func (w *world) obey(t *testing.T, d *datadriven.TestData) string {
 		for _, arg := range d.CmdArgs {
 			w.forbidden[arg.Key] = true
 		}
+	case "unknown":
+		for _, arg := range d.CmdArgs {
+			w.unknown[arg.Key] = true
+		}
+	case "push", "hand", "agent", "missed", "lease", "kill", "age":
+		w.obeyAgents(t, d)
 	case "start":
 		var minutes int
 		d.ScanArgs(t, "name", &name)
@@ -64,14 +68,11 @@ func (w *world) obey(t *testing.T, d *datadriven.TestData) string {
 		f.Status.Phase = v1alpha1.Ended
 		w.write(f)
 	case "annotate":
-		var tc tcv1alpha1.TidbCluster
-		if err := w.Get(t.Context(), types.NamespacedName{Namespace: "db", Name: "basic"}, &tc); err != nil {
-			t.Fatal(err)
-		}
+		tc := w.cluster()
 		for _, arg := range d.CmdArgs {
 			tc.Annotations["tidelay.io/"+arg.Key] = arg.Vals[0]
 		}
-		if err := w.Update(t.Context(), &tc); err != nil {
+		if err := w.Update(t.Context(), tc); err != nil {
 			t.Fatal(err)
 		}
 	case "install":
@@ -79,12 +80,9 @@ func (w *world) obey(t *testing.T, d *datadriven.TestData) string {
 			w.install(arg.Key, arg.Vals[0])
 		}
 	case "unsynced":
-		var tc tcv1alpha1.TidbCluster
-		if err := w.Get(t.Context(), types.NamespacedName{Namespace: "db", Name: "basic"}, &tc); err != nil {
-			t.Fatal(err)
-		}
+		tc := w.cluster()
 		tc.Status.PD.Synced = false
-		w.write(&tc)
+		w.write(tc)
 	default:
 		return w.change(t, d)
 	}

@@ -31,17 +31,21 @@ import (
 // world is an API server with the TidbCluster db/basic of 3 PD, 3 TiKV and 2 TiDB, all
 // healthy and with agents, of which pd-1 leads.
 type world struct {
-	t *testing.T
+	t testing.TB
 	client.Client
 	now time.Time
+	// proxy leads to the pods' agents.
+	proxy *podProxy
 	// forbidden are the kinds that may not be read, or as "all/KIND" not in all namespaces.
 	forbidden map[string]bool
+	// unknown are the kinds that the API server does not know.
+	unknown map[string]bool
 	// seen, if it is set, changes a NetworkFault or NetworkTopology that is read alone, as the
 	// controller would meanwhile.
 	seen func(client.Object)
-	// agents reaches the agents of pods.
+	// agents reaches the agents of pods; the proxy if it is nil and there are no answers.
 	agents plugin.Agents
-	// answers are how they answer, by the pod's name; others can't be reached.
+	// answers are how agents answer, by the pod's name, if there are any; others can't be reached.
 	answers map[string]agentAnswer
 	// listed, if it is set, changes pods that are listed, as kubelet would meanwhile, and
 	// tried is called before an agent is attached.
@@ -51,28 +55,44 @@ type world struct {
 	refusal error
 	// isTerminal, isErrTerminal and noColor are those of the surroundings.
 	isTerminal, isErrTerminal, noColor bool
+	// watch tells the plugin of changes; nil for nobody.
+	watch plugin.Watch
 	// version is that of the plugin, and in is what standard input has.
 	version, in string
 	out, errOut bytes.Buffer
+	// follows is where it prints instead; nil for out and errOut.
+	follows *genericiooptions.IOStreams
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	scheme, err := plugin.NewScheme()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, now: time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC), forbidden: map[string]bool{}, answers: map[string]agentAnswer{}, version: "v1.2.3"}
-	w.agents = w
+	w := &world{
+		t: t, now: time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC), version: "v1.2.3",
+		forbidden: map[string]bool{}, unknown: map[string]bool{}, answers: map[string]agentAnswer{},
+	}
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
 		WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string { return []string{string(o.(*corev1.Pod).Status.Phase)} }).
 		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list, SubResourcePatch: w.attach}).Build()
+	uids := map[string]types.UID{}
+	for _, o := range objects() {
+		if pod, is := o.(*corev1.Pod); is {
+			uids[pod.Name] = pod.UID
+		}
+	}
+	w.proxy = newPodProxy(t, w.now, uids)
 	return w
 }
 
 func (w *world) refuse(kind string) error {
 	kind = strings.TrimSuffix(kind, "List")
+	if w.unknown[kind] {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: kind}, "")
+	}
 	if w.forbidden[kind] {
 		return apierrors.NewForbidden(schema.GroupResource{Resource: kind}, "", fmt.Errorf("no right"))
 	}
@@ -127,14 +147,40 @@ func (w *world) run(ctx context.Context, args ...string) int {
 	w.t.Helper()
 	w.out.Reset()
 	w.errOut.Reset()
+	streams := genericiooptions.IOStreams{In: strings.NewReader(w.in), Out: &w.out, ErrOut: &w.errOut}
+	if w.follows != nil {
+		streams = *w.follows
+	}
 	return plugin.Main(ctx, plugin.Surroundings{
-		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(w.in), Out: &w.out, ErrOut: &w.errOut},
+		IOStreams: streams,
 		Version:   w.version, IsTerminal: w.isTerminal, IsErrTerminal: w.isErrTerminal, NoColor: w.noColor, Poll: time.Millisecond,
 		Now: func() time.Time { return w.now },
 		Connect: func(*genericclioptions.ConfigFlags) (*plugin.Connection, error) {
-			return &plugin.Connection{Client: w.Client, Agents: w.agents}, nil
+			return &plugin.Connection{Client: w.Client, Agents: w.reach(), Watch: w.watch}, nil
 		},
 	}, append([]string{"--namespace", "db", "--kubeconfig", "/dev/null"}, args...))
+}
+
+// cluster returns the TidbCluster.
+func (w *world) cluster() *tcv1alpha1.TidbCluster {
+	w.t.Helper()
+	var tc tcv1alpha1.TidbCluster
+	if err := w.Get(w.t.Context(), types.NamespacedName{Namespace: "db", Name: "basic"}, &tc); err != nil {
+		w.t.Fatal(err)
+	}
+	return &tc
+}
+
+// reach returns the way to agents.
+func (w *world) reach() plugin.Agents {
+	switch {
+	case w.agents != nil:
+		return w.agents
+	case len(w.answers) > 0:
+		return w
+	default:
+		return w.proxy.reach(w.t, w)
+	}
 }
 
 // fault returns a NetworkFault.

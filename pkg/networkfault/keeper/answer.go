@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 )
 
 // judgeAnswer compares an answer with the request. The faults of Owner must be those
@@ -13,7 +14,7 @@ import (
 func (r *request) judgeAnswer(answer api.Changes) result {
 	var own []api.Fault
 	for _, f := range answer.Faults {
-		if f.Owner == Owner {
+		if f.Owner == decide.Owner {
 			own = append(own, f)
 		}
 	}

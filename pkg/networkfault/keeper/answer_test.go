@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/client"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 )
 
 func TestOutcomes(t *testing.T) {
@@ -105,7 +106,7 @@ func TestAnswersAreCompared(t *testing.T) {
 		"one missing": {func(all []api.Fault) []api.Fault { return all[:1] }, "a"},
 		"nothing":     {func([]api.Fault) []api.Fault { return nil }, "none"},
 		"one more": {func(all []api.Fault) []api.Fault {
-			return append(all, api.Fault{Name: "c", Owner: Owner, Delay: "1ms"})
+			return append(all, api.Fault{Name: "c", Owner: decide.Owner, Delay: "1ms"})
 		}, "a b"},
 		"another delay":    {func(all []api.Fault) []api.Fault { all[1].Delay = "2ms"; return all }, "a"},
 		"another peer":     {func(all []api.Fault) []api.Fault { all[0].Peers = []string{"10.0.0.0/9"}; return all }, "b"},

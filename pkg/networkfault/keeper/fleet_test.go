@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 )
 
 // fleet is made-up agents, by their addresses, which hold faults until their lives are
@@ -115,7 +116,7 @@ func (f *fleet) replace(t Target, faults []api.Fault) api.Changes {
 			}
 		}
 		changes.Changes = append(changes.Changes, api.Change{Name: one.Name, Action: action})
-		one.Owner, one.Duration, one.ExpiresAt = Owner, "", time.Now().Add(life).Format(time.RFC3339Nano)
+		one.Owner, one.Duration, one.ExpiresAt = decide.Owner, "", time.Now().Add(life).Format(time.RFC3339Nano)
 		after[one.Name] = kept{one, time.Now().Add(life)}
 		changes.Faults = append(changes.Faults, one)
 	}

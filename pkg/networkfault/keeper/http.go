@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/agent/client"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 )
 
 // connectTime is how long a connection may take, which no fault delays: in that time
@@ -54,6 +55,6 @@ func (h *httpAgents) Replace(ctx context.Context, t Target, faults []api.Fault) 
 	if err != nil {
 		return api.Changes{}, fmt.Errorf("%w: %w", errNotSent, err)
 	}
-	answer, err := agent.ReplaceOwned(ctx, Owner, faults)
+	answer, err := agent.ReplaceOwned(ctx, decide.Owner, faults)
 	return answer.Body, err
 }

@@ -17,9 +17,6 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 )
 
-// Owner is the owner of the controller's faults at the agents.
-const Owner = "tidelay-controller"
-
 // Target is an agent and what it is to hold.
 type Target struct {
 	Pod types.NamespacedName
@@ -35,13 +32,13 @@ type Target struct {
 	Down bool
 	// MaxDuration is the pod's own cap on the life of a fault; 0 for none.
 	MaxDuration time.Duration
-	// Faults are what it is to hold of Owner's; none for nothing.
+	// Faults are what it is to hold of decide.Owner's; none for nothing.
 	Faults []decide.Fault
 }
 
 // Agents asks agents.
 type Agents interface {
-	// Replace replaces the faults of Owner at an agent by others, which are those of
+	// Replace replaces the faults of decide.Owner at an agent by others, which are those of
 	// the target that have not ended. The error is a *client.Error for an answer other
 	// than 200, and a *net.OpError of "dial" if there was no connection.
 	Replace(ctx context.Context, t Target, faults []api.Fault) (api.Changes, error)

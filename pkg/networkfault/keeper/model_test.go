@@ -111,7 +111,7 @@ func (m *model) answer(ctx context.Context, t Target, faults []api.Fault) (api.C
 	case "resets":
 		return api.Changes{}, errReset, true
 	case "lies":
-		return api.Changes{Faults: []api.Fault{{Name: "lie", Owner: Owner, Delay: "9ms"}}}, nil, true
+		return api.Changes{Faults: []api.Fault{{Name: "lie", Owner: decide.Owner, Delay: "9ms"}}}, nil, true
 	}
 	return api.Changes{}, nil, false
 }
@@ -180,7 +180,7 @@ func (m *model) mayBeLost(addr netip.Addr) bool {
 	if m.ways[addr] == isDead {
 		return is && time.Since(at) <= renewal+patience+20*time.Second
 	}
-	return is && time.Since(at) <= lease
+	return is && time.Since(at) <= decide.Lease
 }
 
 // checkClaims checks that agents hold what States says, where that can be known.

@@ -9,9 +9,6 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 )
 
-// lease is the longest life that a fault is given at an agent.
-const lease = 5 * time.Minute
-
 // grace is added to the life of a fault of several objects. Its end is that of the first
 // of them. At that moment it is replaced by the fault of the others, and until that has
 // arrived, packets must not pass as if there were none.
@@ -35,7 +32,7 @@ func newRequest(t *Target, without []*decide.Fault, now time.Time) *request {
 			continue
 		}
 		w := f.Wire()
-		w.Owner, w.Duration, w.ExpiresAt = Owner, life.String(), ""
+		w.Owner, w.Duration, w.ExpiresAt = decide.Owner, life.String(), ""
 		r.faults = append(r.faults, w)
 		r.asked = append(r.asked, held{f, now.Add(life)})
 	}
@@ -47,7 +44,7 @@ func newRequest(t *Target, without []*decide.Fault, now time.Time) *request {
 // api.MinDuration, so that a fault that is set in its last second may end that much
 // later if nobody ends it.
 func lifeOf(f *decide.Fault, limit time.Duration, now time.Time) time.Duration {
-	life := lease
+	life := decide.Lease
 	if !f.End.IsZero() {
 		left := f.End.Sub(now)
 		if len(f.Objects) > 1 {

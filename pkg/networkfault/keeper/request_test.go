@@ -3,6 +3,8 @@ package keeper
 import (
 	"testing"
 	"time"
+
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 )
 
 func TestLife(t *testing.T) {
@@ -52,7 +54,7 @@ func TestRequest(t *testing.T) {
 		t.Fatalf("%d faults and %d asked for, want the one that lives", len(r.faults), len(r.asked))
 	}
 	f, a := r.faults[0], r.asked[0]
-	if f.Name != "live" || f.Owner != Owner || f.Duration != "1m0s" || f.ExpiresAt != "" || f.Delay != "20ms" {
+	if f.Name != "live" || f.Owner != decide.Owner || f.Duration != "1m0s" || f.ExpiresAt != "" || f.Delay != "20ms" {
 		t.Errorf("asked for %+v", f)
 	}
 	if a.fault != &whole.Faults[1] || !a.until.Equal(now.Add(time.Minute)) {

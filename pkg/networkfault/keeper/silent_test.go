@@ -28,7 +28,7 @@ func TestAnAgentThatIsGone(t *testing.T) {
 		if got := k.outOfStep(); got != 1 {
 			t.Errorf("%v out of step", got)
 		}
-		time.Sleep(lease)
+		time.Sleep(decide.Lease)
 		synctest.Wait()
 		wantState(t, k, 1, "holds; silent: connection refused")
 		if len(f.saw().changed) != 2 {

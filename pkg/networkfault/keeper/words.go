@@ -18,7 +18,7 @@ func (r *request) words(text string) string {
 	var pairs []string
 	for i, one := range r.asked {
 		of, name := one.fault.Of(), strconv.Quote(one.fault.Name)
-		for _, spelling := range []string{"fault " + name + ofOwner(Owner), "fault " + name, "faults " + name, name + ofOwner(Owner), name} {
+		for _, spelling := range []string{"fault " + name + ofOwner(decide.Owner), "fault " + name, "faults " + name, name + ofOwner(decide.Owner), name} {
 			pairs = append(pairs, spelling, of)
 		}
 		pairs = append(pairs, fmt.Sprintf("faults[%d].", i), of+": ", fmt.Sprintf("faults[%d]", i), of)
@@ -66,7 +66,7 @@ func (r *request) warnings(answer api.Changes) []decide.Warning {
 // the request. They are read from the faults, and not from the agent's warnings, which
 // give another example of such packets each time.
 func (r *request) overlaps(faults []api.Fault) []decide.Warning {
-	if !slices.ContainsFunc(faults, func(f api.Fault) bool { return f.Owner != Owner }) {
+	if !slices.ContainsFunc(faults, func(f api.Fault) bool { return f.Owner != decide.Owner }) {
 		return nil
 	}
 	var set []fault.Fault
@@ -79,7 +79,7 @@ func (r *request) overlaps(faults []api.Fault) []decide.Warning {
 	var all []decide.Warning
 	for _, o := range fault.Overlaps(set) {
 		takes, loses := fault.Find(set, o.Takes), slices.IndexFunc(r.asked, func(h held) bool { return h.fault.Name == o.Loses })
-		if takes.Owner == Owner || loses < 0 {
+		if takes.Owner == decide.Owner || loses < 0 {
 			continue
 		}
 		of, name := r.asked[loses].fault, strconv.Quote(takes.Name)

@@ -115,6 +115,12 @@ const (
 	Failed Outcome = "Failed"
 )
 
+// IsOld reports whether an agent does not know a request, because it is older than that.
+func IsOld(err error) bool {
+	refusal, is := errors.AsType[*client.Error](err)
+	return is && refusal.Type != "" && refusal.Status == http.StatusNotFound
+}
+
 // OutcomeOf says what the error of a request means.
 func OutcomeOf(err error) Outcome {
 	refusal, isRefusal := errors.AsType[*client.Error](err)

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/agent/client"
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 )
@@ -95,6 +96,60 @@ func TestOutcomes(t *testing.T) {
 				t.Errorf("%v: %s, want %s", err, agents.OutcomeOf(err), c.want)
 			}
 		})
+	}
+}
+
+// A cause is short, and the same each time.
+func TestCauses(t *testing.T) {
+	answer := func(code int, contentType, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			w.WriteHeader(code)
+			_, _ = fmt.Fprint(w, body)
+		}
+	}
+	const unreachable = `{"kind":"Status","message":"error trying to reach service: dial tcp [fd00::5]:2332: connect: connection refused","code":503}`
+	for want, handle := range map[string]http.HandlerFunc{
+		"connection refused":                      answer(503, "application/json", unreachable),
+		"pods \"x\" not found":                    answer(404, "application/json", `{"kind":"Status","message":"pods \"x\" not found"}`),
+		"the API server answered gateway timeout": answer(504, "text/html", "<html>"),
+		"want the agent's token":                  answer(401, api.ContentTypeProblem, `{"type":"about:blank","status":401,"detail":"want the agent's token"}`),
+		"no answer in time":                       func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	} {
+		if err := status(t, pod(), nil, handle); agents.Cause(err) != want {
+			t.Errorf("%v is told as %q, want %q", err, agents.Cause(err), want)
+		}
+	}
+}
+
+// All are asked at once, so that one that is silent holds up no other.
+func TestAskConcurrently(t *testing.T) {
+	const count = 10
+	all := make([]*corev1.Pod, count)
+	for i := range all {
+		all[i] = pod()
+	}
+	together := make(chan struct{}, count)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		together <- struct{}{}
+		for len(together) < count { // nobody is answered before all have asked
+			select {
+			case <-r.Context().Done():
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+		_, _ = fmt.Fprint(w, "{}")
+	}))
+	t.Cleanup(server.Close)
+	proxy, err := agents.New(&rest.Config{Host: server.URL}, fake.NewClientBuilder().Build())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, reply := range agents.Ask(t.Context(), proxy, all, time.Minute, func(ctx context.Context, c *client.Client) (api.Status, error) { return c.Status(ctx) }) {
+		if reply.Err != nil {
+			t.Errorf("agent %d: %v", i, reply.Err)
+		}
 	}
 }
 

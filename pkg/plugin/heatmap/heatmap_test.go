@@ -100,7 +100,7 @@ func TestEscapes(t *testing.T) {
 // Where it is not known what is asked for, nothing is marked and that is said.
 func TestBlind(t *testing.T) {
 	c := measuredtest.Cluster(3)
-	c.ObjectsUnseen = true
+	c.Veiled = true
 	c.Unseen = []string{"you may not read networkfaults, so this is not known: the faults"}
 	m := measured.Of(c, measuredtest.Now())
 	measuredtest.Measure(m, func(*measured.Pair) time.Duration { return time.Second })

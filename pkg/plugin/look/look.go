@@ -4,7 +4,6 @@ package look
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -36,12 +36,17 @@ type Cluster struct {
 	Topologies []*v1alpha1.NetworkTopology
 	// Unseen has a sentence for what may not be seen.
 	Unseen []string
+	// Unknown are those of Tidelay's kinds that the API server does not know.
+	Unknown []string
+	// LeaseEnd is when the Lease ends, or ended, by which a replica of the controller leads;
+	// zero if that is not known.
+	LeaseEnd time.Time
 	// Blind is whether the TidbCluster or its pods may not be seen, so that nothing can be
 	// judged.
 	Blind bool
-	// ObjectsUnseen is whether faults or topologies may not be seen, so that it is not known
-	// what is asked for.
-	ObjectsUnseen bool
+	// Veiled is whether some of its faults or topologies may not be seen, so that it is not
+	// known what is asked for.
+	Veiled bool
 }
 
 // Pod is a pod of a TidbCluster.
@@ -67,14 +72,23 @@ func (e *NotFound) Error() string {
 	return text + "; there is " + strings.Join(e.There, ", ")
 }
 
-// Read reads what is known of a TidbCluster. The error is a *NotFound if there is no such
-// TidbCluster. That Tidelay's kinds are not installed is an error too.
-func Read(ctx context.Context, reader client.Reader, key types.NamespacedName) (*Cluster, error) {
-	r := newReading(reader, key)
-	return r.all(ctx, r.readObject, r.readPods, r.readNodes, r.readFaults, r.readTopologies)
+// Installed returns an error that names those of Tidelay's kinds that the API server does not
+// know.
+func (c *Cluster) Installed() error {
+	if len(c.Unknown) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the API server knows no %s; is Tidelay's controller installed?", strings.Join(c.Unknown, " and no "))
 }
 
-// ReadPods is Read without nodes, faults and topologies: it needs none of Tidelay's kinds.
+// Read reads what is known of a TidbCluster. The error is a *NotFound if there is no such
+// TidbCluster.
+func Read(ctx context.Context, reader client.Reader, key types.NamespacedName) (*Cluster, error) {
+	r := newReading(reader, key)
+	return r.all(ctx, r.readObject, r.readPods, r.readNodes, r.readFaults, r.readTopologies, r.readLease)
+}
+
+// ReadPods is Read without nodes, faults, topologies and the Lease.
 func ReadPods(ctx context.Context, reader client.Reader, key types.NamespacedName) (*Cluster, error) {
 	r := newReading(reader, key)
 	return r.all(ctx, r.readObject, r.readPods)
@@ -96,17 +110,30 @@ func (r *reading) all(ctx context.Context, reads ...func(context.Context) error)
 	if err := r.resolve(ctx); err != nil {
 		return nil, err
 	}
+	for i := range r.faults.Items {
+		if r.faults.Items[i].Spec.Cluster == r.cluster.Key.Name {
+			r.cluster.Faults = append(r.cluster.Faults, &r.faults.Items[i])
+		}
+	}
+	for i := range r.topologies.Items {
+		if r.topologies.Items[i].Spec.Cluster == r.cluster.Key.Name {
+			r.cluster.Topologies = append(r.cluster.Topologies, &r.topologies.Items[i])
+		}
+	}
 	slices.Sort(r.cluster.Unseen)
+	slices.Sort(r.cluster.Unknown)
 	return &r.cluster, nil
 }
 
 // reading is a Read under way. Each of its fields is written by one of its functions, but for
-// what is unseen.
+// what is unseen and unknown.
 type reading struct {
 	client.Reader
-	cluster Cluster
-	pods    corev1.PodList
-	labels  map[string]map[string]string // of nodes, by name
+	cluster    Cluster
+	pods       corev1.PodList
+	faults     v1alpha1.NetworkFaultList
+	topologies v1alpha1.NetworkTopologyList
+	labels     map[string]map[string]string // of nodes, by name
 
 	mu sync.Mutex
 }
@@ -115,8 +142,6 @@ type reading struct {
 const (
 	tidbClusters = "TidbClusters"
 	pods         = "pods"
-	faults       = "networkfaults"
-	topologies   = "networktopologies"
 )
 
 // unseen notes that something may not be seen. It returns every other error.
@@ -128,7 +153,6 @@ func (r *reading) unseen(err error, what, so string) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.cluster.Blind = r.cluster.Blind || what == tidbClusters || what == pods
-		r.cluster.ObjectsUnseen = r.cluster.ObjectsUnseen || what == faults || what == topologies
 		if text := "you may not read " + what + ", so this is not known: " + so; !slices.Contains(r.cluster.Unseen, text) {
 			r.cluster.Unseen = append(r.cluster.Unseen, text)
 		}
@@ -184,35 +208,25 @@ func (r *reading) readNodes(ctx context.Context) error {
 	return nil
 }
 
-// errNotInstalled tells why there are no faults and topologies.
-var errNotInstalled = errors.New("the API server does not know them; is Tidelay's controller installed?")
-
 func (r *reading) readFaults(ctx context.Context) error {
-	var all v1alpha1.NetworkFaultList
-	err := r.List(ctx, &all, client.InNamespace(r.cluster.Key.Namespace))
-	if apierrors.IsNotFound(err) {
-		err = errNotInstalled
-	}
-	for i := range all.Items {
-		if all.Items[i].Spec.Cluster == r.cluster.Key.Name {
-			r.cluster.Faults = append(r.cluster.Faults, &all.Items[i])
-		}
-	}
-	return r.unseen(err, faults, "the faults")
+	return r.readOwn(ctx, &r.faults, "NetworkFaults", "the faults")
 }
 
 func (r *reading) readTopologies(ctx context.Context) error {
-	var all v1alpha1.NetworkTopologyList
-	err := r.List(ctx, &all, client.InNamespace(r.cluster.Key.Namespace))
+	return r.readOwn(ctx, &r.topologies, "NetworkTopologies", "the topology")
+}
+
+// readOwn reads all objects of one of Tidelay's kinds.
+func (r *reading) readOwn(ctx context.Context, list client.ObjectList, kind, so string) error {
+	err := r.List(ctx, list, client.InNamespace(r.cluster.Key.Namespace))
+	r.mu.Lock()
+	r.cluster.Veiled = r.cluster.Veiled || apierrors.IsForbidden(err)
 	if apierrors.IsNotFound(err) {
-		err = errNotInstalled
+		r.cluster.Unknown = append(r.cluster.Unknown, kind)
+		err = nil
 	}
-	for i := range all.Items {
-		if all.Items[i].Spec.Cluster == r.cluster.Key.Name {
-			r.cluster.Topologies = append(r.cluster.Topologies, &all.Items[i])
-		}
-	}
-	return r.unseen(err, topologies, "the topology")
+	r.mu.Unlock()
+	return r.unseen(err, kind, so)
 }
 
 // Input returns what decisions go by, at a moment. What agents hold is not known.
@@ -241,6 +255,18 @@ func (c *Cluster) Objects() []client.Object {
 	}
 	for _, f := range c.Faults {
 		all = append(all, f)
+	}
+	return all
+}
+
+// Answering returns the pods whose agents run, as far as kubelet knows, so that they can be
+// asked.
+func (c *Cluster) Answering() []*corev1.Pod {
+	var all []*corev1.Pod
+	for _, p := range c.Pods {
+		if p.Facts.Agent && len(p.Facts.Addrs) > 0 && facts.Agent(p.Pod).State.Running != nil {
+			all = append(all, p.Pod)
+		}
 	}
 	return all
 }

@@ -81,7 +81,7 @@ type Pair struct {
 func Of(c *look.Cluster, now time.Time) *Matrix {
 	m := &Matrix{
 		Namespace: c.Key.Namespace, Cluster: c.Key.Name, At: now, Unseen: c.Unseen,
-		IsAskedKnown: !c.Blind && !c.ObjectsUnseen,
+		IsAskedKnown: !c.Blind && !c.Veiled,
 	}
 	decision := c.InForce(now)
 	for _, o := range c.Objects() {

@@ -155,7 +155,7 @@ func TestNoAgent(t *testing.T) {
 // Where it is not known what is asked for, nothing is right or wrong.
 func TestBlind(t *testing.T) {
 	c := measuredtest.Cluster(3)
-	c.ObjectsUnseen = true
+	c.Veiled = true
 	m := of(c, func(*measured.Pair) time.Duration { return 10 * ms })
 	d := m.By(measured.ByPod).Document()
 	if len(m.Out()) != 0 || m.Judged() != 0 || d.Pairs[0].Asked != nil || d.Pairs[0].Verdict != "unknown" || *d.Pairs[0].RTT != 10 {

@@ -1,0 +1,79 @@
+package plugin
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/plugin/object"
+	"github.com/tidelay/tidelay/pkg/plugin/report"
+)
+
+// endParts has the agents let go of objects whose TidbClusters have others that stay. Only the
+// controller can tell them: what stays is compiled anew.
+func (c *clearing) endParts(ctx context.Context, parts []client.Object) {
+	var clusters []string
+	for _, o := range parts {
+		if cluster := object.Cluster(o); object.Life(o).Phase == v1alpha1.Running && !slices.Contains(clusters, cluster) {
+			clusters = append(clusters, cluster)
+		}
+	}
+	if len(clusters) == 0 || c.dryRun {
+		return
+	}
+	if !c.wait {
+		c.say("agents let go of what was in force as soon as the controller tells them, and at the latest in 5 minutes by themselves")
+		return
+	}
+	for _, cluster := range clusters {
+		c.awaitPart(ctx, types.NamespacedName{Namespace: c.namespace, Name: cluster})
+	}
+}
+
+// awaitPart waits until the agents of a TidbCluster hold nothing that nothing asks for.
+func (c *clearing) awaitPart(ctx context.Context, cluster types.NamespacedName) {
+	deadline := time.NewTimer(c.timeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(c.Poll)
+	defer tick.Stop()
+	for {
+		seen, err := c.look(ctx, c.connection, cluster)
+		if err != nil {
+			c.fail("%v; so it is not known whether agents have let go", err)
+			return
+		}
+		r := report.Of(report.Input{Cluster: seen, Replies: askStatus(ctx, c.connection.Agents, seen.Answering(), c.limit), Now: c.Now()})
+		if len(r.Unseen) > 0 {
+			c.say("what agents hold is not known: %s; they let go as soon as the controller tells them, and at the latest in 5 minutes by themselves", r.Unseen[0])
+			return
+		}
+		left, silent := r.Left()
+		if len(left) == 0 {
+			c.partDone(silent)
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-deadline.C:
+		case <-tick.C:
+			continue
+		}
+		c.fail("agents of %s still hold it: does the controller run? It ends there by itself, at the latest in 5 minutes, and with all else of the TidbCluster by: kubectl tidelay clear -n %s %s",
+			strings.Join(left, ", "), cluster.Namespace, cluster.Name)
+		return
+	}
+}
+
+// partDone says that the agents that answer have let go.
+func (c *clearing) partDone(silent []string) {
+	if len(silent) > 0 {
+		c.fail("%s: the agent does not answer; %s", strings.Join(silent, ", "), c.lasts())
+		return
+	}
+	c.say("agents hold nothing of it any more")
+}

@@ -1,0 +1,67 @@
+package plugin_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/tidelay/tidelay/pkg/plugin"
+)
+
+// ask runs a verb with the real client, at an API server that answers by handle.
+func ask(t *testing.T, handle http.HandlerFunc, args ...string) (status int, said string) {
+	t.Helper()
+	server := httptest.NewServer(handle)
+	url := server.URL
+	if handle == nil {
+		server.Close()
+	} else {
+		t.Cleanup(server.Close)
+	}
+	var out bytes.Buffer
+	args = append([]string{"--kubeconfig", "/dev/null", "--server", url, "-n", "db"}, args...)
+	status = plugin.Main(t.Context(), plugin.Surroundings{IOStreams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &out}}, args)
+	return status, out.String()
+}
+
+// An API server that forbids, is gone, is slow, or is none: status says what is wrong, and
+// nothing else.
+func TestAPIServers(t *testing.T) {
+	forbids := func(w http.ResponseWriter, r *http.Request) {
+		status(http.StatusForbidden, "Forbidden", "no right: "+r.URL.Path)(w, r)
+	}
+	lacks := func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/tidbclusters/basic") {
+			status(http.StatusNotFound, "NotFound", "not found")(w, r)
+			return
+		}
+		forbids(w, r)
+	}
+	for name, test := range map[string]struct {
+		handle http.HandlerFunc
+		args   []string
+		status int
+		says   string
+	}{
+		"forbids":                      {forbids, []string{"status", "basic"}, 0, "you may not read TidbClusters"},
+		"forbids the list":             {forbids, []string{"status", "-A"}, 0, "you may not read pods"},
+		"gone":                         {nil, []string{"status", "basic"}, 1, "connection refused"},
+		"slow":                         {behaviour("hangs"), []string{"status", "basic", "--request-timeout=100ms"}, 1, "Client.Timeout exceeded"},
+		"has no such TidbCluster":      {lacks, []string{"status", "basic"}, 1, "there is no TidbCluster basic in namespace db"},
+		"gone, and all is to end":      {nil, []string{"clear", "--all"}, 1, "connection refused"},
+		"forbids, and all is to end":   {forbids, []string{"clear", "--all"}, 1, "something may still be in force"},
+		"slow, and all is to end":      {behaviour("hangs"), []string{"clear", "--all", "--request-timeout=100ms"}, 1, "something may still be in force"},
+		"answers what nobody can mean": {func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, "<html>") }, []string{"status", "basic"}, 1, "error: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if status, said := ask(t, test.handle, test.args...); status != test.status || !strings.Contains(said, test.says) {
+				t.Errorf("exit status %d, want %d and %q:\n%s", status, test.status, test.says, said)
+			}
+		})
+	}
+}

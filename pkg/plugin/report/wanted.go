@@ -1,0 +1,80 @@
+package report
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/plugin/look"
+)
+
+// wanted is what the agents are to hold, by their pods' names.
+type wanted map[string][]decide.Fault
+
+// wantedBy returns what the agents are to hold: of what is in force, and not of what would
+// start only now.
+func wantedBy(c *look.Cluster, now time.Time) wanted {
+	in := c.Input(now)
+	in.Faults = slices.DeleteFunc(in.Faults, func(f *v1alpha1.NetworkFault) bool { return f.Status.Phase != v1alpha1.Running })
+	in.Topologies = slices.DeleteFunc(in.Topologies, func(t *v1alpha1.NetworkTopology) bool { return t.Status.Phase != v1alpha1.Running })
+	return decide.Decide(in).Faults
+}
+
+// objects returns the names of the faults and topologies that the agent of a pod is to hold,
+// topologies first.
+func (w wanted) objects(pod string) []string {
+	var keys []string
+	for _, f := range w[pod] {
+		keys = append(keys, f.Objects...)
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		_, isA := compile.CutTopologyKey(a)
+		_, isB := compile.CutTopologyKey(b)
+		switch {
+		case isA == isB:
+			return strings.Compare(a, b)
+		case isA:
+			return -1
+		default:
+			return 1
+		}
+	})
+	return names(slices.Compact(keys))
+}
+
+// names returns the names of objects.
+func names(keys []string) []string {
+	var all []string
+	for _, key := range keys {
+		name, _ := compile.CutTopologyKey(key)
+		all = append(all, name)
+	}
+	return all
+}
+
+// compare says of each fault that an agent holds what it comes from, and what the agent lacks.
+// Where something may not be seen, what an agent is to hold is not known for sure, and then it
+// lacks nothing, and has nothing left.
+func (w wanted) compare(p *Pod, c *look.Cluster) {
+	if p.Agent.State != Answers {
+		return
+	}
+	isSure := len(c.Unseen) == 0
+	for _, f := range w[p.Name] {
+		i := slices.IndexFunc(p.Agent.Faults, func(h Held) bool { return h.Name == f.Name && !h.isByHand() })
+		if i >= 0 {
+			p.Agent.Faults[i].Objects = names(f.Objects)
+		} else if isSure {
+			p.Lacks = append(p.Lacks, names(f.Objects)...)
+		}
+	}
+	slices.Sort(p.Lacks)
+	p.Lacks = slices.Compact(p.Lacks)
+	for i := range p.Agent.Faults {
+		h := &p.Agent.Faults[i]
+		h.IsLeft = isSure && !h.isByHand() && len(h.Objects) == 0
+	}
+}

@@ -162,7 +162,8 @@ func (w *world) obeyAttach(t *testing.T, d *datadriven.TestData) string {
 			w.spoil(w.pod(arg.Key), arg.Vals[0])
 		}
 	case "label-namespace":
-		if err := w.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "db", Labels: map[string]string{injection.EnforceLabel: d.CmdArgs[0].Key}}}); err != nil {
+		db := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "db", Labels: map[string]string{injection.EnforceLabel: d.CmdArgs[0].Key}}}
+		if err := w.Update(t.Context(), db); err != nil {
 			t.Fatal(err)
 		}
 	case "attached":

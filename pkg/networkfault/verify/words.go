@@ -67,6 +67,8 @@ func (r *Result) why() string {
 		return "the agent measures for somebody else"
 	case Begun:
 		return "what its agent counts begins anew each time"
+	case NotHeld:
+		return "its agent does not hold the fault"
 	default:
 		return "the agent could not measure"
 	}
@@ -85,9 +87,22 @@ func problems(wrong []Result) string {
 		all = append(all, wrong[i].problem())
 	}
 	if more := len(wrong) - len(named); more > 0 {
-		all = append(all, fmt.Sprintf("and %s more", tidbcluster.Plural(more, noun(slices.ContainsFunc(wrong, isCounted)))))
+		all = append(all, fmt.Sprintf("and %s more", tidbcluster.Plural(more, noun(slices.ContainsFunc(wrong, isCounted))))+common(wrong))
 	}
 	return strings.Join(all, "; ")
+}
+
+// common names the pods that all of some wrong pairs and counters have in common, as the end
+// of a message; "" if there is none.
+func common(wrong []Result) string {
+	pods := []string{wrong[0].From, wrong[0].To}
+	for _, r := range wrong {
+		pods = slices.DeleteFunc(pods, func(pod string) bool { return pod == "" || pod != r.From && pod != r.To })
+	}
+	if len(pods) == 0 {
+		return ""
+	}
+	return ", all with " + strings.Join(pods, " and ")
 }
 
 // problem says what is wrong with a pair, or with what was counted.
@@ -96,22 +111,17 @@ func (r *Result) problem() string {
 		return r.From + " " + r.Because.Why
 	}
 	pair := fmt.Sprintf("%s (%s): ", r.who(), r.by())
-	switch r.Because.Outcome {
-	case NotCut:
-		return pair + "an answer in " + milliseconds(r.Because.Measured) + ", and a partition is asked for"
-	case NoAnswer:
-		return pair + "no answer, and " + milliseconds(r.Asked.RTT) + " are asked for"
-	case Early:
-		return pair + "as little as " + r.added()
+	added := r.Because.Measured - r.Because.Before
+	switch {
+	case r.Because.Outcome == NotCut:
+		return pair + "an answer in " + milliseconds(r.Because.Measured) + ", a partition asked for"
+	case r.Because.Outcome == NoAnswer:
+		return pair + "no answer, " + r.wanted() + " asked for"
+	case added < shortest/10:
+		return pair + "nothing added, " + r.wanted() + " asked for"
 	default:
-		return pair + r.added()
+		return pair + milliseconds(added) + " added, " + r.wanted() + " asked for"
 	}
-}
-
-// added says what was measured to be added, and what is asked for.
-func (r *Result) added() string {
-	return fmt.Sprintf("%s more than the %s without it, and %s are asked for",
-		milliseconds(r.Because.Measured-r.Because.Before), milliseconds(r.Because.Before), r.wanted())
 }
 
 // wanted says what is asked for, with what chance may add.

@@ -43,23 +43,28 @@ func addFaults(ctx context.Context, mgr ctrl.Manager, file *configfile.File) err
 	recorder := mgr.GetEventRecorder(name)
 	putRight := networkfault.PutRight{Reader: mgr.GetCache(), Events: recorder}
 	tokens := networkfault.NewTokens(live, file.Current)
-	agents, err := keeper.New(keeper.Options{
-		Agents:  keeper.NewAgents(tokens.Of),
+	// Each tells the other: what was put right is measured anew, and what is measured to be
+	// wrong is looked at. Neither does so before it runs.
+	var agents *keeper.Keeper
+	measurements, err := surveyor.New(surveyor.Options{
+		Agents:  surveyor.NewAgents(tokens.Of),
 		Changed: changes.Add,
-		PutRight: func(cluster types.NamespacedName, target keeper.Target, changes []api.Change) {
-			putRight.Tell(ctx, cluster, target, changes)
-		},
+		Doubt:   func(cluster types.NamespacedName, pods ...string) { agents.Doubt(cluster, pods...) },
 		Metrics: metrics.Registry,
-		Log:     ctrl.Log.WithName("agents"),
+		Log:     ctrl.Log.WithName("measurements"),
 	})
 	if err != nil {
 		return err
 	}
-	measurements, err := surveyor.New(surveyor.Options{
-		Agents:  surveyor.NewAgents(tokens.Of),
+	agents, err = keeper.New(keeper.Options{
+		Agents:  keeper.NewAgents(tokens.Of),
 		Changed: changes.Add,
+		PutRight: func(cluster types.NamespacedName, target keeper.Target, changes []api.Change) {
+			measurements.PutRight(cluster, target.Pod.Name)
+			putRight.Tell(ctx, cluster, target, changes)
+		},
 		Metrics: metrics.Registry,
-		Log:     ctrl.Log.WithName("measurements"),
+		Log:     ctrl.Log.WithName("agents"),
 	})
 	if err != nil {
 		return err

@@ -63,9 +63,9 @@ func TestNetworkFaults(t *testing.T) {
 				test(f, t)
 			})
 		}
-		t.Run("measured late", f.measuredOtherwise(madeup.Measuring{Late: 9 * time.Millisecond}, "59ms more than the 0.3ms without it, and 50ms are asked for"))
-		t.Run("measured early", f.measuredOtherwise(madeup.Measuring{Late: -9 * time.Millisecond}, "41ms more than the 0.3ms without it, and 50ms are asked for"))
-		t.Run("measured no answer", f.measuredOtherwise(madeup.Measuring{Silent: true}, "no answer, and 50ms are asked for"))
+		t.Run("measured late", f.measuredOtherwise(madeup.Measuring{Late: 9 * time.Millisecond}, "59ms added, 50ms asked for"))
+		t.Run("measured early", f.measuredOtherwise(madeup.Measuring{Late: -9 * time.Millisecond}, "41ms added, 50ms asked for"))
+		t.Run("measured no answer", f.measuredOtherwise(madeup.Measuring{Silent: true}, "no answer, 50ms asked for"))
 	})
 	must(t, world.audit.read())
 	for _, e := range world.audit.refused[refused:] {

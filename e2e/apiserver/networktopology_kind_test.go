@@ -168,7 +168,7 @@ func TestTopologyStatusIsApart(t *testing.T) {
 	stored.Status = v1alpha1.NetworkTopologyStatus{
 		Life: v1alpha1.Life{
 			Phase: v1alpha1.Running, Reason: "Applied", Message: "in force on 2 pods", What: "three-az", Applied: "2/2", Verified: "1/2",
-			Pairs:     []v1alpha1.Pair{{From: "basic-tikv-0", To: "basic-tikv-1", Asked: "1ms", Before: "0.3ms", Measured: "7ms"}},
+			Pairs:     []v1alpha1.Pair{{From: "basic-tikv-0", To: "basic-tikv-1", Verdict: "Wrong", Asked: "1ms", Before: "0.3ms", Measured: "7ms"}},
 			StartedAt: &now, ExpiresAt: &now, ClusterUID: otherUID, ObservedGeneration: 1,
 			Conditions: []metav1.Condition{{Type: v1alpha1.Verified, Status: metav1.ConditionFalse, Reason: "OutOfTolerance", LastTransitionTime: now}},
 		},

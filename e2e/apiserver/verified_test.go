@@ -89,7 +89,7 @@ func (f *fleet) measuredPartition(t *testing.T) {
 		t.Errorf("pairs %+v", got)
 	}
 	d.measure(madeup.Measuring{Deaf: true})
-	d.isVerified("cut", "0/2 False OutOfTolerance", "an answer in 0.3ms, and a partition is asked for")
+	d.isVerified("cut", "0/2 False OutOfTolerance", "an answer in 0.3ms, a partition asked for")
 }
 
 // count has all agents count in a way.

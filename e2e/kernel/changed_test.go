@@ -3,13 +3,16 @@
 package kernel
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // What somebody else removes or changes is reported, and mended by the next
-// request. Nothing of the fault stays in force meanwhile that nobody sees.
+// request, which says so. Nothing of the fault stays in force meanwhile that nobody sees.
 func TestChangesByOthersAreReported(t *testing.T) {
 	a := startAgent(t)
 	l := a.lab
@@ -35,7 +38,12 @@ func TestChangesByOthersAreReported(t *testing.T) {
 			if what != "a parameter" {
 				wantRTT(t, l.node, "without it", l.pod.IP, base, 0)
 			}
-			a.set("20ms")
+			for _, want := range []string{api.ActionRestore, api.ActionKeep} {
+				answer, err := a.client().ReplaceFaults(context.Background(), a.faults())
+				if err != nil || len(answer.Body.Changes) != 1 || answer.Body.Changes[0].Action != want {
+					t.Errorf("after %s: %v, changes %+v, want %s", all, err, answer.Body.Changes, want)
+				}
+			}
 			a.wantHeld(1)
 			wantRTT(t, l.node, "once mended", l.pod.IP, base, 20*time.Millisecond)
 			a.clear()

@@ -58,7 +58,7 @@ func aspectOf(keys []string) string {
 // wordsOf says what was found, from what had to be done. People know their objects, and
 // not the names of the faults that are made of them.
 func wordsOf(target keeper.Target, changes []api.Change) string {
-	found := map[string]string{api.ActionAdd: "was missing", api.ActionChange: "was another one", api.ActionRemove: "was there and should not have been"}
+	found := map[string]string{api.ActionAdd: "was missing", api.ActionRestore: "was missing in the kernel", api.ActionChange: "was another one", api.ActionRemove: "was there and should not have been"}
 	var all []string
 	for _, c := range changes {
 		of := fmt.Sprintf("fault %q", c.Name)

@@ -48,7 +48,7 @@ func TestAWrongMeasurementIsTold(t *testing.T) {
 	w.reconcile()
 	w.events.take()
 	late := verify.Judgement{Outcome: verify.Late, Before: time.Millisecond, Measured: 90 * time.Millisecond}
-	const note = " Warning %sOutOfTolerance %sbasic-pd-0 to basic-pd-1 (TCP port 2379): 89ms more than the 1ms without it, and 50ms are asked for"
+	const note = " Warning %sOutOfTolerance %sbasic-pd-0 to basic-pd-1 (TCP port 2379): 89ms added, 50ms asked for"
 	for i, step := range []struct {
 		verdict verify.Verdict
 		because verify.Judgement

@@ -131,7 +131,7 @@ func TestAWrongPairThatIsGone(t *testing.T) {
 	w.reconcile()
 	w.pairs.become(verify.Wrong, verify.Judgement{Outcome: verify.Late, Before: time.Millisecond, Measured: 90 * time.Millisecond})
 	w.reconcile()
-	w.wantVerified("slow", "0/8", metav1.ConditionFalse, verify.ReasonOutOfTolerance, "50ms are asked for")
+	w.wantVerified("slow", "0/8", metav1.ConditionFalse, verify.ReasonOutOfTolerance, "50ms asked for")
 	w.pairs.states = nil
 	w.reconcile()
 	w.wantVerified("slow", "", metav1.ConditionUnknown, verify.ReasonNotMeasured, "it is being measured")

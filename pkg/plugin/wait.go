@@ -153,13 +153,13 @@ func (w *waiting) pairs() error {
 		return nil
 	}
 	t := printers.GetNewTabWriter(w.Out)
-	_, _ = fmt.Fprintln(t, "FROM\tTO\tBEFORE\tASKED\tMEASURED")
+	_, _ = fmt.Fprintln(t, "FROM\tTO\tBEFORE\tASKED\tMEASURED\tVERDICT")
 	for _, p := range w.life.Pairs {
 		before := p.Before
 		if before == "" {
 			before = "-"
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.From, p.To, before, p.Asked, p.Measured)
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", p.From, p.To, before, p.Asked, p.Measured, p.Verdict)
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write pairs: %w", err)

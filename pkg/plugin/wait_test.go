@@ -46,7 +46,7 @@ func measured(is metav1.ConditionStatus, verified, message string) func(*v1alpha
 	return func(life *v1alpha1.Life) {
 		applied(life)
 		life.Verified = verified
-		life.Pairs = []v1alpha1.Pair{{From: "basic-tikv-0", To: "basic-pd-1", Asked: "50ms", Before: "0.3ms", Measured: "50.2ms"}}
+		life.Pairs = []v1alpha1.Pair{{From: "basic-tikv-0", To: "basic-pd-1", Verdict: "Right", Asked: "50ms", Before: "0.3ms", Measured: "50.2ms"}}
 		meta.SetStatusCondition(&life.Conditions, metav1.Condition{Type: v1alpha1.Verified, Status: is, Reason: "Told", Message: message})
 	}
 }

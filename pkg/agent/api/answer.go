@@ -25,12 +25,14 @@ type Latency struct {
 }
 
 // Values of Change.Action. A fault that does the same as before is kept, also
-// when its life is another one.
+// when its life is another one. It is restored if the kernel had lost it, such as after
+// somebody removed it there, and has it again.
 const (
-	ActionAdd    = "add"
-	ActionChange = "change"
-	ActionKeep   = "keep"
-	ActionRemove = "remove"
+	ActionAdd     = "add"
+	ActionChange  = "change"
+	ActionKeep    = "keep"
+	ActionRestore = "restore"
+	ActionRemove  = "remove"
 )
 
 // Changes is the answer to a change of PathFaults. With dryRun it says what the
@@ -59,7 +61,7 @@ type Changes struct {
 // Change is what happens to one fault.
 type Change struct {
 	Name string `json:"name"`
-	// Action is "add", "change", "keep" or "remove".
+	// Action is "add", "change", "keep", "restore" or "remove".
 	Action string `json:"action"`
 	// Meaning says in one sentence what its packets then experience.
 	Meaning string `json:"meaning"`

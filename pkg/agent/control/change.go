@@ -143,7 +143,9 @@ func (c *Control) change(r Request) (Outcome, pendingSave, error) {
 	}
 	after := newSet(keepDeadlines(before.Faults, faults))
 	outcome := Outcome{Before: before, After: after, Differences: diff(before.Faults, after.Faults)}
+	lost := c.notHeld(outcome.Differences)
 	if r.DryRun {
+		outcome.markRestored(lost)
 		if _, err := c.engine.State(nil); errors.Is(err, ErrNoEngine) {
 			return Outcome{}, pendingSave{}, err
 		}
@@ -152,6 +154,7 @@ func (c *Control) change(r Request) (Outcome, pendingSave, error) {
 	}
 	changed, pending, err := c.commit(before, after)
 	if changed {
+		outcome.markRestored(c.restored(outcome.Differences, lost))
 		c.logChanges(outcome.Differences)
 	}
 	if err != nil {

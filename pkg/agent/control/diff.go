@@ -11,7 +11,7 @@ import (
 // Difference is what a change does to one fault.
 type Difference struct {
 	Name string
-	// Action is api.ActionAdd, ActionChange, ActionKeep or ActionRemove.
+	// Action is api.ActionAdd, ActionChange, ActionKeep, ActionRestore or ActionRemove.
 	Action string
 	// Fault is the fault after the change; nil when it is removed.
 	Fault *fault.Fault

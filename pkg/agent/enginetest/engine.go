@@ -33,6 +33,10 @@ type Kernel struct {
 	Scope fault.Scope
 	// Missing are the devices that State reports as such.
 	Missing []string
+	// Waiting are the faults that State reports as such.
+	Waiting []string
+	// Forgets is whether the kernel loses what it is given.
+	Forgets bool
 	// Warned is what Warnings returns.
 	Warned []string
 	// Counters are those of every fault.
@@ -83,7 +87,9 @@ func (e *Engine) Reapply(faults []fault.Fault) error {
 	if e.ApplyErr != nil {
 		return e.ApplyErr
 	}
-	e.Faults = slices.Clone(faults)
+	if !e.Forgets {
+		e.Faults = slices.Clone(faults)
+	}
 	return nil
 }
 
@@ -106,7 +112,7 @@ func (e *Engine) State(faults []fault.Fault) (fault.State, error) {
 	if k.StateErr != nil {
 		return fault.State{}, k.StateErr
 	}
-	state := fault.State{Found: map[string][]fault.Instance{}, Missing: k.Missing}
+	state := fault.State{Found: map[string][]fault.Instance{}, Missing: k.Missing, Waiting: k.Waiting}
 	for _, f := range faults {
 		if slices.ContainsFunc(k.Faults, f.SameEffect) {
 			state.Found[f.Name] = []fault.Instance{{Direction: fault.Egress, Device: "eth0", Counters: k.Counters}}

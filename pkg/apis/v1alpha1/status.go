@@ -106,6 +106,12 @@ type SelectedPod struct {
 	Zone string `json:"zone,omitempty"`
 }
 
+// Values of Pair.Verdict.
+const (
+	PairRight = "Right"
+	PairWrong = "Wrong"
+)
+
 // Pair is what was measured between two pods.
 type Pair struct {
 	// From is the pod that measured.
@@ -114,6 +120,10 @@ type Pair struct {
 	// To is the pod that answered, or did not.
 	// +required
 	To string `json:"to"`
+	// Verdict is whether what was measured is what is asked for, within what is allowed.
+	// +required
+	// +kubebuilder:validation:Enum=Right;Wrong
+	Verdict string `json:"verdict"`
 	// Asked is what is added to the round trip by all faults and the topology together:
 	// "50ms"; or "partition".
 	// +required

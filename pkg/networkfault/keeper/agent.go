@@ -36,6 +36,8 @@ type agent struct {
 	flight *request
 	// due is when it is to be asked next; zero for not.
 	due time.Time
+	// asked is when the last request was sent.
+	asked time.Time
 	// without are the faults of the target that it has just refused, and that the next
 	// request leaves out, so that it holds the others meanwhile.
 	without []*decide.Fault
@@ -118,6 +120,17 @@ func (a *agent) start(t *Target, now time.Time) bool {
 	return true
 }
 
+// doubt brings its next renewal forward. It does nothing to an agent that is to hold nothing,
+// and to one that is asked now, or tried again.
+func (a *agent) doubt(now time.Time) {
+	if a.target == nil || a.flight != nil || a.confirmed != a.target || a.failure != nil || a.due.IsZero() {
+		return
+	}
+	if soon := latest(now, a.asked.Add(doubtAfter)); soon.Before(a.due) {
+		a.due = soon
+	}
+}
+
 // leave forgets all that is known of the agent, and what it is to hold.
 func (a *agent) leave() {
 	if a.flight != nil {
@@ -132,7 +145,7 @@ func (a *agent) begin(now time.Time) *request {
 	if a.target == nil || a.flight != nil || a.due.IsZero() || a.due.After(now) {
 		return nil
 	}
-	a.flight = newRequest(a.target, a.without, now)
+	a.flight, a.asked = newRequest(a.target, a.without, now), now
 	a.flight.isRenewal = a.confirmed == a.target && !a.flight.isRest
 	return a.flight
 }

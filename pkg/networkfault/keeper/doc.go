@@ -2,7 +2,8 @@
 //
 // Set says what the agents of a TidbCluster are to hold. The keeper brings each agent
 // its faults by one request, which replaces those of decide.Owner and no others, renews them
-// every minute, and tries again where that fails. States says what came of it.
+// every minute, at once after Doubt, and tries again where that fails. States says what came
+// of it.
 //
 // Each fault has a life of at most five minutes at the agent. So when the controller is
 // gone, every fault ends by itself.

@@ -29,6 +29,8 @@ type fleet struct {
 	asked  []asked
 	// nowAt and mostAt are how many requests there are at once to each agent, and were.
 	nowAt, mostAt map[netip.Addr]int
+	// lost is what the kernels of agents have lost of what they hold.
+	lost map[netip.Addr]string
 	seen
 }
 
@@ -114,6 +116,10 @@ func (f *fleet) replace(t Target, faults []api.Fault) api.Changes {
 			if isSame(old.Fault, one) {
 				action = api.ActionKeep
 			}
+		}
+		if f.lost[t.Addr] == one.Name && action == api.ActionKeep {
+			action = api.ActionRestore
+			delete(f.lost, t.Addr)
 		}
 		changes.Changes = append(changes.Changes, api.Change{Name: one.Name, Action: action})
 		one.Owner, one.Duration, one.ExpiresAt = decide.Owner, "", time.Now().Add(life).Format(time.RFC3339Nano)

@@ -144,6 +144,21 @@ func (k *Keeper) set(cluster types.NamespacedName, targets []Target, now time.Ti
 	return changed
 }
 
+// Doubt has the faults of the agents of some pods renewed at once, since something says that
+// they are not there. An agent that was asked in the last 10 s is asked when these are over.
+// Doubt does not wait for agents.
+func (k *Keeper) Doubt(cluster types.NamespacedName, pods ...string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	for _, pod := range pods {
+		if a := k.agents[cluster][pod]; a != nil {
+			a.doubt(now)
+			k.schedule(a, now)
+		}
+	}
+}
+
 // forgetIfGone drops an agent that is to be forgotten, once no request to it is in
 // flight.
 func (k *Keeper) forgetIfGone(a *agent) {

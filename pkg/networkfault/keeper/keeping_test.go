@@ -40,7 +40,7 @@ func keeping(t *testing.T, test func(t *testing.T, k *Keeper, f *fleet), changes
 
 func newKeeper(t testing.TB, changes ...func(*Options)) (*Keeper, *fleet) {
 	t.Helper()
-	f := &fleet{holds: map[netip.Addr]map[string]kept{}, nowAt: map[netip.Addr]int{}, mostAt: map[netip.Addr]int{}}
+	f := &fleet{holds: map[netip.Addr]map[string]kept{}, nowAt: map[netip.Addr]int{}, mostAt: map[netip.Addr]int{}, lost: map[netip.Addr]string{}}
 	locked := func(do func()) {
 		f.mu.Lock()
 		defer f.mu.Unlock()

@@ -19,6 +19,8 @@ const grace = 2 * time.Second
 const (
 	renewAfter  = 50 * time.Second
 	renewSpread = 10 * time.Second
+	// doubtAfter is how long an agent is not asked again that is in doubt.
+	doubtAfter = 10 * time.Second
 )
 
 // newRequest returns the request that brings an agent its target now, without some of

@@ -23,8 +23,8 @@ type agent struct {
 	// busy is since when it measures for somebody else each time; zero if it did not the last
 	// time.
 	busy time.Time
-	// isSecond is whether the last one was another look at what there is a verdict on.
-	isSecond bool
+	// looks is how many in a row were other looks at what is wrong, or may be something else.
+	looks int
 }
 
 // task is one of its tasks, and what is known of it.
@@ -36,6 +36,22 @@ type task struct {
 	before *verify.Reading
 	// isGone is whether nobody wants to know any more.
 	isGone bool
+	// isStale is whether what is being found is of a time before faults were put right.
+	isStale bool
+}
+
+// isInDoubt reports whether another look is wanted although there is a verdict: it is wrong,
+// or the last measurement contradicts it.
+func (t *task) isInDoubt() bool {
+	return t.state.Verdict == verify.Wrong || t.state.Verdict != verify.Pending && t.state.IsOpen()
+}
+
+// pods returns the names of the pods that it is about.
+func (t *task) pods() []string {
+	if t.IsCounted() {
+		return []string{t.From}
+	}
+	return []string{t.From, t.To}
 }
 
 // assign gives the agent other tasks, of which it keeps what it knows. At another address
@@ -74,9 +90,9 @@ func (a *agent) with(due *task) []*task {
 	return all
 }
 
-// next returns the task to measure next, and when; nil for none. It takes turns of an
-// interval where there is a verdict on each.
-func (a *agent) next(interval time.Duration) (*task, time.Time) {
+// next returns the task to measure next, and when; nil for none. Fair is the least time between
+// the measurements of an agent at which those of all agents take half of what there may be.
+func (a *agent) next(fair time.Duration) (*task, time.Time) {
 	var first *task
 	for _, t := range a.tasks {
 		if t.Waits {
@@ -86,10 +102,14 @@ func (a *agent) next(interval time.Duration) (*task, time.Time) {
 			first = t
 		}
 	}
-	if first == nil || first.state.IsOpen() || a.isSecond {
+	switch {
+	case first == nil || first.state.IsOpen():
 		return first, a.rests
+	case first.isInDoubt() || a.looks > 0:
+		return first, latest(a.rests, a.began.Add(fair))
+	default:
+		return first, latest(a.rests, a.began.Add(max(turn, fair)))
 	}
-	return first, latest(a.rests, a.began.Add(interval))
 }
 
 // compare compares what an agent has counted of a fault with what it had.
@@ -100,22 +120,25 @@ func (t *task) compare(status api.Status, err error, began, ended time.Time) ver
 	now, isHeld := t.Counted.Reading(status, began, ended)
 	if !isHeld {
 		t.before = nil
-		return verify.Judgement{Outcome: verify.Failed, Why: "its agent does not hold the fault"}
+		return verify.Judgement{Outcome: verify.NotHeld}
 	}
 	j, before := t.Counted.Judge(t.before, now)
 	t.before = before
 	return j
 }
 
+// looksInARow is how many other looks at tasks in doubt there are in a row before one at
+// another task. Of these there may always be one.
+const looksInARow = 2
+
 // isBefore reports whether a task is to be done before another one: first those without a
-// verdict, then those that the last measurement contradicts. Of these there may always be one,
-// so they take turns with the others.
+// verdict, then those in doubt, which leave every third measurement to the others.
 func (a *agent) isBefore(t, other *task) bool {
 	rank := func(t *task) int {
 		switch {
 		case t.state.Verdict == verify.Pending:
 			return 0
-		case t.state.IsOpen() != a.isSecond:
+		case t.isInDoubt() == (a.looks < looksInARow):
 			return 1
 		default:
 			return 2

@@ -20,7 +20,7 @@ func (f *fleet) Status(_ context.Context, t Target) (api.Status, error) {
 	f.counted = f.counted.Add(f.more)
 	status := api.Status{Engine: api.EngineNFQueue, Devices: []api.Device{{Name: "eth0"}}}
 	for _, name := range []string{"fault-0", "fault-1", "fault-2"} {
-		status.Faults = append(status.Faults, api.FaultStatus{Fault: api.Fault{Name: name}, Held: true, Counters: f.counted})
+		status.Faults = append(status.Faults, api.FaultStatus{Fault: api.Fault{Name: name}, Held: !f.unheld, Counters: f.counted})
 	}
 	return status, f.err
 }

@@ -65,8 +65,7 @@ func (s *Surveyor) schedule(a *agent, now time.Time) {
 // takes its turn take half of all measurements, so that pairs without a verdict never wait
 // for them.
 func (s *Surveyor) next(a *agent) (*task, time.Time) {
-	interval := max(turn, time.Duration(s.count)*2*time.Second/perSecond)
-	t, at := a.next(interval)
+	t, at := a.next(time.Duration(s.count) * 2 * time.Second / perSecond)
 	return t, latest(at, s.opens)
 }
 
@@ -85,7 +84,11 @@ func (s *Surveyor) look(ctx context.Context, a *agent) {
 	if ctx.Err() != nil {
 		return
 	}
-	if s.end(a, tasks, found) {
+	isTold, doubted := s.end(a, tasks, found)
+	if len(doubted) > 0 {
+		s.options.Doubt(a.cluster, doubted...)
+	}
+	if isTold {
 		s.options.Changed(a.cluster)
 	}
 }
@@ -148,17 +151,21 @@ func (s *Surveyor) begin(a *agent) ([]*task, Target, verify.Check) {
 		return nil, Target{}, verify.Check{}
 	}
 	a.isBusy, a.began, a.rests = true, now, now.Add(pause)
-	a.isSecond = t.state.IsOpen() && t.state.Verdict != verify.Pending
+	if t.isInDoubt() {
+		a.looks++
+	} else {
+		a.looks = 0
+	}
 	tasks := a.with(t)
 	for _, one := range tasks {
-		one.began = now
+		one.began, one.isStale = now, false
 	}
 	return tasks, a.target, t.Check
 }
 
-// end takes what an agent has measured or counted, and reports whether something else is to
-// be told by it.
-func (s *Surveyor) end(a *agent, tasks []*task, found func(*task) verify.Judgement) (isTold bool) {
+// end takes what an agent has measured or counted. It reports whether something else is to
+// be told by it, and returns the pods whose agents may have lost their faults by it.
+func (s *Surveyor) end(a *agent, tasks []*task, found func(*task) verify.Judgement) (isTold bool, doubted []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -167,13 +174,20 @@ func (s *Surveyor) end(a *agent, tasks []*task, found func(*task) verify.Judgeme
 		j := found(t)
 		s.metrics.measured(j.Outcome)
 		j = a.hear(t, j, now)
-		if !t.isGone && !t.Waits && s.note(a, t, j) {
+		if t.isGone || t.isStale || t.Waits {
+			continue
+		}
+		if j.Outcome == verify.NotHeld || j.Outcome.Doubts() && t.state.Verdict != verify.Wrong {
+			doubted = append(doubted, t.pods()...)
+		}
+		if s.note(a, t, j) {
 			isTold = true
 		}
 	}
 	s.schedule(a, now)
 	s.forget(a, now)
-	return isTold
+	slices.Sort(doubted)
+	return isTold, slices.Compact(doubted)
 }
 
 // note notes what was found, and reports whether something else is to be told by it: what is

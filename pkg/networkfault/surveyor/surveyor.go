@@ -36,7 +36,7 @@ const (
 	// rest is the least time from the end of one to the beginning of the next, in which people
 	// can have the agent measure. After a long one it is as long as that was.
 	rest = 2 * time.Second
-	// turn is the least time between them once there is a verdict on each pair.
+	// turn is the least time between them once all pairs are right, or not known.
 	turn = 20 * time.Second
 )
 
@@ -68,6 +68,9 @@ type Options struct {
 	// Changed is called when what is to be told of a TidbCluster is something else than
 	// before. It must not block.
 	Changed func(cluster types.NamespacedName)
+	// Doubt is called when something else is found than asked for of pods that were right, or
+	// not known, so that their agents may have lost their faults. It must not block.
+	Doubt func(cluster types.NamespacedName, pods ...string)
 	// Metrics is where the metrics are registered.
 	Metrics prometheus.Registerer
 	// Log receives a line when a pair or a counter is found to be wrong, and when it is right
@@ -136,6 +139,32 @@ func (s *Surveyor) Set(cluster types.NamespacedName, all []Assignment) {
 		}
 	}
 	s.metrics.show(cluster, s.clusters[cluster])
+}
+
+// PutRight says that the agent of a pod did not hold its faults, and does now. What was found
+// to be wrong with that pod was so by that, and is looked at again first.
+func (s *Surveyor) PutRight(cluster types.NamespacedName, pod string) {
+	if s.putRight(cluster, pod, time.Now()) {
+		s.options.Changed(cluster)
+	}
+}
+
+// putRight is PutRight, and reports whether something was wrong.
+func (s *Surveyor) putRight(cluster types.NamespacedName, pod string, now time.Time) (wasWrong bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.clusters[cluster] {
+		for _, t := range a.tasks {
+			if slices.Contains(t.pods(), pod) {
+				wasWrong = wasWrong || t.state.Verdict == verify.Wrong
+				t.state.Forget()
+				t.isStale, t.before = true, nil
+			}
+		}
+		s.schedule(a, now)
+	}
+	s.metrics.show(cluster, s.clusters[cluster])
+	return wasWrong
 }
 
 // forget drops an agent without tasks, as soon as it may measure again: it may get some

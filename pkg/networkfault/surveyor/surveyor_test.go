@@ -45,6 +45,10 @@ type fleet struct {
 	// now and most are how many measure at once, and did.
 	now, most int
 	changed   int
+	// doubted are the pods of each call of Doubt.
+	doubted []string
+	// unheld is set while agents don't hold the faults that they count.
+	unheld bool
 	// takes is how long a measurement takes; 300 ms for 0. late is how much later than
 	// others each ninth request of an agent reaches it.
 	takes, late time.Duration
@@ -138,6 +142,15 @@ func (f *fleet) take() int {
 	return n
 }
 
+// takeDoubted returns the pods of each call of Doubt since the last call.
+func (f *fleet) takeDoubted() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := f.doubted
+	f.doubted = nil
+	return all
+}
+
 // measured returns how often an agent has measured, of how many, and how many measure now.
 func (f *fleet) measured(uid types.UID) (times, agents, now int) {
 	f.mu.Lock()
@@ -156,6 +169,11 @@ func run(t *testing.T, test func(s *Surveyor, f *fleet)) {
 				f.mu.Lock()
 				defer f.mu.Unlock()
 				f.changed++
+			},
+			Doubt: func(_ types.NamespacedName, pods ...string) {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				f.doubted = append(f.doubted, strings.Join(pods, " "))
 			},
 		})
 		if err != nil {

@@ -43,6 +43,8 @@ const (
 	Busy Outcome = "busy"
 	// Unable: the agent has no measurements, such as an old one, or for long none for us.
 	Unable Outcome = "unable"
+	// NotHeld: the agent does not hold the fault whose counters are read.
+	NotHeld Outcome = "not_held"
 	// Failed: the agent gave no answer, or none that has the measurement.
 	Failed Outcome = "failed"
 )
@@ -51,7 +53,7 @@ const (
 func Outcomes() []Outcome {
 	return []Outcome{
 		InTolerance, Early, Late, NoAnswer, NotCut, LostMore, LostLess, Faster,
-		Begun, Few, Unclear, Unreachable, Mixed, Dropped, Noisy, Busy, Unable, Failed,
+		Begun, Few, Unclear, Unreachable, Mixed, Dropped, Noisy, Busy, Unable, NotHeld, Failed,
 	}
 }
 
@@ -66,6 +68,9 @@ func (o Outcome) verdict() Verdict {
 		return Unknown
 	}
 }
+
+// Doubts reports whether an agent may have lost its faults.
+func (o Outcome) Doubts() bool { return o == NotHeld || o.verdict() == Wrong }
 
 // isIdle reports whether too little was counted to say anything, so that it goes on.
 func (o Outcome) isIdle() bool { return o == Few || o == Unclear }

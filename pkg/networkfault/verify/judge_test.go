@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/verify"
 )
 
@@ -180,22 +181,34 @@ func TestTell(t *testing.T) {
 		"not held": {results: []verify.Result{result("a", "elsewhere", verify.Right, right)}, verified: "1/1", status: metav1.ConditionTrue, message: "1 pair measured, as asked for", pairs: 1},
 		"wrong": {
 			results:  []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Wrong, late), result("c", "d", verify.Pending, verify.Judgement{})},
-			verified: "1/3", status: metav1.ConditionFalse, message: "b to c (TCP port 2379): 90ms more than the 1ms without it, and 50ms are asked for", pairs: 2,
+			verified: "1/3", status: metav1.ConditionFalse, message: "b to c (TCP port 2379): 90ms added, 50ms asked for", pairs: 2,
+		},
+		"one pod's": {
+			results: []verify.Result{result("a", "b", verify.Wrong, late), result("b", "c", verify.Wrong, late), counter("b", verify.Wrong, verify.LostMore, "lost 2 %", 1), result("c", "d", verify.Right, right)}, verified: "1/4", status: metav1.ConditionFalse,
+			message: "a to b (TCP port 2379): 90ms added, 50ms asked for; b lost 2 %; and 1 verdict more, all with b", pairs: 3,
+		},
+		"one way and back": {
+			results: []verify.Result{result("a", "b", verify.Wrong, late), result("b", "a", verify.Wrong, late)}, verified: "0/2", status: metav1.ConditionFalse,
+			message: "a to b (TCP port 2379): 90ms added, 50ms asked for; and 1 pair more, all with a and b", pairs: 2,
+		},
+		"not there": {
+			results:  []verify.Result{result("a", "b", verify.Wrong, verify.Judgement{Outcome: verify.Early, Before: ms, Measured: ms - time.Microsecond})},
+			verified: "0/2", status: metav1.ConditionFalse, message: "a to b (TCP port 2379): nothing added, 50ms asked for", pairs: 1,
 		},
 		"two wrong": {
 			results: []verify.Result{result("a", "b", verify.Wrong, late), cut}, verified: "0/4", status: metav1.ConditionFalse,
-			message: "c to d (TCP port 2379): an answer in 1ms, and a partition is asked for; and 1 pair more", pairs: 2,
+			message: "c to d (TCP port 2379): an answer in 1ms, a partition asked for; and 1 pair more", pairs: 2,
 		},
 		"no answer is worse": {
 			results: []verify.Result{result("a", "b", verify.Wrong, late), result("c", "d", verify.Wrong, verify.Judgement{Outcome: verify.NoAnswer, Before: ms})}, verified: "0/4", status: metav1.ConditionFalse,
-			message: "c to d (TCP port 2379): no answer, and 50ms are asked for; and 1 pair more", pairs: 2,
+			message: "c to d (TCP port 2379): no answer, 50ms asked for; and 1 pair more", pairs: 2,
 		},
 		"early": {
 			results:  []verify.Result{result("a", "b", verify.Wrong, verify.Judgement{Outcome: verify.Early, Before: ms, Measured: 31 * ms})},
-			verified: "0/2", status: metav1.ConditionFalse, message: "a to b (TCP port 2379): as little as 30ms more than the 1ms without it, and 50ms are asked for", pairs: 1,
+			verified: "0/2", status: metav1.ConditionFalse, message: "a to b (TCP port 2379): 30ms added, 50ms asked for", pairs: 1,
 		},
-		"not cut":   {results: []verify.Result{cut}, verified: "0/2", status: metav1.ConditionFalse, message: "c to d (TCP port 2379): an answer in 1ms, and a partition is asked for", pairs: 1},
-		"no answer": {results: []verify.Result{result("a", "b", verify.Wrong, verify.Judgement{Outcome: verify.NoAnswer, Before: ms})}, verified: "0/2", status: metav1.ConditionFalse, message: "a to b (TCP port 2379): no answer, and 50ms are asked for", pairs: 1},
+		"not cut":   {results: []verify.Result{cut}, verified: "0/2", status: metav1.ConditionFalse, message: "c to d (TCP port 2379): an answer in 1ms, a partition asked for", pairs: 1},
+		"no answer": {results: []verify.Result{result("a", "b", verify.Wrong, verify.Judgement{Outcome: verify.NoAnswer, Before: ms})}, verified: "0/2", status: metav1.ConditionFalse, message: "a to b (TCP port 2379): no answer, 50ms asked for", pairs: 1},
 		"pending":   {results: []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Pending, verify.Judgement{})}, verified: "2/2", status: metav1.ConditionUnknown, message: "it is being measured", pairs: 1, isOpen: true},
 		"unknown": {
 			results:  []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Noisy})},
@@ -231,13 +244,13 @@ func TestTell(t *testing.T) {
 		"counted anew":        {results: []verify.Result{counter("b", verify.Unknown, verify.Begun, "", 0)}, status: metav1.ConditionUnknown, message: "not known of b: what its agent counts begins anew each time"},
 		"no answer, and counters": {
 			results: []verify.Result{more, result("c", "d", verify.Wrong, verify.Judgement{Outcome: verify.NoAnswer, Before: ms})}, verified: "0/3", status: metav1.ConditionFalse,
-			message: "c to d (TCP port 2379): no answer, and 50ms are asked for; a lost 3.1 % of 12000 packets, 1 % is asked for", pairs: 1,
+			message: "c to d (TCP port 2379): no answer, 50ms asked for; a lost 3.1 % of 12000 packets, 1 % is asked for", pairs: 1,
 		},
 		"many wrong": {
 			results: []verify.Result{
 				more, counter("c", verify.Wrong, verify.LostMore, "lost 2 %", 1), result("a", "b", verify.Wrong, late), result("c", "d", verify.Wrong, late), result("b", "c", verify.Right, right),
 			}, verified: "0/4", status: metav1.ConditionFalse,
-			message: "a to b (TCP port 2379): 90ms more than the 1ms without it, and 50ms are asked for; a lost 3.1 % of 12000 packets, 1 % is asked for; and 2 verdicts more", pairs: 3,
+			message: "a to b (TCP port 2379): 90ms added, 50ms asked for; a lost 3.1 % of 12000 packets, 1 % is asked for; and 2 verdicts more", pairs: 3,
 		},
 		"counters alone": {
 			results: []verify.Result{counter("a", verify.Right, verify.InTolerance, "", 0)}, unseen: "round trips of more than 6s are not measured", noPair: true, status: metav1.ConditionUnknown,
@@ -253,6 +266,11 @@ func TestTell(t *testing.T) {
 			got := verify.Tell("slow", test.results, func(pod string) bool { return pod != "elsewhere" }, verify.Unseen{Why: test.unseen, NoPair: test.noPair})
 			if got.Verified != test.verified || got.Condition.Status != test.status || got.Condition.Message != test.message || len(got.Pairs) != test.pairs || got.IsOpen != test.isOpen {
 				t.Errorf("%+v", got)
+			}
+			for i, p := range got.Pairs { // the worst first
+				if isWrong := p.Verdict == v1alpha1.PairWrong; !isWrong && p.Verdict != v1alpha1.PairRight || isWrong && (test.status != metav1.ConditionFalse || i > 0 && got.Pairs[i-1].Verdict != p.Verdict) {
+					t.Errorf("pairs %+v", got.Pairs)
+				}
 			}
 		})
 	}

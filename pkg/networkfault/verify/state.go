@@ -94,6 +94,17 @@ func (s *State) needs(o Outcome) uint8 {
 	}
 }
 
+// Forget drops what speaks against a pair: that it is wrong, or was in the last measurements.
+// The next one decides.
+func (s *State) Forget() {
+	if s.Verdict == Wrong {
+		*s = State{}
+	}
+	if s.other == Wrong {
+		s.other, s.times, s.looks = 0, 0, 0
+	}
+}
+
 // IsOpen reports whether another measurement is wanted soon: there is no verdict, or the last
 // one that tells something contradicts it.
 func (s *State) IsOpen() bool { return s.Verdict == Pending || s.times > 0 && !s.isIdle }

@@ -35,8 +35,8 @@ type Result struct {
 
 // Status is what a status says of one object.
 type Status struct {
-	// Verified counts the pods whose pairs and counters are all right, of those with a verdict: "4/4";
-	// empty for none.
+	// Verified counts the pods whose pairs and counters are all right, of those with a verdict:
+	// "4/4"; empty for none. Of a wrong pair neither pod counts: nothing tells which it is.
 	Verified string
 	// Pairs are the furthest from what is asked for, the worst first.
 	Pairs []v1alpha1.Pair
@@ -156,7 +156,10 @@ func (r *Result) Off() time.Duration {
 
 // pair returns the pair as a status has it.
 func (r *Result) pair() v1alpha1.Pair {
-	p := v1alpha1.Pair{From: r.From, To: r.To, Asked: milliseconds(r.Asked.RTT), Before: milliseconds(r.Because.Before), Measured: "no answer"}
+	p := v1alpha1.Pair{From: r.From, To: r.To, Verdict: v1alpha1.PairRight, Asked: milliseconds(r.Asked.RTT), Before: milliseconds(r.Because.Before), Measured: "no answer"}
+	if r.Verdict == Wrong {
+		p.Verdict = v1alpha1.PairWrong
+	}
 	if r.Asked.Cut {
 		p.Asked = "partition"
 	}

@@ -67,6 +67,8 @@ func (r *Result) why() string {
 		return "the agent measures for somebody else"
 	case Begun:
 		return "what its agent counts begins anew each time"
+	case NotHeld:
+		return "its agent does not hold the fault"
 	default:
 		return "the agent could not measure"
 	}
@@ -85,9 +87,22 @@ func problems(wrong []Result) string {
 		all = append(all, wrong[i].problem())
 	}
 	if more := len(wrong) - len(named); more > 0 {
-		all = append(all, fmt.Sprintf("and %s more", tidbcluster.Plural(more, noun(slices.ContainsFunc(wrong, isCounted)))))
+		all = append(all, fmt.Sprintf("and %s more", tidbcluster.Plural(more, noun(slices.ContainsFunc(wrong, isCounted))))+common(wrong))
 	}
 	return strings.Join(all, "; ")
+}
+
+// common names the pods that all of some wrong pairs and counters have in common, as the end
+// of a message; "" if there is none.
+func common(wrong []Result) string {
+	pods := []string{wrong[0].From, wrong[0].To}
+	for _, r := range wrong {
+		pods = slices.DeleteFunc(pods, func(pod string) bool { return pod == "" || pod != r.From && pod != r.To })
+	}
+	if len(pods) == 0 {
+		return ""
+	}
+	return ", all with " + strings.Join(pods, " and ")
 }
 
 // problem says what is wrong with a pair, or with what was counted.
@@ -100,34 +115,29 @@ func (r *Result) problem() string {
 
 // wrong says what is wrong, without the names of pods.
 func (r *Result) wrong() string {
-	switch r.Because.Outcome {
-	case NotCut:
-		return "an answer in " + milliseconds(r.Because.Measured) + ", and a partition is asked for"
-	case NoAnswer:
-		return "no answer, and " + Asked{RTT: r.Asked.RTT}.wanted()
-	case Early:
-		return "as little as " + r.added()
-	case Late:
-		return r.added()
-	default:
+	added := r.Because.Measured - r.Because.Before
+	switch outcome := r.Because.Outcome; {
+	case outcome == NotCut:
+		return "an answer in " + milliseconds(r.Because.Measured) + ", a partition asked for"
+	case outcome == NoAnswer:
+		return "no answer, " + Asked{RTT: r.Asked.RTT}.wanted()
+	case outcome != Early && outcome != Late:
 		return r.Because.Why
+	case added < shortest/10:
+		return "nothing added, " + r.Asked.wanted()
+	default:
+		return milliseconds(added) + " added, " + r.Asked.wanted()
 	}
-}
-
-// added says what was measured to be added, and what is asked for.
-func (r *Result) added() string {
-	return fmt.Sprintf("%s more than the %s without it, and %s",
-		milliseconds(r.Because.Measured-r.Because.Before), milliseconds(r.Because.Before), r.Asked.wanted())
 }
 
 // wanted says what is asked for, with what chance may add.
 func (a Asked) wanted() string {
 	switch {
 	case a.RTT == 0:
-		return "nothing is asked for"
+		return "nothing asked for"
 	case a.Spread == 0:
-		return milliseconds(a.RTT) + " are asked for"
+		return milliseconds(a.RTT) + " asked for"
 	default:
-		return milliseconds(a.RTT) + " ±" + milliseconds(a.Spread) + " are asked for"
+		return milliseconds(a.RTT) + " ±" + milliseconds(a.Spread) + " asked for"
 	}
 }

@@ -123,7 +123,7 @@ func (w Wish) refuse(c *look.Cluster, optIn tidbcluster.OptIn) error {
 func (w Wish) step(pod *corev1.Pod, member tidbcluster.Membership, longest time.Duration) Step {
 	s := Step{Pod: pod, Component: member.Component}
 	agent, has := injection.AgentOf(pod)
-	if has && !(agent.Attached && isOver(agent.Status)) {
+	if has && (!agent.Attached || !isOver(agent.Status)) {
 		s.Outcome, s.Why = HasAgent, words(agent)
 		return s
 	}

@@ -62,7 +62,7 @@ func (w *world) attach(ctx context.Context, c client.Client, subresource string,
 	if len(options.DryRun) > 0 {
 		return nil
 	}
-	return w.Client.Update(ctx, changed)
+	return w.Update(ctx, changed)
 }
 
 func (w *world) pod(name string) *corev1.Pod {
@@ -123,7 +123,8 @@ func (w *world) kubelet(pod *corev1.Pod, state corev1.ContainerState) {
 	attached := injection.Attached(pod)
 	name := attached[len(attached)-1].Container.Name
 	all := slices.DeleteFunc(pod.Status.EphemeralContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == name })
-	pod.Status.EphemeralContainerStatuses = append(all, corev1.ContainerStatus{Name: name, State: state})
+	all = append(all, corev1.ContainerStatus{Name: name, State: state})
+	pod.Status.EphemeralContainerStatuses = all
 	w.update(pod)
 }
 
@@ -231,19 +232,23 @@ func TestAttachWaits(t *testing.T) {
 		says   []string
 	}{
 		"they answer": {
-			map[string][]string{"basic-pd-0": {"creating", "running"}, "basic-pd-1": {"running"}}, works, 0,
+			map[string][]string{"basic-pd-0": {"creating", "running"}, "basic-pd-1": {"running"}},
+			works, 0,
 			[]string{"basic-pd-0: tidelay-agent attached", "basic-pd-1: tidelay-agent attached", "basic-pd-0: tidelay-agent answers, engine netem, version v1"},
 		},
 		"one has no image": {
-			map[string][]string{"basic-pd-0": {"ErrImagePull"}, "basic-pd-1": {"creating", "creating", "running"}}, works, 1,
+			map[string][]string{"basic-pd-0": {"ErrImagePull"}, "basic-pd-1": {"creating", "creating", "running"}},
+			works, 1,
 			[]string{"basic-pd-0: tidelay-agent is not started: ErrImagePull (no such image)", "basic-pd-1: tidelay-agent answers", "1 of 3 pods go without an agent that works: basic-pd-0"},
 		},
 		"one is killed": {
-			map[string][]string{"basic-pd-0": {"running"}, "basic-pd-1": {"killed"}}, works, 1,
+			map[string][]string{"basic-pd-0": {"running"}, "basic-pd-1": {"killed"}},
+			works, 1,
 			[]string{"basic-pd-1: tidelay-agent ended: OOMKilled, exit status 137", "1 of 3 pods"},
 		},
 		"without the right to ask": {
-			map[string][]string{"basic-pd-0": {"running"}, "basic-pd-1": {"running"}}, forbids, 0,
+			map[string][]string{"basic-pd-0": {"running"}, "basic-pd-1": {"running"}},
+			forbids, 0,
 			[]string{"basic-pd-0: tidelay-agent runs; whether it answers is not known, since you may not get pods/proxy"},
 		},
 		"without an engine": {
@@ -254,7 +259,8 @@ func TestAttachWaits(t *testing.T) {
 			[]string{"answers, and no engine works: no module", "2 of 3 pods"},
 		},
 		"never started": {
-			map[string][]string{"basic-pd-0": {"creating"}, "basic-pd-1": {"running"}}, works, 1,
+			map[string][]string{"basic-pd-0": {"creating"}, "basic-pd-1": {"running"}},
+			works, 1,
 			[]string{"basic-pd-0: tidelay-agent not there after 50ms: is being started", "1 of 3 pods"},
 		},
 	} {

@@ -90,7 +90,7 @@ func Of(c *look.Cluster, w Wish) (*Plan, error) {
 		}
 	}
 	if len(p.Steps) == 0 {
-		return nil, fmt.Errorf("TidbCluster %s has no pods%s", c.Key.Name, ofComponents(w.Components))
+		return nil, fmt.Errorf("the TidbCluster %s has no pods%s", c.Key.Name, ofComponents(w.Components))
 	}
 	return p, nil
 }
@@ -102,9 +102,9 @@ func (w Wish) refuse(c *look.Cluster, optIn tidbcluster.OptIn) error {
 	case tidbcluster.IsProtected(c.Object.Annotations):
 		return fmt.Errorf("%w: TidbCluster %s takes no faults, by its annotation %s", ErrProtected, c.Key.Name, tidbcluster.ProtectAnnotation)
 	case !c.Object.DeletionTimestamp.IsZero():
-		return fmt.Errorf("TidbCluster %s is being deleted", c.Key.Name)
+		return fmt.Errorf("the TidbCluster %s is being deleted", c.Key.Name)
 	case !optIn.Inject:
-		return fmt.Errorf("TidbCluster %s does not ask for agents; have it do so, which restarts nothing and has later pods injected, by: kubectl annotate -n %s tidbcluster %s %s=true",
+		return fmt.Errorf("the TidbCluster %s does not ask for agents; have it do so, which restarts nothing and has later pods injected, by: kubectl annotate -n %s tidbcluster %s %s=true",
 			c.Key.Name, c.Key.Namespace, c.Key.Name, tidbcluster.InjectAnnotation)
 	case reason != "":
 		return errors.New(detail)
@@ -123,7 +123,7 @@ func (w Wish) refuse(c *look.Cluster, optIn tidbcluster.OptIn) error {
 func (w Wish) step(pod *corev1.Pod, member tidbcluster.Membership, longest time.Duration) Step {
 	s := Step{Pod: pod, Component: member.Component}
 	agent, has := injection.AgentOf(pod)
-	if has && !(agent.Attached && isOver(agent.Status)) {
+	if has && (!agent.Attached || !isOver(agent.Status)) {
 		s.Outcome, s.Why = HasAgent, words(agent)
 		return s
 	}

@@ -158,9 +158,12 @@ var normals = []struct {
 }{
 	// Of a row of status: how many are verified so far, and the time that is left.
 	{regexp.MustCompile(`(?m)(Running +\d+/\d+) +(\d+/\d+|-) +\S+$`), "$1   VERIFIED   LEFT"},
+	{regexp.MustCompile(`at (\S+ )?\d\d:\d\d:\d\d UTC`), "at TIME"},
+	{regexp.MustCompile(`-discovery-\w+-\w+`), "-discovery-POD"},
 	// What PD says of stores.
-	{regexp.MustCompile(`store \d+, \d+ leaders?(, busiest)?`), "store"},
-	{regexp.MustCompile(`(?m)^kubectl tidelay \S+$`), "kubectl tidelay VERSION"},
+	{regexp.MustCompile(`store \d+(, \d+ leaders?)?(, busiest)?`), "store"},
+	// Of an agent's answer, all but the fault.
+	{regexp.MustCompile(`(?m)^\{"fault":(null|\{[^}]*\}),.*\}`), "{\"fault\":$1}\n"},
 	{regexp.MustCompile(`(\S) {2,}`), "$1   "},
 }
 

@@ -159,6 +159,8 @@ var normals = []struct {
 }{
 	// Of a row of status: how many are verified so far, and the time that is left.
 	{regexp.MustCompile(`(?m)(Running +\d+/\d+) +(\d+/\d+|-) +\S+$`), "$1   VERIFIED   LEFT"},
+	// What a busy machine was late with, which the tests measure themselves.
+	{regexp.MustCompile(`\n\S+: Applied: .* asked for.*\n`), ""},
 	{regexp.MustCompile(`at (\S+ )?\d\d:\d\d:\d\d UTC`), "at TIME"},
 	{regexp.MustCompile(`-discovery-\w+-\w+`), "-discovery-POD"},
 	// What PD says of stores.

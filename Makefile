@@ -105,7 +105,7 @@ cluster-down: ## Delete that cluster
 	hack/cluster.sh down
 
 .PHONY: demo
-demo: ## Show the main job on a cluster: annotate, inject, curl, ping
+demo: ## Show the main job on a cluster: annotate, inject, curl, ping; and by the plugin three zones and a slow PD leader
 	hack/demo.sh up
 
 .PHONY: demo-down

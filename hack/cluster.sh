@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# cluster.sh up|load [IMAGE...]|status|kubeconfig|down: a kind cluster with TiDB Operator, for tests and the demo.
+# cluster.sh up|load [IMAGE...]|status|images|kubeconfig|down: a kind cluster with TiDB Operator, for tests and the demo.
 #   up          makes the cluster, or repairs it. Where it runs, loads the images that have changed
 #   load        loads Tidelay's images, or those named, from the Docker engine where they have changed
 #   status      says what there is
+#   images      prints where the cluster's images came from: public, or built, which has stand-ins for the databases
 #   kubeconfig  prints the file that kubectl needs. ~/.kube/config is not touched
 #   down        deletes the cluster
 #
@@ -265,6 +266,7 @@ case ${1:-} in
     ;;
   down) locked "cluster-$cluster" down ;;
   status) status ;;
+  images) noted images ;;
   kubeconfig) printf '%s\n' "$kubeconfig" ;;
-  *) die "usage: cluster.sh up|load [IMAGE...]|status|kubeconfig|down" ;;
+  *) die "usage: cluster.sh up|load [IMAGE...]|status|images|kubeconfig|down" ;;
 esac

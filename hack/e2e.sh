@@ -32,12 +32,14 @@ fi
 
 kubectl=$("$hack/program.sh" kubectl)
 export TIDELAY_KUBECTL=$kubectl TIDELAY_PINGER_IMAGE=$pinger
+step "build the plugin" "$hack/go-build.sh" "$repo/bin/kubectl-tidelay" ./cmd/kubectl-tidelay
+export PATH="$repo/bin:$PATH" # where kubectl finds it
 read -ra args <<<"${TEST_ARGS:-}"
 cd "$repo"
 say "== cluster tier"
 # Tests wait for one another by what they claim, so that all may begin at once.
 log=$(mktemp) rc=0
-go test -tags e2e -count=1 -parallel 100 -timeout 35m -v "${args[@]}" ./e2e/cluster/ 2>&1 | tee "$log" || rc=$?
+go test -tags e2e -count=1 -parallel 100 -timeout 35m -v ./e2e/cluster/ "${args[@]}" 2>&1 | tee "$log" || rc=$?
 ((rc == 0)) || { say "== failed in the cluster tier" && failed_tests "$log"; } # again, where a reader of a long log looks
 rm -f "$log"
 ((rc == 0))

@@ -57,7 +57,7 @@ func (w *world) faultedObjects() []object {
 	return []object{
 		whole,
 		w.tidbCluster(neighbour, sizes[neighbour], map[string]string{optIn: "true"}),
-		w.tidbCluster(abandoned, sizes[abandoned], map[string]string{optIn: "true"}),
+		w.tidbCluster(abandoned, sizes[abandoned], map[string]string{optIn: "true", maxDuration: abandonedLease.String()}),
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: pinger, Namespace: w.namespace}, Spec: corev1.PodSpec{Containers: []corev1.Container{pingerContainer()}}},
 	}
 }

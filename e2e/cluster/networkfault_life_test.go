@@ -41,10 +41,13 @@ func TestNetworkFaultExpiry(t *testing.T) {
 	t.Logf("flat %s after its time", time.Since(status.ExpiresAt.Time).Round(time.Millisecond))
 }
 
+// A fault without an end is gone as soon as it is deleted. Meanwhile agents hold it for no
+// longer than the lease.
 func TestNetworkFaultDelete(t *testing.T) {
 	ctx := onFaulted(t)
 	theFaulted.run(ctx, t, "deleted", `from: [all], to: [all], rtt: 50ms, untilDeleted: true`)
 	theFaulted.wantMatrix(ctx, t, "running", between(members(faulted), members(faulted), added))
+	theFaulted.wantLeases(ctx, t, faulted, time.Now().Add(lease))
 	deleted := time.Now()
 	theFaulted.remove(ctx, t, "deleted")
 	theFaulted.wantFlat(ctx, t, "deleted")

@@ -41,7 +41,7 @@ func (w *world) uninstallUnderFaults(ctx context.Context, t *testing.T, uninstal
 		// None, where the controller saw that the objects went before it went itself.
 		t.Logf("right after that, tikv-0 to pd-0: %s, tidb-0 to pd-0: %s", inWords(found[pair{"pd-0", "tikv-0"}]), inWords(found[pair{"pd-0", "tidb-0"}]))
 	}
-	w.wantLeases(ctx, t, abandoned, ended.Add(5*time.Minute))
+	w.wantLeases(ctx, t, abandoned, ended.Add(abandonedLease))
 	left := max(0, time.Until(short.ExpiresAt.Time))
 	const late = 3 * time.Second // times in the status are in whole seconds, and measuring takes one
 	w.wantMatrixOf(ctx, t, abandoned, left+late, "after its duration, without a controller", func(p pair) time.Duration {

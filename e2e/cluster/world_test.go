@@ -33,8 +33,12 @@ const (
 	operatorName = "tidb-cluster" // app.kubernetes.io/name of TiDB Operator's pods
 )
 
-// optIn is the annotation that asks for agents.
-const optIn = "tidelay.io/inject"
+// Annotations of a TidbCluster: that it asks for agents, and how long they hold a fault that
+// nobody renews.
+const (
+	optIn       = "tidelay.io/inject"
+	maxDuration = "tidelay.io/max-duration"
+)
 
 // components are those every TidbCluster of the tests has, in the order in which
 // TiDB Operator restarts them.

@@ -15,9 +15,9 @@ import (
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 )
 
-// measureTime is how long to wait for measurements of what is in force. Agents measure a few
-// times a minute.
-const measureTime = 30 * time.Second
+// measureTime is how long to wait for measurements of what is in force. An agent measures at
+// most eight times a minute, and each pair twice: without what is asked for, and with it.
+const measureTime = time.Minute
 
 // errInterrupted says that a person does not want to wait any more.
 var errInterrupted = errors.New("interrupted")

@@ -1,0 +1,93 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// user is somebody with a kubeconfig.
+type user struct{ kubeconfig string }
+
+// command returns kubectl as the user calls it, in a namespace.
+func (u user) command(ctx context.Context, namespace string, args ...string) *exec.Cmd {
+	if args[0] == "tidelay" { // kubectl takes no flags before the name of a plugin
+		args = append([]string{"tidelay", "-n", namespace}, args[1:]...)
+	} else {
+		args = append([]string{"-n", namespace}, args...)
+	}
+	command := exec.CommandContext(ctx, kubectl, args...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+u.kubeconfig)
+	return command
+}
+
+// users returns who has which roles in the namespace, and no rights beyond it:
+// the viewer has Kubernetes' own role view, and the operator the role tidelay-operator too.
+func (w *world) users(ctx context.Context, t *testing.T) map[string]user {
+	t.Helper()
+	all := map[string]user{}
+	for name, clusterRoles := range map[string][]string{"viewer": {"view"}, "operator": {"view", "tidelay-operator"}} {
+		account := &corev1.ServiceAccount{ObjectMeta: w.named(name)}
+		objects := []object{account}
+		for _, role := range clusterRoles {
+			objects = append(objects, &rbacv1.RoleBinding{
+				ObjectMeta: w.named(name + "-" + role),
+				RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+				Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: w.namespace}},
+			})
+		}
+		for _, o := range objects {
+			if err := w.Create(ctx, o); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := w.Delete(context.WithoutCancel(ctx), o); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all[name] = w.user(ctx, t, name)
+	}
+	return all
+}
+
+// user returns the user of a service account, who may look at NetworkFaults.
+func (w *world) user(ctx context.Context, t *testing.T, account string) user {
+	t.Helper()
+	token, err := w.kubectl(ctx, "", "create", "token", account)
+	if err != nil {
+		t.Fatalf("make a token: %v\n%s", err, token)
+	}
+	config, err := clientcmd.LoadFromFile(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.AuthInfos = map[string]*clientcmdapi.AuthInfo{account: {Token: strings.TrimSpace(token)}}
+	config.Contexts[config.CurrentContext].AuthInfo = account
+	u := user{filepath.Join(t.TempDir(), account)}
+	if err := clientcmd.WriteToFile(*config, u.kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	err = w.poll(ctx, func(ctx context.Context) error { // roles take effect a moment later
+		out, err := u.command(ctx, w.namespace, "auth", "can-i", "list", "networkfaults.tidelay.io").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("may %s list NetworkFaults: %w\n%s", account, err, out)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}

@@ -51,7 +51,8 @@ type Life struct {
 	// ClusterUID is the UID of the TidbCluster at that time. It ends with that.
 	// +optional
 	ClusterUID types.UID `json:"clusterUID,omitempty"`
-	// ExpiresAt is when it ends by itself; empty for one that lasts until it is deleted.
+	// ExpiresAt is when it ends by itself, or when it has ended; empty for one that lasts until
+	// it is deleted.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 	// ObservedGeneration is the generation of the spec that all this is about.

@@ -20,6 +20,8 @@ func (f *faultAsked) unready(*decision) string { return "" }
 
 func (f *faultAsked) waits() bool { return false }
 
+func (f *faultAsked) lacks(*decision) bool { return false }
+
 // resolve finds the pods that the selectors select.
 func (f *faultAsked) resolve(d *decision, o *object, cluster selector.Cluster) bool {
 	from, err := f.choose(f.fromSelectors, cluster, selector.Selection{})

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
@@ -90,17 +91,23 @@ func (d *decision) howToInject() string {
 	return text
 }
 
-// oneTopology has all topologies wait but one: that which runs, else the oldest. It holds
-// also while it has to wait itself, and when it was changed.
+// oneTopology has all topologies wait but one: that which runs, else the oldest that has the
+// zones that it needs. It holds also while it waits for the TidbCluster's health, and when it
+// was changed. Those that lack zones wait for these.
 func (d *decision) oneTopology(objects []*object) []*object {
 	var holds *object
+	lacking := map[*object]bool{}
 	for _, o := range objects {
-		if o.isTopology() && (holds == nil || o.isRunning() && !holds.isRunning() || o.isRunning() == holds.isRunning() && compareAges(o, holds) < 0) {
+		switch {
+		case !o.isTopology():
+		case !o.isRunning() && o.lacks(d):
+			lacking[o] = true
+		case holds == nil || o.isRunning() && !holds.isRunning() || o.isRunning() == holds.isRunning() && compareAges(o, holds) < 0:
 			holds = o
 		}
 	}
 	return slices.DeleteFunc(objects, func(o *object) bool {
-		if o == holds || !o.isTopology() {
+		if o == holds || !o.isTopology() || lacking[o] {
 			return false
 		}
 		d.stop(o, v1alpha1.Pending, ReasonAnotherTopology, fmt.Sprintf(
@@ -143,8 +150,11 @@ func (d *decision) settle(o *object) {
 func (d *decision) stop(o *object, phase v1alpha1.Phase, reason, message string) {
 	message = tidbcluster.EventNote(message) // short enough for an Event is short enough here
 	o.life.Phase, o.life.Reason, o.life.Message, o.life.Applied = phase, reason, message, ""
-	if phase == v1alpha1.Refused {
+	switch {
+	case phase == v1alpha1.Refused:
 		o.life.ExpiresAt = nil
+	case phase == v1alpha1.Ended && o.life.ExpiresAt != nil && d.Now.Before(o.life.ExpiresAt.Time):
+		o.life.ExpiresAt = &metav1.Time{Time: wholeSecond(d.Now)} // it has ended before
 	}
 	o.endLook()
 	d.setCondition(o, v1alpha1.Applied, false, string(phase), message)

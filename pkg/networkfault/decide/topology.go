@@ -24,10 +24,12 @@ const (
 type topologyAsked struct {
 	spec  *v1alpha1.NetworkTopologySpec
 	rules zone.Rules
-	// before are the zones that it had last, if it has started.
-	before []v1alpha1.ZonePods
-	zones  zone.Zones
-	links  map[compile.Way]fault.Impairment
+	// hasStarted is whether it has been in force, and before are the zones that it had last
+	// then.
+	hasStarted bool
+	before     []v1alpha1.ZonePods
+	zones      zone.Zones
+	links      map[compile.Way]fault.Impairment
 	// status has what it is to say of zones. Its life is the object's.
 	status v1alpha1.NetworkTopologyStatus
 	// isListed is whether the zones of the status are those of the spec as it is now.
@@ -72,17 +74,18 @@ func (t *topologyAsked) unready(d *decision) string {
 	return withEnd(strings.Join(missing, "; "), "It starts when PD and the stores are healthy.")
 }
 
+// lacks reports whether the topology has to wait for zones, and so does not keep the place of
+// another one.
+func (t *topologyAsked) lacks(d *decision) bool {
+	missing, err := t.place(d)
+	return err == nil && missing != ""
+}
+
 // resolve puts the pods into zones. Zones that have no pods yet are waited for.
 func (t *topologyAsked) resolve(d *decision, o *object, _ selector.Cluster) bool {
-	pods := make([]zone.Pod, 0, len(d.Pods))
-	for _, p := range d.Pods {
-		pods = append(pods, zone.Pod{Name: p.Name, Component: p.Component, NodeLabels: p.NodeLabels, Unscheduled: p.Unscheduled})
-	}
-	var err error
-	var missing string
-	if t.zones, err = t.rules.Assign(pods, t.before); err == nil {
+	missing, err := t.place(d)
+	if t.zones.Of != nil {
 		t.list()
-		missing, err = t.link(o.was.StartedAt != nil)
 	}
 	switch {
 	case err != nil:
@@ -106,13 +109,21 @@ func (t *topologyAsked) resolve(d *decision, o *object, _ selector.Cluster) bool
 	return true
 }
 
-// link finds what is between the zones. missing says which pods the topology has to wait for;
-// one that has started goes on without them, if its zones are as many as its profile's.
-func (t *topologyAsked) link(hasStarted bool) (missing string, err error) {
+// place puts the pods into zones and finds what is between those. missing says which pods the
+// topology has to wait for; one that has started goes on without them, if its zones are as many
+// as its profile's.
+func (t *topologyAsked) place(d *decision) (missing string, err error) {
+	pods := make([]zone.Pod, 0, len(d.Pods))
+	for _, p := range d.Pods {
+		pods = append(pods, zone.Pod{Name: p.Name, Component: p.Component, NodeLabels: p.NodeLabels, Unscheduled: p.Unscheduled})
+	}
+	if t.zones, err = t.rules.Assign(pods, t.before); err != nil {
+		return "", err
+	}
 	if missing = t.rules.Short(t.zones); missing != "" {
 		return missing, nil
 	}
-	if t.links, err = t.rules.Links(t.zones.Names); err != nil || hasStarted {
+	if t.links, err = t.rules.Links(t.zones.Names); err != nil || t.hasStarted {
 		return "", err
 	}
 	if few := t.rules.Few(t.zones); few != "" {

@@ -44,6 +44,37 @@ func TestOneTopologyAtATime(t *testing.T) {
 	}
 }
 
+// One that waits for zones does not keep others waiting. When it has them, it waits for the one
+// that runs.
+func TestATopologyWithoutZonesKeepsNoPlace(t *testing.T) {
+	w := newWorld(t)
+	first := w.topology("first", `{"zones": [{"name": "a", "members": ["pd(0)"]}, {"name": "b", "members": ["tikv(9)"]}], "defaults": {"otherZone": "5ms"}, "untilDeleted": true}`)
+	second, third := w.topology("second", threeZones), w.topology("third", threeZones)
+	w.run()
+	w.wantTopology(first, v1alpha1.Pending, decide.ReasonNoZones, "a (1 pod), by spec.zones; tikv(9) of zone b selects no pod now")
+	w.wantTopology(second, v1alpha1.Running, decide.ReasonApplied, "")
+	w.wantTopology(third, v1alpha1.Pending, decide.ReasonAnotherTopology, "NetworkTopology second is or will be")
+	first.Spec.Zones[1].Members = []v1alpha1.Selector{"tikv(1)"}
+	first.Generation++
+	w.run()
+	w.wantTopology(first, v1alpha1.Pending, decide.ReasonAnotherTopology, "NetworkTopology second is or will be")
+	w.wantTopology(second, v1alpha1.Running, decide.ReasonApplied, "")
+}
+
+// What has ended before its time has ended then, as its status says, and not later.
+func TestTheEndOfATopologyIsNotInTheFuture(t *testing.T) {
+	w := newWorld(t)
+	ground := w.topology("ground", threeZones)
+	w.run()
+	w.Now = w.Now.Add(time.Minute)
+	w.Cluster = nil
+	w.run()
+	w.wantTopology(ground, v1alpha1.Ended, decide.ReasonClusterNotFound, "is gone")
+	if at := ground.Status.ExpiresAt; at == nil || at.Sub(w.Now).Abs() > time.Second {
+		t.Errorf("it ended at %s, want %s", at, w.Now)
+	}
+}
+
 // Of two that were created at once the first by name holds, in whatever order they are seen.
 func TestTopologiesOfOneAge(t *testing.T) {
 	for _, reversed := range []bool{false, true} {

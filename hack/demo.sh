@@ -148,6 +148,9 @@ far_apart() {
   printf '\n$ export PATH=%s/bin:%s\n' "$repo" "\$PATH"
   export PATH="$repo/bin:$PATH"
   tidelay topology basic --spread 3 --profile three-az --wait=false # agents measure it beside what comes next
+  title "Round trips between all pods, asked and measured"
+  tidelay matrix basic
+  tidelay matrix basic -o html --file "$repo/bin/matrix.html"
   title "A slow PD leader on top"
   tidelay set basic 50ms --from 'pd(leader)' --for 10m --wait
   tidelay status basic

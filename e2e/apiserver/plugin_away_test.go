@@ -69,11 +69,14 @@ func TestPluginOfNobody(t *testing.T) {
 	n := newNamespace(t)
 	p := n.person("nobody")
 	for _, args := range [][]string{
-		{"set", "basic", "50ms", "--from=tikv"}, {"partition", "basic", "--from=tikv"}, {"topology", "basic", "--profile=three-az"},
-		{"run", "basic", "pd-leader-slow"}, {"clear", "--all"},
+		{"set", "basic", "50ms", "--from=tikv"},
+		{"partition", "basic", "--from=tikv"},
+		{"topology", "basic", "--profile=three-az"},
+		{"run", "basic", "pd-leader-slow"},
+		{"clear", "--all"},
 	} {
 		p.runs(args...).wants(t, 1, "forbidden", p.user)
 	}
-	p.runs("status", "basic").wants(t, 0, "you may not read TidbClusters", "you may not read pods", "you may not read networkfaults")
+	p.runs("status", "basic").wants(t, 0, "you may not read TidbClusters", "you may not read pods", "you may not read NetworkFaults")
 	p.runs("__complete", "set", "").wants(t, 0, ":4")
 }

@@ -126,7 +126,7 @@ type said struct {
 	out, errOut string
 }
 
-// runs runs the plugin as the person in the namespace.
+// runs has the plugin run as the person in the namespace.
 func (p person) runs(args ...string) said {
 	p.t.Helper()
 	return p.runsIn(p.t.Context(), append([]string{"--kubeconfig", p.kubeconfig, "--namespace", p.name}, args...)...)
@@ -147,7 +147,7 @@ func (p person) runsIn(ctx context.Context, args ...string) said {
 	return said{args, cmd.ProcessState.ExitCode(), out.String(), errOut.String()}
 }
 
-// wants wants an exit status, and words in what was printed, in any order.
+// wants checks the exit status, and words in what was printed, in any order.
 func (s said) wants(t *testing.T, status int, words ...string) {
 	t.Helper()
 	if s.status != status {

@@ -55,28 +55,37 @@ func newsOf(before, after *v1alpha1.Life) []news {
 	if before.Phase == after.Phase && before.Reason == after.Reason {
 		return all
 	}
-	switch note := after.Reason + ": " + after.Message; after.Phase {
-	case v1alpha1.Running:
-		switch after.Reason {
-		case decide.ReasonApplied:
-			all = append(all, news{corev1.EventTypeNormal, EventApplied, strings.TrimSuffix(after.What+", in force at "+after.Applied+" pods; "+after.Message, "; ")})
-		case decide.ReasonNotApplied:
-			all = append(all, news{corev1.EventTypeWarning, EventNotApplied, "in force at " + after.Applied + " pods; " + after.Message})
-		}
-	case v1alpha1.Paused:
-		all = append(all, news{corev1.EventTypeNormal, string(after.Phase), after.Message})
-	case v1alpha1.Pending:
-		all = append(all, news{corev1.EventTypeNormal, string(after.Phase), note})
-	case v1alpha1.Ended:
-		kind := corev1.EventTypeWarning
-		if after.Reason == decide.ReasonExpired {
-			kind = corev1.EventTypeNormal
-		}
-		all = append(all, news{kind, string(after.Phase), note})
-	case v1alpha1.Refused:
-		all = append(all, news{corev1.EventTypeWarning, string(after.Phase), note})
+	if one := newsOfPhase(after); one != nil {
+		all = append(all, *one)
 	}
 	return all
+}
+
+// newsOfPhase returns what people want to hear of a life that has come into another phase, or is
+// in it for another reason; nil for nothing.
+func newsOfPhase(life *v1alpha1.Life) *news {
+	note := life.Reason + ": " + life.Message
+	switch life.Phase {
+	case v1alpha1.Running:
+		switch life.Reason {
+		case decide.ReasonApplied:
+			return &news{corev1.EventTypeNormal, EventApplied, strings.TrimSuffix(life.What+", in force at "+life.Applied+" pods; "+life.Message, "; ")}
+		case decide.ReasonNotApplied:
+			return &news{corev1.EventTypeWarning, EventNotApplied, "in force at " + life.Applied + " pods; " + life.Message}
+		}
+	case v1alpha1.Paused:
+		return &news{corev1.EventTypeNormal, string(life.Phase), life.Message}
+	case v1alpha1.Pending:
+		return &news{corev1.EventTypeNormal, string(life.Phase), note}
+	case v1alpha1.Ended:
+		if life.Reason == decide.ReasonExpired {
+			return &news{corev1.EventTypeNormal, string(life.Phase), note}
+		}
+		return &news{corev1.EventTypeWarning, string(life.Phase), note}
+	case v1alpha1.Refused:
+		return &news{corev1.EventTypeWarning, string(life.Phase), note}
+	}
+	return nil
 }
 
 // outOfTolerance returns the condition that says so; nil if none does.

@@ -144,15 +144,15 @@ func (a *app) completeNamespace(cmd *cobra.Command, _ []string, _ string) ([]cob
 	})
 }
 
-// quoting is what a shell may leave in a word that it has completed: fish passes on what was
-// typed. No selector has any of it.
-var quoting = strings.NewReplacer(`\`, "", "'", "", `"`, "")
+// bare returns a word without what a shell may leave in it that it has completed: fish passes on
+// what was typed. No selector has any of it.
+func bare(text string) string { return strings.NewReplacer(`\`, "", "'", "", `"`, "").Replace(text) }
 
 // completeSelector completes the last of some selectors, parted by commas.
 func (a *app) completeSelector(_ *cobra.Command, _ []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	directive := noFiles | cobra.ShellCompDirectiveNoSpace
-	if bare := quoting.Replace(text); bare != text {
-		text, directive = bare, noFiles // without a space fish compares what was typed
+	if word := bare(text); word != text {
+		text, directive = word, noFiles // without a space fish compares what was typed
 	}
 	before := text[:strings.LastIndexByte(text, ',')+1]
 	var all []cobra.Completion

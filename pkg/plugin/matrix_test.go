@@ -151,7 +151,7 @@ tikv-0   20.3   20.3   20.3   0.30    0.30            0.30    0.30
   asked  +20    +20    +20
 `, "\n"),
 		"!   out of tolerance\ncut no answer, as a partition asks for\n56 of 56 pairs measured, 7 out of tolerance",
-		"out of tolerance: basic-tidb-1 to basic-pd-0: 30ms more than the 0.3ms without it, and nothing is asked for")
+		"out of tolerance: basic-tidb-1 to basic-pd-0: 30ms added, nothing asked for")
 	if m.most.Load() > 8 {
 		t.Errorf("%d agents measure at once", m.most.Load())
 	}
@@ -169,7 +169,7 @@ func TestMatrixOfLostFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m.says(0, nil, "2 out of tolerance", "basic-tikv-0 to basic-pd-0: as little as 0ms more than the 0.3ms without it, and 20ms are asked for")
+	m.says(0, nil, "2 out of tolerance", "basic-tikv-0 to basic-pd-0: nothing added, 20ms asked for")
 }
 
 func TestMatrixOutputs(t *testing.T) {
@@ -248,7 +248,7 @@ func TestMatrixWithoutRights(t *testing.T) {
 	}
 	m = withAgents(t)
 	m.forbidden["NetworkFault"] = true
-	m.says(0, nil, "you may not read networkfaults", "56 of 56 pairs measured; what is asked for is not known")
+	m.says(0, nil, "you may not read NetworkFaults", "56 of 56 pairs measured; what is asked for is not known")
 	m.forbidden["Pod"] = true
 	m.says(1, nil, "error: TidbCluster basic has no pods; you may not read", "you may not read pods")
 }

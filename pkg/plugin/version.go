@@ -86,8 +86,11 @@ func (v *versions) tellSkew(name string, other look.Known) {
 func (a *app) writeVersions(v *versions) error {
 	t := printers.GetNewTabWriter(a.Out)
 	for _, line := range [][2]string{
-		{"kubectl tidelay", v.Client}, {"controller", v.Controller}, {"injector", v.Injector},
-		{"NetworkFaults", v.NetworkFaults}, {"NetworkTopologies", v.NetworkTopologies},
+		{"kubectl tidelay", v.Client},
+		{"controller", v.Controller},
+		{"injector", v.Injector},
+		{"NetworkFaults", v.NetworkFaults},
+		{"NetworkTopologies", v.NetworkTopologies},
 	} {
 		if line[1] != "" {
 			_, _ = fmt.Fprintf(t, "%s\t%s\n", line[0], line[1])

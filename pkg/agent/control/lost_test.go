@@ -25,24 +25,24 @@ func TestARenewalSaysWhatWasLost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return outcome.Differences[0].Action + " " + outcome.Differences[1].Action
+		return outcome.Differences[0].Action + ", " + outcome.Differences[1].Action
 	}
 	renew(false)
-	if got := renew(false); got != "keep keep" {
+	if got := renew(false); got != "keep, keep" {
 		t.Errorf("renewal: %s", got)
 	}
 	e.Set(func(k *enginetest.Kernel) { k.Faults = k.Faults[1:] })
 	logged := records.Len()
-	if got := renew(true); got != "restore keep" {
+	if got := renew(true); got != "restore, keep" {
 		t.Errorf("dry run after a loss: %s", got)
 	}
-	if got := renew(false); got != "restore keep" {
+	if got := renew(false); got != "restore, keep" {
 		t.Errorf("renewal after a loss: %s", got)
 	}
 	if text := records.String()[logged:]; strings.Count(text, "action=restore") != 1 || !strings.Contains(text, "fault=a") {
 		t.Errorf("logged %s", text)
 	}
-	if got := renew(false); got != "keep keep" || len(e.Get().Faults) != 2 {
+	if got := renew(false); got != "keep, keep" || len(e.Get().Faults) != 2 {
 		t.Errorf("renewal after that: %s", got)
 	}
 }

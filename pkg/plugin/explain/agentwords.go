@@ -3,6 +3,7 @@ package explain
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	agentwords "github.com/tidelay/tidelay/pkg/agent/explain"
@@ -44,7 +45,7 @@ func (a *Agent) status(p *printer) {
 	if s.Engine == api.EngineNone {
 		mark = markBad
 	}
-	p.marked(1, mark, "version %s, engine %s: %s", cmp.Or(s.Version, "not known"), s.Engine, s.Reason)
+	p.marked(1, mark, "%s", strings.TrimSuffix(fmt.Sprintf("version %s, engine %s: %s", cmp.Or(s.Version, "not known"), s.Engine, s.Reason), ": "))
 	held := 0
 	for _, f := range s.Faults {
 		if f.Held {

@@ -101,7 +101,7 @@ func TestEscapes(t *testing.T) {
 func TestBlind(t *testing.T) {
 	c := measuredtest.Cluster(3)
 	c.Veiled = true
-	c.Unseen = []string{"you may not read networkfaults, so this is not known: the faults"}
+	c.Unseen = []string{"you may not read NetworkFaults, so this is not known: the faults"}
 	m := measured.Of(c, measuredtest.Now())
 	measuredtest.Measure(m, func(*measured.Pair) time.Duration { return time.Second })
 	page := render(t, m, measured.ByPod)

@@ -112,12 +112,12 @@ func TestVerdicts(t *testing.T) {
 		why     string
 	}{
 		"as asked":            {"basic-pd-1", []time.Duration{50300 * time.Microsecond}, verify.Right, "50.3", ""},
-		"early":               {"basic-pd-1", []time.Duration{2 * ms, 2 * ms}, verify.Wrong, "2.00!", "as little as 1.7ms more than the 0.3ms without it, and 50ms are asked for"},
-		"late":                {"basic-pd-1", []time.Duration{99 * ms, 99 * ms}, verify.Wrong, "99.0!", "98.7ms more than the 0.3ms without it, and 50ms are asked for"},
+		"early":               {"basic-pd-1", []time.Duration{2 * ms, 2 * ms}, verify.Wrong, "2.00!", "1.7ms added, 50ms asked for"},
+		"late":                {"basic-pd-1", []time.Duration{99 * ms, 99 * ms}, verify.Wrong, "99.0!", "98.7ms added, 50ms asked for"},
 		"late once":           {"basic-pd-1", []time.Duration{99 * ms, 50 * ms}, verify.Right, "50.0", ""},
-		"no answer":           {"basic-pd-1", []time.Duration{0, 0}, verify.Wrong, "none!", "no answer, and 50ms are asked for"},
+		"no answer":           {"basic-pd-1", []time.Duration{0, 0}, verify.Wrong, "none!", "no answer, 50ms asked for"},
 		"a partition":         {"basic-pd-2", []time.Duration{0}, verify.Right, "cut", ""},
-		"a partition that is": {"basic-pd-2", []time.Duration{ms, ms}, verify.Wrong, "1.00!", "an answer in 1ms, and a partition is asked for"},
+		"a partition that is": {"basic-pd-2", []time.Duration{ms, ms}, verify.Wrong, "1.00!", "an answer in 1ms, a partition asked for"},
 		"not measured":        {"basic-pd-1", nil, verify.Unknown, "?", "gone"},
 		"once, then gone":     {"basic-pd-1", []time.Duration{99 * ms}, verify.Unknown, "99.0?", "gone"},
 	} {

@@ -1,10 +1,12 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,9 +19,6 @@ import (
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
-
-// tidelayNamespace is where Tidelay is installed, unless it is told otherwise.
-const tidelayNamespace = "tidelay-system"
 
 // attachFlags are the flags of attach.
 type attachFlags struct {
@@ -37,7 +36,7 @@ func (f *attachFlags) add(flags *pflag.FlagSet, isTerminal bool) {
 	flags.StringSliceVar(&f.components, "components", nil, "only to pods of these: pd,tikv (default all that the TidbCluster asks for)")
 	flags.StringVar(&f.image, "image", "", "the agent's image (default the one that the injector adds to pods)")
 	flags.StringVar(&f.length, "for", "1h", "longest life of a fault, after an agent got it: 90s, 10m, 1h30m; from 1s to 720h")
-	flags.StringVar(&f.namespace, "tidelay-namespace", tidelayNamespace, "where the injector is, whose settings count")
+	flags.StringVar(&f.namespace, "tidelay-namespace", look.TidelayNamespace, "where the injector is, whose settings count")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "have the API server judge it, and do nothing")
 	flags.BoolVar(&f.wait, "wait", isTerminal, "wait until the agents answer (default true at a terminal)")
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to wait")
@@ -146,9 +145,13 @@ func (a *app) planAttach(ctx context.Context, c *Connection, key types.Namespace
 	if err != nil {
 		return nil, suggest(err)
 	}
-	var unseen []string
-	if wish.Config, unseen, err = look.Settings(ctx, c, f.namespace, f.image); err != nil {
+	injector, err := look.ReadInjector(ctx, c, f.namespace, a.Version)
+	if err != nil {
 		return nil, err
+	}
+	wish.Config = injector.Config
+	if wish.Config.Image = cmp.Or(f.image, wish.Config.Image); wish.Config.Image == "" {
+		return nil, fmt.Errorf("%s; name the image with --image", strings.Join(injector.Unseen, "; "))
 	}
 	if wish.PodSecurity, err = look.PodSecurity(ctx, c, key.Namespace); err != nil {
 		return nil, err
@@ -157,8 +160,11 @@ func (a *app) planAttach(ctx context.Context, c *Connection, key types.Namespace
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range slices.Concat(seen.Unseen, unseen) {
+	for _, text := range seen.Unseen {
 		a.say("%s", text)
+	}
+	if !injector.IsKnown {
+		a.say("settings of the injector: %s; whether agents ask for a token is not known", injector.Source)
 	}
 	return plan, plan.Write(a.Out)
 }

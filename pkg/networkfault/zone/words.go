@@ -38,7 +38,7 @@ func (r *Rules) What(names []string) string {
 	case outer == "" && inner == "":
 		return "nothing between " + zones
 	case outer == "":
-		return inner + " within " + zones
+		return inner + " within " + tidbcluster.Plural(len(within), "zone")
 	case inner == "":
 		return outer + " between " + zones
 	default:

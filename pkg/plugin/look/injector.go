@@ -27,8 +27,10 @@ const (
 type Injector struct {
 	// Config has an empty image if that is not known, and the defaults for what else is not.
 	Config injection.Config
-	// Source says where the settings are from, in a few words.
-	Source string
+	// Source says where the settings are from, in a few words, and IsKnown whether they are the
+	// injector's.
+	Source  string
+	IsKnown bool
 	// Unseen has a sentence for what is not known.
 	Unseen []string
 }
@@ -61,7 +63,7 @@ func (i *Injector) readConfig(ctx context.Context, reader client.Reader, key cli
 		i.Source = fmt.Sprintf("the defaults, since ConfigMap %s is not valid: %s: %s. The injector keeps to settings from before, which are not known", key, ConfigKey, err)
 		return nil
 	}
-	i.Config, i.Source = config, "ConfigMap "+key.String()
+	i.Config, i.Source, i.IsKnown = config, "ConfigMap "+key.String(), true
 	return nil
 }
 

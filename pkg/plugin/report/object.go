@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 )
 
@@ -99,8 +100,8 @@ func (o *Object) message(now time.Time) string {
 			return "its time is over, and no controller has said so for " + duration.HumanDuration(over)
 		}
 	}
-	if o.Message == "" {
-		return ""
+	if o.Message == "" || o.Reason == decide.ReasonApplied { // what else is to be said is not about that
+		return o.Message
 	}
 	return strings.TrimPrefix(o.Reason+": "+o.Message, ": ")
 }

@@ -83,7 +83,8 @@ type NetworkTopologySpec struct {
 	// +listMapKey=name
 	Zones []Zone `json:"zones,omitempty"`
 	// Spread deals the pods of each component out to so many zones, named a, b, c and so
-	// on, by their number: pd-0 to a, pd-1 to b. From 2 to 16.
+	// on, by their number: pd-0 to a, pd-1 to b. From 2 to 16. A zone can be linked with 12
+	// zones at most, its own included, since a pod takes a fault for each.
 	// +optional
 	// +kubebuilder:validation:Minimum=2
 	// +kubebuilder:validation:Maximum=16

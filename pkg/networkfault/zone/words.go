@@ -10,15 +10,15 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// What says in short what is between zones: the profile's name, or "1ms to 20ms RTT between
-// 3 zones". names are the zones by label as they are known; without any it is empty for
-// those.
+// What says in short what is between zones: the profile's name, and which zone is which of its
+// places, or "1ms to 20ms RTT between 3 zones". names are the zones by label as they are known;
+// without any it is empty for those.
 func (r *Rules) What(names []string) string {
-	if r.profile != nil {
-		return r.profile.Name
-	}
 	if own := r.names(); len(own) > 0 {
 		names = own
+	}
+	if r.profile != nil {
+		return r.profile.Name + r.places(names)
 	}
 	links, err := r.Links(names)
 	if err != nil || len(names) == 0 {
@@ -46,6 +46,19 @@ func (r *Rules) What(names []string) string {
 	}
 }
 
+// places says which zone is which of the profile's places: " (a is ap, b is eu, c is us)"; "" if
+// they have the same names, or are not known.
+func (r *Rules) places(names []string) string {
+	if len(names) != len(r.profile.Zones) || slices.Equal(names, r.profile.Zones) {
+		return ""
+	}
+	var all []string
+	for i, name := range names {
+		all = append(all, name+" is "+r.profile.Zones[i])
+	}
+	return " (" + strings.Join(all, ", ") + ")"
+}
+
 // describe says what is between zones, of which the times are known, and what else than time
 // links have; "" if that is nothing.
 func describe(times []time.Duration, links map[compile.Way]fault.Impairment) string {
@@ -65,12 +78,26 @@ func describe(times []time.Duration, links map[compile.Way]fault.Impairment) str
 		parts = append(parts, "jitter")
 	}
 	if has(fault.Impairment.Loses) {
-		parts = append(parts, "loss")
+		parts = append(parts, "loss"+upTo(links))
 	}
 	if has(func(i fault.Impairment) bool { return i.Rate != nil }) {
 		parts = append(parts, "rate")
 	}
 	return strings.Join(parts, ", ")
+}
+
+// upTo says how much is lost at most, by links that lose a percentage; "" for none.
+func upTo(links map[compile.Way]fault.Impairment) string {
+	var most fault.Percent
+	for _, i := range links {
+		if i.Loss != nil {
+			most = max(most, i.Loss.Percent)
+		}
+	}
+	if most == 0 {
+		return ""
+	}
+	return " up to " + most.String()
 }
 
 // span says from where to where times reach: "1ms to 20ms RTT"; "" for none.

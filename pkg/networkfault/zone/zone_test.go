@@ -218,7 +218,7 @@ func TestWhatIsBetween(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("links (-want +got):\n%s", diff)
 	}
-	if got, want := rules.What(names), "up to 30ms RTT, jitter, loss, rate between 3 zones, 500us RTT within them"; got != want {
+	if got, want := rules.What(names), "up to 30ms RTT, jitter, loss up to 1%, rate between 3 zones, 500us RTT within them"; got != want {
 		t.Errorf("what is %q, want %q", got, want)
 	}
 }
@@ -230,6 +230,9 @@ func TestWords(t *testing.T) {
 		`{"spread": 2, "links": [{"between": ["a", "b"], "rtt": "0ms"}]}`: "nothing between 2 zones",
 		`{"defaults": {"otherZone": "2ms"}}`:                              "",
 		`{"spread": 2, "defaults": {"sameZone": "2ms"}}`:                  "2ms RTT within 2 zones",
+		`{"spread": 3, "links": [{"between": ["b", "b"], "rtt": "2ms"}]}`: "2ms RTT within 1 zone",
+		`{"spread": 3, "profile": "us-eu-ap"}`:                            "us-eu-ap (a is ap, b is eu, c is us)",
+		`{"spread": 3, "profile": "three-az"}`:                            "three-az",
 	} {
 		rules := parse(t, spec)
 		if got := rules.What(nil); got != want {

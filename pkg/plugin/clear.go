@@ -94,7 +94,10 @@ func (c *clearing) run(ctx context.Context, names []string) error {
 		c.fail("%v", err)
 	}
 	pods, err := c.pods(ctx)
-	if err != nil {
+	switch {
+	case apierrors.IsForbidden(err) && !c.isAll:
+		c.say("you may not list pods, so agents can't be told: the controller tells them, and without it they let go by themselves, at the latest in 5 minutes")
+	case err != nil:
 		c.fail("%v; so agents can't be told", err)
 	}
 	chosen := choice{objects: there, clusters: pods.clusters()}

@@ -28,6 +28,7 @@ func TestPlugin(t *testing.T) {
 			"dry run":       (*fleet).pluginOnlySays,
 			"partition":     (*fleet).pluginIsRefused,
 			"topology, run": (*fleet).pluginGround,
+			"matrix file":   (*fleet).pluginReadsMatrix,
 			"viewer":        (*fleet).pluginOfViewer,
 		} {
 			t.Run(name, func(t *testing.T) {

@@ -68,7 +68,6 @@ func newManager(signals context.Context, o options, health *daemon.Health) (ctrl
 			return nil, err
 		}
 	}
-	// The check for missed pods does not wait for these, nor they for its kinds.
 	faultInformers := confirm.NewInformers(mgr.GetCache(), networkfault.Kinds())
 	if err := addFaults(signals, mgr, file); err != nil {
 		return nil, err

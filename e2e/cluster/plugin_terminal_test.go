@@ -46,7 +46,7 @@ func TestPluginInterrupted(t *testing.T) {
 // packets later than that.
 func TestPluginWaits(t *testing.T) {
 	ctx := onFaulted(t)
-	pair := regexp.MustCompile(`(?m)^\S+ +\S+ +\S+ +50ms +(\S+)$`)
+	pair := regexp.MustCompile(`(?m)^\S+ +\S+ +\S+ +50ms +(\S+) +Right$`)
 	for _, test := range []struct{ environment, green string }{{"NO_COLOR=", "\x1b[32m"}, {"NO_COLOR=1", ""}} {
 		verified := test.green + "measured as asked for at 2/2 pods"
 		err := theFaulted.poll(ctx, func(ctx context.Context) error {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // maxDurationFlag is the agent's flag for the longest life of a fault.
@@ -75,12 +77,13 @@ func (a Agent) IsDown() bool {
 }
 
 // MaxDuration returns the longest life that the agent gives to a fault; 0 if it has no such
-// cap.
+// cap. Who may attach containers writes their arguments: what no agent takes is none.
 func (a Agent) MaxDuration() time.Duration {
 	for _, arg := range a.Container.Args {
 		if value, ok := strings.CutPrefix(arg, maxDurationFlag); ok {
-			d, _ := time.ParseDuration(value) // we wrote it
-			return d
+			if d, err := time.ParseDuration(value); err == nil && d >= api.MinDuration {
+				return d
+			}
 		}
 	}
 	return 0

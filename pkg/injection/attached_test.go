@@ -66,6 +66,12 @@ func TestAgentOf(t *testing.T) {
 			if got := MaxDuration(pod); got != test.longest {
 				t.Errorf("longest life %s, want %s", got, test.longest)
 			}
+			for i := range pod.Spec.EphemeralContainers {
+				pod.Spec.EphemeralContainers[i].Args = []string{"--state-dir=", "--max-duration=2ms"}
+			}
+			if got := MaxDuration(pod); got != 0 {
+				t.Errorf("longest life %s that no agent takes, want none", got)
+			}
 			if TokenSecretOf(pod) != "" {
 				t.Error("it asks for a token")
 			}

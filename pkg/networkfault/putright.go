@@ -30,7 +30,7 @@ type PutRight struct {
 
 // Tell tells what a renewal had to change at an agent.
 func (p PutRight) Tell(ctx context.Context, cluster types.NamespacedName, target keeper.Target, changes []api.Change) {
-	note := tidbcluster.EventNote(fmt.Sprintf("the agent of pod %s had lost or changed faults of the controller, which were put right: %s", target.Pod.Name, wordsOf(target, changes)))
+	note := tidbcluster.EventNote(fmt.Sprintf("pod %s had lost or changed faults of the controller, which were put right: %s", target.Pod.Name, wordsOf(target, changes)))
 	keys := concerned(target, changes)
 	pod := &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: target.Pod.Namespace, Name: target.Pod.Name, UID: target.UID}
 	var tc tcv1alpha1.TidbCluster
@@ -58,7 +58,7 @@ func aspectOf(keys []string) string {
 // wordsOf says what was found, from what had to be done. People know their objects, and
 // not the names of the faults that are made of them.
 func wordsOf(target keeper.Target, changes []api.Change) string {
-	found := map[string]string{api.ActionAdd: "was missing", api.ActionRestore: "was missing in the kernel", api.ActionChange: "was another one", api.ActionRemove: "was there and should not have been"}
+	found := map[string]string{api.ActionAdd: "was missing", api.ActionRestore: "was not as asked for in the kernel", api.ActionChange: "was another one", api.ActionRemove: "was there and should not have been"}
 	var all []string
 	for _, c := range changes {
 		of := fmt.Sprintf("fault %q", c.Name)

@@ -181,7 +181,7 @@ func TestPutRightOfATopology(t *testing.T) {
 	w.fault("slow", `{"from": ["pd(0)"], "to": ["tikv(0)"], "rtt": "5ms", "untilDeleted": true}`)
 	w.reconcile()
 	w.events.take()
-	const lost = "the agent of pod basic-pd-0 had lost or changed faults of the controller, which were put right: "
+	const lost = "pod basic-pd-0 had lost or changed faults of the controller, which were put right: "
 	for of, want := range map[string][]string{
 		"NetworkTopology ground": {"TidbCluster Warning TopologyPutRight " + lost + "NetworkTopology ground was missing", "ground Warning PutRight " + lost + "NetworkTopology ground was missing"},
 		"NetworkFault slow":      {"TidbCluster Warning FaultPutRight " + lost + "NetworkFault slow was missing", "slow Warning PutRight " + lost + "NetworkFault slow was missing"},

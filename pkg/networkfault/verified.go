@@ -99,7 +99,7 @@ func (o *observation) assignments(tasks []verify.Task) []surveyor.Assignment {
 			}
 		}
 		if len(own) > 0 {
-			target := surveyor.Target{Pod: client.ObjectKeyFromObject(p.Pod), UID: p.UID, Addr: facts.Addresses(p.Pod)[0]}
+			target := surveyor.Target{Pod: client.ObjectKeyFromObject(p.Pod), UID: p.UID, Addr: facts.Addresses(p.Pod)[0], IsOpen: isOpen(p.Pod)}
 			all = append(all, surveyor.Assignment{Target: target, Tasks: own})
 		}
 	}

@@ -174,6 +174,9 @@ func (a *app) carryOutAttach(ctx context.Context, c *Connection, plan *attach.Pl
 	var attached []attach.Step
 	var failed []string
 	for _, s := range plan.With(attach.Attach) {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: agents were attached to %s, and stay", errInterrupted, tidbcluster.Plural(len(attached), "pod"))
+		}
 		if err := (writer{c}).attach(ctx, s); err != nil {
 			a.say("%s: %s", s.Pod.Name, a.Bad(err.Error()))
 			failed = append(failed, s.Pod.Name)

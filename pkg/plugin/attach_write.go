@@ -17,6 +17,9 @@ import (
 // tryAttach has the API server say whether it would attach agents, and changes nothing.
 func (w writer) tryAttach(ctx context.Context, steps []attach.Step) error {
 	for _, s := range steps {
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
 		if err := w.attach(ctx, s, client.DryRunAll); err != nil {
 			return err
 		}

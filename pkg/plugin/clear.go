@@ -89,9 +89,9 @@ func (c *clearing) fail(format string, args ...any) {
 
 // run ends all that it can.
 func (c *clearing) run(ctx context.Context, names []string) error {
-	there, err := objectsOf(ctx, c.connection, c.namespace)
-	if err != nil {
-		c.fail("%v", err)
+	there, unseen := objectsOf(ctx, c.connection, c.namespace)
+	if unseen != nil {
+		c.fail("%v", unseen)
 	}
 	pods, err := c.pods(ctx)
 	switch {
@@ -106,8 +106,8 @@ func (c *clearing) run(ctx context.Context, names []string) error {
 			return err
 		}
 	}
-	c.delete(ctx, chosen.objects)
-	whole, parts := parted(there, chosen)
+	chosen.objects = c.delete(ctx, chosen.objects)
+	whole, parts := parted(there, chosen, unseen == nil)
 	c.end(ctx, pods.of(whole))
 	c.endParts(ctx, parts)
 	switch {
@@ -141,8 +141,8 @@ func objectsOf(ctx context.Context, c client.Reader, namespace string) ([]client
 	return all, failed
 }
 
-// delete deletes objects.
-func (c *clearing) delete(ctx context.Context, objects []client.Object) {
+// delete deletes objects, and returns those that are gone then, or would be.
+func (c *clearing) delete(ctx context.Context, objects []client.Object) (gone []client.Object) {
 	if len(objects) == 0 && !c.hasFailed {
 		c.say("no faults and no topologies")
 	}
@@ -158,12 +158,14 @@ func (c *clearing) delete(ctx context.Context, objects []client.Object) {
 			}
 		}
 		c.say("%s %s %s; it was %s", object.Kind(o), o.GetName(), done, was(object.Life(o)))
+		gone = append(gone, o)
 	}
+	return gone
 }
 
 // parted returns the TidbClusters of which all is to be ended, and those that were chosen of the
-// others.
-func parted(there []client.Object, chosen choice) (whole []string, parts []client.Object) {
+// others. Where not all is seen of what is there, the TidbCluster of an object may have others.
+func parted(there []client.Object, chosen choice, isAllSeen bool) (whole []string, parts []client.Object) {
 	whole = slices.Clone(chosen.clusters)
 	for _, o := range chosen.objects {
 		cluster := object.Cluster(o)
@@ -172,7 +174,7 @@ func parted(there []client.Object, chosen choice) (whole []string, parts []clien
 		}
 		switch {
 		case slices.Contains(whole, cluster):
-		case slices.ContainsFunc(there, isLeft):
+		case !isAllSeen || slices.ContainsFunc(there, isLeft):
 			parts = append(parts, o)
 		default:
 			whole = append(whole, cluster)

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
+	"github.com/tidelay/tidelay/pkg/plugin/attach"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
@@ -62,7 +64,9 @@ func (p agentPods) of(clusters []string) agentPods {
 
 // clusters returns the names of the TidbClusters that there are, as far as that can be seen.
 func (c *clearing) clusters(ctx context.Context, pods agentPods) []string {
-	return append(pods.clusters(), look.Names(ctx, c.connection, c.namespace)...)
+	all := append(pods.clusters(), look.Names(ctx, c.connection, c.namespace)...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // ended is what came of ending faults at an agent.
@@ -119,15 +123,21 @@ func (c *clearing) end(ctx context.Context, pods agentPods) {
 			continue
 		case <-deadline.C:
 		}
+		break
+	}
+	if c.wait && !c.dryRun {
 		for _, pod := range rest {
-			if found[pod.Name].Err == nil {
-				c.fail("%s: somebody sets its faults again and again", pod.Name)
+			if reply := found[pod.Name]; reply.Err == nil {
+				reply.Err = errSetAgain
+				found[pod.Name] = reply
 			}
 		}
-		break
 	}
 	c.tell(pods, found)
 }
+
+// errSetAgain is that an agent never said that it holds nothing.
+var errSetAgain = errors.New("it had faults again each time that it was asked")
 
 // round ends faults at agents, adds what came of it to what was found, and returns the pods
 // whose agents have not yet said that they hold nothing to be ended. Ctrl-C ends the waiting,
@@ -164,6 +174,8 @@ func (c *clearing) running(pods agentPods) agentPods {
 		switch status := facts.Agent(pod); {
 		case status.State.Running != nil:
 			some = append(some, pod)
+		case attach.Lost(pod) != "":
+			c.fail("%s: its attached agent has ended: what it held by netem may last until one is attached again, or the pod is deleted", pod.Name)
 		case status.State.Terminated != nil || status.LastTerminationState.Terminated != nil:
 			c.fail("%s: its agent does not run: what it held may last until it runs again", pod.Name)
 		}

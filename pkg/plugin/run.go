@@ -2,11 +2,13 @@ package plugin
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/printers"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 )
@@ -15,6 +17,7 @@ import (
 func (a *app) newRun() *cobra.Command {
 	var w writing
 	var show bool
+	var words []string
 	cmd := verb("run [CLUSTER PRESET] [flags]", "Run a preset: a fault or a topology that is ready to be used",
 		`Without arguments it lists the presets. Each says what to expect of TiDB, and is one of
 manifests/examples.
@@ -28,8 +31,13 @@ manifests/examples.
 			return nil
 		})
 	cmd.Flags().BoolVar(&show, "print", false, "print its YAML with its comment, and do nothing")
+	cmd.Flags().StringSliceVar(&words, "allow", nil, "rules of safety that it may break beside those that the preset allows: "+strings.Join(allowances(), ", "))
 	w.add(cmd.Flags(), a.IsTerminal)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		allow, err := parseAllow(words)
+		if err != nil {
+			return err
+		}
 		all, err := object.Presets()
 		if err != nil {
 			return err
@@ -44,7 +52,7 @@ manifests/examples.
 		if show {
 			return a.printPreset(p, args[0])
 		}
-		return a.put(cmd.Context(), args[0], wishPreset(p), &w)
+		return a.put(cmd.Context(), args[0], wishPreset(p, allow), &w)
 	}
 	a.completeRun(cmd)
 	return cmd
@@ -86,10 +94,11 @@ func (a *app) printPreset(p object.Preset, cluster string) error {
 	return printObject(a.Out, p.For(namespace, cluster), "yaml")
 }
 
-// wishPreset wishes for the object of a preset.
-func wishPreset(p object.Preset) wish {
+// wishPreset wishes for the object of a preset, which may break more rules of safety.
+func wishPreset(p object.Preset, allow []v1alpha1.Allowance) wish {
 	return func(seen *look.Cluster) (client.Object, client.Object, error) {
 		wanted := p.For(seen.Key.Namespace, seen.Key.Name)
+		object.Allow(wanted, allow)
 		for _, o := range seen.Objects() {
 			if object.Kind(o) == object.Kind(wanted) && o.GetName() == wanted.GetName() {
 				return wanted, o, nil

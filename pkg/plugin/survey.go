@@ -96,7 +96,7 @@ func cause(err error) string {
 	if agents.OutcomeOf(err) == agents.Unreachable {
 		return "it gave no answer"
 	}
-	return agentclient.Cause(err)
+	return agents.Cause(err)
 }
 
 // open returns what an agent is to measure still.

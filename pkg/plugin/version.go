@@ -9,6 +9,7 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/tidelay/tidelay/pkg/plugin/look"
+	"github.com/tidelay/tidelay/pkg/plugin/report"
 )
 
 // versions is what the verb version says.
@@ -35,7 +36,7 @@ than this plugin are told: what only the newer one knows does not work.
 
   kubectl tidelay version --client`, exactly(0, "no arguments"))
 	cmd.Flags().BoolVar(&onlyClient, "client", false, "only the version of this plugin; asks nobody")
-	cmd.Flags().StringVar(&system, "injector-namespace", "tidelay-system", "namespace of the injector and the controller")
+	cmd.Flags().StringVar(&system, "tidelay-namespace", look.TidelayNamespace, "where the injector and the controller are")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "yaml or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkOutput(output, "yaml", "json"); err != nil {
@@ -78,7 +79,7 @@ func (a *app) addInstalled(ctx context.Context, v *versions, system string) erro
 }
 
 func (v *versions) tellSkew(name string, other look.Known) {
-	if other.Value != "" && other.Value != v.Client {
+	if other.Value != "" && other.Value != v.Client && report.IsRelease(v.Client) {
 		v.Skew = append(v.Skew, fmt.Sprintf("the %s is %s, and this plugin %s: what only the newer one knows does not work", name, other.Value, v.Client))
 	}
 }

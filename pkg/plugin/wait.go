@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/printers"
@@ -73,8 +74,14 @@ type waiting struct {
 // look looks at the object once. It reports whether there is nothing more to wait for.
 func (w *waiting) look(ctx context.Context, c client.Reader) (bool, error) {
 	now := object.Empty(w.object)
-	if err := c.Get(ctx, client.ObjectKeyFromObject(w.object), now); err != nil {
-		return false, fmt.Errorf("read %s %s: %w", object.Kind(w.object), w.object.GetName(), err)
+	switch err := c.Get(ctx, client.ObjectKeyFromObject(w.object), now); {
+	case apierrors.IsNotFound(err):
+		return false, fmt.Errorf("%s %s was cleared by somebody else", object.Kind(w.object), w.object.GetName())
+	case apierrors.IsForbidden(err):
+		return false, fmt.Errorf("read %s %s, which stays as it is: %w", object.Kind(w.object), w.object.GetName(), err)
+	case err != nil: // the API server may answer a moment later
+		w.progress("%s %s can't be read now: %v", object.Kind(w.object), w.object.GetName(), err)
+		return false, nil
 	}
 	if now.GetUID() != w.object.GetUID() || now.GetGeneration() > w.object.GetGeneration() {
 		return false, fmt.Errorf("%s %s was changed by somebody else", object.Kind(now), now.GetName())

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -168,6 +169,79 @@ func TestInterruptedPutsBack(t *testing.T) {
 	}
 	if !strings.Contains(w.errOut.String(), "interrupted: it is again what it was before") {
 		t.Errorf("it says %s", w.errOut.String())
+	}
+}
+
+// Ctrl-C takes back no change of somebody else.
+func TestInterruptedKeepsAnothersChange(t *testing.T) {
+	w := newWorld(t)
+	if status := w.run(t.Context(), "set", "basic", "50ms", "--from=tikv", "--to=pd(leader)"); status != 0 {
+		t.Fatal(w.errOut.String())
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	w.seen = func(client.Object) {
+		w.seen = nil
+		w.change70(t)
+		interrupt()
+	}
+	if status := w.run(ctx, "set", "basic", "80ms", "--from=tikv", "--to=pd(leader)", "--wait"); status != 1 {
+		t.Errorf("exit status %d, want 1", status)
+	}
+	if !strings.Contains(w.errOut.String(), "somebody else has changed it") || !strings.Contains(w.names(), "70ms") {
+		t.Errorf("it says %s, and there is %s", w.errOut.String(), w.names())
+	}
+}
+
+// change70 has somebody else change the fault that is waited for.
+func (w *world) change70(t *testing.T) {
+	t.Helper()
+	f := w.fault(waited)
+	f.Spec.RTT = "70ms"
+	f.Generation++
+	if err := w.Update(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the controller writes into the status meanwhile does not matter to a change. What somebody
+// else changes does: it was not seen.
+func TestChangeMeetsAnother(t *testing.T) {
+	for name, test := range map[string]struct {
+		meanwhile func(*world)
+		status    int
+		rtt       string
+	}{
+		"a status":         {func(w *world) { w.start(waited, time.Minute) }, 0, "80ms"},
+		"another's change": {func(w *world) { w.change70(t) }, 1, "70ms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if status := w.run(t.Context(), "set", "basic", "50ms", "--from=tikv", "--to=pd(leader)"); status != 0 {
+				t.Fatal(w.errOut.String())
+			}
+			w.meanwhile = func() { test.meanwhile(w) }
+			if status := w.run(t.Context(), "set", "basic", "80ms", "--from=tikv", "--to=pd(leader)"); status != test.status || w.fault(waited).Spec.RTT != v1alpha1.Delay(test.rtt) {
+				t.Errorf("exit status %d, want %d; %s; %s", status, test.status, w.errOut.String(), w.names())
+			}
+		})
+	}
+}
+
+// An API server that does not answer for a moment ends no waiting.
+func TestReadFailsWhileWaiting(t *testing.T) {
+	w := newWorld(t)
+	w.seeing(measured(metav1.ConditionTrue, "4/4", ""))
+	failures := 2
+	w.stumble = func() error {
+		if failures--; failures >= 0 {
+			return apierrors.NewServiceUnavailable("it starts")
+		}
+		return nil
+	}
+	status := w.run(t.Context(), "set", "basic", "50ms", "--from=tikv", "--to=pd(leader)", "--wait")
+	if said := w.out.String(); status != 0 || !strings.Contains(said, "can't be read now: it starts") || !strings.Contains(said, "measured as asked for at 4/4 pods") {
+		t.Errorf("exit status %d; it says %s%s", status, said, w.errOut.String())
 	}
 }
 

@@ -43,6 +43,10 @@ type world struct {
 	// seen, if it is set, changes a NetworkFault or NetworkTopology that is read alone, as the
 	// controller would meanwhile.
 	seen func(client.Object)
+	// stumble, if it is set, is why a NetworkFault or NetworkTopology can't be read alone; and
+	// meanwhile happens before the next change of an object.
+	stumble   func() error
+	meanwhile func()
 	// agents reaches the agents of pods; the proxy if it is nil and there are no answers.
 	agents plugin.Agents
 	// answers are how agents answer, by the pod's name, if there are any; others can't be reached.
@@ -77,7 +81,7 @@ func newWorld(t testing.TB) *world {
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
 		WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string { return []string{string(o.(*corev1.Pod).Status.Phase)} }).
-		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list, SubResourcePatch: w.attach}).Build()
+		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list, Patch: w.patch, SubResourcePatch: w.attach}).Build()
 	uids := map[string]types.UID{}
 	for _, o := range objects() {
 		if pod, is := o.(*corev1.Pod); is {
@@ -110,6 +114,13 @@ func (w *world) kindOf(o any) string {
 func (w *world) get(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 	if err := w.refuse(w.kindOf(o)); err != nil {
 		return err
+	}
+	_, isFault := o.(*v1alpha1.NetworkFault)
+	_, isTopology := o.(*v1alpha1.NetworkTopology)
+	if w.stumble != nil && (isFault || isTopology) {
+		if err := w.stumble(); err != nil {
+			return err
+		}
 	}
 	if err := c.Get(ctx, key, o, opts...); err != nil {
 		return err
@@ -169,6 +180,14 @@ func (w *world) cluster() *tcv1alpha1.TidbCluster {
 		w.t.Fatal(err)
 	}
 	return &tc
+}
+
+func (w *world) patch(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+	if happens := w.meanwhile; happens != nil {
+		w.meanwhile = nil
+		happens()
+	}
+	return c.Patch(ctx, o, p, opts...)
 }
 
 // reach returns the way to agents.

@@ -2,10 +2,12 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/printers"
@@ -30,8 +32,9 @@ func (w writer) write(ctx context.Context, step object.Step) (client.Object, err
 	of := fmt.Sprintf("%s %s", object.Kind(after), after.GetName())
 	switch step.Action {
 	case object.Change:
-		if err := w.Patch(ctx, after, client.MergeFrom(step.Before)); err != nil {
-			return nil, fmt.Errorf("change %s: %w", of, err)
+		var err error
+		if after, err = w.change(ctx, step.Before, after); err != nil {
+			return nil, fmt.Errorf("change %s: %w", of, unsure(err))
 		}
 	case object.Replace:
 		if err := w.delete(ctx, step.Before); err != nil {
@@ -40,11 +43,46 @@ func (w writer) write(ctx context.Context, step object.Step) (client.Object, err
 		fallthrough
 	default:
 		if err := w.Create(ctx, after); err != nil {
-			return nil, fmt.Errorf("create %s: %w", of, err)
+			return nil, fmt.Errorf("create %s: %w", of, unsure(err))
 		}
 	}
 	after.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion().WithKind(object.Kind(after)))
 	return after, nil
+}
+
+// errChanged is that an object is another one than what was looked at.
+var errChanged = errors.New("somebody else has changed it meanwhile: look at it, and try again")
+
+// changeTries is how often a change is tried while the controller writes the status.
+const changeTries = 5
+
+// change changes the spec of an object, if it is what it was when it was looked at, and returns
+// it as it is then. A status that the controller has written meanwhile does not matter.
+func (w writer) change(ctx context.Context, before, after client.Object) (client.Object, error) {
+	var err error
+	for range changeTries {
+		err = w.Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+		if !apierrors.IsConflict(err) {
+			return after, err
+		}
+		now := object.Empty(before)
+		if err := w.Get(ctx, client.ObjectKeyFromObject(before), now); err != nil {
+			return nil, err
+		}
+		if now.GetUID() != before.GetUID() || now.GetGeneration() != before.GetGeneration() {
+			return nil, errChanged
+		}
+		before, after = now, object.WithSpec(now, after)
+	}
+	return nil, err
+}
+
+// unsure adds to an error that what was written may be there all the same.
+func unsure(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) {
+		return fmt.Errorf("%w; it may be there all the same: kubectl tidelay status shows it, and clear ends it", err)
+	}
+	return err
 }
 
 // delete deletes an object, and no other one of its name. One that is gone is fine.

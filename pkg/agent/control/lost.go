@@ -8,9 +8,9 @@ import (
 )
 
 // notHeld returns the names of the faults that a change keeps and the kernel does not have
-// now, but for those that wait for an interface. If the kernel can't be read, there are none:
-// the change says why.
-func (c *Control) notHeld(differences []Difference) []string {
+// now, or has otherwise, but for those that wait for an interface. The error says that the kernel
+// can't be read.
+func (c *Control) notHeld(differences []Difference) ([]string, error) {
 	var kept []fault.Fault
 	for _, d := range differences {
 		if d.Action == api.ActionKeep {
@@ -18,16 +18,16 @@ func (c *Control) notHeld(differences []Difference) []string {
 		}
 	}
 	if len(kept) == 0 {
-		return nil
+		return nil, nil
 	}
 	state, err := c.engine.State(kept)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	return slices.DeleteFunc(fault.Names(kept), func(name string) bool {
 		_, isHeld := state.Found[name]
 		return isHeld || slices.Contains(state.Waiting, name)
-	})
+	}), nil
 }
 
 // restored returns those of the lost faults that the kernel has after a change. Where
@@ -36,7 +36,10 @@ func (c *Control) restored(differences []Difference, lost []string) []string {
 	if len(lost) == 0 {
 		return nil
 	}
-	still := c.notHeld(differences)
+	still, err := c.notHeld(differences)
+	if err != nil {
+		return nil
+	}
 	return slices.DeleteFunc(lost, func(name string) bool { return slices.Contains(still, name) })
 }
 

@@ -121,10 +121,11 @@ type Pair struct {
 	// To is the pod that answered, or did not.
 	// +required
 	To string `json:"to"`
-	// Verdict is whether what was measured is what is asked for, within what is allowed.
-	// +required
+	// Verdict is whether what was measured is what is asked for, within what is allowed; empty
+	// from a controller that does not say so.
+	// +optional
 	// +kubebuilder:validation:Enum=Right;Wrong
-	Verdict string `json:"verdict"`
+	Verdict string `json:"verdict,omitempty"`
 	// Asked is what is added to the round trip by all faults and the topology together:
 	// "50ms"; or "partition".
 	// +required

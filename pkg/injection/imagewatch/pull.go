@@ -33,7 +33,7 @@ func pullOf(config injection.Config) pull {
 func pullOfPod(pod *corev1.Pod) (p pull, actual string, injected bool) {
 	var status injection.Status
 	known := json.Unmarshal([]byte(pod.Annotations[injection.StatusAnnotation]), &status) == nil
-	if !known && !injection.HasAgent(pod) {
+	if !known && !injection.IsInjected(pod) {
 		return pull{}, "", false
 	}
 	p.image = status.Image

@@ -26,7 +26,7 @@ func TestAProfileByLabel(t *testing.T) {
 	w.label(map[byte]string{'1': "y", '2': "z"})
 	d := w.run()
 	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
-	if got := w.added(d, "basic-pd-1", "basic-pd-2"); got != 20*time.Millisecond || len(ground.Status.Zones) != 3 || ground.Status.What != "2-2-1" {
+	if got := w.added(d, "basic-pd-1", "basic-pd-2"); got != 20*time.Millisecond || len(ground.Status.Zones) != 3 || ground.Status.What != "2-2-1 (x is a, y is b, z is c)" {
 		t.Errorf("%s, status %+v; want 20ms as before", got, ground.Status)
 	}
 }

@@ -127,7 +127,7 @@ func (t *topologyAsked) place(d *decision) (missing string, err error) {
 		return "", err
 	}
 	if few := t.rules.Few(t.zones); few != "" {
-		return few, nil
+		return strings.Join(slices.Concat([]string{few}, t.zones.Vacant), "; "), nil
 	}
 	if len(t.pods()) == 0 && t.rules.Adds() {
 		idle := fmt.Sprintf("nothing is between the zones that have pods now (%s)", strings.Join(t.zones.Populated(), ", "))

@@ -281,7 +281,7 @@ func (a *agent) next(now time.Time) (next time.Time) {
 
 // sameTarget reports whether two targets are the same for the agent.
 func sameTarget(a, b *Target) bool {
-	return a.Pod == b.Pod && a.UID == b.UID && a.Addr == b.Addr && a.MaxDuration == b.MaxDuration &&
+	return a.Pod == b.Pod && a.UID == b.UID && a.Addr == b.Addr && a.MaxDuration == b.MaxDuration && a.IsOpen == b.IsOpen &&
 		slices.EqualFunc(a.Faults, b.Faults, func(f, g decide.Fault) bool {
 			return f.End.Equal(g.End) && reflect.DeepEqual(f.Fault, g.Fault)
 		})

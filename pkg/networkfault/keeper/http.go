@@ -45,9 +45,17 @@ type httpAgents struct {
 	transport *http.Transport
 }
 
+// token returns the token that an agent is sent; "" for none.
+func (h *httpAgents) token(ctx context.Context, t Target) (string, error) {
+	if t.IsOpen {
+		return "", nil
+	}
+	return h.tokens(ctx, t.Pod.Namespace)
+}
+
 // Replace implements Agents.
 func (h *httpAgents) Replace(ctx context.Context, t Target, faults []api.Fault) (api.Changes, error) {
-	token, err := h.tokens(ctx, t.Pod.Namespace)
+	token, err := h.token(ctx, t)
 	if err != nil {
 		return api.Changes{}, fmt.Errorf("%w: read agents' token: %w", errNotSent, err)
 	}

@@ -117,6 +117,19 @@ func TestARealAgent(t *testing.T) {
 	}
 }
 
+// An agent that asks for no token is sent none.
+func TestNoTokenForWhoAsksForNone(t *testing.T) {
+	agents := serve(t, &enginetest.Engine{}, func(context.Context, string) (string, error) {
+		t.Error("the token was read")
+		return "secret", nil
+	})
+	open := target(1)
+	open.IsOpen = true
+	if _, err := agents.Replace(t.Context(), open, nil); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("the agent, which has a token, answers %v; want that it misses that", err)
+	}
+}
+
 // Each way in which there is no answer has its outcome, with words that are the same
 // each time.
 func TestNoAnswers(t *testing.T) {

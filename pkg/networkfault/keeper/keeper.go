@@ -32,6 +32,9 @@ type Target struct {
 	Down bool
 	// MaxDuration is the pod's own cap on the life of a fault; 0 for none.
 	MaxDuration time.Duration
+	// IsOpen is whether the agent asks for no token, and so is sent none, as one that was
+	// attached: whoever may attach containers could have made something else of it.
+	IsOpen bool
 	// Faults are what it is to hold of decide.Owner's; none for nothing.
 	Faults []decide.Fault
 }

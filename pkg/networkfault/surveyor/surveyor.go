@@ -45,6 +45,8 @@ type Target struct {
 	Pod  types.NamespacedName
 	UID  types.UID // the pod's
 	Addr netip.Addr
+	// IsOpen is whether the agent asks for no token, and so is sent none.
+	IsOpen bool
 }
 
 // Assignment is what one agent is to measure.

@@ -9,8 +9,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// Few says that fewer than two zones have pods, and which, with what would help and which
-// members of a list are nobody; "" if there are enough.
+// Few says that fewer than two zones have pods, and which, with what would help; "" if there
+// are enough.
 func (r *Rules) Few(z Zones) string {
 	var seen []string
 	for _, name := range z.Populated() {
@@ -20,7 +20,7 @@ func (r *Rules) Few(z Zones) string {
 		return ""
 	}
 	text := fmt.Sprintf("fewer than 2 zones have pods: %s, by %s", cmp.Or(strings.Join(seen, ", "), "none"), r.source())
-	return strings.Join(slices.Concat([]string{text + r.help(z)}, z.Vacant), "; ")
+	return text + r.help(z)
 }
 
 // Short says that there are fewer zones by label than the profile has, and which, with what

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,15 +31,17 @@ type Proxy struct {
 	secrets   ctrlclient.Reader
 
 	mu     sync.Mutex
-	tokens map[ctrlclient.ObjectKey]*token
+	tokens map[ctrlclient.ObjectKey]token
 }
 
-// token is what a Secret holds, read once.
+// token is what a Secret held, and until when it is believed.
 type token struct {
-	once  sync.Once
 	value string
-	err   error
+	until time.Time
 }
+
+// tokenLife is how long a token is used before its Secret is read again, which may have changed.
+const tokenLife = 30 * time.Second
 
 // New returns the way to agents through the API server of a configuration. Tokens of agents are
 // read from Secrets by secrets. It sends nothing.
@@ -53,7 +56,7 @@ func New(config *rest.Config, secrets ctrlclient.Reader) (*Proxy, error) {
 	}
 	return &Proxy{
 		base: strings.TrimRight(base.String(), "/"), transport: transport, secrets: secrets,
-		tokens: map[ctrlclient.ObjectKey]*token{},
+		tokens: map[ctrlclient.ObjectKey]token{},
 	}, nil
 }
 
@@ -78,13 +81,18 @@ func (p *Proxy) tokenOf(ctx context.Context, pod *corev1.Pod) (string, error) {
 	key := ctrlclient.ObjectKey{Namespace: pod.Namespace, Name: name}
 	p.mu.Lock()
 	known, ok := p.tokens[key]
-	if !ok {
-		known = &token{}
-		p.tokens[key] = known
-	}
 	p.mu.Unlock()
-	known.once.Do(func() { known.value, known.err = p.read(ctx, key) })
-	return known.value, known.err
+	if ok && time.Now().Before(known.until) {
+		return known.value, nil
+	}
+	value, err := p.read(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tokens[key] = token{value, time.Now().Add(tokenLife)}
+	return value, nil
 }
 
 func (p *Proxy) read(ctx context.Context, key ctrlclient.ObjectKey) (string, error) {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -151,6 +152,41 @@ func TestAskConcurrently(t *testing.T) {
 			t.Errorf("agent %d: %v", i, reply.Err)
 		}
 	}
+}
+
+// A Secret that could not be read is read again, and so is one that may have changed.
+func TestTokenIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reader := fake.NewClientBuilder().Build()
+		proxy, err := agents.New(&rest.Config{Host: "https://127.0.0.1:1"}, reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		of := func() error {
+			_, err := proxy.Of(t.Context(), withToken(pod()))
+			return err
+		}
+		if err := of(); err == nil {
+			t.Error("without the Secret it goes on")
+		}
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "db", Name: "tokens"}, Data: map[string][]byte{"token": []byte("one")}}
+		if err := reader.Create(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		if err := of(); err != nil {
+			t.Error(err)
+		}
+		if err := reader.Delete(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		if err := of(); err != nil {
+			t.Errorf("a moment later: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if err := of(); err == nil {
+			t.Error("a minute later the Secret is not read again")
+		}
+	})
 }
 
 // Without the Secret there is no request: an agent would refuse it.

@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	agentclient "github.com/tidelay/tidelay/pkg/agent/client"
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
@@ -53,7 +52,7 @@ func readAgent(ctx context.Context, all Agents, pod *corev1.Pod) *Agent {
 	defer cancel()
 	status, err := ask(ctx, all, pod)
 	if a.Outcome = agents.OutcomeOf(err); err != nil {
-		a.Error = agentclient.Cause(err)
+		a.Error = agents.Cause(err)
 		return a
 	}
 	a.Status = &status

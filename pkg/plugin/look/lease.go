@@ -10,15 +10,12 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 )
 
-// systemNamespace is where the manifests put the controller. Where it is elsewhere, its Lease is
-// not found, and then nothing is said of it.
-const systemNamespace = "tidelay-system"
-
 // readLease reads until when a replica of the controller leads. Most people may not read that,
-// and need not: it never fails.
+// and need not: it never fails. Where the controller is in another namespace, its Lease is not
+// found, and then nothing is said of it.
 func (r *reading) readLease(ctx context.Context) error {
 	var lease coordinationv1.Lease
-	err := r.Get(ctx, types.NamespacedName{Namespace: systemNamespace, Name: decide.Owner}, &lease)
+	err := r.Get(ctx, types.NamespacedName{Namespace: TidelayNamespace, Name: decide.Owner}, &lease)
 	if err == nil && lease.Spec.RenewTime != nil {
 		r.cluster.LeaseEnd = lease.Spec.RenewTime.Time
 		if seconds := lease.Spec.LeaseDurationSeconds; seconds != nil {

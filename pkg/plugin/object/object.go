@@ -2,6 +2,7 @@ package object
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -87,6 +88,21 @@ func Allowed(o client.Object) []v1alpha1.Allowance {
 		return t.Spec.Allow
 	}
 	return o.(*v1alpha1.NetworkFault).Spec.Allow
+}
+
+// Allow lets an object break more rules of safety.
+func Allow(o client.Object, more []v1alpha1.Allowance) {
+	all := Allowed(o)
+	for _, one := range more {
+		if !slices.Contains(all, one) {
+			all = append(slices.Clip(all), one)
+		}
+	}
+	if t, is := o.(*v1alpha1.NetworkTopology); is {
+		t.Spec.Allow = all
+		return
+	}
+	o.(*v1alpha1.NetworkFault).Spec.Allow = all
 }
 
 // duration is how long an object lasts.

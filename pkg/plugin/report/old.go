@@ -13,7 +13,7 @@ func (r *Report) old(c *look.Cluster, version string) []string {
 	all := missing(c.Unknown)
 	var others []string // versions
 	for _, p := range r.Pods {
-		if p.Agent.State == Answers && isRelease(version) && p.Agent.Version != version && !slices.Contains(others, p.Agent.Version) {
+		if p.Agent.State == Answers && IsRelease(version) && p.Agent.Version != version && !slices.Contains(others, p.Agent.Version) {
 			others = append(others, p.Agent.Version)
 		}
 	}
@@ -41,8 +41,8 @@ func missing(kinds []string) []string {
 	}
 }
 
-// isRelease reports whether a version can be compared: a program that somebody built has none.
-func isRelease(version string) bool { return strings.HasPrefix(version, "v") }
+// IsRelease reports whether a version can be compared: a program that somebody built has none.
+func IsRelease(version string) bool { return strings.HasPrefix(version, "v") }
 
 // podsWith returns the names of some pods.
 func (r *Report) podsWith(is func(*Pod) bool) string {

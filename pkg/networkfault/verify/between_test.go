@@ -142,8 +142,9 @@ func TestNothingAsked(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	for want, r := range map[string]verify.Result{
-		"":                                    {State: verify.State{Verdict: verify.Right}},
-		"no answer, nothing asked for": {State: verify.State{Verdict: verify.Wrong, Because: verify.Judgement{Outcome: verify.NoAnswer}}},
+		"": {State: verify.State{Verdict: verify.Right}},
+
+		"no answer, nothing asked for":                  {State: verify.State{Verdict: verify.Wrong, Because: verify.Judgement{Outcome: verify.NoAnswer}}},
 		"it does not answer at its agent's port either": {State: verify.State{Verdict: verify.Unknown, Because: verify.Judgement{Outcome: verify.Unreachable}}},
 	} {
 		r.Check = checks(1, verify.Asked{})[0]

@@ -160,8 +160,12 @@ var normals = []struct {
 	// Of a row of status: how many are verified so far, and the time that is left.
 	{regexp.MustCompile(`(?m)(Running +\d+/\d+) +(\d+/\d+|-) +\S+$`), "$1   VERIFIED   LEFT"},
 	// What a busy machine was late with, which the tests measure themselves.
-	{regexp.MustCompile(`\n\S+: Applied: .* asked for.*\n`), ""},
+	{regexp.MustCompile(`\n\S+: .* asked for.*\n`), ""},
 	{regexp.MustCompile(`at (\S+ )?\d\d:\d\d:\d\d UTC`), "at TIME"},
+	// The engine is the kernel's, the version the build's, and other tests' TidbClusters may be there.
+	{regexp.MustCompile(`\b(netem|nfqueue)\b`), "ENGINE"},
+	{regexp.MustCompile(`answer: ENGINE, \S+, sidecar`), "answer: ENGINE, VERSION, sidecar"},
+	{regexp.MustCompile(`(?m)^\d+ of \d+ agents hold`), "N of N agents hold"},
 	{regexp.MustCompile(`-discovery-\w+-\w+`), "-discovery-POD"},
 	// What PD says of stores.
 	{regexp.MustCompile(`store \d+(, \d+ leaders?)?(, busiest)?`), "store"},

@@ -148,6 +148,7 @@ far_apart() {
   printf '\n$ export PATH=%s/bin:%s\n' "$repo" "\$PATH"
   export PATH="$repo/bin:$PATH"
   tidelay topology basic --spread 3 --profile three-az --wait=false # agents measure it beside what comes next
+  show kubectl -n "$namespace" wait --for=condition=Applied networktopology/basic-topology --timeout=120s
   title "Round trips between all pods, asked and measured"
   tidelay matrix basic
   tidelay matrix basic -o html --file "$repo/bin/matrix.html"

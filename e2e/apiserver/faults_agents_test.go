@@ -124,7 +124,7 @@ func (f *fleet) agentLosesState(t *testing.T) {
 	d.create("slow", "to: [pd]")
 	d.becomes("slow", "Running Applied 6/6")
 	must(t, d.agents["basic-tikv-2"].Set())
-	d.wantPutRight("slow", "the agent of pod basic-tikv-2", "was missing")
+	d.wantPutRight("slow", "pod basic-tikv-2", "was missing")
 	d.wantEffects(d.between("tikv", "pd", "25ms"))
 	d.becomes("slow", "Running Applied 6/6")
 }
@@ -138,7 +138,7 @@ func (f *fleet) agentStartsAgain(t *testing.T) {
 	must(t, d.agents["basic-tikv-2"].Set())
 	began := time.Now()
 	d.changeStatus("basic-tikv-2", func(s *corev1.PodStatus) { s.ContainerStatuses[1].ContainerID = "madeup://second" })
-	d.wantPutRight("slow", "the agent of pod basic-tikv-2", "was missing")
+	d.wantPutRight("slow", "pod basic-tikv-2", "was missing")
 	d.wantEffects(d.between("tikv", "pd", "25ms"))
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("it has its faults after %s", took)
@@ -179,7 +179,7 @@ func (f *fleet) changedByHand(t *testing.T) {
 		changed[i].Delay = "99ms"
 	}
 	must(t, d.agents["basic-pd-1"].Set(append(changed, hers)...))
-	d.wantPutRight("slow", "the agent of pod basic-pd-1", "was another one")
+	d.wantPutRight("slow", "pod basic-pd-1", "was another one")
 	d.wantEffects(d.between("tikv", "pd", "25ms"))
 	found := false
 	for _, f := range d.agents["basic-pd-1"].Faults() {

@@ -13,8 +13,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
 )
 
-// lookFor, to the next whole second, is for how long a start that is refused for the TidbCluster's health at the
-// moment is judged again, before that holds. What is refused stays so until somebody
+// lookFor, to the next whole second, is for how long a start that is refused for the TidbCluster's
+// health at the moment is judged again, before that holds. What is refused stays so until somebody
 // changes it, and what is known of health is late: the cache by up to a second, and the
 // TidbCluster's status, which TiDB Operator writes, by some seconds. A fault that is created right
 // after the pods have become ready must not be refused for that. Whoever waits for a

@@ -79,7 +79,7 @@ func Of(in Input) Report {
 		r.NoController = &metav1.Time{Time: c.LeaseEnd}
 	}
 	zones := zonesOf(c)
-	wanted := wantedBy(c, in.Now)
+	wanted := wanted(c.InForce(in.Now).Faults)
 	roles, unknown := rolesOf(c)
 	r.Unseen = append(r.Unseen, unseenAgents(in)...)
 	r.Unseen = append(r.Unseen, unknown...)

@@ -3,25 +3,14 @@ package report
 import (
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 )
 
-// wanted is what the agents are to hold, by their pods' names.
+// wanted is what the agents are to hold of what is in force, by their pods' names.
 type wanted map[string][]decide.Fault
-
-// wantedBy returns what the agents are to hold: of what is in force, and not of what would
-// start only now.
-func wantedBy(c *look.Cluster, now time.Time) wanted {
-	in := c.Input(now)
-	in.Faults = slices.DeleteFunc(in.Faults, func(f *v1alpha1.NetworkFault) bool { return f.Status.Phase != v1alpha1.Running })
-	in.Topologies = slices.DeleteFunc(in.Topologies, func(t *v1alpha1.NetworkTopology) bool { return t.Status.Phase != v1alpha1.Running })
-	return decide.Decide(in).Faults
-}
 
 // objects returns the names of the faults and topologies that the agent of a pod is to hold,
 // topologies first.

@@ -51,7 +51,7 @@ func TestAPIServers(t *testing.T) {
 		"forbids":                      {forbids, []string{"status", "basic"}, 0, "you may not read TidbClusters"},
 		"forbids the list":             {forbids, []string{"status", "-A"}, 0, "you may not read pods"},
 		"gone":                         {nil, []string{"status", "basic"}, 1, "connection refused"},
-		"slow":                         {behaviour("hangs"), []string{"status", "basic", "--request-timeout=100ms"}, 1, "Client.Timeout exceeded"},
+		"slow":                         {behaviour("hangs"), []string{"status", "basic", "--request-timeout=100ms"}, 1, "An answer took longer than --request-timeout=100ms."},
 		"has no such TidbCluster":      {lacks, []string{"status", "basic"}, 1, "there is no TidbCluster basic in namespace db"},
 		"gone, and all is to end":      {nil, []string{"clear", "--all"}, 1, "connection refused"},
 		"forbids, and all is to end":   {forbids, []string{"clear", "--all"}, 1, "something may still be in force"},

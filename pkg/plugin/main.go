@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	agentclient "github.com/tidelay/tidelay/pkg/agent/client"
 )
 
 // Exit statuses.
@@ -56,13 +58,17 @@ func Main(ctx context.Context, s Surroundings, args []string) int {
 	if s.Height == nil {
 		s.Height = func() int { return 0 }
 	}
-	root := newRoot(&app{Surroundings: s}) //nolint:contextcheck // a verb has the context of its command
+	a := &app{Surroundings: s}
+	root := newRoot(a) //nolint:contextcheck // a verb has the context of its command
 	root.SetArgs(args)
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return statusDone
 	}
 	_, _ = fmt.Fprintf(s.ErrOut, "error: %s\n", strings.TrimSpace(err.Error()))
+	if limit := *a.config.Timeout; limit != "0" && agentclient.IsTimeout(err) {
+		_, _ = fmt.Fprintf(s.ErrOut, "An answer took longer than --request-timeout=%s.\n", limit)
+	}
 	status := statusFailed
 	if failed, is := errors.AsType[*failure](err); is {
 		status = failed.status

@@ -50,13 +50,13 @@ func (c *clearing) tell(pods agentPods, found map[string]agents.Reply[ended]) {
 func (c *clearing) tellFailed(pods agentPods, found map[string]agents.Reply[ended]) {
 	var causes []string
 	failed := map[string][]string{}
-	isForbidden := false
+	var forbidden error
 	for _, pod := range pods {
 		err := found[pod.Name].Err
 		switch {
 		case err == nil:
 		case agents.OutcomeOf(err) == agents.Forbidden:
-			isForbidden = true
+			forbidden = err
 		default:
 			cause := agents.Cause(err)
 			if failed[cause] == nil {
@@ -68,11 +68,13 @@ func (c *clearing) tellFailed(pods agentPods, found map[string]agents.Reply[ende
 	for _, cause := range causes {
 		c.fail("%s: the agent was not told: %s; %s", strings.Join(failed[cause], ", "), cause, c.lasts())
 	}
-	const right = "you may not ask agents, which takes the rights to get, update and delete pods/proxy"
-	switch {
-	case isForbidden && c.isAll:
+	if forbidden == nil {
+		return
+	}
+	right := "you may not ask agents, which takes the right to " + agents.MissingRight(forbidden, "get, update and delete")
+	if c.isAll {
 		c.fail("%s: %s", right, c.lasts())
-	case isForbidden:
+	} else {
 		c.say("%s: the controller tells them, and without it they let go by themselves, at the latest in 5 minutes", right)
 	}
 }

@@ -36,30 +36,44 @@ func (u user) command(ctx context.Context, namespace string, args ...string) *ex
 // the viewer has Kubernetes' own role view, and the operator the role tidelay-operator too.
 func (w *world) users(ctx context.Context, t *testing.T) map[string]user {
 	t.Helper()
-	all := map[string]user{}
-	for name, clusterRoles := range map[string][]string{"viewer": {"view"}, "operator": {"view", "tidelay-operator"}} {
-		account := &corev1.ServiceAccount{ObjectMeta: w.named(name)}
-		objects := []object{account}
-		for _, role := range clusterRoles {
-			objects = append(objects, &rbacv1.RoleBinding{
-				ObjectMeta: w.named(name + "-" + role),
-				RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-				Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: w.namespace}},
-			})
-		}
-		for _, o := range objects {
-			if err := w.Create(ctx, o); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := w.Delete(context.WithoutCancel(ctx), o); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		all[name] = w.user(ctx, t, name)
+	return map[string]user{
+		"viewer":   w.account(ctx, t, "viewer", clusterRole("view")),
+		"operator": w.account(ctx, t, "operator", clusterRole("view"), clusterRole("tidelay-operator")),
 	}
-	return all
+}
+
+func clusterRole(name string) rbacv1.RoleRef {
+	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}
+}
+
+// account makes a service account with roles in the namespace, and returns its user. It is gone
+// when the test ends.
+func (w *world) account(ctx context.Context, t *testing.T, name string, roles ...rbacv1.RoleRef) user {
+	t.Helper()
+	w.make(ctx, t, &corev1.ServiceAccount{ObjectMeta: w.named(name)})
+	for _, role := range roles {
+		w.bind(ctx, t, name+"-"+role.Name, role, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: w.namespace})
+	}
+	return w.user(ctx, t, name)
+}
+
+// bind gives somebody a role in the namespace until the test ends.
+func (w *world) bind(ctx context.Context, t *testing.T, name string, role rbacv1.RoleRef, to rbacv1.Subject) {
+	t.Helper()
+	w.make(ctx, t, &rbacv1.RoleBinding{ObjectMeta: w.named(name), RoleRef: role, Subjects: []rbacv1.Subject{to}})
+}
+
+// make makes an object for as long as the test runs.
+func (w *world) make(ctx context.Context, t *testing.T, o object) {
+	t.Helper()
+	if err := w.Create(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Delete(context.WithoutCancel(ctx), o); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // user returns the user of a service account, who may look at NetworkFaults.

@@ -5,6 +5,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -27,16 +28,17 @@ const leaderOfScripts = "pd-1"
 
 // TestPlugin follows the scripts of testdata/plugin, each from a TidbCluster without faults on.
 //
-//	run        runs the plugin with the rest as its arguments, and prints what it says and its
-//	           exit status; as=USER with that user's rights
-//	kubectl    the same of kubectl
-//	effect     waits until all faults are in force and all pairs are as an effect (effects) says
-//
 // "TEST_ARGS='-run=TestPlugin -args -rewrite' make e2e" writes what is printed into the scripts.
 func TestPlugin(t *testing.T) {
-	ctx := onFaulted(t)
+	ctx := onFaulted(t, needs(theController), needs(theInjector)) // explain shows the injector's settings
 	theFaulted.setRoles(ctx, t, roles{leaderOfScripts, "tikv-2", "ticdc-1"})
-	users := theFaulted.users(ctx, t)
+	s := newScript(t, theFaulted, faulted)
+	s.users = theFaulted.users(ctx, t)
+	pods, err := theFaulted.membersOf(ctx, faulted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stops = theFaulted.signaller(ctx, t, pods...)
 	t.Cleanup(func() { theFaulted.clearByHand(context.Background(), t, "tikv-0") }) // rights.txt sets a fault past the controller
 	files, err := filepath.Glob("testdata/plugin/*.txt")
 	if err != nil || len(files) == 0 {
@@ -44,48 +46,133 @@ func TestPlugin(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			start := time.Now()
-			defer func() { t.Logf("took %s", time.Since(start).Round(time.Second/10)) }()
 			defer theFaulted.removeAll(context.WithoutCancel(ctx), t, faulted)
-			s := script{theFaulted, users}
-			datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string { return s.obey(ctx, t, d) })
+			s.follow(ctx, t, file)
 		})
 	}
 }
 
-// script is what the directives of a script work with.
+// script is what the directives of a script work with:
+//
+//	run        runs the plugin with the rest as its arguments, and prints what it says and its
+//	           exit status; as=USER with that user's rights
+//	kubectl    the same of kubectl
+//	waits      runs the plugin until it has measured as asked for, which a busy machine can be
+//	           late for, and prints what it says of that
+//	effect     waits until all faults are in force and all pairs are as an effect (effects) says
+//	matrix     waits until agents have measured what an effect says; by=zone or by=component
+//	heatmap    reads a file that matrix has written, and prints how many pairs it shows
+//	uids       prints whether explain of a pod has the UIDs of the API server, and what its agent
+//	           holds
+//	preview    prints what preview says of workloads, and whether running pods are like that
+//	stop, go   stops the agents of some members, and has them go on
 type script struct {
 	*world
-	users map[string]user
+	cluster string
+	users   map[string]user
+	stops   signaller
+	// variables stand for what is another in each run: $NS is the namespace, and $TMP a folder.
+	variables map[string]string
 }
 
-func (s script) obey(ctx context.Context, t *testing.T, d *datadriven.TestData) string {
+func newScript(t *testing.T, w *world, cluster string) script {
+	return script{world: w, cluster: cluster, variables: map[string]string{"NS": w.namespace, "TMP": t.TempDir()}}
+}
+
+func (s script) follow(ctx context.Context, t *testing.T, file string) {
 	t.Helper()
-	switch d.Cmd {
-	case "run", "kubectl":
-		args, err := shell.Fields(d.Input, func(name string) string { return map[string]string{"NS": s.namespace}[name] })
-		if err != nil {
-			d.Fatalf(t, "parse: %v", err)
-		}
-		if d.Cmd == "run" {
-			args = append([]string{"tidelay"}, args...)
-		}
-		as := user{kubeconfig}
-		if arg, named := d.Arg("as"); named {
-			as = s.users[arg.SingleVal(t)]
-		}
-		return s.normal(say(as.command(ctx, s.namespace, args...)))
-	case "effect":
-		wanted, known := effects[d.CmdArgs[0].Key]
-		if !known {
-			d.Fatalf(t, "no effect %s: want one of %v", d.CmdArgs[0], slices.Sorted(maps.Keys(effects)))
-		}
-		s.wantInForce(ctx, t)
-		s.wantMatrix(ctx, t, d.CmdArgs[0].Key, wanted)
-	default:
-		d.Fatalf(t, "unknown directive %s", d.Cmd)
+	start := time.Now()
+	defer func() { t.Logf("took %s", time.Since(start).Round(time.Second/10)) }()
+	directives := map[string]func(context.Context, *testing.T, *datadriven.TestData) string{
+		"run": s.run, "kubectl": s.run, "waits": s.waits, "effect": s.effect, "matrix": s.measured, "heatmap": s.heatmap,
+		"uids": s.uids, "preview": s.preview, "stop": s.signal, "go": s.signal,
 	}
+	datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
+		obey, known := directives[d.Cmd]
+		if !known {
+			d.Fatalf(t, "unknown directive %s", d.Cmd)
+		}
+		return obey(ctx, t, d)
+	})
+}
+
+// run runs the plugin or kubectl.
+func (s script) run(ctx context.Context, t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	return s.normal(say(s.command(ctx, t, d)))
+}
+
+// command returns what a directive runs.
+func (s script) command(ctx context.Context, t *testing.T, d *datadriven.TestData) *exec.Cmd {
+	t.Helper()
+	args, err := shell.Fields(d.Input, func(name string) string {
+		value, known := s.variables[name]
+		if !known {
+			d.Fatalf(t, "no variable %s", name)
+		}
+		return value
+	})
+	if err != nil {
+		d.Fatalf(t, "parse: %v", err)
+	}
+	if d.Cmd != "kubectl" {
+		args = append([]string{"tidelay"}, args...)
+	}
+	as := user{kubeconfig}
+	if arg, named := d.Arg("as"); named {
+		known := false
+		if as, known = s.users[arg.SingleVal(t)]; !known {
+			d.Fatalf(t, "no user %s", arg)
+		}
+	}
+	return as.command(ctx, s.namespace, args...)
+}
+
+// json runs the plugin, and decodes what it prints.
+func (s script) json(ctx context.Context, into any, args ...string) error {
+	out, err := user{kubeconfig}.command(ctx, s.namespace, append([]string{"tidelay"}, args...)...).Output()
+	if err == nil {
+		err = json.Unmarshal(out, into)
+	}
+	if err != nil {
+		return fmt.Errorf("%v: %w\n%s", args, err, out)
+	}
+	return nil
+}
+
+func (s script) waits(ctx context.Context, t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	verified := regexp.MustCompile(`(?m)^measured as asked for at \d+/\d+ pods\n`)
+	var found string
+	err := s.poll(ctx, func(ctx context.Context) error {
+		text := say(s.command(ctx, t, d))
+		if found = verified.FindString(text); found == "" {
+			return fmt.Errorf("it was not measured as asked for:\n%s", text)
+		}
+		return nil
+	})
+	if err != nil {
+		d.Fatalf(t, "%v", err)
+	}
+	return found
+}
+
+func (s script) effect(ctx context.Context, t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	wanted := wishOf(t, d)
+	s.wantInForce(ctx, t)
+	s.wantMatrix(ctx, t, d.CmdArgs[0].Key, wanted)
 	return ""
+}
+
+// wishOf returns the effect that a directive names first.
+func wishOf(t *testing.T, d *datadriven.TestData) wish {
+	t.Helper()
+	wanted, known := effects[d.CmdArgs[0].Key]
+	if !known {
+		d.Fatalf(t, "no effect %s: want one of %v", d.CmdArgs[0], slices.Sorted(maps.Keys(effects)))
+	}
+	return wanted
 }
 
 // The RTTs between zones of the profile three-az, and of testdata/plugin/zones.csv.
@@ -98,6 +185,8 @@ var (
 var effects = map[string]wish{
 	"none":             flat,
 	"tikv-0+20ms":      slowTiKV(20 * time.Millisecond),
+	"tidb-tikv+50ms":   between([]string{"tidb-0", "tidb-1"}, []string{"tikv-0", "tikv-1", "tikv-2"}, added),
+	"tikv-0-pd-1+50ms": between([]string{"tikv-0"}, []string{"pd-1"}, added),
 	"tikv-0+50ms":      slowTiKV(added),
 	"tikv-0+80ms":      slowTiKV(80 * time.Millisecond),
 	"leader+50ms":      between([]string{leaderOfScripts}, nil, added),
@@ -150,35 +239,4 @@ func say(command *exec.Cmd) string {
 		return fmt.Sprintf("%s--- %v\n", text, err)
 	}
 	return fmt.Sprintf("%s--- exit status %d\n", text, command.ProcessState.ExitCode())
-}
-
-// What is another one in each run, and what stands for it.
-var normals = []struct {
-	what *regexp.Regexp
-	as   string
-}{
-	// Of a row of status: how many are verified so far, and the time that is left.
-	{regexp.MustCompile(`(?m)(Running +\d+/\d+) +(\d+/\d+|-) +\S+$`), "$1   VERIFIED   LEFT"},
-	// What a busy machine was late with, which the tests measure themselves.
-	{regexp.MustCompile(`\n\S+: .* asked for.*\n`), ""},
-	{regexp.MustCompile(`at (\S+ )?\d\d:\d\d:\d\d UTC`), "at TIME"},
-	// The engine is the kernel's, the version the build's, and other tests' TidbClusters may be there.
-	{regexp.MustCompile(`\b(netem|nfqueue)\b`), "ENGINE"},
-	{regexp.MustCompile(`answer: ENGINE, \S+, sidecar`), "answer: ENGINE, VERSION, sidecar"},
-	{regexp.MustCompile(`(?m)^\d+ of \d+ agents hold`), "N of N agents hold"},
-	{regexp.MustCompile(`-discovery-\w+-\w+`), "-discovery-POD"},
-	// What PD says of stores.
-	{regexp.MustCompile(`store \d+(, \d+ leaders?)?(, busiest)?`), "store"},
-	// Of an agent's answer, all but the fault.
-	{regexp.MustCompile(`(?m)^\{"fault":(null|\{[^}]*\}),.*\}`), "{\"fault\":$1}\n"},
-	{regexp.MustCompile(`(\S) {2,}`), "$1   "},
-}
-
-// normal returns what was printed without what is another in each run.
-func (w *world) normal(text string) string {
-	text = strings.ReplaceAll(text, w.namespace, "NS")
-	for _, n := range normals {
-		text = n.what.ReplaceAllString(text, n.as)
-	}
-	return text
 }

@@ -9,10 +9,9 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/e2e-framework/klient/k8s/resources"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tidelay/tidelay/pkg/plugin/explain"
 )

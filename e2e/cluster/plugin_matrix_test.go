@@ -5,6 +5,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -64,8 +65,15 @@ func (s script) matrixOf(rows []plugin.PairRow, wanted wish) (matrix, error) {
 	found := matrix{}
 	for _, r := range rows {
 		p := pair{s.memberOf(r.From), s.memberOf(r.To)}
-		if r.AskedCut || r.Asked == nil || inMilliseconds(*r.Asked) != wanted(p) {
-			problems = errors.Join(problems, fmt.Errorf("%+v: %v ms asked for, want %s", p, r.Asked, wanted(p)))
+		asked := "not known"
+		switch {
+		case r.AskedCut:
+			asked = inWords(cut)
+		case r.Asked != nil:
+			asked = inWords(inMilliseconds(*r.Asked))
+		}
+		if asked != inWords(wanted(p)) {
+			problems = errors.Join(problems, fmt.Errorf("%s to %s: asked for is %s, want %s", p.a, p.b, asked, inWords(wanted(p))))
 		}
 		if found[p] = cut; r.RTT != nil {
 			found[p] = inMilliseconds(*r.RTT)
@@ -74,7 +82,10 @@ func (s script) matrixOf(rows []plugin.PairRow, wanted wish) (matrix, error) {
 	return found, problems
 }
 
-func inMilliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
+// inMilliseconds returns a time of a document.
+func inMilliseconds(ms float64) time.Duration {
+	return time.Duration(ms * float64(time.Millisecond)).Round(time.Microsecond)
+}
 
 // unlikeGroups says which components or zones are not as wished, by the least and the most that
 // is wished for their pairs.
@@ -97,7 +108,8 @@ func (s script) unlikeGroups(now plugin.Document, wanted wish) error {
 		isAsked := r.Pairs == pairs && r.LeastAsked != nil && inMilliseconds(*r.LeastAsked) == least && inMilliseconds(*r.MostAsked) == most
 		isMeasured := r.Answered == pairs && inMilliseconds(*r.Longest) >= most && inMilliseconds(*r.Median) >= least && inMilliseconds(*r.Median) <= most+slack
 		if !isAsked || !isMeasured {
-			problems = errors.Join(problems, fmt.Errorf("%+v, want %d pairs with %s to %s", r, pairs, least, most))
+			row, _ := json.Marshal(r)
+			problems = errors.Join(problems, fmt.Errorf("%s, want %d pairs with %s to %s", row, pairs, least, most))
 		}
 	}
 	return problems

@@ -55,7 +55,7 @@ func TestPlugin(t *testing.T) {
 // script is what the directives of a script work with:
 //
 //	run        runs the plugin with the rest as its arguments, and prints what it says and its
-//	           exit status; as=USER with that user's rights
+//	           exit status; as=USER with that user's rights, within=TIME or it is killed
 //	kubectl    the same of kubectl
 //	waits      runs the plugin until it has measured as asked for, which a busy machine can be
 //	           late for, and prints what it says of that
@@ -99,6 +99,15 @@ func (s script) follow(ctx context.Context, t *testing.T, file string) {
 // run runs the plugin or kubectl.
 func (s script) run(ctx context.Context, t *testing.T, d *datadriven.TestData) string {
 	t.Helper()
+	if arg, limited := d.Arg("within"); limited {
+		limit, err := time.ParseDuration(arg.SingleVal(t))
+		if err != nil {
+			d.Fatalf(t, "%v", err)
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
 	return s.normal(say(s.command(ctx, t, d)))
 }
 

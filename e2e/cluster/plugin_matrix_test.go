@@ -131,7 +131,7 @@ func (s script) groups(by plugin.By) map[string][]string {
 // What a heat map shows of a pair: the RTT in ms, and what is asked for below it. And what it
 // would fetch, which is nothing.
 var (
-	cellOfMap = regexp.MustCompile(`<td class="[^"]*"[^>]*><b>([\d.]+)(?:<i>!</i>)?</b>(?:<span[^>]*>[^<]*</span>)?(?:<small>\+([\d.]+)</small>)?</td>`)
+	cellOfMap = regexp.MustCompile(`<td class="[^"]*"[^>]*><b>([\d.]+)(?:<i>[!?]</i>)?</b>(?:<span[^>]*>[^<]*</span>)?(?:<small>\+([\d.]+)</small>)?</td>`)
 	fetched   = regexp.MustCompile(`(src|href)="?(https?:)?//`)
 )
 

@@ -27,6 +27,7 @@ var normals = []struct {
 	// Names and identities.
 	{regexp.MustCompile(`-discovery-\w+-\w+`), "-discovery-POD"},
 	{regexp.MustCompile(`(ReplicaSet \S+)-\w+`), "$1-HASH"},
+	{regexp.MustCompile(`\.[0-9a-f]{10}\b`), ".HASH"},
 	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "UID"},
 	{regexp.MustCompile(`\b(\d+\.){3}\d+\b`), "ADDRESS"},
 	// What an agent counted, and that other tests killed it.
@@ -38,8 +39,9 @@ var normals = []struct {
 	{regexp.MustCompile(`(?m)^\{"fault":(null|\{[^}]*\}),.*\}`), "{\"fault\":$1}\n"},
 	// What agents measured, which the directive matrix reads as numbers, and what was late.
 	{regexp.MustCompile(`\d+(\.\d+)?[!?]? / \d+(\.\d+)?`), "LONGEST / MEDIAN"},
+	{regexp.MustCompile(`  (\d+\.\d+[!?]?|\d+[!?])`), "  RTT"},
 	{regexp.MustCompile(`(?m)^longest: .*$`), "longest: PAIR"},
-	{regexp.MustCompile(`(?m)^(!   out of tolerance|out of tolerance: .*|and \d+ more)\n`), ""},
+	{regexp.MustCompile(`(?m)^(!   out of tolerance|20\? measured, .*|out of tolerance: .*|not known: .*|and \d+ more)\n`), ""},
 	{regexp.MustCompile(`pairs measured, .*`), "pairs measured"},
 	{regexp.MustCompile(`(\S) {2,}`), "$1   "},
 }

@@ -24,7 +24,7 @@ const tokenSecret = "tidelay-token"
 // Where agents ask for a token, who may read its Secret does everything as without one. Who may
 // not is told so, and still sets and clears faults by the controller.
 func TestPluginWithTokens(t *testing.T) {
-	theClaims.sideBySide(t, changes(theInjector), needs(theController), changes(plain))
+	theClaims.sideBySide(t, changes(theInjector), needs(theController), changes(plain), changes(annotated)) // clear --all is of the namespace
 	ctx, w := t.Context(), theWorld
 	for _, each := range []*world{theWorld, theFaulted} { // the controller wants the Secret wherever it has faults
 		each.makeToken(ctx, t)

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/facts"
@@ -99,7 +100,8 @@ func (o *observation) assignments(tasks []verify.Task) []surveyor.Assignment {
 			}
 		}
 		if len(own) > 0 {
-			target := surveyor.Target{Pod: client.ObjectKeyFromObject(p.Pod), UID: p.UID, Addr: facts.Addresses(p.Pod)[0], IsOpen: isOpen(p.Pod)}
+			agent, _ := injection.AgentOf(p.Pod)
+			target := surveyor.Target{Pod: client.ObjectKeyFromObject(p.Pod), UID: p.UID, Addr: facts.Addresses(p.Pod)[0], IsOpen: agent.Attached}
 			all = append(all, surveyor.Assignment{Target: target, Tasks: own})
 		}
 	}

@@ -47,29 +47,35 @@ func (d *decision) selectable() selector.Cluster {
 // came without an agent must not end it for all others. A pod with the node's address takes
 // no part even then. A fault is for the pods that it names, all or none of them.
 func (d *decision) canHold(o *object) bool {
-	var hosts, bare []string
+	var hosts, bare, left []string
 	for _, name := range o.pods() {
 		switch p := d.find(name); {
 		case p == nil: // a pod that was pinned, and is being replaced
 		case p.HostNetwork:
 			hosts = append(hosts, name)
+		case p.AgentEnded:
+			bare, left = append(bare, name+" (its attached agent has ended)"), []string{leftByAgent}
 		case !p.Agent:
 			bare = append(bare, name)
 		}
 	}
-	o.bare = slices.Concat(hosts, bare)
+	o.bare, o.notes = slices.Concat(hosts, bare), slices.Concat(o.notes, left)
 	switch {
 	case slices.Contains(o.allow, v1alpha1.Partial), o.isTopology() && o.isRunning():
 		return true
 	case len(hosts) > 0:
 		d.refuse(o, ReasonHostNetwork, fmt.Sprintf("%s: on the network of the node, whose address is not the pod's alone; set allow: [%s] to leave such pods out", list(hosts), v1alpha1.Partial))
 	case len(bare) > 0:
-		d.refuse(o, ReasonNoAgent, fmt.Sprintf("%s: without an agent; have one injected (annotations tidelay.io/inject and tidelay.io/components of the TidbCluster, and a restart), or attached (kubectl tidelay attach), or set allow: [%s] for the %s without them", list(bare), v1alpha1.Partial, o.noun()))
+		message := fmt.Sprintf("%s: without an agent; have one injected (annotations tidelay.io/inject and tidelay.io/components of the TidbCluster, and a restart), or attached (kubectl tidelay attach), or set allow: [%s] for the %s without them", list(bare), v1alpha1.Partial, o.noun())
+		d.refuse(o, ReasonNoAgent, strings.Join(slices.Concat([]string{message}, left), "; "))
 	default:
 		return true
 	}
 	return false
 }
+
+// leftByAgent is about pods whose attached agents have ended.
+const leftByAgent = "what such an agent held by netem may last until another one is attached, or the pod is deleted"
 
 // list names pods, not too many.
 func list(pods []string) string {

@@ -48,8 +48,9 @@ func (w *world) delays() (all time.Duration) {
 	return all
 }
 
-// An attached agent that has ended is none: a fault for its pod does not start, and ends if it
-// is in force. What that agent held may be there still, which is told.
+// An attached agent that has ended is none: a fault for its pod does not start. One that is in
+// force goes on at the other pod, with all of the round trip there, and says so. What that
+// agent held may be there still, which is told. The next agent gets its share.
 func TestAnAttachedAgentThatHasEnded(t *testing.T) {
 	w := newWorld(t)
 	w.agentBecomes(true, running)
@@ -61,14 +62,22 @@ func TestAnAttachedAgentThatHasEnded(t *testing.T) {
 	w.agentBecomes(true, ended)
 	w.fault("late", toPeer)
 	w.reconcile()
-	for name, phase := range map[string]v1alpha1.Phase{"slow": v1alpha1.Ended, "late": v1alpha1.Refused} {
-		s := w.status(name)
-		if s.Phase != phase || s.Reason != decide.ReasonNoAgent || !strings.HasPrefix(s.Message, hasEnded+": without an agent; ") || !strings.Contains(s.Message, mayStay) {
-			t.Errorf("%s is %s, %s: %q", name, s.Phase, s.Reason, s.Message)
-		}
+	w.reconcile() // the other agent has confirmed it
+	if s := w.status("late"); s.Phase != v1alpha1.Refused || s.Reason != decide.ReasonNoAgent || !strings.HasPrefix(s.Message, hasEnded+": without an agent; ") || !strings.Contains(s.Message, mayStay) {
+		t.Errorf("one that is to start is %s, %s: %q", s.Phase, s.Reason, s.Message)
 	}
-	if _, isAsked := w.agents.held["basic-tikv-1-uid"]; isAsked || w.delays() > 0 {
-		t.Errorf("the agent that has ended is asked: %t; delays %s", isAsked, w.delays())
+	s := w.status("slow")
+	if s.Phase != v1alpha1.Running || s.Reason != decide.ReasonNotApplied || s.Applied != "1/2" || !strings.HasPrefix(s.Message, "basic-tikv-1: its attached agent has ended; "+mayStay) {
+		t.Errorf("one that runs is %s, %s at %s: %q", s.Phase, s.Reason, s.Applied, s.Message)
+	}
+	if _, isAsked := w.agents.held["basic-tikv-1-uid"]; isAsked || w.delays() != 50*time.Millisecond {
+		t.Errorf("the agent that has ended is asked: %t; delays %s, want all 50ms at the other pod", isAsked, w.delays())
+	}
+	w.agentBecomes(true, ended, running)
+	w.reconcile()
+	w.reconcile()
+	if s := w.status("slow"); s.Reason != decide.ReasonApplied || s.Applied != "2/2" || s.Message != "" || len(w.agents.held["basic-tikv-1-uid"]) != 1 {
+		t.Errorf("status %+v with another agent", s)
 	}
 }
 

@@ -71,7 +71,6 @@ func TestWhatStopsAFault(t *testing.T) {
 		"not injected": {func(w *world) { delete(w.Cluster.Annotations, "tidelay.io/inject") }, v1alpha1.Refused, v1alpha1.Ended, decide.ReasonNotInjected},
 		"paused":       {func(w *world) { w.Faults[0].Spec.Paused = true; w.Faults[0].Generation++ }, v1alpha1.Paused, v1alpha1.Paused, decide.ReasonPaused},
 		"no agent":     {func(w *world) { w.pod("basic-tikv-0").Agent = false }, v1alpha1.Refused, v1alpha1.Ended, decide.ReasonNoAgent},
-		"agent ended":  {func(w *world) { w.pod("basic-tikv-0").Agent, w.pod("basic-tikv-0").AgentEnded = false, true }, v1alpha1.Refused, v1alpha1.Ended, decide.ReasonNoAgent},
 		"the node's":   {func(w *world) { w.pod("basic-tikv-0").HostNetwork = true }, v1alpha1.Refused, v1alpha1.Ended, decide.ReasonHostNetwork},
 	} {
 		t.Run(name, func(t *testing.T) {

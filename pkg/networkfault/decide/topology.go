@@ -117,7 +117,7 @@ func (t *topologyAsked) place(d *decision) (missing string, err error) {
 	for _, p := range d.Pods {
 		pods = append(pods, zone.Pod{Name: p.Name, Component: p.Component, NodeLabels: p.NodeLabels, Unscheduled: p.Unscheduled})
 	}
-	if t.zones, err = t.rules.Assign(pods, t.before); err != nil {
+	if t.zones, err = t.rules.Assign(pods, zone.Before{Zones: t.before, IsShort: d.facts().IsShort()}); err != nil {
 		return "", err
 	}
 	if missing = t.rules.Short(t.zones); missing != "" {

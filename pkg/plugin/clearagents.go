@@ -171,7 +171,8 @@ func (p agentPods) silent(found map[string]agents.Reply[ended]) []string {
 func (c *clearing) running(pods agentPods) agentPods {
 	var some agentPods
 	for _, pod := range pods {
-		switch status := facts.Agent(pod); {
+		agent, _ := injection.AgentOf(pod)
+		switch status := agent.Status; {
 		case status.State.Running != nil:
 			some = append(some, pod)
 		case attach.Lost(pod) != "":

@@ -69,7 +69,8 @@ func ask(ctx context.Context, all Agents, pod *corev1.Pod) (api.Status, error) {
 
 // state says how the agent's container is.
 func state(pod *corev1.Pod) string {
-	status := facts.Agent(pod)
+	agent, _ := injection.AgentOf(pod)
+	status := agent.Status
 	var text string
 	switch s := status.State; {
 	case s.Running != nil:

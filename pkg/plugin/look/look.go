@@ -19,8 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
-	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -264,7 +264,7 @@ func (c *Cluster) Objects() []client.Object {
 func (c *Cluster) Answering() []*corev1.Pod {
 	var all []*corev1.Pod
 	for _, p := range c.Pods {
-		if p.Facts.Agent && len(p.Facts.Addrs) > 0 && facts.Agent(p.Pod).State.Running != nil {
+		if agent, _ := injection.AgentOf(p.Pod); len(p.Facts.Addrs) > 0 && agent.Status.State.Running != nil {
 			all = append(all, p.Pod)
 		}
 	}

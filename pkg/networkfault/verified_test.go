@@ -204,6 +204,8 @@ func TestWhatIsKnownOfAnAgent(t *testing.T) {
 		"holds it no more":             {state: decide.AgentState{Known: true}, faults: one, want: verify.AskedNow},
 		"holds it still":               {state: decide.AgentState{Known: true, Holds: one}, want: verify.AskedNow},
 		"refuses it":                   {state: decide.AgentState{Known: true, Failed: "no", Refused: one}, faults: one, want: verify.Lost},
+		"can't store it since now":     {state: decide.AgentState{}, faults: one, want: verify.AskedNow},
+		"can't store it":               {state: decide.AgentState{Failed: "no space left on device"}, faults: one, want: verify.Lost},
 		"holds it, and others":         {state: decide.AgentState{Failed: "other faults", Holds: one}, faults: one, want: verify.Lost},
 		"silent":                       {state: decide.AgentState{Failed: "timeout", Silent: true}, want: verify.Lost},
 		"down":                         {state: decide.AgentState{Failed: "down", Down: true}, want: verify.Lost},

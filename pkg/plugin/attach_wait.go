@@ -124,13 +124,13 @@ func (w *attaching) ask(ctx context.Context, pod *corev1.Pod) verdict {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	agent, err := w.Agents.Of(ctx, pod)
-	if err != nil {
-		return verdict{false, false, err.Error()}
+	var status api.Status
+	if err == nil {
+		status, err = agent.Status(ctx)
 	}
-	status, err := agent.Status(ctx)
 	switch {
 	case agents.OutcomeOf(err) == agents.Forbidden:
-		return verdict{true, true, "runs; whether it answers is not known, since you may not get pods/proxy"}
+		return verdict{true, true, "runs; whether it answers is not known, since you may not " + agents.Right(err, "get")}
 	case err != nil:
 		return verdict{false, false, "runs, and does not answer: " + err.Error()}
 	case status.Engine == api.EngineNone:

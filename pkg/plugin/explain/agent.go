@@ -30,6 +30,8 @@ type Agent struct {
 	// Outcome is how asking it went, "" if it was not asked. Error is what is wrong with that.
 	Outcome agents.Outcome `json:"outcome,omitempty"`
 	Error   string         `json:"error,omitempty"`
+	// right is what the person lacks, if asking it was forbidden.
+	right string
 	// Status is its answer; nil if there is none.
 	Status *api.Status `json:"status,omitempty"`
 }
@@ -52,7 +54,7 @@ func readAgent(ctx context.Context, all Agents, pod *corev1.Pod) *Agent {
 	defer cancel()
 	status, err := ask(ctx, all, pod)
 	if a.Outcome = agents.OutcomeOf(err); err != nil {
-		a.Error = agents.Cause(err)
+		a.Error, a.right = agents.Cause(err), agents.Right(err, "get")
 		return a
 	}
 	a.Status = &status

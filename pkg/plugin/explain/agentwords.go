@@ -30,7 +30,7 @@ func (a *Agent) write(p *printer) {
 		}
 		a.status(p)
 	case agents.Forbidden:
-		p.marked(1, markUnknown, "you may not ask it, which takes the right to get pods/proxy (and its Secret, where agents ask for a token): %s", a.Error)
+		p.marked(1, markUnknown, "you may not ask it, which takes the right to %s: %s", a.right, a.Error)
 	case agents.Unreachable:
 		p.marked(1, markBad, "it can't be reached: %s", a.Error)
 	default:

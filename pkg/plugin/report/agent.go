@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -154,11 +153,7 @@ func unseenAgents(in Input) []string {
 		if agents.OutcomeOf(err) != agents.Forbidden {
 			continue
 		}
-		right := "get pods/proxy"
-		if apierrors.IsForbidden(err) { // the agents' token was asked for first
-			right = "get the Secret with the agents' token"
-		}
-		return []string{fmt.Sprintf("you may not ask agents, so this is not known: their engines, versions and warnings, what they hold, and faults set by hand; the right to %s would show it", right)}
+		return []string{fmt.Sprintf("you may not ask agents, so this is not known: their engines, versions and warnings, what they hold, and faults set by hand; the right to %s would show it", agents.Right(err, "get"))}
 	}
 	return nil
 }

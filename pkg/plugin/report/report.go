@@ -48,6 +48,8 @@ type Report struct {
 	Objects      []Object     `json:"objects"`
 	// Unseen has a sentence for what the person who asks may not see.
 	Unseen []string `json:"unseen,omitempty"`
+	// Unknown has a sentence for what TiDB Operator does not know.
+	Unknown []string `json:"unknown,omitempty"`
 	// isBlind is whether it is not known which pods are to hold what, and isVeiled whether there
 	// may be other faults and topologies.
 	isBlind, isVeiled bool
@@ -81,8 +83,7 @@ func Of(in Input) Report {
 	zones := zonesOf(c)
 	wanted := wanted(c.InForce(in.Now).Faults)
 	roles, unknown := rolesOf(c)
-	r.Unseen = append(r.Unseen, unseenAgents(in)...)
-	r.Unseen = append(r.Unseen, unknown...)
+	r.Unseen, r.Unknown = append(r.Unseen, unseenAgents(in)...), unknown
 	for _, p := range c.Pods {
 		one := Pod{
 			Name: p.Name, Component: p.Facts.Component, Zone: cmp.Or(zones[p.Name], p.Facts.Zone), Ready: p.Facts.Ready,

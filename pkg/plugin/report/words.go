@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -45,7 +46,7 @@ func (r *Report) WriteRoles(w io.Writer) error {
 		for _, p := range r.Pods {
 			line("%s\t%s\t%s\t%s", p.Name, p.Component, dash(p.Zone), dash(p.Role))
 		}
-		for _, text := range r.Unseen {
+		for _, text := range slices.Concat(r.Unseen, r.Unknown) {
 			line("%s", text)
 		}
 	})
@@ -75,7 +76,7 @@ func (r *Report) head(line line, now time.Time, style Style) {
 	for _, text := range r.Problems {
 		line("%s", style.Bad("problem: "+text))
 	}
-	for _, text := range r.Unseen {
+	for _, text := range slices.Concat(r.Unseen, r.Unknown) {
 		line("%s", text)
 	}
 }

@@ -25,6 +25,9 @@ var ErrProtected = errors.New("refused by Protected")
 type Wish struct {
 	// Config has the settings of agents, and their image.
 	Config injection.Config
+	// IsKnown is whether Config is the injector's. If it is not, it is not known whether agents
+	// are to ask for a token.
+	IsKnown bool
 	// Components are those whose pods are meant; empty for all.
 	Components []tidbcluster.Component
 	// Longest is the longest life of a fault.
@@ -63,6 +66,7 @@ type Step struct {
 type Plan struct {
 	cluster string
 	image   string
+	isKnown bool
 	// longest is the longest life of a fault, and asked what was asked for.
 	longest, asked time.Duration
 	Steps          []Step
@@ -78,7 +82,7 @@ func Of(c *look.Cluster, w Wish) (*Plan, error) {
 	if err := w.refuse(c, optIn); err != nil {
 		return nil, err
 	}
-	p := &Plan{cluster: c.Key.String(), image: w.Config.Image, longest: w.Longest, asked: w.Longest}
+	p := &Plan{cluster: c.Key.String(), image: w.Config.Image, isKnown: w.IsKnown, longest: w.Longest, asked: w.Longest}
 	if most := cmp.Or(optIn.MaxDuration, w.Config.MaxDuration); most > 0 {
 		p.longest = min(p.longest, most)
 	}
@@ -95,7 +99,9 @@ func Of(c *look.Cluster, w Wish) (*Plan, error) {
 	return p, nil
 }
 
-// refuse returns why no pod can have an agent.
+// refuse returns why no pod can have an agent. Where it is not known whether agents are to ask
+// for a token, that is told and no refusal: who may attach has seldom the right to read the
+// injector's settings, and could attach any other program that opens the port.
 func (w Wish) refuse(c *look.Cluster, optIn tidbcluster.OptIn) error {
 	reason, detail := injection.Facts{PodSecurity: w.PodSecurity}.Exclusion()
 	switch {

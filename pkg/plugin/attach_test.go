@@ -51,7 +51,7 @@ func TestAttachWaits(t *testing.T) {
 		"never started": {
 			map[string][]string{"basic-pd-0": {"creating"}, "basic-pd-1": {"running"}},
 			works, 1,
-			[]string{"basic-pd-0: tidelay-agent not there after 50ms: is being started", "1 of 3 pods"},
+			[]string{"basic-pd-0: tidelay-agent not there after 50ms: is starting", "1 of 3 pods"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/attach"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -109,11 +110,11 @@ func (w *attaching) judge(ctx context.Context, pods []corev1.Pod, s attach.Step)
 	if i < 0 {
 		return verdict{true, false, "is gone with its pod"}
 	}
-	switch state, words := attach.StateOf(&pods[i], s.Container.Name); state {
-	case attach.Failed:
-		return verdict{true, false, words}
-	case attach.Starting:
-		return verdict{false, false, "is being started"}
+	switch agent := container.Named(&pods[i], s.Container.Name); agent.Phase() {
+	case container.Down:
+		return verdict{true, false, agent.Words()}
+	case container.Starting:
+		return verdict{false, false, agent.Words()}
 	default:
 		return w.ask(ctx, &pods[i])
 	}

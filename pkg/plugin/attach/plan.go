@@ -1,5 +1,5 @@
 // Package attach decides which running pods of a TidbCluster get an agent as an ephemeral
-// container, and how one that was attached is.
+// container.
 //
 // The package is pure.
 package attach
@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tidelay/tidelay/pkg/injection"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
@@ -100,7 +101,7 @@ func Of(c *look.Cluster, w Wish) (*Plan, error) {
 }
 
 // refuse returns why no pod can have an agent. Where it is not known whether agents are to ask
-// for a token, that is told and no refusal: who may attach has seldom the right to read the
+// for a token, that is told and no refusal: who may attach need not have the right to read the
 // injector's settings, and could attach any other program that opens the port.
 func (w Wish) refuse(c *look.Cluster, optIn tidbcluster.OptIn) error {
 	reason, detail := injection.Facts{PodSecurity: w.PodSecurity}.Exclusion()
@@ -128,9 +129,9 @@ func (w Wish) refuse(c *look.Cluster, optIn tidbcluster.OptIn) error {
 // step decides what becomes of a pod.
 func (w Wish) step(pod *corev1.Pod, member tidbcluster.Membership, longest time.Duration) Step {
 	s := Step{Pod: pod, Component: member.Component}
-	agent, has := injection.AgentOf(pod)
-	if has && (!agent.Attached || !isOver(agent.Status)) {
-		s.Outcome, s.Why = HasAgent, words(agent)
+	agent, has := container.Of(pod)
+	if has && (agent.Kind != container.Attached || agent.Phase() != container.Down) {
+		s.Outcome, s.Why = HasAgent, agent.Has()
 		return s
 	}
 	decision := w.Config.Decide(pod, member, injection.Facts{})
@@ -146,9 +147,9 @@ func (w Wish) step(pod *corev1.Pod, member tidbcluster.Membership, longest time.
 	default:
 		s.Outcome, s.Container = Attach, w.Config.Attachment(pod, longest)
 		if has {
-			s.Why = words(agent)
+			s.Why = agent.Container.Name + " " + agent.Words()
 		}
-		if lost := Lost(pod); lost != "" {
+		if lost := container.Lost(pod); lost != "" {
 			s.Why = lost + "; what it left in force by netem is ended, or taken over"
 		}
 	}

@@ -4,20 +4,22 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
+	"github.com/tidelay/tidelay/pkg/plugin/table"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// columnGap is what is between columns, as kubectl has it.
-const columnGap = 3
-
 // Write says what becomes of which pod, and what is different from an injected agent.
 func (p *Plan) Write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 8, columnGap, ' ', 0)
-	line := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) }
+	if err := table.Write(w, p.lines); err != nil {
+		return fmt.Errorf("write what is attached: %w", err)
+	}
+	return nil
+}
+
+func (p *Plan) lines(line table.Line) {
 	line("TidbCluster %s", p.cluster)
 	line("  POD\tCOMPONENT\tAGENT")
 	for _, s := range p.Steps {
@@ -32,10 +34,6 @@ func (p *Plan) Write(w io.Writer) error {
 		line("  token\t%s", p.token())
 		line("  memory\tthe pod's, without a limit of its own")
 	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write what is attached: %w", err)
-	}
-	return nil
 }
 
 // life says what the longest life means.

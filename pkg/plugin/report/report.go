@@ -17,7 +17,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
-	"github.com/tidelay/tidelay/pkg/plugin/attach"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
@@ -123,8 +123,8 @@ func problems(c *look.Cluster) []string {
 func lost(c *look.Cluster) []string {
 	var all []string
 	for _, p := range c.Pods {
-		if how := attach.Lost(p.Pod); how != "" {
-			all = append(all, fmt.Sprintf("%s: %s. What it held by netem may still be in force, and nothing ends it but a new agent: kubectl tidelay attach -n %s %s", p.Name, how, c.Key.Namespace, c.Key.Name))
+		if how := container.Lost(p.Pod); how != "" {
+			all = append(all, fmt.Sprintf("%s: %s: %s: kubectl tidelay attach -n %s %s", p.Name, how, container.Leaves, c.Key.Namespace, c.Key.Name))
 		}
 	}
 	return all

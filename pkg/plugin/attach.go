@@ -112,9 +112,9 @@ func (a *app) attach(ctx context.Context, cluster string, wish attach.Wish, f *a
 	if err != nil {
 		return err
 	}
-	words := *a
+	words := a
 	if f.output != "" {
-		words.Out = a.ErrOut // what is added is alone on the output
+		words = a.aside()
 	}
 	plan, err := words.planAttach(ctx, c, types.NamespacedName{Namespace: namespace, Name: cluster}, wish, f)
 	if errors.Is(err, attach.ErrProtected) {

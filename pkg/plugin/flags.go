@@ -23,6 +23,8 @@ type writing struct {
 	wait    bool
 	timeout time.Duration
 	output  string
+	// byFields is whether messages name the fields of the object: no flags fill them in.
+	byFields bool
 }
 
 func (w *writing) add(f *pflag.FlagSet, isTerminal bool) {

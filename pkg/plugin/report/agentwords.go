@@ -93,22 +93,18 @@ func (p *Pod) holds(isWide, isBlind bool) string {
 }
 
 // names returns the names of the faults and topologies that an agent holds, and of the faults
-// that were set by hand.
+// that were set by hand, in order.
 func (a *Agent) names() []string {
 	var all []string
 	for i := range a.Faults {
 		h := &a.Faults[i]
-		some := h.Objects
-		if len(some) == 0 {
-			some = []string{h.Name}
+		if len(h.Objects) == 0 {
+			all = append(all, h.Name)
 		}
-		for _, name := range some {
-			if !slices.Contains(all, name) {
-				all = append(all, name)
-			}
-		}
+		all = append(all, h.Objects...)
 	}
-	return all
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // held lists what agents hold: what was set by hand, and if it is to be wide, all of it.

@@ -5,7 +5,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -44,8 +43,11 @@ type Report struct {
 	// NoController is since when no replica of the controller leads; null if one does, or if
 	// that is not known.
 	NoController *metav1.Time `json:"noControllerSince,omitempty"`
-	Pods         []Pod        `json:"pods"`
-	Objects      []Object     `json:"objects"`
+	// ZonesBy is the name of the topology by which pods are in zones; empty if zones are those of
+	// nodes, as none is in force.
+	ZonesBy string   `json:"zonesBy,omitempty"`
+	Pods    []Pod    `json:"pods"`
+	Objects []Object `json:"objects"`
 	// Unseen has a sentence for what the person who asks may not see.
 	Unseen []string `json:"unseen,omitempty"`
 	// Unknown has a sentence for what TiDB Operator does not know.
@@ -80,13 +82,14 @@ func Of(in Input) Report {
 	if !c.LeaseEnd.IsZero() && in.Now.Sub(c.LeaseEnd) > leaseGrace {
 		r.NoController = &metav1.Time{Time: c.LeaseEnd}
 	}
-	zones := zonesOf(c)
+	var zones map[string]string
+	zones, r.ZonesBy = zonesOf(c)
 	wanted := wanted(c.InForce(in.Now).Faults)
 	roles, unknown := rolesOf(c)
 	r.Unseen, r.Unknown = append(r.Unseen, unseenAgents(in)...), unknown
 	for _, p := range c.Pods {
 		one := Pod{
-			Name: p.Name, Component: p.Facts.Component, Zone: cmp.Or(zones[p.Name], p.Facts.Zone), Ready: p.Facts.Ready,
+			Name: p.Name, Component: p.Facts.Component, Zone: zones[p.Name], Ready: p.Facts.Ready,
 			Role: roles[p.Name], Agent: agentOf(p), Objects: wanted.objects(p.Name),
 		}
 		if reply, isAsked := in.Replies[p.Name]; isAsked {
@@ -140,18 +143,26 @@ func unready(c *look.Cluster) []string {
 	return known.Unready()
 }
 
-// zonesOf returns the zones that the topology in force has put pods into.
-func zonesOf(c *look.Cluster) map[string]string {
-	zones := map[string]string{}
+// zonesOf returns the zones of pods, and the name of the topology in force that has put them
+// there. Without one they are those of the pods' nodes.
+func zonesOf(c *look.Cluster) (zones map[string]string, by string) {
+	zones = map[string]string{}
 	for _, t := range c.Topologies {
 		if t.Status.Phase != v1alpha1.Running {
 			continue
 		}
+		by = t.Name
 		for _, z := range t.Status.Zones {
 			for _, pod := range z.Pods {
 				zones[pod] = z.Name
 			}
 		}
 	}
-	return zones
+	if by != "" {
+		return zones, by
+	}
+	for _, p := range c.Pods {
+		zones[p.Name] = p.Facts.Zone
+	}
+	return zones, ""
 }

@@ -29,7 +29,7 @@ func (r *Report) Write(w io.Writer, now time.Time, isWide bool, style table.Styl
 // WriteRoles writes who is what now.
 func (r *Report) WriteRoles(w io.Writer) error {
 	return written(w, func(line table.Line) {
-		line("POD\tCOMPONENT\tZONE\tROLE")
+		line("POD\tCOMPONENT\t%s\tROLE", r.zoneHead())
 		for _, p := range r.Pods {
 			line("%s\t%s\t%s\t%s", p.Name, p.Component, table.Dash(p.Zone), table.Dash(p.Role))
 		}
@@ -65,6 +65,14 @@ func (r *Report) head(line table.Line, now time.Time, style table.Style) {
 	}
 }
 
+// zoneHead says whose zones are shown. Selectors such as tikv@a always mean those of nodes.
+func (r *Report) zoneHead() string {
+	if r.ZonesBy != "" {
+		return "TOPOLOGY ZONE"
+	}
+	return "NODE ZONE"
+}
+
 func (r *Report) pods(line table.Line, isWide bool) {
 	switch {
 	case len(r.Pods) == 0 && r.isBlind:
@@ -74,7 +82,7 @@ func (r *Report) pods(line table.Line, isWide bool) {
 		line("")
 		return
 	}
-	line("POD\tCOMPONENT\tZONE\tROLE\tREADY\tAGENT\tFAULTS")
+	line("POD\tCOMPONENT\t%s\tROLE\tREADY\tAGENT\tFAULTS", r.zoneHead())
 	for i := range r.Pods {
 		p := &r.Pods[i]
 		ready := "no"

@@ -131,7 +131,7 @@ func (w *attaching) ask(ctx context.Context, pod *corev1.Pod) verdict {
 	}
 	switch {
 	case agents.OutcomeOf(err) == agents.Forbidden:
-		return verdict{true, true, "runs; whether it answers is not known, since you may not " + agents.Right(err, "get")}
+		return verdict{true, true, "runs; whether it answers is not known, since you may not " + agents.MissingRight(err, "get")}
 	case err != nil:
 		return verdict{false, false, "runs, and does not answer: " + err.Error()}
 	case status.Engine == api.EngineNone:

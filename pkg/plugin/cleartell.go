@@ -56,7 +56,7 @@ func (c *clearing) tellFailed(pods agentPods, found map[string]agents.Reply[ende
 		switch {
 		case err == nil:
 		case agents.OutcomeOf(err) == agents.Forbidden:
-			if right := agents.Right(err, "get, update and delete"); !slices.Contains(rights, right) {
+			if right := agents.MissingRight(err, "get, update and delete"); !slices.Contains(rights, right) {
 				rights = append(rights, right)
 			}
 		default:

@@ -66,7 +66,7 @@ func readAgent(ctx context.Context, all Agents, pod *corev1.Pod) *Agent {
 	defer cancel()
 	status, err := ask(ctx, all, pod)
 	if a.Outcome = agents.OutcomeOf(err); err != nil {
-		a.Error, a.right = agents.Cause(err), agents.Right(err, "get")
+		a.Error, a.right = agents.Cause(err), agents.MissingRight(err, "get")
 		return a
 	}
 	a.Status = &status

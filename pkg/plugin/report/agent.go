@@ -127,7 +127,7 @@ func unseenAgents(in Input) []string {
 		if agents.OutcomeOf(err) != agents.Forbidden {
 			continue
 		}
-		return []string{fmt.Sprintf("you may not ask agents, so this is not known: their engines, versions and warnings, what they hold, and faults set by hand; the right to %s would show it", agents.Right(err, "get"))}
+		return []string{fmt.Sprintf("you may not ask agents, so this is not known: their engines, versions and warnings, what they hold, and faults set by hand; the right to %s would show it", agents.MissingRight(err, "get"))}
 	}
 	return nil
 }

@@ -270,7 +270,9 @@ func TestRefusedAndStays(t *testing.T) {
 		life.Message = "spec.from and spec.to are the same pod."
 	})
 	w.Client = interceptor.NewClient(w.Client.(client.WithWatch), interceptor.Funcs{
-		Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error { return errors.New("no right") },
+		Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error {
+			return errors.New("no right")
+		},
 	})
 	status := w.run(t.Context(), "set", "basic", "50ms", "--from=tikv", "--wait")
 	const want = "error: refused: NobodySelected; it can't be taken back: delete NetworkFault basic-tikv: no right\n"

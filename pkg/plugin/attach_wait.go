@@ -13,6 +13,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/attach"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -109,11 +110,11 @@ func (w *attaching) judge(ctx context.Context, pods []corev1.Pod, s attach.Step)
 	if i < 0 {
 		return verdict{true, false, "is gone with its pod"}
 	}
-	switch state, words := attach.StateOf(&pods[i], s.Container.Name); state {
-	case attach.Failed:
-		return verdict{true, false, words}
-	case attach.Starting:
-		return verdict{false, false, "is being started"}
+	switch agent := container.Named(&pods[i], s.Container.Name); agent.Phase() {
+	case container.Down:
+		return verdict{true, false, agent.Words()}
+	case container.Starting:
+		return verdict{false, false, agent.Words()}
 	default:
 		return w.ask(ctx, &pods[i])
 	}
@@ -124,13 +125,13 @@ func (w *attaching) ask(ctx context.Context, pod *corev1.Pod) verdict {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	agent, err := w.Agents.Of(ctx, pod)
-	if err != nil {
-		return verdict{false, false, err.Error()}
+	var status api.Status
+	if err == nil {
+		status, err = agent.Status(ctx)
 	}
-	status, err := agent.Status(ctx)
 	switch {
 	case agents.OutcomeOf(err) == agents.Forbidden:
-		return verdict{true, true, "runs; whether it answers is not known, since you may not get pods/proxy"}
+		return verdict{true, true, "runs; whether it answers is not known, since you may not " + agents.MissingRight(err, "get")}
 	case err != nil:
 		return verdict{false, false, "runs, and does not answer: " + err.Error()}
 	case status.Engine == api.EngineNone:

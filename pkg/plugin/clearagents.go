@@ -18,7 +18,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
-	"github.com/tidelay/tidelay/pkg/plugin/attach"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
@@ -171,14 +171,13 @@ func (p agentPods) silent(found map[string]agents.Reply[ended]) []string {
 func (c *clearing) running(pods agentPods) agentPods {
 	var some agentPods
 	for _, pod := range pods {
-		agent, _ := injection.AgentOf(pod)
-		switch status := agent.Status; {
-		case status.State.Running != nil:
+		switch agent, _ := container.Of(pod); {
+		case agent.Phase() == container.Running:
 			some = append(some, pod)
-		case attach.Lost(pod) != "":
-			c.fail("%s: its attached agent has ended: what it held by netem may last until one is attached again, or the pod is deleted", pod.Name)
-		case status.State.Terminated != nil || status.LastTerminationState.Terminated != nil:
-			c.fail("%s: its agent does not run: what it held may last until it runs again", pod.Name)
+		case container.Lost(pod) != "":
+			c.fail("%s: %s: %s", pod.Name, container.Lost(pod), container.Leaves)
+		case agent.HasRun():
+			c.fail("%s: its agent does not run (%s): what it held may last until it runs again", pod.Name, agent.Word())
 		}
 	}
 	return some

@@ -28,11 +28,12 @@ func (a *app) newStatus() *cobra.Command {
 	cmd := verb("status [CLUSTER | -A] [flags]", "Show a TidbCluster, its agents, faults and topologies",
 		`Without CLUSTER it shows a line for each TidbCluster of the namespace.
 
-AGENT is the engine of a pod's agent, or why it does not answer. FAULTS are what it holds: the
-names of faults and topologies, and of faults that were set by hand at the agent. What has a
-question mark it may hold. APPLIED counts the pods that hold what was asked for, and VERIFIED
-those at which agents measured it. What you may not see is said. Agents are asked through the
-API server, which takes the right to get pods/proxy.
+Zones are those of the pods' nodes, or of the topology in force, as the head of the column says;
+selectors such as tikv@a mean those of nodes. AGENT is the engine of a pod's agent, or why it does
+not answer. FAULTS are what it holds: the names of faults and topologies, and of faults that were
+set by hand at the agent. What has a question mark it may hold. APPLIED counts the pods that hold
+what was asked for, and VERIFIED those at which agents measured it. What you may not see is said.
+Agents are asked through the API server, which takes the right to get pods/proxy.
 
   kubectl tidelay status basic
   kubectl tidelay status basic --watch

@@ -193,7 +193,7 @@ func Names(ctx context.Context, reader client.Reader, namespace string) []string
 
 func (r *reading) readPods(ctx context.Context) error {
 	err := r.List(ctx, &r.pods, client.InNamespace(r.cluster.Key.Namespace), client.MatchingLabels(tidbcluster.OperatorLabels()))
-	return r.unseen(err, pods, "the pods")
+	return r.unseen(err, pods, "which pods there are")
 }
 
 func (r *reading) readNodes(ctx context.Context) error {
@@ -209,11 +209,11 @@ func (r *reading) readNodes(ctx context.Context) error {
 }
 
 func (r *reading) readFaults(ctx context.Context) error {
-	return r.readOwn(ctx, &r.faults, "NetworkFaults", "the faults")
+	return r.readOwn(ctx, &r.faults, "NetworkFaults", "which faults there are")
 }
 
 func (r *reading) readTopologies(ctx context.Context) error {
-	return r.readOwn(ctx, &r.topologies, "NetworkTopologies", "the topology")
+	return r.readOwn(ctx, &r.topologies, "NetworkTopologies", "which topologies there are")
 }
 
 // readOwn reads all objects of one of Tidelay's kinds.

@@ -6,17 +6,14 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/fault"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/selector"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
+	"github.com/tidelay/tidelay/pkg/plugin/table"
 )
-
-// columnGap is what is between columns, as kubectl has it.
-const columnGap = 3
 
 // IsUnsafe reports whether a rule of safety refuses what a life is about.
 func IsUnsafe(life v1alpha1.Life) bool {
@@ -33,8 +30,13 @@ func IsInvalid(life v1alpha1.Life) bool {
 
 // Write writes a preview for people.
 func (p *Preview) Write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 8, columnGap, ' ', 0)
-	line := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) }
+	if err := table.Write(w, p.lines); err != nil {
+		return fmt.Errorf("write preview: %w", err)
+	}
+	return nil
+}
+
+func (p *Preview) lines(line table.Line) {
 	line("%s %s: %s", object.Kind(p.Object), p.Object.GetName(), p.Life.What)
 	p.pods(line)
 	if len(p.Groups) > 0 {
@@ -50,14 +52,10 @@ func (p *Preview) Write(w io.Writer) error {
 	if p.Life.Phase != v1alpha1.Refused {
 		line("  ends\t%s", cmp.Or(object.End(p.Object), "when it is cleared"))
 	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write preview: %w", err)
-	}
-	return nil
 }
 
 // pods writes who is on which side, or in which zone.
-func (p *Preview) pods(line func(string, ...any)) {
+func (p *Preview) pods(line table.Line) {
 	if f, is := p.Object.(*v1alpha1.NetworkFault); is {
 		p.side(line, "from", f.Spec.From)
 		p.side(line, "to", f.Spec.To)
@@ -74,7 +72,7 @@ func (p *Preview) pods(line func(string, ...any)) {
 }
 
 // side writes the selectors of a side, each with its pods. A range of addresses has none.
-func (p *Preview) side(line func(string, ...any), name string, side []v1alpha1.Selector) {
+func (p *Preview) side(line table.Line, name string, side []v1alpha1.Selector) {
 	for _, text := range side {
 		some, err := object.Side(string(text))
 		if err != nil {

@@ -5,7 +5,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -17,7 +16,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
-	"github.com/tidelay/tidelay/pkg/plugin/attach"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
@@ -44,10 +43,15 @@ type Report struct {
 	// NoController is since when no replica of the controller leads; null if one does, or if
 	// that is not known.
 	NoController *metav1.Time `json:"noControllerSince,omitempty"`
-	Pods         []Pod        `json:"pods"`
-	Objects      []Object     `json:"objects"`
+	// ZonesBy is the name of the topology by which pods are in zones; empty if zones are those of
+	// nodes, as none is in force.
+	ZonesBy string   `json:"zonesBy,omitempty"`
+	Pods    []Pod    `json:"pods"`
+	Objects []Object `json:"objects"`
 	// Unseen has a sentence for what the person who asks may not see.
 	Unseen []string `json:"unseen,omitempty"`
+	// Unknown has a sentence for what TiDB Operator does not know.
+	Unknown []string `json:"unknown,omitempty"`
 	// isBlind is whether it is not known which pods are to hold what, and isVeiled whether there
 	// may be other faults and topologies.
 	isBlind, isVeiled bool
@@ -78,14 +82,14 @@ func Of(in Input) Report {
 	if !c.LeaseEnd.IsZero() && in.Now.Sub(c.LeaseEnd) > leaseGrace {
 		r.NoController = &metav1.Time{Time: c.LeaseEnd}
 	}
-	zones := zonesOf(c)
+	var zones map[string]string
+	zones, r.ZonesBy = zonesOf(c)
 	wanted := wanted(c.InForce(in.Now).Faults)
 	roles, unknown := rolesOf(c)
-	r.Unseen = append(r.Unseen, unseenAgents(in)...)
-	r.Unseen = append(r.Unseen, unknown...)
+	r.Unseen, r.Unknown = append(r.Unseen, unseenAgents(in)...), unknown
 	for _, p := range c.Pods {
 		one := Pod{
-			Name: p.Name, Component: p.Facts.Component, Zone: cmp.Or(zones[p.Name], p.Facts.Zone), Ready: p.Facts.Ready,
+			Name: p.Name, Component: p.Facts.Component, Zone: zones[p.Name], Ready: p.Facts.Ready,
 			Role: roles[p.Name], Agent: agentOf(p), Objects: wanted.objects(p.Name),
 		}
 		if reply, isAsked := in.Replies[p.Name]; isAsked {
@@ -122,8 +126,8 @@ func problems(c *look.Cluster) []string {
 func lost(c *look.Cluster) []string {
 	var all []string
 	for _, p := range c.Pods {
-		if how := attach.Lost(p.Pod); how != "" {
-			all = append(all, fmt.Sprintf("%s: %s. What it held by netem may still be in force, and nothing ends it but a new agent: kubectl tidelay attach -n %s %s", p.Name, how, c.Key.Namespace, c.Key.Name))
+		if how := container.Lost(p.Pod); how != "" {
+			all = append(all, fmt.Sprintf("%s: %s: %s: kubectl tidelay attach -n %s %s", p.Name, how, container.Leaves, c.Key.Namespace, c.Key.Name))
 		}
 	}
 	return all
@@ -139,18 +143,26 @@ func unready(c *look.Cluster) []string {
 	return known.Unready()
 }
 
-// zonesOf returns the zones that the topology in force has put pods into.
-func zonesOf(c *look.Cluster) map[string]string {
-	zones := map[string]string{}
+// zonesOf returns the zones of pods, and the name of the topology in force that has put them
+// there. Without one they are those of the pods' nodes.
+func zonesOf(c *look.Cluster) (zones map[string]string, by string) {
+	zones = map[string]string{}
 	for _, t := range c.Topologies {
 		if t.Status.Phase != v1alpha1.Running {
 			continue
 		}
+		by = t.Name
 		for _, z := range t.Status.Zones {
 			for _, pod := range z.Pods {
 				zones[pod] = z.Name
 			}
 		}
 	}
-	return zones
+	if by != "" {
+		return zones, by
+	}
+	for _, p := range c.Pods {
+		zones[p.Name] = p.Facts.Zone
+	}
+	return zones, ""
 }

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/heatmap"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/plugin/measured"
@@ -91,7 +92,7 @@ func (a *app) matrix(ctx context.Context, cluster string, f *matrixFlags) error 
 	if err := measurable(m, f.by); err != nil {
 		return err
 	}
-	if err := a.measure(ctx, c.Agents, seen, m, f.timeout); err != nil {
+	if err := a.measure(ctx, c.asker(measuredTime), seen, m, f.timeout); err != nil {
 		return err
 	}
 	if err := a.printMatrix(m, f); err != nil {
@@ -122,10 +123,13 @@ func measurable(m *measured.Matrix, by string) error {
 }
 
 // measure has the agents measure, for at most a while.
-func (a *app) measure(ctx context.Context, reach Agents, seen *look.Cluster, m *measured.Matrix, longest time.Duration) error {
-	s := survey{agents: reach, pods: map[string]*corev1.Pod{}, poll: a.Poll, progress: func(int, int) {}, matrix: m}
+func (a *app) measure(ctx context.Context, asker agents.Asker, seen *look.Cluster, m *measured.Matrix, longest time.Duration) error {
+	asker.AtOnce = maxAgents
+	s := survey{asker: asker, poll: a.Poll, progress: func(int, int) {}, matrix: m}
 	for _, p := range seen.Pods {
-		s.pods[p.Name] = p.Pod
+		if p.Facts.Agent {
+			s.pods = append(s.pods, p.Pod)
+		}
 	}
 	if a.IsErrTerminal {
 		s.progress = func(done, all int) { _, _ = fmt.Fprintf(a.ErrOut, "\rmeasured %d of %d pairs", done, all) }

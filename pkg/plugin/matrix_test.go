@@ -215,7 +215,7 @@ func TestMatrixOfAgentsThatCannot(t *testing.T) {
 	}
 	m.all["basic-pd-2"].Act(madeup.Way{Measure: madeup.Measuring{Old: true}})
 	m.says(0, nil, "42 of 56 pairs measured",
-		"not known: basic-pd-1 to 7 pods: the agent of basic-pd-1 did not measure: it gave no answer",
+		"not known: basic-pd-1 to 7 pods: the agent of basic-pd-1 does not answer: ",
 		"not known: basic-pd-2 to 7 pods: the agent of basic-pd-2 did not measure: it is of a version that can't",
 		"pd-1    ?     ")
 	if strings.Contains(m.out.String(), " 0.00") {

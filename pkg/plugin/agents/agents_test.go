@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/agent/client"
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 )
@@ -147,7 +146,7 @@ func TestAskConcurrently(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, reply := range agents.Ask(t.Context(), proxy, all, time.Minute, func(ctx context.Context, c *client.Client) (api.Status, error) { return c.Status(ctx) }) {
+	for i, reply := range agents.Ask(t.Context(), agents.Asker{Reach: proxy, Answer: time.Minute}, all, func(ctx context.Context, a *agents.Agent) (api.Status, error) { return a.Status(ctx) }) {
 		if reply.Err != nil {
 			t.Errorf("agent %d: %v", i, reply.Err)
 		}

@@ -5,7 +5,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -14,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/attach"
@@ -74,18 +72,18 @@ const leaseGrace = 30 * time.Second
 // Of reports what is known of a TidbCluster at a moment.
 func Of(in Input) Report {
 	c := in.Cluster
-	r := Report{Namespace: c.Key.Namespace, Cluster: c.Key.Name, Pods: []Pod{}, Objects: []Object{}, Unseen: slices.Clone(c.Unseen), isBlind: c.Blind || c.Veiled, isVeiled: c.Veiled}
+	r := Report{Namespace: c.Key.Namespace, Cluster: c.Key.Name, Pods: []Pod{}, Objects: []Object{}, Unseen: slices.Clone(c.Unseen), isBlind: !c.IsAskedKnown(), isVeiled: c.Veiled}
 	if !c.LeaseEnd.IsZero() && in.Now.Sub(c.LeaseEnd) > leaseGrace {
 		r.NoController = &metav1.Time{Time: c.LeaseEnd}
 	}
-	zones := zonesOf(c)
+	zones, _ := c.Zones()
 	wanted := wanted(c.InForce(in.Now).Faults)
 	roles, unknown := rolesOf(c)
 	r.Unseen = append(r.Unseen, unseenAgents(in)...)
 	r.Unseen = append(r.Unseen, unknown...)
 	for _, p := range c.Pods {
 		one := Pod{
-			Name: p.Name, Component: p.Facts.Component, Zone: cmp.Or(zones[p.Name], p.Facts.Zone), Ready: p.Facts.Ready,
+			Name: p.Name, Component: p.Facts.Component, Zone: zones[p.Name], Ready: p.Facts.Ready,
 			Role: roles[p.Name], Agent: agentOf(p), Objects: wanted.objects(p.Name),
 		}
 		if reply, isAsked := in.Replies[p.Name]; isAsked {
@@ -137,20 +135,4 @@ func unready(c *look.Cluster) []string {
 	}
 	known := safety.FactsOf(c.Object, pods)
 	return known.Unready()
-}
-
-// zonesOf returns the zones that the topology in force has put pods into.
-func zonesOf(c *look.Cluster) map[string]string {
-	zones := map[string]string{}
-	for _, t := range c.Topologies {
-		if t.Status.Phase != v1alpha1.Running {
-			continue
-		}
-		for _, z := range t.Status.Zones {
-			for _, pod := range z.Pods {
-				zones[pod] = z.Name
-			}
-		}
-	}
-	return zones
 }

@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	agentclient "github.com/tidelay/tidelay/pkg/agent/client"
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/facts"
@@ -24,7 +23,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
 
-// endTime is how long an agent may take to end faults.
+// endTime is how long an agent may take to say what it holds, and again to end it.
 const endTime = 5 * time.Second
 
 // agentPods are pods with agents.
@@ -77,10 +76,10 @@ type ended struct {
 
 // endAt ends the faults of an agent that are to be ended. It needs no answer to the question
 // which there are.
-func (c *clearing) endAt(ctx context.Context, agent *agentclient.Client) (ended, error) {
+func (c *clearing) endAt(ctx context.Context, agent *agents.Agent) (ended, error) {
 	before, err := agent.Faults(ctx)
 	var e ended
-	for _, f := range before.Body.Faults {
+	for _, f := range before {
 		if c.isAll || f.Owner == decide.Owner {
 			e.faults = append(e.faults, f)
 		} else {
@@ -91,9 +90,9 @@ func (c *clearing) endAt(ctx context.Context, agent *agentclient.Client) (ended,
 	case c.dryRun, err == nil && len(e.faults) == 0:
 		return e, err
 	case c.isAll:
-		_, err = agent.DeleteFaults(ctx)
+		err = agent.DeleteFaults(ctx)
 	default:
-		_, err = agent.ReplaceOwned(ctx, decide.Owner, nil)
+		err = agent.DeleteOwned(ctx, decide.Owner)
 	}
 	return e, err
 }
@@ -144,7 +143,7 @@ var errSetAgain = errors.New("it had faults again each time that it was asked")
 // and no ending that has begun.
 func (c *clearing) round(ctx context.Context, pods agentPods, found map[string]agents.Reply[ended]) agentPods {
 	var rest agentPods
-	for i, reply := range agents.Ask(context.WithoutCancel(ctx), c.connection.Agents, pods, c.limit, c.endAt) {
+	for i, reply := range agents.Ask(context.WithoutCancel(ctx), c.connection.asker(endTime), pods, c.endAt) {
 		name := pods[i].Name
 		isDone := reply.Err == nil && len(reply.Body.faults) == 0
 		reply.Body.faults = append(found[name].Body.faults, reply.Body.faults...)

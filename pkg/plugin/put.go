@@ -84,9 +84,13 @@ func (a *app) preview(seen *look.Cluster, step object.Step, w *writing) error {
 		return nil
 	}
 	p := preview.Of(seen.Input(a.Now()), step.After)
-	p.Life.Message = w.typed(p.Life.Message)
+	p.Life.Message, p.Hidden = w.typed(p.Life.Message), seen.Hidden
 	if preview.IsInvalid(p.Life) {
 		return refusal(p.Life, "nothing was changed")
+	}
+	if seen.LacksZones(step.After) {
+		a.say("%s %s goes by the zones of nodes: not judged here; the controller judges it", object.Kind(step.After), step.After.GetName())
+		return nil
 	}
 	if err := p.Write(a.Out); err != nil {
 		return err

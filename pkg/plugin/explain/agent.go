@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -14,9 +13,6 @@ import (
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/container"
 )
-
-// askTime is how long an agent may take to say how it is.
-const askTime = 10 * time.Second
 
 // Agent is the agent in a pod.
 type Agent struct {
@@ -43,7 +39,7 @@ type Agent struct {
 
 // readAgent reads what is known of the agent in a pod; nil if there is none. One that has
 // ended is not asked.
-func readAgent(ctx context.Context, all Agents, pod *corev1.Pod) *Agent {
+func readAgent(ctx context.Context, asker agents.Asker, pod *corev1.Pod) *Agent {
 	agent, has := container.Of(pod)
 	if !has {
 		return nil
@@ -62,21 +58,11 @@ func readAgent(ctx context.Context, all Agents, pod *corev1.Pod) *Agent {
 	if facts.HasEnded(pod) {
 		return a
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	status, err := ask(ctx, all, pod)
-	if a.Outcome = agents.OutcomeOf(err); err != nil {
-		a.Error, a.right = agents.Cause(err), agents.MissingRight(err, "get")
+	reply := agents.Statuses(ctx, asker, []*corev1.Pod{pod})[pod.Name]
+	if a.Outcome = agents.OutcomeOf(reply.Err); reply.Err != nil {
+		a.Error, a.right = agents.Cause(reply.Err), agents.MissingRight(reply.Err, "get")
 		return a
 	}
-	a.Status = &status
+	a.Status = &reply.Body
 	return a
-}
-
-func ask(ctx context.Context, all Agents, pod *corev1.Pod) (api.Status, error) {
-	agent, err := all.Of(ctx, pod)
-	if err != nil {
-		return api.Status{}, err
-	}
-	return agent.Status(ctx)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/selector"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 	"github.com/tidelay/tidelay/pkg/plugin/table"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
 // IsUnsafe reports whether a rule of safety refuses what a life is about.
@@ -114,7 +115,7 @@ func (g Group) between() string {
 
 // what says what happens between the two groups.
 func (g Group) what() string {
-	if g.Partition {
+	if g.Cut == g.Pairs {
 		return "partition"
 	}
 	var parts []string
@@ -133,6 +134,9 @@ func (g Group) what() string {
 	if g.Loss > 0 {
 		parts = append(parts, "loss "+g.Loss.String())
 	}
+	if g.Cut > 0 {
+		parts = append(parts, fmt.Sprintf("partition at %d of %s", g.Cut, tidbcluster.Plural(g.Pairs, "pair")))
+	}
 	return strings.Join(parts, ", ")
 }
 
@@ -148,6 +152,9 @@ func (p *Preview) verdict() (judged, verdict string) {
 		return strings.ToLower(string(phase)), verdict
 	}
 	verdict = "no rule refuses it"
+	if len(p.Hidden) > 0 {
+		verdict += fmt.Sprintf(" by what is seen here, without %s; the controller judges it with them", strings.Join(p.Hidden, " and "))
+	}
 	if allowed := object.Allowed(p.Object); len(allowed) > 0 {
 		verdict += fmt.Sprintf("; it allows %s", strings.Trim(fmt.Sprint(allowed), "[]"))
 	}

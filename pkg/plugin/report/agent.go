@@ -21,6 +21,8 @@ import (
 const (
 	// None is that the pod has no agent.
 	None = "none"
+	// Unknown is that asking it failed on the way.
+	Unknown = "unknown"
 	// Running is that it runs, and was not asked.
 	Running = "running"
 	// Answers is that it has answered.
@@ -93,8 +95,11 @@ func (a *Agent) answered(reply agents.Reply[api.Status]) {
 	case outcome == agents.Answered:
 		a.State, a.Reason = Refuses, agents.Cause(reply.Err)
 		return
-	default:
+	case outcome == agents.Unreachable:
 		a.State, a.Reason = Silent, agents.Cause(reply.Err)
+		return
+	default:
+		a.State, a.Reason = Unknown, agents.Cause(reply.Err)
 		return
 	}
 	a.Engine, a.Version, a.Warnings = reply.Body.Engine, reply.Body.Version, reply.Body.Warnings

@@ -179,6 +179,8 @@ func (p *Pod) note(note func(format string, args ...any)) {
 		note("no agent: %s", a.Reason)
 	case a.State == Silent:
 		note("the agent is silent: %s", a.Reason)
+	case a.State == Unknown:
+		note("asking the agent failed: %s", a.Reason)
 	case a.State == Refuses:
 		note("the agent does not say how it is: %s", a.Reason)
 	case a.State == Old:

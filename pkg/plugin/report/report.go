@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/container"
@@ -78,12 +77,12 @@ const leaseGrace = 30 * time.Second
 // Of reports what is known of a TidbCluster at a moment.
 func Of(in Input) Report {
 	c := in.Cluster
-	r := Report{Namespace: c.Key.Namespace, Cluster: c.Key.Name, Pods: []Pod{}, Objects: []Object{}, Unseen: slices.Clone(c.Unseen), isBlind: c.Blind || c.Veiled, isVeiled: c.Veiled}
+	r := Report{Namespace: c.Key.Namespace, Cluster: c.Key.Name, Pods: []Pod{}, Objects: []Object{}, Unseen: slices.Clone(c.Unseen), isBlind: !c.IsAskedKnown(), isVeiled: c.Veiled}
 	if !c.LeaseEnd.IsZero() && in.Now.Sub(c.LeaseEnd) > leaseGrace {
 		r.NoController = &metav1.Time{Time: c.LeaseEnd}
 	}
 	var zones map[string]string
-	zones, r.ZonesBy = zonesOf(c)
+	zones, r.ZonesBy = c.Zones()
 	wanted := wanted(c.InForce(in.Now).Faults)
 	roles, unknown := rolesOf(c)
 	r.Unseen, r.Unknown = append(r.Unseen, unseenAgents(in)...), unknown
@@ -141,28 +140,4 @@ func unready(c *look.Cluster) []string {
 	}
 	known := safety.FactsOf(c.Object, pods)
 	return known.Unready()
-}
-
-// zonesOf returns the zones of pods, and the name of the topology in force that has put them
-// there. Without one they are those of the pods' nodes.
-func zonesOf(c *look.Cluster) (zones map[string]string, by string) {
-	zones = map[string]string{}
-	for _, t := range c.Topologies {
-		if t.Status.Phase != v1alpha1.Running {
-			continue
-		}
-		by = t.Name
-		for _, z := range t.Status.Zones {
-			for _, pod := range z.Pods {
-				zones[pod] = z.Name
-			}
-		}
-	}
-	if by != "" {
-		return zones, by
-	}
-	for _, p := range c.Pods {
-		zones[p.Name] = p.Facts.Zone
-	}
-	return zones, ""
 }

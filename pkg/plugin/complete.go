@@ -84,19 +84,10 @@ func (a *app) completeRun(cmd *cobra.Command) {
 }
 
 func (a *app) completeClear(cmd *cobra.Command) {
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return a.ask(cmd, func(ctx context.Context, c client.Client, namespace string) []string {
-			all, err := objectsOf(ctx, c, namespace)
-			if err != nil {
-				return nil
-			}
-			var names []string
-			for _, o := range all {
-				if !slices.Contains(args, o.GetName()) {
-					names = append(names, cobra.CompletionWithDesc(o.GetName(), object.Life(o).What))
-				}
-			}
-			return names
+			there, _ := objectsOf(ctx, c, namespace) // those that may be seen
+			return clearable(there, clusters(ctx, c, namespace), args, text)
 		})
 	}
 }

@@ -23,6 +23,8 @@ type writing struct {
 	wait    bool
 	timeout time.Duration
 	output  string
+	// byFields is whether messages name the fields of the object: no flags fill them in.
+	byFields bool
 }
 
 func (w *writing) add(f *pflag.FlagSet, isTerminal bool) {
@@ -129,10 +131,10 @@ func (s *sides) parse(cluster string) (v1alpha1.NetworkFaultSpec, error) {
 	}
 	var err error
 	if spec.From, err = object.Side(s.from); err != nil {
-		return spec, usage("--from: %w", err)
+		return spec, wrongSide("--from", err)
 	}
 	if spec.To, err = object.Side(s.to); err != nil {
-		return spec, usage("--to: %w", err)
+		return spec, wrongSide("--to", err)
 	}
 	if s.seed < 0 {
 		return spec, usage("--seed %d: want 0 or more", s.seed)

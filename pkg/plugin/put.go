@@ -45,11 +45,11 @@ func (a *app) put(ctx context.Context, cluster string, make wish, w *writing) er
 	if err != nil {
 		return err
 	}
-	words := *a
+	words := a
 	if w.output != "" {
-		words.Out = a.ErrOut // the object alone is on the output
+		words = a.aside()
 	}
-	if err := words.preview(seen, step); err != nil {
+	if err := words.preview(seen, step, w); err != nil {
 		return err
 	}
 	if w.dryRun {
@@ -75,7 +75,7 @@ func suggest(err error) error {
 }
 
 // preview says what a step would do. The error says that it would be refused.
-func (a *app) preview(seen *look.Cluster, step object.Step) error {
+func (a *app) preview(seen *look.Cluster, step object.Step, w *writing) error {
 	for _, text := range seen.Unseen {
 		a.say("%s", text)
 	}
@@ -84,8 +84,13 @@ func (a *app) preview(seen *look.Cluster, step object.Step) error {
 		return nil
 	}
 	p := preview.Of(seen.Input(a.Now()), step.After)
+	p.Life.Message, p.Hidden = w.typed(p.Life.Message), seen.Hidden
 	if preview.IsInvalid(p.Life) {
 		return refusal(p.Life, "nothing was changed")
+	}
+	if seen.LacksZones(step.After) {
+		a.say("%s %s goes by the zones of nodes: not judged here; the controller judges it", object.Kind(step.After), step.After.GetName())
+		return nil
 	}
 	if err := p.Write(a.Out); err != nil {
 		return err
@@ -105,8 +110,7 @@ func refusal(life v1alpha1.Life, so string) error {
 	case preview.IsUnsafe(life):
 		return &failure{statusRefused, fmt.Errorf("refused by the rule of safety %s; %s; --allow %s does it anyway", life.Reason, so, life.Reason)}
 	case preview.IsInvalid(life):
-		message := strings.TrimRight(preview.Message(life), ".")
-		return usage("%s; %s", strings.TrimPrefix(message, "spec."), so)
+		return usage("%s; %s", strings.TrimRight(preview.Message(life), "."), so)
 	default:
 		return fmt.Errorf("refused: %s; %s", life.Reason, so)
 	}
@@ -133,14 +137,14 @@ func (a *app) carryOut(ctx context.Context, c writer, step object.Step, w *writi
 	if !w.wait {
 		return nil
 	}
-	err = a.wait(ctx, c, written, w.timeout)
+	err = a.wait(ctx, c, written, w)
 	taken, is := errors.AsType[*takeBack](err)
 	if !is {
 		return err
 	}
 	so, undoErr := c.undo(ctx, step, written)
 	if undoErr != nil {
-		return fmt.Errorf("%w, and can't be taken back: %w", taken, undoErr)
+		return fmt.Errorf("%w: %w", taken.with("it can't be taken back"), undoErr)
 	}
 	return taken.with(so)
 }

@@ -33,12 +33,12 @@ func (t *takeBack) Unwrap() error { return t.error }
 
 // wait waits until an object is in force and measured, and tells how that goes. The error is a
 // *takeBack if it was refused, or if ctx has ended.
-func (a *app) wait(ctx context.Context, c client.Reader, o client.Object, longest time.Duration) error {
-	timeout := time.NewTimer(longest)
+func (a *app) wait(ctx context.Context, c client.Reader, o client.Object, asked *writing) error {
+	timeout := time.NewTimer(asked.timeout)
 	defer timeout.Stop()
 	tick := time.NewTicker(a.Poll)
 	defer tick.Stop()
-	w := waiting{app: a, object: o}
+	w := waiting{app: a, object: o, asked: asked}
 	for {
 		isDone, err := w.look(ctx, c)
 		switch {
@@ -53,7 +53,7 @@ func (a *app) wait(ctx context.Context, c client.Reader, o client.Object, longes
 		case <-ctx.Done():
 		case <-tick.C:
 		case <-timeout.C:
-			return w.late(longest)
+			return w.late(asked.timeout)
 		}
 	}
 }
@@ -62,6 +62,7 @@ func (a *app) wait(ctx context.Context, c client.Reader, o client.Object, longes
 type waiting struct {
 	*app
 	object client.Object
+	asked  *writing
 	life   v1alpha1.Life
 	// said is what was told last, so that nothing is told twice.
 	said string
@@ -87,6 +88,7 @@ func (w *waiting) look(ctx context.Context, c client.Reader) (bool, error) {
 		return false, fmt.Errorf("%s %s was changed by somebody else", object.Kind(now), now.GetName())
 	}
 	w.life = *object.Life(now)
+	w.life.Message = w.asked.typed(w.life.Message)
 	switch {
 	case w.life.Phase == "" || w.life.ObservedGeneration < w.object.GetGeneration():
 		w.progress("waiting for the controller")

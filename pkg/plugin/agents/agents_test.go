@@ -162,7 +162,7 @@ func TestAskConcurrently(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, reply := range agents.Ask(t.Context(), proxy, all, time.Minute, func(ctx context.Context, c *client.Client) (api.Status, error) { return c.Status(ctx) }) {
+	for i, reply := range agents.Ask(t.Context(), agents.Asker{Reach: proxy, Answer: time.Minute}, all, func(ctx context.Context, a *agents.Agent) (api.Status, error) { return a.Status(ctx) }) {
 		if reply.Err != nil {
 			t.Errorf("agent %d: %v", i, reply.Err)
 		}

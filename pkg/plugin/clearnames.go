@@ -14,6 +14,7 @@ import (
 const (
 	prefixFault    = "fault"
 	prefixTopology = "topology"
+	prefixShape    = "shape"
 	prefixCluster  = "cluster"
 )
 
@@ -27,27 +28,13 @@ type choice struct {
 // there are.
 func named(there []client.Object, clusters, names []string, namespace string) (choice, error) {
 	var all choice
+	right := meaningful(there, clusters)
 	for _, text := range names {
 		prefix, name, hasPrefix := strings.Cut(text, "/")
 		if !hasPrefix {
 			prefix, name = "", text
 		}
-		means := map[string][]client.Object{}
-		if slices.Contains(clusters, name) {
-			means[prefixCluster] = []client.Object{}
-		}
-		for _, o := range there {
-			if kind := prefixOf(object.Kind(o)); o.GetName() == name {
-				means[kind] = append(means[kind], o)
-			}
-			if object.Cluster(o) == name {
-				means[prefixCluster] = append(means[prefixCluster], o)
-			}
-		}
-		right := slices.Clone(clusters)
-		for _, o := range there {
-			right = append(right, o.GetName())
-		}
+		means := meanings(there, clusters, name)
 		kind, err := meaning(means, prefix, name, namespace, right)
 		if err != nil {
 			return choice{}, err
@@ -64,6 +51,38 @@ func named(there []client.Object, clusters, names []string, namespace string) (c
 	return all, nil
 }
 
+// meanings returns the objects that a name can mean, by what can be before it.
+func meanings(there []client.Object, clusters []string, name string) map[string][]client.Object {
+	all := map[string][]client.Object{}
+	if slices.Contains(clusters, name) {
+		all[prefixCluster] = []client.Object{}
+	}
+	for _, o := range there {
+		if kind := prefixOf(object.Kind(o)); o.GetName() == name {
+			all[kind] = append(all[kind], o)
+		}
+		if object.ShapeOf(o) == name {
+			all[prefixShape] = append(all[prefixShape], o)
+		}
+		if object.Cluster(o) == name {
+			all[prefixCluster] = append(all[prefixCluster], o)
+		}
+	}
+	return all
+}
+
+// meaningful returns all names that mean something.
+func meaningful(there []client.Object, clusters []string) []string {
+	all := slices.Clone(clusters)
+	for _, o := range there {
+		all = append(all, o.GetName())
+		if shape := object.ShapeOf(o); shape != "" && !slices.Contains(all, shape) {
+			all = append(all, shape)
+		}
+	}
+	return all
+}
+
 func prefixOf(kind string) string {
 	if kind == object.Topology {
 		return prefixTopology
@@ -73,12 +92,12 @@ func prefixOf(kind string) string {
 
 // meaning returns which kind of what a name can mean it means. right are all names.
 func meaning(means map[string][]client.Object, prefix, name, namespace string, right []string) (string, error) {
-	prefixes := []string{prefixFault, prefixTopology, prefixCluster}
+	prefixes := []string{prefixFault, prefixShape, prefixTopology, prefixCluster}
 	if prefix != "" {
 		of, _, _ := strings.Cut(prefix, ".") // networkfault.tidelay.io, as -o name prints it
 		of = strings.TrimPrefix(of, "network")
 		if !slices.Contains(prefixes, of) {
-			return "", usage("%s/%s: want fault/NAME, topology/NAME or cluster/NAME", prefix, name)
+			return "", usage("%s/%s: want fault/NAME, topology/NAME, shape/NAME or cluster/NAME", prefix, name)
 		}
 		prefixes = []string{of}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/plugin/measured"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
+	"github.com/tidelay/tidelay/pkg/plugin/shape"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -58,6 +59,12 @@ func (a *app) completeFault(cmd *cobra.Command) {
 	completeWriting(cmd)
 }
 
+func (a *app) completePartition(cmd *cobra.Command) {
+	a.completeFault(cmd)
+	register(cmd, "shape", cobra.FixedCompletions(shape.Names(), noFiles))
+	register(cmd, "of", a.completeSelector)
+}
+
 func (a *app) completeTopology(cmd *cobra.Command) {
 	cmd.ValidArgsFunction = a.completeCluster
 	register(cmd, "profile", cobra.FixedCompletions(profile.Names(), noFiles))
@@ -92,8 +99,12 @@ func (a *app) completeClear(cmd *cobra.Command) {
 			}
 			var names []string
 			for _, o := range all {
-				if !slices.Contains(args, o.GetName()) {
-					names = append(names, cobra.CompletionWithDesc(o.GetName(), object.Life(o).What))
+				one := cobra.CompletionWithDesc(o.GetName(), object.Life(o).What)
+				if shape := object.ShapeOf(o); shape != "" {
+					one = cobra.CompletionWithDesc(shape, object.Life(o).What) // which ends it whole
+				}
+				if name, _, _ := strings.Cut(one, "\t"); !slices.Contains(args, name) && !slices.Contains(names, one) {
+					names = append(names, one)
 				}
 			}
 			return names

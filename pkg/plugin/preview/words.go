@@ -31,8 +31,20 @@ func IsInvalid(life v1alpha1.Life) bool {
 	return life.Phase == v1alpha1.Refused && (life.Reason == decide.ReasonInvalid || life.Reason == decide.ReasonInvalidSelector)
 }
 
-// Write writes a preview for people.
-func (p *Preview) Write(w io.Writer) error {
+// Write writes previews for people.
+func Write(w io.Writer, all []Preview) error {
+	for i := range all {
+		if i > 0 {
+			_, _ = fmt.Fprintln(w)
+		}
+		if err := all[i].write(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Preview) write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 8, columnGap, ' ', 0)
 	line := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) }
 	line("%s %s: %s", object.Kind(p.Object), p.Object.GetName(), p.Life.What)

@@ -61,7 +61,7 @@ func meanings(there []client.Object, clusters []string, name string) map[string]
 		if kind := prefixOf(object.Kind(o)); o.GetName() == name {
 			all[kind] = append(all[kind], o)
 		}
-		if object.ShapeOf(o) == name {
+		if shape := object.ShapeOf(o); shape != "" && shape == name {
 			all[prefixShape] = append(all[prefixShape], o)
 		}
 		if object.Cluster(o) == name {

@@ -77,12 +77,12 @@ func TestWaitForARing(t *testing.T) {
 		"two are late": {
 			map[string]func(*v1alpha1.Life){"round-1": applying, "round-3": unseen},
 			1, true,
-			[]string{"round-2: measured", "NetworkFault round-1 stays as it is", "NetworkFault round-3 stays as it is"},
+			[]string{"round-2: measured", "error: round-1: not in force after 50ms", "NetworkFault round-1 stays as it is", "\nround-3: the controller has not looked at it"},
 		},
 		"one is measured otherwise": {
 			map[string]func(*v1alpha1.Life){"round-1": measured(metav1.ConditionFalse, "0/2", "an answer")},
 			1, true,
-			[]string{"round-1: measured, and not as asked for: an answer", "round-3: measured as asked for", "0/2 of the pods"},
+			[]string{"round-1: measured, and not as asked for: an answer", "round-3: measured as asked for", "error: round-1: in force, and 0/2 of the pods"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

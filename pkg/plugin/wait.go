@@ -89,7 +89,7 @@ func (all waits) failed() error {
 	var errs []error
 	for _, w := range all {
 		if w.failed != nil {
-			errs = append(errs, w.failed)
+			errs = append(errs, fmt.Errorf("%s%w", w.prefix, w.failed))
 		}
 	}
 	return errors.Join(errs...)

@@ -38,6 +38,7 @@ func Shaped(like v1alpha1.NetworkFaultSpec, s shape.Shape, of []selector.Selecto
 	var all []v1alpha1.NetworkFaultSpec
 	for _, cut := range cuts {
 		one := *like.DeepCopy()
+		one.Seed = 0 // nothing is picked any more
 		if one.From, err = pods(cut.From); err != nil {
 			return nil, err
 		}

@@ -19,7 +19,7 @@ const maxSide = 16
 // Shaped returns the NetworkFaults that have the pods of one side cut off from one another in a
 // shape. like has all else that they are to say, and its seed decides what random picks. They
 // name the pods as they are picked now. But where one pod is to be isolated from its component,
-// both are as they were written, so that a role is that when the fault starts.
+// that one is as it was written: a role means the pod that has it when the fault starts.
 //
 // The error wraps selector.ErrUnknownRole or selector.ErrNobody, or says how many pods the
 // shape needs.

@@ -84,6 +84,7 @@ func TestAttach(t *testing.T) {
 		t.Errorf("status does not name the agent that was killed:\n%s", said)
 	}
 	w.wantCondition(ctx, t, plain, corev1.ConditionFalse, "agent_not_running")
+	w.wantPhase(ctx, t, "attached", v1alpha1.Running, "NotApplied")
 	said = w.attach(ctx, t, "attach", plain, "--wait")
 	if !strings.Contains(said, tikv.Name+": tidelay-agent-2 answers") || strings.Contains(said, w.pod(ctx, t, plain, "pd").Name+": tidelay-agent") {
 		t.Error("not the pod with the dead agent alone got another")

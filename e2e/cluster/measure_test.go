@@ -37,8 +37,13 @@ type measured struct {
 // measure measures from a pinger's pod to some targets at once, by ping to an address and
 // by TCP to an address with a port. An answer that is later than wait is lost.
 func (w *world) measure(ctx context.Context, from string, wait time.Duration, count int, targets ...string) (map[string]measured, error) {
+	return w.measureEvery(ctx, 50*time.Millisecond, from, wait, count, targets...)
+}
+
+// measureEvery is measure with another time between two measurements of a target.
+func (w *world) measureEvery(ctx context.Context, interval time.Duration, from string, wait time.Duration, count int, targets ...string) (map[string]measured, error) {
 	results := map[string]measured{}
-	if err := w.runPinger(ctx, from, &results, append([]string{"rtt", wait.String(), strconv.Itoa(count)}, targets...)...); err != nil {
+	if err := w.runPinger(ctx, from, &results, append([]string{"rtt", wait.String(), interval.String(), strconv.Itoa(count)}, targets...)...); err != nil {
 		return nil, err
 	}
 	for _, target := range targets {

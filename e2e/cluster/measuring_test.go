@@ -28,7 +28,7 @@ func TestMeasuring(t *testing.T) {
 	byHand(api.Fault{Direction: "both", Delay: "25ms"})
 	theFaulted.wantMatrix(ctx, t, "25ms each way", pairs(added))
 	theFaulted.wantLeast(ctx, t, ofFaulted("tikv-0"), pd+":2379", added)
-	stream := theFaulted.stream(ctx, t, "tikv-0", "pd-0", 60)
+	stream := theFaulted.stream(ctx, t, "tikv-0", "pd-0", 3*time.Second)
 	byHand(api.Fault{Direction: "both", Delay: "40ms"})
 	theFaulted.wantMatrix(ctx, t, "40ms each way", pairs(80*time.Millisecond))
 	if got := stream(); len(got.RTTs) != got.Sent {
@@ -40,7 +40,7 @@ func TestMeasuring(t *testing.T) {
 	theFaulted.wantLeast(ctx, t, ofFaulted("tikv-0"), pd+":2379", added)
 	theFaulted.wantFlat(ctx, t, "ping, with a fault for a port")
 
-	stream = theFaulted.stream(ctx, t, "tikv-0", "pd-0", 100)
+	stream = theFaulted.stream(ctx, t, "tikv-0", "pd-0", 5*time.Second)
 	byHand(api.Fault{Direction: "both", Partition: true})
 	theFaulted.wantMatrix(ctx, t, "a partition", pairs(cut))
 	theFaulted.wantLeast(ctx, t, ofFaulted("tikv-0"), pd+":2379", cut)

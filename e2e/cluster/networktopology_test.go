@@ -34,7 +34,7 @@ func TestNetworkTopologySpread(t *testing.T) {
 	theFaulted.remove(ctx, t, "slow")
 	theFaulted.wantMatrix(ctx, t, "the fault is deleted", far.of(dealt(3)))
 
-	stream := theFaulted.stream(ctx, t, "tikv-0", "pd-1", 160)
+	stream := theFaulted.stream(ctx, t, "tikv-0", "pd-1", 8*time.Second)
 	theFaulted.runTopology(ctx, t, "ground", "spread: 3, untilDeleted: true, "+farther.spec())
 	theFaulted.wantMatrix(ctx, t, "a link is changed", farther.of(dealt(3)))
 	wantInPlace(t, stream(), far[link{"a", "b"}], farther[link{"a", "b"}])
@@ -54,7 +54,7 @@ func TestNetworkTopologyPodMoved(t *testing.T) {
 	}
 	theFaulted.wantMatrix(ctx, t, "zones by a list", far.of(zones))
 
-	stream := theFaulted.stream(ctx, t, "tikv-1", "pd-0", 160)
+	stream := theFaulted.stream(ctx, t, "tikv-1", "pd-0", 8*time.Second)
 	zones["tikv-1"] = "c"
 	theFaulted.runTopology(ctx, t, "ground", zones.spec()+", untilDeleted: true, "+far.spec())
 	theFaulted.wantMatrix(ctx, t, "tikv-1 is moved", far.of(zones))

@@ -25,18 +25,18 @@ func TestTheQueueOfALinkIsHalfASecond(t *testing.T) {
 	for _, c := range []struct {
 		rate      string
 		bits      float64
-		streams   int // that fill the queue
+		streams   int // their initial windows of 10 frames (RFC 6928) fill the queue
 		delay     string
 		direction string
 		from, to  *netlab.Host
 		v6        bool
 	}{
-		{"500kbit", 500e3, 4, "", "egress", l.pod, l.bystander, false},
-		{"1mbit", 1e6, 4, "", "egress", l.pod, l.bystander, true},
-		{"1mbit", 1e6, 4, "", "ingress", l.bystander, l.pod, false},
-		{"2mbit", 2e6, 8, "100ms", "egress", l.pod, l.bystander, false},
-		{"10mbit", 10e6, 20, "", "egress", l.pod, l.bystander, false},
-		{"10mbit", 10e6, 20, "", "ingress", l.bystander, l.pod, true},
+		{"500kbit", 500e3, 5, "", "egress", l.pod, l.bystander, false},
+		{"1mbit", 1e6, 5, "", "egress", l.pod, l.bystander, true},
+		{"1mbit", 1e6, 5, "", "ingress", l.bystander, l.pod, false},
+		{"2mbit", 2e6, 12, "100ms", "egress", l.pod, l.bystander, false},
+		{"10mbit", 10e6, 48, "", "egress", l.pod, l.bystander, false},
+		{"10mbit", 10e6, 48, "", "ingress", l.bystander, l.pod, true},
 	} {
 		t.Run(c.rate+c.delay+" "+c.direction, func(t *testing.T) {
 			a.t = t

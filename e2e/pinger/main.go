@@ -4,7 +4,7 @@
 // a TidbCluster, whose network it has then.
 //
 //	pinger wait                       do nothing until a signal comes
-//	pinger rtt WAIT COUNT TARGET...   {"TARGET":{"sent":N,"rtts":[NANOSECONDS,...]},...}
+//	pinger rtt WAIT INTERVAL COUNT TARGET...   {"TARGET":{"sent":N,"rtts":[NANOSECONDS,...]},...}
 //	pinger echoes                     {"received":N}
 //	pinger http METHOD URL [BODY]     {"status":200,"header":{"Name":["value"]},"body":"..."}
 //	pinger signal NAME CONTAINER      {"signalled":N}
@@ -57,8 +57,12 @@ func run(ctx context.Context, args []string) error {
 // answer returns what a command prints.
 func answer(ctx context.Context, args []string) (any, error) {
 	switch {
-	case len(args) >= 4 && args[0] == "rtt":
-		return measure(ctx, args[1], args[2], args[3:])
+	case len(args) >= 5 && args[0] == "rtt":
+		p, err := parsePlan(args[1], args[2], args[3])
+		if err != nil {
+			return nil, err
+		}
+		return measure(ctx, p, args[4:])
 	case len(args) == 1 && args[0] == "echoes":
 		return echoes()
 	case len(args) == 3 && args[0] == "http":
@@ -68,7 +72,7 @@ func answer(ctx context.Context, args []string) (any, error) {
 	case len(args) == 3 && args[0] == "signal":
 		return signalContainer(args[1], args[2])
 	default:
-		return nil, errors.New("usage: pinger wait | rtt WAIT COUNT TARGET... | echoes | http METHOD URL [BODY] | signal NAME CONTAINER")
+		return nil, errors.New("usage: pinger wait | rtt WAIT INTERVAL COUNT TARGET... | echoes | http METHOD URL [BODY] | signal NAME CONTAINER")
 	}
 }
 

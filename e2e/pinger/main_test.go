@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestConnect(t *testing.T) {
@@ -12,21 +13,21 @@ func TestConnect(t *testing.T) {
 		t.Fatal(err)
 	}
 	target := listener.Addr().String()
-	got, err := measure(t.Context(), "1s", "3", []string{target})
+	got, err := measure(t.Context(), plan{3, 50 * time.Millisecond, time.Second}, []string{target})
 	if err != nil || got[target].Sent != 3 || len(got[target].RTTs) != 3 {
 		t.Errorf("with a listener: %+v, %v", got, err)
 	}
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	got, err = measure(t.Context(), "1s", "3", []string{target})
+	got, err = measure(t.Context(), plan{3, 50 * time.Millisecond, time.Second}, []string{target})
 	if err != nil || got[target].Sent != 3 || len(got[target].RTTs) != 0 {
 		t.Errorf("without one: %+v, %v, want 3 lost", got, err)
 	}
 }
 
 func TestBadArguments(t *testing.T) {
-	for _, args := range [][]string{{}, {"ping"}, {"rtt", "1s", "0", "127.0.0.1"}, {"rtt", "1", "1", "127.0.0.1"}, {"signal", "KILL", ""}, {"signal", "KILL", strings.Repeat("f", idLength)}, {"signal", "HUP", strings.Repeat("f", idLength)}} {
+	for _, args := range [][]string{{}, {"ping"}, {"rtt", "1s", "50ms", "0", "127.0.0.1"}, {"rtt", "1", "50ms", "1", "127.0.0.1"}, {"rtt", "1s", "0s", "1", "127.0.0.1"}, {"rtt", "1s", "5", "1", "127.0.0.1"}, {"rtt", "1s", "5ms", "1"}, {"signal", "KILL", ""}, {"signal", "KILL", strings.Repeat("f", idLength)}, {"signal", "HUP", strings.Repeat("f", idLength)}} {
 		if got, err := answer(t.Context(), args); err == nil {
 			t.Errorf("%q: %v, want an error", args, got)
 		}

@@ -12,25 +12,34 @@ import (
 	probing "github.com/prometheus-community/pro-bing"
 )
 
-// interval is the time between two measurements of a target.
-const interval = 50 * time.Millisecond
-
 // rtts are the answers of a target.
 type rtts struct {
 	Sent int             `json:"sent"`
 	RTTs []time.Duration `json:"rtts"`
 }
 
+// plan is how each target is measured: so often, with so much time between two, and no answer
+// that is later than wait.
+type plan struct {
+	count          int
+	interval, wait time.Duration
+}
+
+func parsePlan(wait, interval, count string) (p plan, err error) {
+	if p.wait, err = time.ParseDuration(wait); err != nil {
+		return plan{}, err
+	}
+	if p.interval, err = time.ParseDuration(interval); err != nil || p.interval <= 0 {
+		return plan{}, fmt.Errorf("interval %q: want a duration above 0", interval)
+	}
+	if p.count, err = strconv.Atoi(count); err != nil || p.count < 1 {
+		return plan{}, fmt.Errorf("count %q: want a number from 1", count)
+	}
+	return p, nil
+}
+
 // measure measures to all targets at once.
-func measure(ctx context.Context, wait, count string, targets []string) (map[string]rtts, error) {
-	patience, err := time.ParseDuration(wait)
-	if err != nil {
-		return nil, err
-	}
-	n, err := strconv.Atoi(count)
-	if err != nil || n < 1 {
-		return nil, fmt.Errorf("count %q: want a number from 1", count)
-	}
+func measure(ctx context.Context, p plan, targets []string) (map[string]rtts, error) {
 	var (
 		all      sync.WaitGroup
 		mu       sync.Mutex
@@ -43,7 +52,7 @@ func measure(ctx context.Context, wait, count string, targets []string) (map[str
 			if _, _, err := net.SplitHostPort(target); err == nil {
 				by = connect
 			}
-			got, err := by(ctx, target, n, patience)
+			got, err := by(ctx, target, p)
 			mu.Lock()
 			defer mu.Unlock()
 			measured[target] = got
@@ -55,20 +64,20 @@ func measure(ctx context.Context, wait, count string, targets []string) (map[str
 }
 
 // ping sends so many echo requests.
-func ping(ctx context.Context, target string, count int, wait time.Duration) (rtts, error) {
+func ping(ctx context.Context, target string, plan plan) (rtts, error) {
 	pinger, err := probing.NewPinger(target)
 	if err != nil {
 		return rtts{}, fmt.Errorf("ping %s: %w", target, err)
 	}
 	pinger.SetPrivileged(true)
-	pinger.Count, pinger.Interval = count, interval
+	pinger.Count, pinger.Interval = plan.count, plan.interval
 	// The last one is waited for from when it is sent: on a machine that has too much to do,
 	// that is later than the interval says.
 	const late = 30 * time.Second
-	pinger.Timeout = time.Duration(count-1)*interval + late + wait
+	pinger.Timeout = time.Duration(plan.count-1)*plan.interval + late + plan.wait
 	pinger.OnSend = func(p *probing.Packet) {
-		if p.Seq == count-1 {
-			time.AfterFunc(wait, pinger.Stop)
+		if p.Seq == plan.count-1 {
+			time.AfterFunc(plan.wait, pinger.Stop)
 		}
 	}
 	if err := pinger.RunWithContext(ctx); err != nil {
@@ -80,16 +89,16 @@ func ping(ctx context.Context, target string, count int, wait time.Duration) (rt
 
 // connect makes so many TCP connections, and closes each at once. One that is refused or
 // not answered is lost.
-func connect(ctx context.Context, target string, count int, wait time.Duration) (rtts, error) {
+func connect(ctx context.Context, target string, plan plan) (rtts, error) {
 	var (
 		all   sync.WaitGroup
 		mu    sync.Mutex
-		got   = rtts{Sent: count}
-		dial  = net.Dialer{Timeout: wait}
-		pause = time.NewTicker(interval)
+		got   = rtts{Sent: plan.count}
+		dial  = net.Dialer{Timeout: plan.wait}
+		pause = time.NewTicker(plan.interval)
 	)
 	defer pause.Stop()
-	for range count {
+	for range plan.count {
 		all.Go(func() {
 			start := time.Now()
 			conn, err := dial.DialContext(ctx, "tcp", target)

@@ -39,7 +39,8 @@ func IsInjected(pod *corev1.Pod) bool {
 }
 
 // AgentOf returns the agent of a pod. Of several that were attached one after the other it
-// is the last one that runs, else the last one. It returns false if pod has none.
+// is the last one that runs, else the last one that may start yet, else the last one. It
+// returns false if pod has none.
 func AgentOf(pod *corev1.Pod) (Agent, bool) {
 	if c, is := injected(pod); is {
 		statuses := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
@@ -49,12 +50,16 @@ func AgentOf(pod *corev1.Pod) (Agent, bool) {
 	if len(attached) == 0 {
 		return Agent{}, false
 	}
+	last := attached[len(attached)-1]
 	for _, one := range slices.Backward(attached) {
-		if one.Status.Name != "" && !one.IsDown() {
+		switch {
+		case one.Status.Name != "" && !one.IsDown():
 			return one, true
+		case last.HasEnded() && !one.HasEnded():
+			last = one
 		}
 	}
-	return attached[len(attached)-1], true
+	return last, true
 }
 
 // Attached returns the agents that were attached to a pod, in that order.
@@ -75,6 +80,10 @@ func Attached(pod *corev1.Pod) []Agent {
 func (a Agent) IsDown() bool {
 	return a.Status.State.Waiting != nil || a.Status.State.Terminated != nil
 }
+
+// HasEnded reports whether kubelet says that the agent has ended and will not run again, as
+// one that was attached. An injected agent is started again.
+func (a Agent) HasEnded() bool { return a.Attached && a.Status.State.Terminated != nil }
 
 // MaxDuration returns the longest life that the agent gives to a fault; 0 if it has no such
 // cap. Who may attach containers writes their arguments: what no agent takes is none.

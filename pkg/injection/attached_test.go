@@ -41,16 +41,19 @@ func TestAgentOf(t *testing.T) {
 		want    string
 		longest time.Duration
 		isDown  bool
+		isOver  bool
 	}{
-		"none":                              {},
-		"one":                               {[]*corev1.ContainerState{running}, "tidelay-agent", time.Hour, false},
-		"one that kubelet has not seen yet": {[]*corev1.ContainerState{nil}, "tidelay-agent", time.Hour, false},
-		"a dead one":                        {[]*corev1.ContainerState{ended}, "tidelay-agent", time.Hour, true},
-		"a dead one and another":            {[]*corev1.ContainerState{ended, running}, "tidelay-agent-2", 2 * time.Hour, false},
-		"a dead one and one that is coming": {[]*corev1.ContainerState{ended, nil}, "tidelay-agent-2", 2 * time.Hour, false},
-		"two dead ones":                     {[]*corev1.ContainerState{ended, ended}, "tidelay-agent-2", 2 * time.Hour, true},
-		"one whose image came late":         {[]*corev1.ContainerState{running, ended, waits}, "tidelay-agent", time.Hour, false},
-		"two that run":                      {[]*corev1.ContainerState{running, running}, "tidelay-agent-2", 2 * time.Hour, false},
+		"none":                                 {},
+		"one":                                  {[]*corev1.ContainerState{running}, "tidelay-agent", time.Hour, false, false},
+		"one that kubelet has not seen yet":    {[]*corev1.ContainerState{nil}, "tidelay-agent", time.Hour, false, false},
+		"one that waits for its image":         {[]*corev1.ContainerState{waits}, "tidelay-agent", time.Hour, true, false},
+		"a dead one":                           {[]*corev1.ContainerState{ended}, "tidelay-agent", time.Hour, true, true},
+		"a dead one and another":               {[]*corev1.ContainerState{ended, running}, "tidelay-agent-2", 2 * time.Hour, false, false},
+		"a dead one and one that is coming":    {[]*corev1.ContainerState{ended, nil}, "tidelay-agent-2", 2 * time.Hour, false, false},
+		"two dead ones":                        {[]*corev1.ContainerState{ended, ended}, "tidelay-agent-2", 2 * time.Hour, true, true},
+		"one whose image came late":            {[]*corev1.ContainerState{running, ended, waits}, "tidelay-agent", time.Hour, false, false},
+		"one whose image comes, and dead ones": {[]*corev1.ContainerState{ended, waits, ended}, "tidelay-agent-2", 2 * time.Hour, true, false},
+		"two that run":                         {[]*corev1.ContainerState{running, running}, "tidelay-agent-2", 2 * time.Hour, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod := &corev1.Pod{}
@@ -60,8 +63,8 @@ func TestAgentOf(t *testing.T) {
 			}
 			slices.Reverse(pod.Spec.EphemeralContainers) // a patch puts new ones anywhere
 			agent, has := AgentOf(pod)
-			if has != (test.want != "") || HasAgent(pod) != has || IsInjected(pod) || agent.Container.Name != test.want || agent.Attached != has || agent.IsDown() != test.isDown {
-				t.Errorf("%t, %+v; want %q, down: %t", has, agent, test.want, test.isDown)
+			if has != (test.want != "") || HasAgent(pod) != has || IsInjected(pod) || agent.Container.Name != test.want || agent.Attached != has || agent.IsDown() != test.isDown || agent.HasEnded() != test.isOver {
+				t.Errorf("%t, %+v; want %q, down: %t, ended: %t", has, agent, test.want, test.isDown, test.isOver)
 			}
 			if got := MaxDuration(pod); got != test.longest {
 				t.Errorf("longest life %s, want %s", got, test.longest)
@@ -98,7 +101,8 @@ func TestForeignEphemeralContainers(t *testing.T) {
 func TestInjectedBeforeAttached(t *testing.T) {
 	pod := decode(t, readFile(t, "testdata/tidb/out.yaml"))
 	attach(pod, time.Minute, &corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
-	if agent, has := AgentOf(pod); !has || agent.Attached || !IsInjected(pod) {
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: ContainerName, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}}}
+	if agent, has := AgentOf(pod); !has || agent.Attached || !agent.IsDown() || agent.HasEnded() || !IsInjected(pod) {
 		t.Errorf("the agent is %+v", agent)
 	}
 	pod = decode(t, readFile(t, "testdata/tidb/in.yaml"))

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/verify"
 )
 
 // memory is what a Reconciler knows of objects before its cache does. All of it can
@@ -73,6 +74,8 @@ type objectMemory struct {
 	generation int64
 	since      time.Time
 	applied    bool
+	// isSurveyed is whether there was a verdict on all that is measured of it, once.
+	isSurveyed bool
 	// running refers to the object while it is in force; nil else.
 	running *corev1.ObjectReference
 }
@@ -118,6 +121,14 @@ func (m *clusterMemory) keep(before, after client.Object) {
 	stored := m.stored(before)
 	m.wrote(before, after)
 	m.objects[before.GetUID()].stored = stored
+}
+
+// surveyed notes what was found of an object, and reports whether there has been a verdict on
+// all of it since this process knows it.
+func (m *clusterMemory) surveyed(object client.Object, found verify.Status) bool {
+	known := m.objects[object.GetUID()]
+	known.isSurveyed = known.isSurveyed || !found.IsOpen
+	return known.isSurveyed
 }
 
 // applied returns how long it took from when an object was first seen as it is until it was

@@ -91,6 +91,16 @@ func decided(object client.Object, decision decide.Decision) client.Object {
 	return nil
 }
 
+// put has the status of an object be the one that was decided for it.
+func put(object client.Object, decision decide.Decision) {
+	switch o := object.(type) {
+	case *v1alpha1.NetworkFault:
+		decision.Statuses[o.Name] = o.Status
+	case *v1alpha1.NetworkTopology:
+		decision.Topologies[o.Name] = o.Status
+	}
+}
+
 // isApplied reports whether an object is in force everywhere.
 func isApplied(object client.Object) bool {
 	life := lifeOf(object)

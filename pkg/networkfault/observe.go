@@ -136,9 +136,10 @@ func (o *observation) targets(faults map[string][]decide.Fault) []keeper.Target 
 	var all []keeper.Target
 	add := func(pod *corev1.Pod, faults []decide.Fault) {
 		if addrs := facts.Addresses(pod); len(addrs) > 0 {
+			agent, _ := injection.AgentOf(pod)
 			all = append(all, keeper.Target{
-				Pod: client.ObjectKeyFromObject(pod), UID: pod.UID, Addr: addrs[0], Instance: facts.Agent(pod).ContainerID, Down: facts.IsDown(facts.Agent(pod)),
-				MaxDuration: injection.MaxDuration(pod), IsOpen: isOpen(pod), Faults: faults,
+				Pod: client.ObjectKeyFromObject(pod), UID: pod.UID, Addr: addrs[0], Instance: agent.Status.ContainerID, Down: agent.IsDown(),
+				MaxDuration: agent.MaxDuration(), IsOpen: agent.Attached, Faults: faults,
 			})
 		}
 	}
@@ -151,10 +152,4 @@ func (o *observation) targets(faults map[string][]decide.Fault) []keeper.Target 
 		add(p, nil)
 	}
 	return all
-}
-
-// isOpen reports whether the agent of a pod asks for no token: one that was attached does not.
-func isOpen(pod *corev1.Pod) bool {
-	agent, _ := injection.AgentOf(pod)
-	return agent.Attached
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/injection"
-	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
@@ -69,8 +68,8 @@ func statusesOf(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
 	return append(kept, agentStatusesOf(statuses)...)
 }
 
-// agentStatusesOf returns which container the agent is, and whether it runs. How it ended,
-// and for how long it waits, change often and are left out.
+// agentStatusesOf returns which container the agent is, and whether it runs, waits or has
+// ended. How it ended, and what it waits for, change often and are left out.
 func agentStatusesOf(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
 	for _, s := range statuses {
 		if s.Name != injection.ContainerName {
@@ -93,7 +92,10 @@ func attachedStatusesOf(statuses []corev1.ContainerStatus) []corev1.ContainerSta
 
 func agentStatusOf(s corev1.ContainerStatus) corev1.ContainerStatus {
 	kept := corev1.ContainerStatus{Name: s.Name, ContainerID: s.ContainerID}
-	if facts.IsDown(s) {
+	if s.State.Waiting != nil {
+		kept.State.Waiting = &corev1.ContainerStateWaiting{}
+	}
+	if s.State.Terminated != nil {
 		kept.State.Terminated = &corev1.ContainerStateTerminated{}
 	}
 	return kept

@@ -159,15 +159,16 @@ func TestTrimPod(t *testing.T) {
 			p.Spec.InitContainers, p.Spec.Containers = []corev1.Container{native, {Name: "init"}}, p.Spec.Containers[:1]
 		},
 		"attached": func(p *corev1.Pod) {
-			p.Spec.Containers = p.Spec.Containers[:1]
-			for i, state := range []corev1.ContainerState{{Terminated: &corev1.ContainerStateTerminated{}}, {Running: &corev1.ContainerStateRunning{}}, {Waiting: &corev1.ContainerStateWaiting{}}} {
-				agent := injection.Config{}.Attachment(p, time.Duration(i+1)*time.Hour)
-				p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, agent)
-				p.Status.EphemeralContainerStatuses = append(p.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: agent.Name, ContainerID: agent.Name, State: state})
+			attach(p, corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}, corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{}})
+			if got, _ := injection.AgentOf(p); got.Status.ContainerID != "tidelay-agent-2" || got.MaxDuration() != 2*time.Hour {
+				t.Errorf("the agent is %s, want the one that runs", got.Status.ContainerID)
 			}
-			if got := facts.Agent(p).ContainerID; got != "tidelay-agent-2" || injection.MaxDuration(p) != 2*time.Hour {
-				t.Errorf("the agent is %s, want the one that runs", got)
-			}
+		},
+		"attached and waiting": func(p *corev1.Pod) {
+			attach(p, corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull"}})
+		},
+		"attached and ended": func(p *corev1.Pod) {
+			attach(p, corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 137}})
 		},
 		"none":            func(p *corev1.Pod) { p.Spec.Containers = p.Spec.Containers[:1] },
 		"host's network":  func(p *corev1.Pod) { p.Spec.HostNetwork = true },
@@ -187,9 +188,10 @@ func TestTrimPod(t *testing.T) {
 				t.Fatal(err)
 			}
 			know := func(p *corev1.Pod) []any {
+				agent, has := injection.AgentOf(p)
 				return []any{
-					injection.HasAgent(p), injection.MaxDuration(p), facts.Addresses(p), facts.Pod(p, tidbcluster.TiKV, nil).Ready, p.Spec.HostNetwork,
-					clusterOfPod(p), nodeOfPod(p), facts.Agent(p).ContainerID, facts.IsDown(facts.Agent(p)), p.Labels[tidbcluster.ComponentLabel], p.UID, p.Status.Phase,
+					has, agent.MaxDuration(), agent.Status.ContainerID, agent.IsDown(), agent.HasEnded(), facts.Pod(p, tidbcluster.TiKV, nil),
+					clusterOfPod(p), nodeOfPod(p), p.Labels[tidbcluster.ComponentLabel], p.UID, p.Status.Phase,
 				}
 			}
 			if want, got := know(whole), know(trimmed); !reflect.DeepEqual(want, got) {
@@ -213,8 +215,8 @@ func TestDown(t *testing.T) {
 			pod := newPod(tidbcluster.TiKV, 1, "10.0.0.1")
 			pod.Status.ContainerStatuses[1].State = state
 			trimPod(pod)
-			if got := facts.IsDown(facts.Agent(pod)); got != want {
-				t.Errorf("%+v: down %t, want %t", state, got, want)
+			if got, _ := injection.AgentOf(pod); got.IsDown() != want || got.HasEnded() {
+				t.Errorf("%+v: down %t, want %t, and never ended for good", state, got.IsDown(), want)
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/facts"
@@ -34,19 +35,17 @@ func (w *work) survey(decision decide.Decision, states map[types.UID]decide.Agen
 	plan := verify.New(w.podsToVerify(decision, states))
 	w.options.Surveyor.Set(w.key, w.assignments(plan.Tasks))
 	results := w.options.Surveyor.Verdicts(w.key)
-	tell := func(key string, life *v1alpha1.Life) {
+	for _, object := range w.objects {
+		after, key := decided(object, decision), keyOf(object)
+		if after == nil {
+			continue
+		}
 		has := func(pod string) bool {
 			return slices.ContainsFunc(decision.Faults[pod], func(f decide.Fault) bool { return slices.Contains(f.Objects, key) })
 		}
-		tellVerified(life, verify.Tell(key, results, has, plan.Unseen[key]), w.now)
-	}
-	for name, status := range decision.Statuses {
-		tell(name, &status.Life)
-		decision.Statuses[name] = status
-	}
-	for name, status := range decision.Topologies {
-		tell(compile.TopologyKey(name), &status.Life)
-		decision.Topologies[name] = status
+		found := verify.Tell(key, results, has, plan.Unseen[key])
+		tellVerified(lifeOf(after), found, w.memory.surveyed(object, found), w.now)
+		put(after, decision)
 	}
 }
 
@@ -99,7 +98,8 @@ func (o *observation) assignments(tasks []verify.Task) []surveyor.Assignment {
 			}
 		}
 		if len(own) > 0 {
-			target := surveyor.Target{Pod: client.ObjectKeyFromObject(p.Pod), UID: p.UID, Addr: facts.Addresses(p.Pod)[0], IsOpen: isOpen(p.Pod)}
+			agent, _ := injection.AgentOf(p.Pod)
+			target := surveyor.Target{Pod: client.ObjectKeyFromObject(p.Pod), UID: p.UID, Addr: facts.Addresses(p.Pod)[0], IsOpen: agent.Attached}
 			all = append(all, surveyor.Assignment{Target: target, Tasks: own})
 		}
 	}
@@ -108,15 +108,17 @@ func (o *observation) assignments(tasks []verify.Task) []surveyor.Assignment {
 
 // tellVerified says in a status what was measured. Nothing is said of what is not in force,
 // or not yet everywhere as it is now. What was said before stays while there is a pair
-// without a verdict, unless a pair was wrong then and none is now: it is gone.
-func tellVerified(life *v1alpha1.Life, found verify.Status, now time.Time) {
+// without a verdict, unless a pair was wrong then and none is now: it is gone. That is known
+// only once all was measured since this replica leads: until then nothing is wrong because
+// nothing was measured, and the status says what the leader before has found.
+func tellVerified(life *v1alpha1.Life, found verify.Status, isSurveyed bool, now time.Time) {
 	before := meta.FindStatusCondition(life.Conditions, v1alpha1.Verified)
 	switch {
 	case life.Phase != v1alpha1.Running || life.Reason == decide.ReasonApplying:
 		life.Verified, life.Pairs = "", nil
 		meta.RemoveStatusCondition(&life.Conditions, v1alpha1.Verified)
 		return
-	case found.IsOpen && before != nil && before.Status != metav1.ConditionFalse:
+	case found.IsOpen && before != nil && (before.Status != metav1.ConditionFalse || !isSurveyed):
 		return
 	}
 	life.Verified, life.Pairs = found.Verified, found.Pairs

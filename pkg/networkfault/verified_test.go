@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -146,6 +147,48 @@ func TestAWrongPairThatIsGone(t *testing.T) {
 	w.wantVerified("slow", "8/8", metav1.ConditionTrue, verify.ReasonInTolerance, "")
 }
 
+// A new leader has measured nothing yet. What the one before found stays until there is a verdict
+// on all, and is told in no other Event if it is the same.
+func TestVerdictsOutliveALeader(t *testing.T) {
+	late := verify.Judgement{Outcome: verify.Late, Before: 300 * time.Microsecond, Measured: 90 * time.Millisecond}
+	w := newWorld(t)
+	w.fault("slow", `{"from": ["pd(leader)"], "rtt": "50ms", "untilDeleted": true}`)
+	w.reconcile()
+	w.pairs.become(verify.Right, fifty)
+	w.pairs.become(verify.Wrong, late, w.pairs.tasks[0].From)
+	w.reconcile()
+	before := w.status("slow")
+	w.events.take()
+	for i, again := range []verify.Verdict{verify.Wrong, verify.Right} {
+		w.Reconciler = w.newReconciler(w.agents)
+		w.pairs.states = nil
+		w.reconcile()
+		w.pairs.become(verify.Right, fifty, w.pairs.tasks[len(w.pairs.tasks)-1].From)
+		w.reconcile()
+		if diff := cmp.Diff(before, w.status("slow")); diff != "" {
+			t.Errorf("leader %d says something else before all is measured (-before +after):\n%s", i, diff)
+		}
+		w.pairs.become(verify.Right, fifty)
+		late.Measured += time.Millisecond
+		if again == verify.Wrong {
+			w.pairs.become(verify.Wrong, late, w.pairs.tasks[0].From)
+		}
+		w.reconcile()
+		if before = w.status("slow"); again == verify.Wrong && before.Pairs[0].Measured != "91ms" {
+			t.Errorf("pairs %+v, want what the new leader has measured", before.Pairs)
+		}
+		if all := w.events.take(); len(all) > 0 {
+			t.Errorf("leader %d: Events %q", i, all)
+		}
+	}
+	w.wantVerified("slow", "8/8", metav1.ConditionTrue, verify.ReasonInTolerance, "")
+	w.pairs.become(verify.Wrong, late, w.pairs.tasks[0].From)
+	w.reconcile()
+	if all := w.events.take(); len(all) != 2 || !strings.Contains(all[0], verify.ReasonOutOfTolerance) {
+		t.Errorf("Events %q of what is wrong anew", all)
+	}
+}
+
 // An agent that has not said what it holds is not taken for one that holds nothing.
 func TestWhatIsKnownOfAnAgent(t *testing.T) {
 	one := []compile.Fault{{Fault: fault.Fault{Name: "one"}}}
@@ -161,6 +204,8 @@ func TestWhatIsKnownOfAnAgent(t *testing.T) {
 		"holds it no more":             {state: decide.AgentState{Known: true}, faults: one, want: verify.AskedNow},
 		"holds it still":               {state: decide.AgentState{Known: true, Holds: one}, want: verify.AskedNow},
 		"refuses it":                   {state: decide.AgentState{Known: true, Failed: "no", Refused: one}, faults: one, want: verify.Lost},
+		"can't store it since now":     {state: decide.AgentState{}, faults: one, want: verify.AskedNow},
+		"can't store it":               {state: decide.AgentState{Failed: "no space left on device"}, faults: one, want: verify.Lost},
 		"holds it, and others":         {state: decide.AgentState{Failed: "other faults", Holds: one}, faults: one, want: verify.Lost},
 		"silent":                       {state: decide.AgentState{Failed: "timeout", Silent: true}, want: verify.Lost},
 		"down":                         {state: decide.AgentState{Failed: "down", Down: true}, want: verify.Lost},

@@ -234,6 +234,16 @@ func agent() corev1.Container {
 	return corev1.Container{Name: injection.ContainerName, Args: []string{"--max-duration=1h0m0s"}, VolumeMounts: []corev1.VolumeMount{{Name: "tidelay-state"}}}
 }
 
+// attach gives a pod agents that were attached one after the other, instead of the injected one.
+func attach(pod *corev1.Pod, states ...corev1.ContainerState) {
+	pod.Spec.Containers = pod.Spec.Containers[:1]
+	for i, state := range states {
+		c := injection.Config{}.Attachment(pod, time.Duration(i+1)*time.Hour)
+		pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, c)
+		pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, corev1.ContainerStatus{Name: c.Name, ContainerID: c.Name, State: state})
+	}
+}
+
 // fault creates a NetworkFault. Its spec is JSON without its cluster.
 func (w *world) fault(name, spec string) {
 	w.t.Helper()

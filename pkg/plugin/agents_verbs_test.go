@@ -17,56 +17,61 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// obeyAgents changes what is about agents: "push" has the controller bring them what is in
-// force, "hand" sets a fault at one, "agent" has one behave in a way or say something else,
-// "kill" has one not run, "age" makes
-// a fault older, "missed" writes the condition, and "lease" when the controller led
-// last.
-func (w *world) obeyAgents(t *testing.T, d *datadriven.TestData) {
+// obeyHand sets a fault at the agent of a pod.
+func (w *world) obeyHand(t *testing.T, d *datadriven.TestData) {
 	t.Helper()
-	var pod, text string
+	var pod string
 	var minutes int
+	f := api.Fault{Name: "latency"}
+	d.ScanArgs(t, "pod", &pod)
+	d.ScanArgs(t, "delay", &f.Delay)
+	d.MaybeScanArgs(t, "name", &f.Name)
+	d.MaybeScanArgs(t, "owner", &f.Owner)
+	if d.MaybeScanArgs(t, "minutes", &minutes) {
+		f.Duration = (time.Duration(minutes) * time.Minute).String()
+	}
+	w.set(pod, append(w.proxy.agents[pod].Faults(), f)...)
+}
+
+// obeyAgent has the agent of a pod, or of all, behave in a way, or say something else.
+func (w *world) obeyAgent(t *testing.T, d *datadriven.TestData) {
+	t.Helper()
+	var pod, way string
 	d.MaybeScanArgs(t, "pod", &pod)
-	d.MaybeScanArgs(t, "minutes", &minutes)
-	switch d.Cmd {
-	case "push":
-		w.push()
-	case "hand":
-		f := api.Fault{Name: "latency"}
-		d.ScanArgs(t, "delay", &f.Delay)
-		d.MaybeScanArgs(t, "owner", &f.Owner)
-		if minutes > 0 {
-			f.Duration = (time.Duration(minutes) * time.Minute).String()
-		}
-		w.set(pod, append(w.proxy.agents[pod].Faults(), f)...)
-	case "agent":
-		if d.MaybeScanArgs(t, "is", &text) {
-			w.proxy.answer(pod, behaviour(text))
-			return
-		}
-		w.proxy.says[pod] = says(t, d)
-	case "kill":
-		w.kill(pod)
-	case "age":
-		d.ScanArgs(t, "name", &text)
-		f := w.fault(text)
-		f.CreationTimestamp = metav1.NewTime(w.now.Add(-time.Duration(minutes) * time.Minute))
-		if err := w.Update(t.Context(), f); err != nil {
-			t.Fatal(err)
-		}
-	case "missed":
-		tc := w.cluster()
-		tc.Status.Conditions = append(tc.Status.Conditions, tcv1alpha1.TidbClusterCondition{
-			Type: tidbcluster.InjectedCondition, Status: corev1.ConditionFalse, Reason: "missed", Message: d.Input,
-		})
-		w.write(tc)
-	case "lease":
-		renewed := metav1.NewMicroTime(w.now.Add(-time.Duration(minutes) * time.Minute))
-		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "tidelay-system", Name: "tidelay-controller"}}
-		lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds = &renewed, new(int32(15))
-		if err := w.Create(t.Context(), lease); err != nil {
-			t.Fatal(err)
-		}
+	if d.MaybeScanArgs(t, "is", &way) {
+		w.proxy.answer(pod, behaviour(way))
+		return
+	}
+	w.proxy.says[pod] = says(t, d)
+}
+
+// obeyKill has the agent of a pod not run.
+func (w *world) obeyKill(t *testing.T, d *datadriven.TestData) {
+	t.Helper()
+	var pod string
+	d.ScanArgs(t, "pod", &pod)
+	w.kill(pod)
+}
+
+// obeyMissed writes the condition of the check for missed pods.
+func (w *world) obeyMissed(_ *testing.T, d *datadriven.TestData) {
+	tc := w.cluster()
+	tc.Status.Conditions = append(tc.Status.Conditions, tcv1alpha1.TidbClusterCondition{
+		Type: tidbcluster.InjectedCondition, Status: corev1.ConditionFalse, Reason: "missed", Message: d.Input,
+	})
+	w.write(tc)
+}
+
+// obeyLease has the controller have led some minutes ago.
+func (w *world) obeyLease(t *testing.T, d *datadriven.TestData) {
+	t.Helper()
+	var minutes int
+	d.ScanArgs(t, "minutes", &minutes)
+	renewed := metav1.NewMicroTime(w.now.Add(-time.Duration(minutes) * time.Minute))
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "tidelay-system", Name: "tidelay-controller"}}
+	lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds = &renewed, new(int32(15))
+	if err := w.Create(t.Context(), lease); err != nil {
+		t.Fatal(err)
 	}
 }
 

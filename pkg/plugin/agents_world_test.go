@@ -2,6 +2,7 @@ package plugin_test
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -123,7 +124,10 @@ func behaviour(way string) http.HandlerFunc {
 	case "dead":
 		return status(http.StatusServiceUnavailable, "ServiceUnavailable", "error trying to reach service: dial tcp 10.0.1.1:2332: connect: connection refused")
 	case "hangs":
-		return func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+		return func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // else it is not seen that nobody waits any more
+			<-r.Context().Done()
+		}
 	case "forbidden":
 		return status(http.StatusForbidden, "Forbidden", `pods "basic" is forbidden: User "me" cannot get resource "pods/proxy"`)
 	case "old":

@@ -54,7 +54,8 @@ is "patch" on the subresource pods/ephemeralcontainers; the ClusterRole tidelay-
 An attached agent is not as an injected one. It is never started again, and is there until its
 pod is deleted; a pod that is made later is injected. When it ends, what it held by netem stays
 in force: attach again then, and the new agent ends it or takes it over. It keeps nothing on disk,
-its memory is the pod's, and it asks for no token.
+its memory is the pod's, and it asks for no token: where the injector's settings have agents ask
+for one, none is attached, and where you may not read them, that is said before anything is done.
 
 So each fault that it gets ends within --for by itself. The controller sets the faults of a
 NetworkFault again every minute, so that one lasts as long as it says.
@@ -111,9 +112,9 @@ func (a *app) attach(ctx context.Context, cluster string, wish attach.Wish, f *a
 	if err != nil {
 		return err
 	}
-	words := *a
+	words := a
 	if f.output != "" {
-		words.Out = a.ErrOut // what is added is alone on the output
+		words = a.aside()
 	}
 	plan, err := words.planAttach(ctx, c, types.NamespacedName{Namespace: namespace, Name: cluster}, wish, f)
 	if errors.Is(err, attach.ErrProtected) {
@@ -129,14 +130,26 @@ func (a *app) attach(ctx context.Context, cluster string, wish attach.Wish, f *a
 	if err := (writer{c}).tryAttach(ctx, steps); err != nil {
 		return fmt.Errorf("%w; nothing was changed", err)
 	}
-	if err := a.encodeAttached(steps, f.output); err != nil {
-		return err
-	}
 	if f.dryRun {
 		words.say("dry run: nothing was changed")
+		if err := a.encodeAttached(steps, f.output); err != nil {
+			return err
+		}
 		return missing(plan, nil)
 	}
-	return words.carryOutAttach(ctx, c, plan, f)
+	attached, failed, err := words.attachEach(ctx, writer{c}, steps)
+	// What is printed is what was written, also if that is not all.
+	if err := errors.Join(err, a.encodeAttached(attached, f.output)); err != nil {
+		return err
+	}
+	if f.wait && len(attached) > 0 {
+		late, err := words.waitAttached(ctx, c, attached, f.timeout)
+		if err != nil {
+			return err
+		}
+		failed = append(failed, late...)
+	}
+	return missing(plan, failed)
 }
 
 // planAttach reads what is there, and says what is to be done.
@@ -149,7 +162,7 @@ func (a *app) planAttach(ctx context.Context, c *Connection, key types.Namespace
 	if err != nil {
 		return nil, err
 	}
-	wish.Config = injector.Config
+	wish.Config, wish.IsKnown = injector.Config, injector.IsKnown
 	if wish.Config.Image = cmp.Or(f.image, wish.Config.Image); wish.Config.Image == "" {
 		return nil, fmt.Errorf("%s; name the image with --image", strings.Join(injector.Unseen, "; "))
 	}
@@ -164,20 +177,19 @@ func (a *app) planAttach(ctx context.Context, c *Connection, key types.Namespace
 		a.say("%s", text)
 	}
 	if !injector.IsKnown {
-		a.say("settings of the injector: %s; whether agents ask for a token is not known", injector.Source)
+		a.say("settings of the injector: %s", injector.Source)
 	}
 	return plan, plan.Write(a.Out)
 }
 
-// carryOutAttach attaches what can be, and waits if that is asked for.
-func (a *app) carryOutAttach(ctx context.Context, c *Connection, plan *attach.Plan, f *attachFlags) error {
-	var attached []attach.Step
-	var failed []string
-	for _, s := range plan.With(attach.Attach) {
+// attachEach attaches agents until ctx ends. It returns what was done, and the names of the pods
+// for which that failed.
+func (a *app) attachEach(ctx context.Context, w writer, steps []attach.Step) (attached []attach.Step, failed []string, err error) {
+	for _, s := range steps {
 		if ctx.Err() != nil {
-			return fmt.Errorf("%w: agents were attached to %s, and stay", errInterrupted, tidbcluster.Plural(len(attached), "pod"))
+			return attached, failed, fmt.Errorf("%w: agents were attached to %s, and stay", errInterrupted, tidbcluster.Plural(len(attached), "pod"))
 		}
-		if err := (writer{c}).attach(ctx, s); err != nil {
+		if err := w.attach(ctx, s); err != nil {
 			a.say("%s: %s", s.Pod.Name, a.Bad(err.Error()))
 			failed = append(failed, s.Pod.Name)
 			continue
@@ -185,14 +197,7 @@ func (a *app) carryOutAttach(ctx context.Context, c *Connection, plan *attach.Pl
 		a.say("%s: %s attached", s.Pod.Name, s.Container.Name)
 		attached = append(attached, s)
 	}
-	if f.wait && len(attached) > 0 {
-		late, err := a.waitAttached(ctx, c, attached, f.timeout)
-		if err != nil {
-			return err
-		}
-		failed = append(failed, late...)
-	}
-	return missing(plan, failed)
+	return attached, failed, nil
 }
 
 // missing returns the error that pods go without an agent that works: those for which it

@@ -6,21 +6,18 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/attach"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// How agents are asked whether they work.
-const (
-	askTime   = 3 * time.Second
-	askAtOnce = 8
-)
+// attachedTime is how long an agent may take to say whether it works.
+const attachedTime = 3 * time.Second
 
 // waitAttached waits until attached agents answer, and tells how that goes. It returns the
 // names of the pods whose agents do not work.
@@ -73,18 +70,19 @@ func (w *attaching) look(ctx context.Context, steps []attach.Step) ([]attach.Ste
 	if err := w.List(ctx, &pods, client.InNamespace(steps[0].Pod.Namespace), client.MatchingLabels(tidbcluster.OperatorLabels())); err != nil {
 		return nil, fmt.Errorf("read pods: %w", err)
 	}
-	found := make([]verdict, len(steps))
-	var group errgroup.Group
-	group.SetLimit(askAtOnce)
+	found, running := make([]verdict, len(steps)), []*corev1.Pod{}
 	for i, s := range steps {
-		group.Go(func() error {
-			found[i] = w.judge(ctx, pods.Items, s)
-			return nil
-		})
+		var pod *corev1.Pod
+		if pod, found[i] = attachedTo(pods.Items, s); pod != nil {
+			running = append(running, pod)
+		}
 	}
-	_ = group.Wait() // none fails
+	replies := agents.Statuses(ctx, w.asker(attachedTime), running)
 	var left []attach.Step
 	for i, s := range steps {
+		if reply, isAsked := replies[s.Pod.Name]; isAsked {
+			found[i] = w.judge(reply)
+		}
 		if w.last[s.Pod.Name] = found[i].words; found[i].isDone {
 			w.end(s, found[i].works, found[i].words)
 		} else {
@@ -103,36 +101,35 @@ func (w *attaching) end(s attach.Step, works bool, words string) {
 	w.say("%s: %s %s", s.Pod.Name, s.Container.Name, words)
 }
 
-// judge finds out how an agent is.
-func (w *attaching) judge(ctx context.Context, pods []corev1.Pod, s attach.Step) verdict {
+// attachedTo returns the pod that an agent was attached to, if the agent runs as far as kubelet
+// knows, and else how it is.
+func attachedTo(pods []corev1.Pod, s attach.Step) (*corev1.Pod, verdict) {
 	i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.UID == s.Pod.UID })
 	if i < 0 {
-		return verdict{true, false, "is gone with its pod"}
+		return nil, verdict{true, false, "is gone with its pod"}
 	}
-	switch state, words := attach.StateOf(&pods[i], s.Container.Name); state {
-	case attach.Failed:
-		return verdict{true, false, words}
-	case attach.Starting:
-		return verdict{false, false, "is being started"}
+	switch agent := container.Named(&pods[i], s.Container.Name); agent.Phase() {
+	case container.Down:
+		return nil, verdict{true, false, agent.Words()}
+	case container.Starting:
+		return nil, verdict{false, false, agent.Words()}
 	default:
-		return w.ask(ctx, &pods[i])
+		return &pods[i], verdict{}
 	}
 }
 
-// ask asks the agent of a pod, which runs, whether it works.
-func (w *attaching) ask(ctx context.Context, pod *corev1.Pod) verdict {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	agent, err := w.Agents.Of(ctx, pod)
-	if err != nil {
-		return verdict{false, false, err.Error()}
-	}
-	status, err := agent.Status(ctx)
-	switch {
-	case agents.OutcomeOf(err) == agents.Forbidden:
-		return verdict{true, true, "runs; whether it answers is not known, since you may not get pods/proxy"}
-	case err != nil:
-		return verdict{false, false, "runs, and does not answer: " + err.Error()}
+// judge says how an agent that runs is, by what came of asking it.
+func (w *attaching) judge(reply agents.Reply[api.Status]) verdict {
+	status := reply.Body
+	switch outcome := agents.OutcomeOf(reply.Err); {
+	case outcome == agents.Forbidden:
+		return verdict{true, true, "runs; whether it answers is not known, since you may not " + agents.MissingRight(reply.Err, "get")}
+	case outcome == agents.Failed:
+		return verdict{false, false, "runs, and asking it failed: " + agents.Cause(reply.Err)}
+	case outcome == agents.Unreachable:
+		return verdict{false, false, "runs, and does not answer: " + agents.Cause(reply.Err)}
+	case reply.Err != nil:
+		return verdict{false, false, "runs, and does not say how it is: " + agents.Cause(reply.Err)}
 	case status.Engine == api.EngineNone:
 		return verdict{true, false, "answers, and no engine works: " + status.Reason}
 	default:

@@ -41,14 +41,14 @@ func (a *app) carryOut(ctx context.Context, c writer, steps []object.Step, w *wr
 	if !w.wait {
 		return nil
 	}
-	err := a.wait(ctx, c, objects, w.timeout)
+	err := a.wait(ctx, c, objects, w)
 	taken, is := errors.AsType[*takeBack](err)
 	if !is {
 		return err
 	}
 	so, undoErr := c.undo(ctx, done)
 	if undoErr != nil {
-		return fmt.Errorf("%w, and can't be taken back: %w", taken, undoErr)
+		return fmt.Errorf("%w: %w", taken.with("it can't be taken back"), undoErr)
 	}
 	return taken.with(so)
 }

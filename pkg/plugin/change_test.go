@@ -18,50 +18,56 @@ import (
 	agentclient "github.com/tidelay/tidelay/pkg/agent/client"
 )
 
-// change changes what is on the API server: "patch" an object, or its "status", by a merge
-// patch, strategic for Kubernetes' own kinds; "put" an object there; "delete" one; have an "agent" answer.
-func (w *world) change(t *testing.T, d *datadriven.TestData) string {
+// obeyAnswer has the agent of a pod answer every request in one way.
+func (w *world) obeyAnswer(t *testing.T, d *datadriven.TestData) {
 	t.Helper()
-	switch d.Cmd {
-	case "answer":
-		var pod string
-		answer := agentAnswer{status: http.StatusOK, body: d.Input}
-		d.ScanArgs(t, "pod", &pod)
-		d.MaybeScanArgs(t, "status", &answer.status)
-		w.answers[pod] = answer
-	case "put":
-		var o unstructured.Unstructured
-		if err := yaml.Unmarshal([]byte(d.Input), &o.Object); err != nil {
-			d.Fatalf(t, "parse: %v", err)
-		}
-		if err := w.Create(t.Context(), &o); err != nil {
-			d.Fatalf(t, "create: %v", err)
-		}
-	case "delete":
-		if err := w.Delete(t.Context(), w.named(t, d)); err != nil {
-			d.Fatalf(t, "delete: %v", err)
-		}
-	case "patch":
-		content, err := yaml.YAMLToJSON([]byte(d.Input))
-		if err != nil {
-			d.Fatalf(t, "parse: %v", err)
-		}
-		o, kind := w.named(t, d), types.StrategicMergePatchType
-		if strings.Contains(o.GroupVersionKind().Group, ".") {
-			kind = types.MergePatchType
-		}
-		if d.HasArg("status") {
-			err = w.Status().Patch(t.Context(), o, client.RawPatch(kind, content))
-		} else {
-			err = w.Patch(t.Context(), o, client.RawPatch(kind, content))
-		}
-		if err != nil {
-			d.Fatalf(t, "patch: %v", err)
-		}
-	default:
-		return w.obeyAttach(t, d)
+	var pod string
+	answer := agentAnswer{status: http.StatusOK, body: d.Input}
+	d.ScanArgs(t, "pod", &pod)
+	d.MaybeScanArgs(t, "status", &answer.status)
+	w.answers[pod] = answer
+}
+
+// obeyPut puts an object on the API server.
+func (w *world) obeyPut(t *testing.T, d *datadriven.TestData) {
+	t.Helper()
+	var o unstructured.Unstructured
+	if err := yaml.Unmarshal([]byte(d.Input), &o.Object); err != nil {
+		d.Fatalf(t, "parse: %v", err)
 	}
-	return ""
+	if err := w.Create(t.Context(), &o); err != nil {
+		d.Fatalf(t, "create: %v", err)
+	}
+}
+
+// obeyDelete deletes an object.
+func (w *world) obeyDelete(t *testing.T, d *datadriven.TestData) {
+	t.Helper()
+	if err := w.Delete(t.Context(), w.named(t, d)); err != nil {
+		d.Fatalf(t, "delete: %v", err)
+	}
+}
+
+// obeyPatch changes an object, or its "status", by a merge patch, which is strategic for
+// Kubernetes' own kinds.
+func (w *world) obeyPatch(t *testing.T, d *datadriven.TestData) {
+	t.Helper()
+	content, err := yaml.YAMLToJSON([]byte(d.Input))
+	if err != nil {
+		d.Fatalf(t, "parse: %v", err)
+	}
+	o, kind := w.named(t, d), types.StrategicMergePatchType
+	if strings.Contains(o.GroupVersionKind().Group, ".") {
+		kind = types.MergePatchType
+	}
+	if d.HasArg("status") {
+		err = w.Status().Patch(t.Context(), o, client.RawPatch(kind, content))
+	} else {
+		err = w.Patch(t.Context(), o, client.RawPatch(kind, content))
+	}
+	if err != nil {
+		d.Fatalf(t, "patch: %v", err)
+	}
 }
 
 // named returns the object that a command is about, without its content.

@@ -53,9 +53,6 @@ Exit status 1 says that something may still be in force.`, nil)
 		if c.connection, c.namespace, err = a.connect(); err != nil {
 			return err
 		}
-		if c.limit, err = a.answerTime(endTime); err != nil {
-			return err
-		}
 		return c.run(cmd.Context(), args)
 	}
 	a.completeClear(cmd)
@@ -69,8 +66,6 @@ type clearing struct {
 	namespace           string
 	isAll, dryRun, wait bool
 	timeout             time.Duration
-	// limit is how long an agent may take.
-	limit time.Duration
 	// hasFailed is whether something may still be in force.
 	hasFailed bool
 }

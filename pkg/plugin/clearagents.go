@@ -13,18 +13,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	agentclient "github.com/tidelay/tidelay/pkg/agent/client"
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
-	"github.com/tidelay/tidelay/pkg/plugin/attach"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
 
-// endTime is how long an agent may take to end faults.
+// endTime is how long an agent may take to say what it holds, and again to end it.
 const endTime = 5 * time.Second
 
 // agentPods are pods with agents.
@@ -77,10 +76,10 @@ type ended struct {
 
 // endAt ends the faults of an agent that are to be ended. It needs no answer to the question
 // which there are.
-func (c *clearing) endAt(ctx context.Context, agent *agentclient.Client) (ended, error) {
+func (c *clearing) endAt(ctx context.Context, agent *agents.Agent) (ended, error) {
 	before, err := agent.Faults(ctx)
 	var e ended
-	for _, f := range before.Body.Faults {
+	for _, f := range before {
 		if c.isAll || f.Owner == decide.Owner {
 			e.faults = append(e.faults, f)
 		} else {
@@ -91,9 +90,9 @@ func (c *clearing) endAt(ctx context.Context, agent *agentclient.Client) (ended,
 	case c.dryRun, err == nil && len(e.faults) == 0:
 		return e, err
 	case c.isAll:
-		_, err = agent.DeleteFaults(ctx)
+		err = agent.DeleteFaults(ctx)
 	default:
-		_, err = agent.ReplaceOwned(ctx, decide.Owner, nil)
+		err = agent.DeleteOwned(ctx, decide.Owner)
 	}
 	return e, err
 }
@@ -144,7 +143,7 @@ var errSetAgain = errors.New("it had faults again each time that it was asked")
 // and no ending that has begun.
 func (c *clearing) round(ctx context.Context, pods agentPods, found map[string]agents.Reply[ended]) agentPods {
 	var rest agentPods
-	for i, reply := range agents.Ask(context.WithoutCancel(ctx), c.connection.Agents, pods, c.limit, c.endAt) {
+	for i, reply := range agents.Ask(context.WithoutCancel(ctx), c.connection.asker(endTime), pods, c.endAt) {
 		name := pods[i].Name
 		isDone := reply.Err == nil && len(reply.Body.faults) == 0
 		reply.Body.faults = append(found[name].Body.faults, reply.Body.faults...)
@@ -171,13 +170,13 @@ func (p agentPods) silent(found map[string]agents.Reply[ended]) []string {
 func (c *clearing) running(pods agentPods) agentPods {
 	var some agentPods
 	for _, pod := range pods {
-		switch status := facts.Agent(pod); {
-		case status.State.Running != nil:
+		switch agent, _ := container.Of(pod); {
+		case agent.Phase() == container.Running:
 			some = append(some, pod)
-		case attach.Lost(pod) != "":
-			c.fail("%s: its attached agent has ended: what it held by netem may last until one is attached again, or the pod is deleted", pod.Name)
-		case status.State.Terminated != nil || status.LastTerminationState.Terminated != nil:
-			c.fail("%s: its agent does not run: what it held may last until it runs again", pod.Name)
+		case container.Lost(pod) != "":
+			c.fail("%s: %s: %s", pod.Name, container.Lost(pod), container.Leaves)
+		case agent.HasRun():
+			c.fail("%s: its agent does not run (%s): what it held may last until it runs again", pod.Name, agent.Word())
 		}
 	}
 	return some

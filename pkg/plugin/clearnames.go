@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/plugin/object"
@@ -71,14 +72,16 @@ func meanings(there []client.Object, clusters []string, name string) map[string]
 	return all
 }
 
-// meaningful returns all names that mean something.
-func meaningful(there []client.Object, clusters []string) []string {
-	all := slices.Clone(clusters)
+// meaningful returns all names that mean something, by kind.
+func meaningful(there []client.Object, clusters []string) map[string][]string {
+	all := map[string][]string{prefixCluster: slices.Clone(clusters)}
 	for _, o := range there {
-		all = append(all, o.GetName())
-		if shape := object.ShapeOf(o); shape != "" && !slices.Contains(all, shape) {
-			all = append(all, shape)
+		kind := prefixOf(object.Kind(o))
+		all[kind] = append(all[kind], o.GetName())
+		if shape := object.ShapeOf(o); shape != "" {
+			all[prefixShape] = append(all[prefixShape], shape)
 		}
+		all[prefixCluster] = append(all[prefixCluster], object.Cluster(o))
 	}
 	return all
 }
@@ -90,35 +93,89 @@ func prefixOf(kind string) string {
 	return prefixFault
 }
 
-// meaning returns which kind of what a name can mean it means. right are all names.
-func meaning(means map[string][]client.Object, prefix, name, namespace string, right []string) (string, error) {
-	prefixes := []string{prefixFault, prefixShape, prefixTopology, prefixCluster}
+// meaning returns which kind of what a name can mean it means. right are all names, by kind.
+func meaning(means map[string][]client.Object, prefix, name, namespace string, right map[string][]string) (string, error) {
+	kinds := []string{prefixFault, prefixShape, prefixTopology, prefixCluster}
 	if prefix != "" {
 		of, _, _ := strings.Cut(prefix, ".") // networkfault.tidelay.io, as -o name prints it
 		of = strings.TrimPrefix(of, "network")
-		if !slices.Contains(prefixes, of) {
-			return "", usage("%s/%s: want fault/NAME, topology/NAME, shape/NAME or cluster/NAME", prefix, name)
+		if !slices.Contains(kinds, of) {
+			return "", wrongKind(prefix, name, nearest(of, kinds))
 		}
-		prefixes = []string{of}
+		kinds = []string{of}
 	}
-	var found []string
-	for _, one := range prefixes {
+	var found, others []string
+	for _, one := range kinds {
 		if means[one] != nil {
 			found = append(found, one)
 		}
+		others = append(others, right[one]...)
 	}
 	switch len(found) {
 	case 1:
 		return found[0], nil
 	case 0:
-		if len(right) == 0 {
-			return "", fmt.Errorf("there is no %s in namespace %s, and no other fault, topology or TidbCluster", name, namespace)
+		what := "fault, topology or TidbCluster " + name
+		if prefix != "" {
+			what = kinds[0] + "/" + name
 		}
-		return "", fmt.Errorf("there is no fault, topology or TidbCluster %s in namespace %s%s", name, namespace, meant(name, right))
+		if len(others) == 0 {
+			return "", fmt.Errorf("there is no %s in namespace %s, and no other one", what, namespace)
+		}
+		slices.Sort(others)
+		return "", fmt.Errorf("there is no %s in namespace %s%s", what, namespace, meant(name, slices.Compact(others)))
 	default:
 		for i := range found {
 			found[i] += "/" + name
 		}
 		return "", usage("%s means more than one: want %s", name, strings.Join(found, " or "))
 	}
+}
+
+// wrongKind is what a name is told that has no kind before its slash. near are those that may
+// be meant.
+func wrongKind(prefix, name string, near []string) error {
+	if len(near) == 0 {
+		return usage("%s/%s: want fault/NAME, topology/NAME, shape/NAME or cluster/NAME", prefix, name)
+	}
+	for i := range near {
+		near[i] += "/" + name
+	}
+	return usage("%s/%s; did you mean %s?", prefix, name, strings.Join(near, " or "))
+}
+
+// clearable are the words that can come next where some names are there: what objects and
+// TidbClusters are called, with their kinds where that is to be told apart, or was begun with.
+func clearable(there []client.Object, clusters, names []string, text string) []cobra.Completion {
+	type one struct{ kind, name, what string }
+	var all []one
+	count := map[string]int{}
+	add := func(kind, name, what string) {
+		all = append(all, one{kind, name, what})
+		count[name]++
+	}
+	var shapes []string
+	for _, o := range there {
+		add(prefixOf(object.Kind(o)), o.GetName(), object.Life(o).What)
+		if shape := object.ShapeOf(o); shape != "" && !slices.Contains(shapes, shape) {
+			shapes = append(shapes, shape)
+			add(prefixShape, shape, "all faults of the shape")
+		}
+		clusters = append(slices.Clip(clusters), object.Cluster(o))
+	}
+	slices.Sort(clusters)
+	for _, name := range slices.Compact(clusters) {
+		add(prefixCluster, name, "all that the TidbCluster has")
+	}
+	var words []cobra.Completion
+	for _, o := range all {
+		word := o.name
+		if count[o.name] > 1 || strings.Contains(text, "/") {
+			word = o.kind + "/" + o.name
+		}
+		if !slices.Contains(names, word) {
+			words = append(words, cobra.CompletionWithDesc(word, o.what))
+		}
+	}
+	return words
 }

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 	"github.com/tidelay/tidelay/pkg/plugin/report"
 )
@@ -47,7 +48,7 @@ func (c *clearing) awaitPart(ctx context.Context, cluster types.NamespacedName) 
 			c.fail("%v; so it is not known whether agents have let go", err)
 			return
 		}
-		r := report.Of(report.Input{Cluster: seen, Replies: askStatus(ctx, c.connection.Agents, seen.Answering(), c.limit), Now: c.Now()})
+		r := report.Of(report.Input{Cluster: seen, Replies: agents.Statuses(ctx, c.connection.asker(endTime), seen.Answering()), Now: c.Now()})
 		if len(r.Unseen) > 0 {
 			c.say("what agents hold is not known: %s; they let go as soon as the controller tells them, and at the latest in 5 minutes by themselves", r.Unseen[0])
 			return
@@ -72,7 +73,7 @@ func (c *clearing) awaitPart(ctx context.Context, cluster types.NamespacedName) 
 // partDone says that the agents that answer have let go.
 func (c *clearing) partDone(silent []string) {
 	if len(silent) > 0 {
-		c.fail("%s: the agent does not answer; %s", strings.Join(silent, ", "), c.lasts())
+		c.fail("%s: the agent does not say what it holds; %s", strings.Join(silent, ", "), c.lasts())
 		return
 	}
 	c.say("agents hold nothing of it any more")

@@ -50,13 +50,15 @@ func (c *clearing) tell(pods agentPods, found map[string]agents.Reply[ended]) {
 func (c *clearing) tellFailed(pods agentPods, found map[string]agents.Reply[ended]) {
 	var causes []string
 	failed := map[string][]string{}
-	isForbidden := false
+	var rights []string // that are missing
 	for _, pod := range pods {
 		err := found[pod.Name].Err
 		switch {
 		case err == nil:
 		case agents.OutcomeOf(err) == agents.Forbidden:
-			isForbidden = true
+			if right := agents.MissingRight(err, "get, update and delete"); !slices.Contains(rights, right) {
+				rights = append(rights, right)
+			}
 		default:
 			cause := agents.Cause(err)
 			if failed[cause] == nil {
@@ -68,12 +70,13 @@ func (c *clearing) tellFailed(pods agentPods, found map[string]agents.Reply[ende
 	for _, cause := range causes {
 		c.fail("%s: the agent was not told: %s; %s", strings.Join(failed[cause], ", "), cause, c.lasts())
 	}
-	const right = "you may not ask agents, which takes the rights to get, update and delete pods/proxy"
-	switch {
-	case isForbidden && c.isAll:
-		c.fail("%s: %s", right, c.lasts())
-	case isForbidden:
-		c.say("%s: the controller tells them, and without it they let go by themselves, at the latest in 5 minutes", right)
+	for _, right := range rights {
+		text := "you may not ask agents, which takes the right to " + right
+		if c.isAll {
+			c.fail("%s: %s", text, c.lasts())
+		} else {
+			c.say("%s: the controller tells them, and without it they let go by themselves, at the latest in 5 minutes", text)
+		}
 	}
 }
 

@@ -91,23 +91,10 @@ func (a *app) completeRun(cmd *cobra.Command) {
 }
 
 func (a *app) completeClear(cmd *cobra.Command) {
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return a.ask(cmd, func(ctx context.Context, c client.Client, namespace string) []string {
-			all, err := objectsOf(ctx, c, namespace)
-			if err != nil {
-				return nil
-			}
-			var names []string
-			for _, o := range all {
-				one := cobra.CompletionWithDesc(o.GetName(), object.Life(o).What)
-				if shape := object.ShapeOf(o); shape != "" {
-					one = cobra.CompletionWithDesc(shape, object.Life(o).What) // which ends it whole
-				}
-				if name, _, _ := strings.Cut(one, "\t"); !slices.Contains(args, name) && !slices.Contains(names, one) {
-					names = append(names, one)
-				}
-			}
-			return names
+			there, _ := objectsOf(ctx, c, namespace) // those that may be seen
+			return clearable(there, clusters(ctx, c, namespace), args, text)
 		})
 	}
 }

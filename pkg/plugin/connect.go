@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/go-logr/logr"
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
@@ -17,10 +18,10 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	agentclient "github.com/tidelay/tidelay/pkg/agent/client"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
@@ -46,20 +47,23 @@ func NewScheme() (*runtime.Scheme, error) {
 // Connection is a way to the API server with the rights of a person.
 type Connection struct {
 	client.Client
-	// Agents reaches the agents of pods.
-	Agents Agents
+	// Agents reaches the agents of pods. See package agents for what an error of a request means.
+	Agents agents.Reach
 	// Watch tells of changes; nil where nobody does.
 	Watch Watch
+	// requestTimeout is kubectl's --request-timeout: how long one request may take; 0 for no
+	// limit.
+	requestTimeout time.Duration
+}
+
+// asker asks agents, each of which may take a while to answer, and less if --request-timeout
+// says so.
+func (c *Connection) asker(answer time.Duration) agents.Asker {
+	return agents.Asker{Reach: c.Agents, Answer: answer, Most: c.requestTimeout}
 }
 
 // Watch tells of the changes of objects of a kind, as client.WithWatch does.
 type Watch func(context.Context, client.ObjectList, ...client.ListOption) (watch.Interface, error)
-
-// Agents reaches the agents of pods. See package agents for what an error of a request means.
-type Agents interface {
-	// Of returns a client of the agent in a pod, and in no other pod of that name.
-	Of(context.Context, *corev1.Pod) (*agentclient.Client, error)
-}
 
 // Connect connects by kubectl's flags. The kinds that are read are known here, so it asks for
 // none of the API server's lists of them. It sends nothing.
@@ -125,9 +129,14 @@ func (a *app) connect() (*Connection, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	limit, err := clientcmd.ParseTimeout(*a.config.Timeout)
+	if err != nil {
+		return nil, "", usage("--request-timeout %q: %w", *a.config.Timeout, err)
+	}
 	c, err := a.Connect(a.config)
 	if err != nil {
 		return nil, "", err
 	}
+	c.requestTimeout = limit
 	return c, namespace, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +19,9 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
+
+// explainTime is how long an agent may take to say how it is.
+const explainTime = 10 * time.Second
 
 // newExplain returns the verb explain.
 func (a *app) newExplain() *cobra.Command {
@@ -41,7 +45,7 @@ kernel has it. It changes nothing. What you may not read is said.`, exactly(1, "
 		if err != nil {
 			return err
 		}
-		e, err := explain.Explain(cmd.Context(), explain.Options{Reader: c, Agents: c.Agents, TidelayNamespace: tidelay, Version: a.Version}, pod)
+		e, err := explain.Explain(cmd.Context(), explain.Options{Reader: c, Agents: c.asker(explainTime), TidelayNamespace: tidelay, Version: a.Version}, pod)
 		if err != nil {
 			return fmt.Errorf("explain pod %s: %w", pod.Name, err)
 		}

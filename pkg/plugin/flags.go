@@ -23,6 +23,8 @@ type writing struct {
 	wait    bool
 	timeout time.Duration
 	output  string
+	// byFields is whether messages name the fields of the object: no flags fill them in.
+	byFields bool
 }
 
 func (w *writing) add(f *pflag.FlagSet, isTerminal bool) {
@@ -129,11 +131,11 @@ func (s *sides) parse(cluster string) (v1alpha1.NetworkFaultSpec, error) {
 	}
 	from, err := object.Side(s.from)
 	if err != nil {
-		return none, usage("--from: %w", err)
+		return none, wrongSide("--from", err)
 	}
 	to, err := object.Side(s.to)
 	if err != nil {
-		return none, usage("--to: %w", err)
+		return none, wrongSide("--to", err)
 	}
 	spec, err := s.packets(cluster)
 	spec.From, spec.To = from, to

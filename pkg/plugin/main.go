@@ -105,6 +105,14 @@ func (a *app) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(a.Out, format+"\n", args...)
 }
 
+// aside returns the program with its words on standard error, where something else is alone on
+// the output.
+func (a *app) aside() *app {
+	words := *a
+	words.Out, words.IsTerminal = a.ErrOut, a.IsErrTerminal
+	return &words
+}
+
 // Good and Bad mark a text green or red where there are colours.
 func (a *app) Good(text string) string { return a.paint("32", text) }
 

@@ -1,12 +1,9 @@
 package plugin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/tidelay/tidelay/pkg/plugin/heatmap"
+	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/plugin/measured"
 )
@@ -27,6 +24,8 @@ const mostPods = 20
 type matrixFlags struct {
 	by, output, file string
 	timeout          time.Duration
+	// out is the file; nil for the output.
+	out *file
 }
 
 func matrixOutputs() []string { return []string{"table", "json", "csv", "html"} }
@@ -62,6 +61,9 @@ It needs the right to create pods/proxy.`, exactly(1, "CLUSTER"))
 }
 
 func (f *matrixFlags) check() error {
+	if err := checkOutput(f.output, matrixOutputs()...); err != nil {
+		return err
+	}
 	if f.timeout <= 0 {
 		return usage("--timeout %s: want more than 0s", f.timeout)
 	}
@@ -69,12 +71,12 @@ func (f *matrixFlags) check() error {
 		return usage("--by %q%s", f.by, meant(f.by, measured.Bys()))
 	}
 	if f.file != "" {
-		folder := filepath.Dir(f.file)
-		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
-			return usage("--file %q: there is no folder %s", f.file, folder)
+		var err error
+		if f.out, err = fileAt(f.file); err != nil {
+			return usage("--file %q: %w", f.file, err)
 		}
 	}
-	return checkOutput(f.output, matrixOutputs()...)
+	return nil
 }
 
 // matrix measures and prints.
@@ -91,16 +93,17 @@ func (a *app) matrix(ctx context.Context, cluster string, f *matrixFlags) error 
 	if err := measurable(m, f.by); err != nil {
 		return err
 	}
-	if err := a.measure(ctx, c.Agents, seen, m, f.timeout); err != nil {
+	if err := a.measure(ctx, c.asker(measuredTime), seen, m, f.timeout); err != nil {
 		return err
 	}
-	if err := a.printMatrix(m, f); err != nil {
-		return err
+	if m.Measured() > 0 {
+		return a.printMatrix(m, f)
 	}
-	if m.Measured() == 0 {
-		return fmt.Errorf("nothing was measured: %s", m.Unknown()[0])
+	err = fmt.Errorf("nothing was measured: %s", m.Unknown()[0])
+	if f.out == nil {
+		return errors.Join(a.printMatrix(m, f), err)
 	}
-	return nil
+	return errors.Join(a.gridOf(m, f).Write(a.Out, a), fmt.Errorf("%w; nothing was written to %s", err, f.file))
 }
 
 // measurable returns why nothing can be measured, or not shown as asked.
@@ -122,10 +125,13 @@ func measurable(m *measured.Matrix, by string) error {
 }
 
 // measure has the agents measure, for at most a while.
-func (a *app) measure(ctx context.Context, reach Agents, seen *look.Cluster, m *measured.Matrix, longest time.Duration) error {
-	s := survey{agents: reach, pods: map[string]*corev1.Pod{}, poll: a.Poll, progress: func(int, int) {}, matrix: m}
+func (a *app) measure(ctx context.Context, asker agents.Asker, seen *look.Cluster, m *measured.Matrix, longest time.Duration) error {
+	asker.AtOnce = maxAgents
+	s := survey{asker: asker, poll: a.Poll, progress: func(int, int) {}, matrix: m}
 	for _, p := range seen.Pods {
-		s.pods[p.Name] = p.Pod
+		if p.Facts.Agent {
+			s.pods = append(s.pods, p.Pod)
+		}
 	}
 	if a.IsErrTerminal {
 		s.progress = func(done, all int) { _, _ = fmt.Fprintf(a.ErrOut, "\rmeasured %d of %d pairs", done, all) }
@@ -138,46 +144,4 @@ func (a *app) measure(ctx context.Context, reach Agents, seen *look.Cluster, m *
 		return errInterrupted
 	}
 	return err
-}
-
-// printMatrix prints to the output, or writes to the file.
-func (a *app) printMatrix(m *measured.Matrix, f *matrixFlags) error {
-	by := measured.By(f.by)
-	if by == "" {
-		by = measured.ByPod
-		if f.output == "table" && len(m.Pods) > mostPods {
-			by = measured.ByComponent
-			_, _ = fmt.Fprintf(a.ErrOut, "%d pods: shown by component; --by pod shows all, and so do -o html and -o csv\n", len(m.Pods))
-		}
-	}
-	grid := m.By(by)
-	var content bytes.Buffer
-	words := *a
-	words.Out = &content
-	words.NoColor = a.NoColor || f.file != ""
-	var err error
-	switch f.output {
-	case "json":
-		err = words.encode(grid.Document(), "json")
-	case "csv":
-		err = grid.WriteCSV(&content)
-	case "html":
-		err = heatmap.Write(&content, grid)
-	default:
-		err = grid.Write(&content, &words)
-	}
-	switch {
-	case err != nil:
-		return err
-	case f.file == "":
-		_, err = content.WriteTo(a.Out)
-	default:
-		if err = os.WriteFile(f.file, content.Bytes(), 0o644); err == nil {
-			_, _ = fmt.Fprintf(a.ErrOut, "written to %s\n", f.file)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("write matrix: %w", err)
-	}
-	return nil
 }

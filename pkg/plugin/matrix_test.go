@@ -215,7 +215,7 @@ func TestMatrixOfAgentsThatCannot(t *testing.T) {
 	}
 	m.all["basic-pd-2"].Act(madeup.Way{Measure: madeup.Measuring{Old: true}})
 	m.says(0, nil, "42 of 56 pairs measured",
-		"not known: basic-pd-1 to 7 pods: the agent of basic-pd-1 did not measure: it gave no answer",
+		"not known: basic-pd-1 to 7 pods: the agent of basic-pd-1 does not answer: ",
 		"not known: basic-pd-2 to 7 pods: the agent of basic-pd-2 did not measure: it is of a version that can't",
 		"pd-1    ?     ")
 	if strings.Contains(m.out.String(), " 0.00") {
@@ -251,6 +251,24 @@ func TestMatrixWithoutRights(t *testing.T) {
 	m.says(0, nil, "you may not read NetworkFaults", "56 of 56 pairs measured; what is asked for is not known")
 	m.forbidden["Pod"] = true
 	m.says(1, nil, "error: TidbCluster basic has no pods; you may not read", "you may not read pods")
+}
+
+// What goes by the zones of nodes is not known to who may not read those, and so it is not
+// judged. All else is.
+func TestMatrixWithoutNodes(t *testing.T) {
+	m := withAgents(t)
+	m.begin("slow", v1alpha1.NetworkFaultSpec{From: []v1alpha1.Selector{"tikv(0)"}, To: []v1alpha1.Selector{"pd"}, RTT: "20ms"})
+	m.forbidden["Node"] = true
+	m.says(0, nil, "you may not read nodes", "56 of 56 pairs measured, all as asked for")
+	m.forbidden["Node"] = false
+	m.begin("zoned", v1alpha1.NetworkFaultSpec{From: []v1alpha1.Selector{"tidb@west"}, To: []v1alpha1.Selector{"pd(0)"}, RTT: "20ms"})
+	m.says(0, nil, "56 of 56 pairs measured, all as asked for")
+	m.forbidden["Node"] = true
+	m.says(0, nil, "you may not read nodes", "NetworkFault zoned goes by the zones of nodes, so what is asked for is not known",
+		"56 of 56 pairs measured; what is asked for is not known")
+	if said := m.out.String(); strings.Contains(said, "out of tolerance") {
+		t.Error(said)
+	}
 }
 
 // A person who waits no longer gets an end, and no half of a matrix.

@@ -117,7 +117,7 @@ func (f *partitionFlags) isShape(flags *pflag.FlagSet) (bool, error) {
 func (f *partitionFlags) wishShape(spec v1alpha1.NetworkFaultSpec) (wish, error) {
 	of, err := selector.Parse(f.of)
 	if err != nil {
-		return nil, usage("--of: %w", err)
+		return nil, wrongSide("--of", err)
 	}
 	for _, s := range of {
 		if s.Others || s.CIDR.IsValid() {

@@ -1,11 +1,9 @@
 package plugin
 
 import (
-	"bytes"
 	"cmp"
+	"context"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -17,9 +15,6 @@ import (
 	"github.com/tidelay/tidelay/pkg/plugin/render"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
-
-// maxFile is how long a file may be, in bytes.
-const maxFile = 32 << 20
 
 // previewFlags are the flags of preview.
 type previewFlags struct {
@@ -47,7 +42,7 @@ The injector also writes the UID of the admission into the annotation tidelay.io
 	cmd.Flags().StringVar(&f.component, "component", "", "component of all pods (default by their names and labels)")
 	// It takes the place of kubectl's own --cluster, of the kubeconfig, since no cluster is asked.
 	cmd.Flags().StringVar(&f.cluster, "cluster", "", "TidbCluster of all pods (default by their names and labels)")
-	cmd.RunE = func(*cobra.Command, []string) error { return a.render(f) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.render(cmd.Context(), f) }
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	for _, flag := range []string{"filename", "config"} {
 		register(cmd, flag, cobra.FixedCompletions([]string{"yaml", "yml", "json"}, cobra.ShellCompDirectiveFilterFileExt))
@@ -66,8 +61,8 @@ func components() []string {
 }
 
 // render prints what the injector would make of a file.
-func (a *app) render(f *previewFlags) error {
-	o := render.Options{Cluster: f.cluster}
+func (a *app) render(ctx context.Context, f *previewFlags) error {
+	o := render.Options{Cluster: f.cluster, Namespace: a.namespaceIfKnown()}
 	var err error
 	if f.file == "" {
 		return usage("-f is missing: want a file with pods and workloads, or - for standard input")
@@ -80,13 +75,10 @@ func (a *app) render(f *previewFlags) error {
 	if f.image != "" && !injection.IsImage(f.image) {
 		return usage("--image %q: want an image, such as tidelay/agent:v1", f.image)
 	}
-	if o.Config, err = a.settings(f); err != nil {
+	if o.Config, err = a.settings(ctx, f); err != nil {
 		return err
 	}
-	if o.Namespace, err = a.namespace(); err != nil {
-		return err
-	}
-	content, err := a.readFile(f.file)
+	content, err := a.readFile(ctx, f.file)
 	if err != nil {
 		return err
 	}
@@ -101,14 +93,27 @@ func (a *app) render(f *previewFlags) error {
 	return nil
 }
 
+// namespaceIfKnown returns the namespace that is meant; "" if only a kubeconfig that can't be
+// loaded would say so: no cluster is asked.
+func (a *app) namespaceIfKnown() string {
+	if *a.config.Namespace != "" {
+		return *a.config.Namespace
+	}
+	namespace, err := a.namespace()
+	if err != nil {
+		return ""
+	}
+	return namespace
+}
+
 // settings returns the injector's settings.
-func (a *app) settings(f *previewFlags) (injection.Config, error) {
+func (a *app) settings(ctx context.Context, f *previewFlags) (injection.Config, error) {
 	config := look.DefaultConfig(a.Version)
 	config.Image = cmp.Or(f.image, "tidelay/agent:"+a.Version)
 	if f.config == "" {
 		return config, nil
 	}
-	content, err := a.readFile(f.config)
+	content, err := a.readFile(ctx, f.config)
 	if err != nil {
 		return config, err
 	}
@@ -120,29 +125,6 @@ func (a *app) settings(f *previewFlags) (injection.Config, error) {
 		return config, fmt.Errorf("--config %s: %w", f.config, err)
 	}
 	return config, nil
-}
-
-// readFile reads a file, or standard input for "-".
-func (a *app) readFile(path string) ([]byte, error) {
-	in, name := a.In, "standard input"
-	if path != "-" {
-		file, err := os.Open(path)
-		if err != nil {
-			return nil, fmt.Errorf("read file: %w", err)
-		}
-		defer file.Close()
-		in, name = file, path
-	}
-	content, err := io.ReadAll(io.LimitReader(in, maxFile+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read file: %w", err)
-	case len(content) > maxFile:
-		return nil, fmt.Errorf("%s is longer than %d MiB", name, maxFile>>20)
-	case len(bytes.TrimSpace(content)) == 0:
-		return nil, fmt.Errorf("%s is empty", name)
-	}
-	return content, nil
 }
 
 // tell says on standard error what became of each object, and what is assumed.

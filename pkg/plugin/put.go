@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -47,11 +48,11 @@ func (a *app) put(ctx context.Context, cluster string, make wish, w *writing) er
 		}
 		steps = append(steps, step)
 	}
-	words := *a
+	words := a
 	if w.output != "" {
-		words.Out = a.ErrOut // the objects alone are on the output
+		words = a.aside() // the objects alone are on the output
 	}
-	if err := words.preview(seen, steps); err != nil {
+	if err := words.preview(seen, steps, w); err != nil {
 		return err
 	}
 	if w.dryRun {
@@ -77,7 +78,7 @@ func suggest(err error) error {
 }
 
 // preview says what steps would do. The error says that it would be refused.
-func (a *app) preview(seen *look.Cluster, steps []object.Step) error {
+func (a *app) preview(seen *look.Cluster, steps []object.Step, w *writing) error {
 	for _, text := range seen.Unseen {
 		a.say("%s", text)
 	}
@@ -89,10 +90,16 @@ func (a *app) preview(seen *look.Cluster, steps []object.Step) error {
 		return nil
 	}
 	all := preview.Of(seen.Input(a.Now()), wanted...)
-	for _, p := range all {
+	for i := range all {
+		p := &all[i]
+		p.Life.Message, p.Hidden = w.typed(p.Life.Message), seen.Hidden
 		if preview.IsInvalid(p.Life) {
 			return refusal(p.Life, "nothing was changed")
 		}
+	}
+	if i := slices.IndexFunc(wanted, seen.LacksZones); i >= 0 {
+		a.say("%s %s goes by the zones of nodes: not judged here; the controller judges it", object.Kind(wanted[i]), wanted[i].GetName())
+		return nil
 	}
 	if err := preview.Write(a.Out, all); err != nil {
 		return err
@@ -114,8 +121,7 @@ func refusal(life v1alpha1.Life, so string) error {
 	case preview.IsUnsafe(life):
 		return &failure{statusRefused, fmt.Errorf("refused by the rule of safety %s; %s; --allow %s does it anyway", life.Reason, so, life.Reason)}
 	case preview.IsInvalid(life):
-		message := strings.TrimRight(preview.Message(life), ".")
-		return usage("%s; %s", strings.TrimPrefix(message, "spec."), so)
+		return usage("%s; %s", strings.TrimRight(preview.Message(life), "."), so)
 	default:
 		return fmt.Errorf("refused: %s; %s", life.Reason, so)
 	}

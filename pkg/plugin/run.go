@@ -15,7 +15,7 @@ import (
 
 // newRun returns the verb run.
 func (a *app) newRun() *cobra.Command {
-	var w writing
+	w := writing{byFields: true}
 	var show bool
 	var words []string
 	cmd := verb("run [CLUSTER PRESET] [flags]", "Run a preset: a fault or a topology that is ready to be used",

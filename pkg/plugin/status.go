@@ -7,13 +7,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
-	"github.com/tidelay/tidelay/pkg/agent/api"
-	agentclient "github.com/tidelay/tidelay/pkg/agent/client"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/plugin/report"
@@ -28,11 +24,12 @@ func (a *app) newStatus() *cobra.Command {
 	cmd := verb("status [CLUSTER | -A] [flags]", "Show a TidbCluster, its agents, faults and topologies",
 		`Without CLUSTER it shows a line for each TidbCluster of the namespace.
 
-AGENT is the engine of a pod's agent, or why it does not answer. FAULTS are what it holds: the
-names of faults and topologies, and of faults that were set by hand at the agent. What has a
-question mark it may hold. APPLIED counts the pods that hold what was asked for, and VERIFIED
-those at which agents measured it. What you may not see is said. Agents are asked through the
-API server, which takes the right to get pods/proxy.
+Zones are those of the pods' nodes, or of the topology in force, as the head of the column says;
+selectors such as tikv@a mean those of nodes. AGENT is the engine of a pod's agent, or why it does
+not answer. FAULTS are what it holds: the names of faults and topologies, and of faults that were
+set by hand at the agent. What has a question mark it may hold. APPLIED counts the pods that hold
+what was asked for, and VERIFIED those at which agents measured it. What you may not see is said.
+Agents are asked through the API server, which takes the right to get pods/proxy.
 
   kubectl tidelay status basic
   kubectl tidelay status basic --watch
@@ -49,9 +46,6 @@ API server, which takes the right to get pods/proxy.
 		}
 		c, namespace, err := a.connect()
 		if err != nil {
-			return err
-		}
-		if s.limit, err = a.answerTime(statusTime); err != nil {
 			return err
 		}
 		s.connection, s.key.Namespace = c, namespace
@@ -103,19 +97,6 @@ last saw them.`, exactly(1, "CLUSTER"))
 	return cmd
 }
 
-// answerTime returns how long an agent may take: at most some time, and shorter if kubectl's
-// flag --request-timeout says so.
-func (a *app) answerTime(most time.Duration) (time.Duration, error) {
-	asked, err := clientcmd.ParseTimeout(*a.config.Timeout)
-	if err != nil {
-		return 0, usage("--request-timeout %q: %w", *a.config.Timeout, err)
-	}
-	if asked > 0 {
-		return min(asked, most), nil
-	}
-	return most, nil
-}
-
 // showing is the verb status with its flags.
 type showing struct {
 	*app
@@ -124,8 +105,6 @@ type showing struct {
 	follows, isAll bool
 	// key is the TidbCluster; without a name it is those of the namespace, or of all.
 	key types.NamespacedName
-	// limit is how long an agent may take to answer.
-	limit time.Duration
 }
 
 // picture is what is shown: a report or a list, and what it was made of.
@@ -164,17 +143,8 @@ func (s *showing) see(ctx context.Context, before *picture) (*picture, error) {
 			return nil, err
 		}
 	}
-	in := report.Input{Cluster: seen, Replies: askStatus(ctx, s.connection.Agents, seen.Answering(), s.limit), Version: s.Version, Now: s.Now()}
+	in := report.Input{Cluster: seen, Replies: agents.Statuses(ctx, s.connection.asker(statusTime), seen.Answering()), Version: s.Version, Now: s.Now()}
 	return &picture{seen: seen, report: report.Of(in)}, nil
-}
-
-// askStatus asks agents how they are. The replies are by the names of their pods.
-func askStatus(ctx context.Context, reach Agents, pods []*corev1.Pod, limit time.Duration) map[string]agents.Reply[api.Status] {
-	replies := map[string]agents.Reply[api.Status]{}
-	for i, reply := range agents.Ask(ctx, reach, pods, limit, func(ctx context.Context, c *agentclient.Client) (api.Status, error) { return c.Status(ctx) }) {
-		replies[pods[i].Name] = reply
-	}
-	return replies
 }
 
 // show writes a picture.

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -21,14 +20,14 @@ import (
 const (
 	// maxAgents is how many agents measure at once.
 	maxAgents = 8
-	// answerTime is how long an agent may take beside what it measures.
-	answerTime = 10 * time.Second
+	// measuredTime is how long an agent may take to answer beside what it measures.
+	measuredTime = 10 * time.Second
 )
 
 // survey has agents measure the pairs of a matrix, each agent one batch at a time.
 type survey struct {
-	agents Agents
-	pods   map[string]*corev1.Pod
+	asker agents.Asker
+	pods  []*corev1.Pod
 	// poll is the least time to wait for an agent that measures for somebody else.
 	poll time.Duration
 	// progress is told how many pairs are done, of how many.
@@ -41,42 +40,43 @@ type survey struct {
 // run has the agents measure. When ctx is done, what is left has reason late. The error is that
 // nothing can be measured: the person has no right to.
 func (s *survey) run(ctx context.Context, late string) error {
-	group, all := errgroup.WithContext(ctx)
-	group.SetLimit(maxAgents)
-	for _, pod := range s.matrix.Pods {
-		if pod.HasAgent {
-			group.Go(func() error { return s.measureFrom(all, pod.Name) })
+	during, stop := context.WithCancel(ctx)
+	defer stop()
+	replies := agents.Ask(during, s.asker, s.pods, func(ctx context.Context, agent *agents.Agent) (struct{}, error) {
+		err := s.measureFrom(ctx, agent)
+		switch {
+		case err == nil, ctx.Err() != nil: // what is left is late
+		case agents.OutcomeOf(err) == agents.Forbidden:
+			stop() // the others may not be asked either
+		default:
+			s.fail(agent.Pod.Name, cause(agent.Pod.Name, err))
+		}
+		return struct{}{}, err
+	})
+	for i, pod := range s.pods {
+		if err := replies[i].Err; agents.OutcomeOf(err) == agents.Forbidden {
+			return forbidden(err, pod.Namespace)
 		}
 	}
-	err := group.Wait()
 	for _, p := range s.matrix.Pairs {
 		p.Fail(late)
 	}
-	return err
+	return nil
 }
 
 // measureFrom has one agent measure until there is nothing more to ask it.
-func (s *survey) measureFrom(ctx context.Context, pod string) error {
-	agent, err := s.agents.Of(ctx, s.pods[pod])
-	for err == nil && ctx.Err() == nil {
-		checks, byCheck := s.open(pod)
+func (s *survey) measureFrom(ctx context.Context, agent *agents.Agent) error {
+	for {
+		checks, byCheck := s.open(agent.Pod.Name)
 		if len(checks) == 0 {
 			return nil
 		}
 		for _, batch := range verify.Batches(checks) {
-			if err = s.measure(ctx, agent, batch, byCheck); err != nil {
-				break
+			if err := s.measure(ctx, agent, batch, byCheck); err != nil {
+				return err
 			}
 		}
 	}
-	switch {
-	case ctx.Err() != nil:
-		return nil //nolint:nilerr // what is left is noted as late, or somebody else's error is told
-	case agents.OutcomeOf(err) == agents.Forbidden:
-		return forbidden(err, s.pods[pod].Namespace)
-	}
-	s.fail(pod, fmt.Sprintf("the agent of %s did not measure: %s", pod, cause(err)))
-	return nil
 }
 
 // forbidden names the right that is missing.
@@ -87,16 +87,19 @@ func forbidden(err error, namespace string) error {
 	return fmt.Errorf("you may not ask agents: measuring needs the right to create the subresource pods/proxy in namespace %s", namespace)
 }
 
-// cause says why an agent did not measure.
-func cause(err error) string {
-	if refusal, is := errors.AsType[*agentclient.Error](err); is && agents.OutcomeOf(err) == agents.Answered &&
-		(refusal.Status == http.StatusNotFound || refusal.Status == http.StatusMethodNotAllowed) {
-		return "it is of a version that can't"
+// cause says why the agent of a pod did not measure.
+func cause(pod string, err error) string {
+	refusal, isRefusal := errors.AsType[*agentclient.Error](err)
+	switch outcome := agents.OutcomeOf(err); {
+	case outcome == agents.Failed:
+		return fmt.Sprintf("asking the agent of %s failed: %s", pod, agents.Cause(err))
+	case outcome == agents.Unreachable:
+		return fmt.Sprintf("the agent of %s does not answer: %s", pod, agents.Cause(err))
+	case isRefusal && (refusal.Status == http.StatusNotFound || refusal.Status == http.StatusMethodNotAllowed):
+		return fmt.Sprintf("the agent of %s did not measure: it is of a version that can't", pod)
+	default:
+		return fmt.Sprintf("the agent of %s did not measure: %s", pod, agents.Cause(err))
 	}
-	if agents.OutcomeOf(err) == agents.Unreachable {
-		return "it gave no answer"
-	}
-	return agents.Cause(err)
 }
 
 // open returns what an agent is to measure still.
@@ -125,7 +128,7 @@ func (s *survey) fail(pod, why string) {
 }
 
 // measure has an agent measure one batch, and waits while it measures for somebody else.
-func (s *survey) measure(ctx context.Context, agent *agentclient.Client, batch verify.Batch, byCheck map[verify.Check]*measured.Pair) error {
+func (s *survey) measure(ctx context.Context, agent *agents.Agent, batch verify.Batch, byCheck map[verify.Check]*measured.Pair) error {
 	answer, err := s.ask(ctx, agent, batch)
 	if err != nil {
 		return err
@@ -144,11 +147,9 @@ func (s *survey) measure(ctx context.Context, agent *agentclient.Client, batch v
 }
 
 // ask asks until the agent has time.
-func (s *survey) ask(ctx context.Context, agent *agentclient.Client, batch verify.Batch) (api.Measurements, error) {
+func (s *survey) ask(ctx context.Context, agent *agents.Agent, batch verify.Batch) (api.Measurements, error) {
 	for {
-		limited, cancel := context.WithTimeout(ctx, batch.Longest()+answerTime)
-		answer, err := agent.Measure(limited, batch.Measure())
-		cancel()
+		answer, err := agent.Measure(ctx, batch.Measure(), batch.Longest())
 		refusal, is := errors.AsType[*agentclient.Error](err)
 		if !is || refusal.Status != http.StatusTooManyRequests {
 			return answer, err

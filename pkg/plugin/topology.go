@@ -76,7 +76,7 @@ func (f *topologyFlags) parse(cluster string) (v1alpha1.NetworkTopologySpec, err
 		}
 	}
 	if _, err := zone.Parse(&spec); err != nil {
-		return spec, usage("%w", err)
+		return spec, usage("%s", f.typed(err.Error()))
 	}
 	return spec, nil
 }

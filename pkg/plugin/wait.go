@@ -34,12 +34,12 @@ func (t *takeBack) Unwrap() error { return t.error }
 
 // wait waits until objects are in force and measured, and tells how that goes. The error is a
 // *takeBack if one was refused, or if ctx has ended.
-func (a *app) wait(ctx context.Context, c client.Reader, objects []client.Object, longest time.Duration) error {
-	timeout := time.NewTimer(longest)
+func (a *app) wait(ctx context.Context, c client.Reader, objects []client.Object, asked *writing) error {
+	timeout := time.NewTimer(asked.timeout)
 	defer timeout.Stop()
 	tick := time.NewTicker(a.Poll)
 	defer tick.Stop()
-	all := waitingFor(a, objects)
+	all := waitingFor(a, objects, asked)
 	for {
 		for _, w := range all.rest() {
 			if w.isDone, w.failed = w.look(ctx, c); ctx.Err() != nil && !w.isDone {
@@ -57,7 +57,7 @@ func (a *app) wait(ctx context.Context, c client.Reader, objects []client.Object
 		case <-tick.C:
 		case <-timeout.C:
 			for _, w := range all.rest() {
-				w.failed = w.late(longest)
+				w.failed = w.late(asked.timeout)
 			}
 			return all.failed()
 		}
@@ -67,10 +67,10 @@ func (a *app) wait(ctx context.Context, c client.Reader, objects []client.Object
 // waits are waits for objects that are waited for together.
 type waits []*waiting
 
-func waitingFor(a *app, objects []client.Object) waits {
+func waitingFor(a *app, objects []client.Object, asked *writing) waits {
 	var all waits
 	for _, o := range objects {
-		w := &waiting{app: a, object: o}
+		w := &waiting{app: a, object: o, asked: asked}
 		if len(objects) > 1 {
 			w.prefix = o.GetName() + ": "
 		}
@@ -101,6 +101,7 @@ type waiting struct {
 	object client.Object
 	// prefix is what each line begins with.
 	prefix string
+	asked  *writing
 	life   v1alpha1.Life
 	// said is what was told last, so that nothing is told twice.
 	said string
@@ -134,6 +135,7 @@ func (w *waiting) look(ctx context.Context, c client.Reader) (bool, error) {
 		return false, fmt.Errorf("%s %s was changed by somebody else", object.Kind(now), now.GetName())
 	}
 	w.life = *object.Life(now)
+	w.life.Message = w.asked.typed(w.life.Message)
 	switch {
 	case w.life.Phase == "" || w.life.ObservedGeneration < w.object.GetGeneration():
 		w.progress("waiting for the controller")

@@ -2,6 +2,7 @@ package plugin_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 )
@@ -260,6 +262,28 @@ func TestReplacedWhileWaiting(t *testing.T) {
 	}
 }
 
+// A refusal that can't be taken back says once what became of it.
+func TestRefusedAndStays(t *testing.T) {
+	w := newWorld(t)
+	w.seeing(func(life *v1alpha1.Life) {
+		refused("NobodySelected")(life)
+		life.Message = "spec.from and spec.to are the same pod."
+	})
+	w.Client = interceptor.NewClient(w.Client.(client.WithWatch), interceptor.Funcs{
+		Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error {
+			return errors.New("no right")
+		},
+	})
+	status := w.run(t.Context(), "set", "basic", "50ms", "--from=tikv", "--wait")
+	const want = "error: refused: NobodySelected; it can't be taken back: delete NetworkFault basic-tikv: no right\n"
+	if status != 1 || w.errOut.String() != want {
+		t.Errorf("exit status %d: %s\nwant %s", status, w.errOut.String(), want)
+	}
+	if !strings.Contains(w.out.String(), "refused: NobodySelected: --from and --to are the same pod.") {
+		t.Errorf("it says %s", w.out.String())
+	}
+}
+
 // Colours are for terminals, and not for those who want none.
 func TestColours(t *testing.T) {
 	for _, test := range []struct{ isTerminal, noColor, want bool }{{true, false, true}, {true, true, false}, {false, false, false}} {
@@ -275,6 +299,22 @@ func TestColours(t *testing.T) {
 		}
 		if got := strings.Contains(w.out.String(), "\x1b["); got != test.want {
 			t.Errorf("terminal %v, NO_COLOR %v: colours %v", test.isTerminal, test.noColor, got)
+		}
+	}
+}
+
+// Words that go to standard error, since the object is alone on the output, have colours if a
+// person looks at standard error.
+func TestColoursFollowTheStream(t *testing.T) {
+	for _, isErrTerminal := range []bool{true, false} {
+		w := newWorld(t)
+		w.isTerminal, w.isErrTerminal = !isErrTerminal, isErrTerminal
+		w.seeing(measured(metav1.ConditionTrue, "4/4", ""))
+		if status := w.run(t.Context(), "set", "basic", "50ms", "--from=tikv", "--wait", "-o", "yaml"); status != 0 || !strings.Contains(w.errOut.String(), "measured as asked for") {
+			t.Fatal(w.out.String(), w.errOut.String())
+		}
+		if out, words := strings.Contains(w.out.String(), "\x1b["), strings.Contains(w.errOut.String(), "\x1b["); out || words != isErrTerminal {
+			t.Errorf("standard error is a terminal: %v; colours of the object: %v, of the words: %v", isErrTerminal, out, words)
 		}
 	}
 }

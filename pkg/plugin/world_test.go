@@ -25,6 +25,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/plugin"
+	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -50,7 +51,7 @@ type world struct {
 	// creating, if it is set, says why an object can't be created.
 	creating func(client.Object) error
 	// agents reaches the agents of pods; the proxy if it is nil and there are no answers.
-	agents plugin.Agents
+	agents agents.Reach
 	// answers are how agents answer, by the pod's name, if there are any; others can't be reached.
 	answers map[string]agentAnswer
 	// listed, if it is set, changes pods that are listed, as kubelet would meanwhile, and
@@ -202,7 +203,7 @@ func (w *world) create(ctx context.Context, c client.WithWatch, o client.Object,
 }
 
 // reach returns the way to agents.
-func (w *world) reach() plugin.Agents {
+func (w *world) reach() agents.Reach {
 	switch {
 	case w.agents != nil:
 		return w.agents

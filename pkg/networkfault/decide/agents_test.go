@@ -226,6 +226,30 @@ func TestAChangeWithoutAnAgent(t *testing.T) {
 	}
 }
 
+// A fault whose last attached agent has ended goes on, at no pod, until another is attached. A
+// change of it is refused meanwhile.
+func TestTheOnlyAgentHasEnded(t *testing.T) {
+	w := newWorld(t)
+	f := w.fault("out", `{"from": ["tikv(0)"], "to": ["cidr/192.0.2.0/24"], "rtt": "50ms", "untilDeleted": true}`)
+	w.run()
+	p := w.pod("basic-tikv-0")
+	p.Agent, p.AgentEnded = false, true
+	for range 2 {
+		d := w.run()
+		w.want(f, v1alpha1.Running, decide.ReasonNotApplied, "basic-tikv-0: its attached agent has ended; what such an agent held by netem may last")
+		if f.Status.Applied != "0/1" || len(faulted(d)) > 0 {
+			t.Errorf("applied %s, faults at %v", f.Status.Applied, faulted(d))
+		}
+	}
+	p.Agent, p.AgentEnded = true, false
+	w.run()
+	w.want(f, v1alpha1.Running, decide.ReasonApplied, "")
+	p.Agent, p.AgentEnded = false, true
+	f.Spec.RTT, f.Generation = "60ms", 2
+	w.run()
+	w.want(f, v1alpha1.Refused, decide.ReasonNoAgent, "basic-tikv-0 (its attached agent has ended): without an agent")
+}
+
 // A fault starts although an agent is silent, and says so.
 func TestAStartBesideASilentAgent(t *testing.T) {
 	w := newWorld(t)

@@ -43,8 +43,11 @@ type Pod struct {
 	Addrs []netip.Addr
 	// HostNetwork is whether its network is the node's.
 	HostNetwork bool
-	// Agent is whether it has an agent.
+	// Agent is whether it has an agent, which may be down for a while.
 	Agent bool
+	// AgentEnded is whether the agent that it had was attached and has ended: nobody starts
+	// that one again. Then Agent is false.
+	AgentEnded bool
 	// Ready is whether its component's container is ready, whatever its agent is.
 	Ready bool
 	// State is what is known of its agent.

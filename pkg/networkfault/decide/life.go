@@ -34,8 +34,7 @@ func (d *decision) inForce() []*object {
 // compareAges orders objects, the oldest first. Of those that were created in one second a
 // topology is first: it is the ground.
 func compareAges(a, b *object) int {
-	kind := map[bool]int{true: 0, false: 1}
-	return cmp.Or(a.meta.CreationTimestamp.Compare(b.meta.CreationTimestamp.Time), kind[a.isTopology()]-kind[b.isTopology()], cmp.Compare(a.key, b.key))
+	return cmp.Or(a.meta.CreationTimestamp.Compare(b.meta.CreationTimestamp.Time), a.order()-b.order(), cmp.Compare(a.key, b.key))
 }
 
 // lives reports whether an object is to be in force as far as it alone and its cluster

@@ -127,6 +127,14 @@ func (o *object) isTopology() bool {
 	return is
 }
 
+// order is less for a topology than for a fault.
+func (o *object) order() int {
+	if o.isTopology() {
+		return 0
+	}
+	return 1
+}
+
 // runs reports whether the object has been in force as it is now.
 func (o *object) runs() bool {
 	return o.was.Phase == v1alpha1.Running && o.was.ObservedGeneration == o.meta.Generation

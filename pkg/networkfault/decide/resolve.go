@@ -45,31 +45,52 @@ func (in Input) Selectable() selector.Cluster {
 // canHold refuses an object for selected pods that can't have it, unless it allows that. A
 // topology that runs leaves them out too, also when it has just been changed: one pod that
 // came without an agent must not end it for all others. A pod with the node's address takes
-// no part even then. A fault is for the pods that it names, all or none of them.
+// no part even then. A fault is for the pods that it names, all or none of them; but one that
+// runs goes on where an attached agent has ended, until somebody attaches another.
 func (d *decision) canHold(o *object) bool {
-	var hosts, bare []string
+	var hosts, bare, left []string
 	for _, name := range o.pods() {
 		switch p := d.find(name); {
 		case p == nil: // a pod that was pinned, and is being replaced
 		case p.HostNetwork:
 			hosts = append(hosts, name)
+		case p.AgentEnded:
+			left = []string{leftByAgent}
+			if !d.isAwaited(o, p) {
+				bare = append(bare, name+" (its attached agent has ended)")
+			}
 		case !p.Agent:
 			bare = append(bare, name)
 		}
 	}
-	o.bare = slices.Concat(hosts, bare)
+	o.bare, o.notes = slices.Concat(hosts, bare), slices.Concat(o.notes, left)
 	switch {
-	case slices.Contains(o.allow, v1alpha1.Partial), o.isTopology() && o.isRunning():
+	case o.mayLeaveOut():
 		return true
 	case len(hosts) > 0:
 		d.refuse(o, ReasonHostNetwork, fmt.Sprintf("%s: on the network of the node, whose address is not the pod's alone; set allow: [%s] to leave such pods out", list(hosts), v1alpha1.Partial))
 	case len(bare) > 0:
-		d.refuse(o, ReasonNoAgent, fmt.Sprintf("%s: without an agent; have one injected (annotations tidelay.io/inject and tidelay.io/components of the TidbCluster, and a restart), or attached (kubectl tidelay attach), or set allow: [%s] for the %s without them", list(bare), v1alpha1.Partial, o.noun()))
+		message := fmt.Sprintf("%s: without an agent; have one injected (annotations tidelay.io/inject and tidelay.io/components of the TidbCluster, and a restart), or attached (kubectl tidelay attach), or set allow: [%s] for the %s without them", list(bare), v1alpha1.Partial, o.noun())
+		d.refuse(o, ReasonNoAgent, strings.Join(slices.Concat([]string{message}, left), "; "))
 	default:
 		return true
 	}
 	return false
 }
+
+// mayLeaveOut reports whether an object goes without the pods that can't have it.
+func (o *object) mayLeaveOut() bool {
+	return slices.Contains(o.allow, v1alpha1.Partial) || o.isTopology() && o.isRunning()
+}
+
+// isAwaited reports whether an object that runs, and that leaves no pod out, waits for another
+// agent in a pod, in place of an attached one that has ended.
+func (d *decision) isAwaited(o *object, p *Pod) bool {
+	return p.AgentEnded && o.runs() && !o.mayLeaveOut()
+}
+
+// leftByAgent is about pods whose attached agents have ended.
+const leftByAgent = "what such an agent held by netem may last until another one is attached (kubectl tidelay attach), or the pod is deleted"
 
 // list names pods, not too many.
 func list(pods []string) string {

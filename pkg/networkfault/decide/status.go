@@ -139,6 +139,8 @@ func (d *decision) isHeld(pod string, faults []compile.Fault) (is bool, why stri
 	switch p := d.find(pod); {
 	case p == nil:
 		return false, pod + " is not there"
+	case p.AgentEnded:
+		return false, pod + ": its attached agent has ended"
 	case len(p.Addrs) == 0:
 		return false, pod + " has no address yet"
 	case p.State.Down:
@@ -155,7 +157,8 @@ func (d *decision) isHeld(pod string, faults []compile.Fault) (is bool, why stri
 }
 
 // holders returns the pods whose agents are to have an object, by name: those of the
-// plan, and those that would be in it if they had an address.
+// plan, and those that would be in it if they had an address, or another agent in place of one
+// that has ended.
 func (d *decision) holders(o *object, plan compile.Plan) []string {
 	var all []string
 	for pod, faults := range plan.Faults {
@@ -164,7 +167,7 @@ func (d *decision) holders(o *object, plan compile.Plan) []string {
 		}
 	}
 	for _, name := range o.senders() {
-		if p := d.find(name); p == nil || p.Agent && !p.HostNetwork && len(p.Addrs) == 0 {
+		if p := d.find(name); p == nil || !p.HostNetwork && (p.Agent && len(p.Addrs) == 0 || d.isAwaited(o, p)) {
 			all = append(all, name)
 		}
 	}

@@ -28,6 +28,7 @@ type topologyAsked struct {
 	// then.
 	hasStarted bool
 	before     []v1alpha1.ZonePods
+	placed     *placing // nil before place
 	zones      zone.Zones
 	links      map[compile.Way]fault.Impairment
 	// status has what it is to say of zones. Its life is the object's.
@@ -109,15 +110,30 @@ func (t *topologyAsked) resolve(d *decision, o *object, _ selector.Cluster) bool
 	return true
 }
 
-// place puts the pods into zones and finds what is between those. missing says which pods the
-// topology has to wait for; one that has started goes on without them, if its zones are as many
-// as its profile's.
+// placing is what place has come to.
+type placing struct {
+	missing string
+	err     error
+}
+
+// place puts the pods into zones and finds what is between those, once. missing says which pods
+// the topology has to wait for; one that has started goes on without them, if its zones are as
+// many as its profile's.
 func (t *topologyAsked) place(d *decision) (missing string, err error) {
+	if t.placed == nil {
+		missing, err := t.placeNow(d)
+		t.placed = &placing{missing, err}
+	}
+	return t.placed.missing, t.placed.err
+}
+
+// placeNow is place without its memory.
+func (t *topologyAsked) placeNow(d *decision) (missing string, err error) {
 	pods := make([]zone.Pod, 0, len(d.Pods))
 	for _, p := range d.Pods {
 		pods = append(pods, zone.Pod{Name: p.Name, Component: p.Component, NodeLabels: p.NodeLabels, Unscheduled: p.Unscheduled})
 	}
-	if t.zones, err = t.rules.Assign(pods, t.before); err != nil {
+	if t.zones, err = t.rules.Assign(pods, zone.Before{Zones: t.before, IsShort: d.facts().IsShort()}); err != nil {
 		return "", err
 	}
 	if missing = t.rules.Short(t.zones); missing != "" {

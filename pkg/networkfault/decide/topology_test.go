@@ -176,7 +176,11 @@ func TestAPodThatCannotHaveATopology(t *testing.T) {
 		harm, heal    func(*decide.Pod)
 		reason, words string
 	}{
-		"no agent":   {func(p *decide.Pod) { p.Agent = false }, func(p *decide.Pod) { p.Agent = true }, decide.ReasonNoAgent, "for the topology without them"},
+		"no agent": {func(p *decide.Pod) { p.Agent = false }, func(p *decide.Pod) { p.Agent = true }, decide.ReasonNoAgent, "for the topology without them"},
+		"its agent ended": {
+			func(p *decide.Pod) { p.Agent, p.AgentEnded = false, true }, func(p *decide.Pod) { p.Agent, p.AgentEnded = true, false },
+			decide.ReasonNoAgent, "basic-tikv-0 (its attached agent has ended): without an agent",
+		},
 		"the node's": {func(p *decide.Pod) { p.HostNetwork = true }, func(p *decide.Pod) { p.HostNetwork = false }, decide.ReasonHostNetwork, "basic-tikv-0"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -194,6 +194,28 @@ func TestATopologyThatStartsAtOnce(t *testing.T) {
 	}
 }
 
+// A zone whose pods are being replaced stays one, so that others see no change by it. It is one
+// no more when all pods are elsewhere.
+func TestAZoneWhosePodsAreReplaced(t *testing.T) {
+	w := newWorld(t)
+	w.label(map[byte]string{'0': "east", '1': "west", '2': "north"})
+	ground := w.topology("ground", byLabel)
+	w.run()
+	before, all := ground.Status.What, w.Pods
+	w.Pods = slices.DeleteFunc(slices.Clone(all), func(p decide.Pod) bool { return strings.HasSuffix(p.Name, "-2") })
+	for range 2 {
+		w.run()
+		if s := ground.Status; len(s.Zones) != 3 || len(s.Zones[1].Pods) > 0 || s.Zoned != "6/6" || s.What != before {
+			t.Errorf("while pods are replaced %+v", s)
+		}
+	}
+	w.Pods = all
+	w.label(map[byte]string{'0': "east", '1': "west", '2': "west"})
+	if w.run(); len(ground.Status.Zones) != 2 || ground.Status.Zoned != "8/8" {
+		t.Errorf("with all pods elsewhere %+v", ground.Status)
+	}
+}
+
 func TestZonesByLabel(t *testing.T) {
 	w := newWorld(t)
 	ground := w.topology("ground", byLabel)

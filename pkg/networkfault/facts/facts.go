@@ -18,10 +18,11 @@ import (
 // Pod returns a pod of a component, on a node with some labels. What its agent holds is not
 // known here.
 func Pod(pod *corev1.Pod, component tidbcluster.Component, nodeLabels map[string]string) decide.Pod {
+	agent, has := injection.AgentOf(pod)
 	return decide.Pod{
 		Name: pod.Name, Component: component, Zone: nodeLabels[corev1.LabelTopologyZone], NodeLabels: nodeLabels,
 		Unscheduled: pod.Spec.NodeName == "", Addrs: Addresses(pod), HostNetwork: pod.Spec.HostNetwork,
-		Agent: injection.HasAgent(pod), Ready: isReady(pod, component),
+		Agent: has && !agent.HasEnded(), AgentEnded: agent.HasEnded(), Ready: isReady(pod, component),
 	}
 }
 
@@ -44,18 +45,6 @@ func Addresses(pod *corev1.Pod) []netip.Addr {
 		}
 	}
 	return all
-}
-
-// Agent returns what kubelet says of the agent's container; the zero value if it says
-// nothing. The container's ID is another one after each start.
-func Agent(pod *corev1.Pod) corev1.ContainerStatus {
-	agent, _ := injection.AgentOf(pod)
-	return agent.Status
-}
-
-// IsDown reports whether kubelet says that a container does not run.
-func IsDown(s corev1.ContainerStatus) bool {
-	return s.State.Waiting != nil || s.State.Terminated != nil
 }
 
 // isReady reports whether a component is ready in its pod, whatever its agent is. TiDB

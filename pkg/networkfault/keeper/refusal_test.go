@@ -81,6 +81,32 @@ func TestARefusalChangesNothing(t *testing.T) {
 	}
 }
 
+// An agent whose disk is full can't lengthen what it holds: that is told for as long as it lasts,
+// its faults end by themselves, and are there again when the disk has room. Nobody else has
+// changed them.
+func TestAFullDisk(t *testing.T) {
+	keeping(t, func(t *testing.T, k *Keeper, f *fleet) {
+		k.Set(cluster, []Target{target(1, delay("a", time.Millisecond, time.Time{}))})
+		synctest.Wait()
+		f.fail(problem(500, "write the state file: no space left on device"))
+		for _, held := range []string{"a=1ms", "", ""} {
+			time.Sleep(3 * time.Minute)
+			synctest.Wait()
+			wantState(t, k, 1, "holds; failed: write the state file: no space left on device")
+			if got := f.held("10.0.0.1"); got != held {
+				t.Errorf("it holds %q, want %q", got, held)
+			}
+		}
+		f.respond(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		wantState(t, k, 1, "holds a=1ms")
+		if got := f.saw().putRight; len(got) > 0 {
+			t.Errorf("put right %q", got)
+		}
+	})
+}
+
 // One fault that an agent refuses does not keep it from holding the others, for as long
 // as the target has it.
 func TestTheOthersOfARefusedFault(t *testing.T) {

@@ -33,6 +33,16 @@ func (f Facts) problems(victims map[string]bool) []problem {
 	return all
 }
 
+// IsShort reports whether the TidbCluster has fewer pods than its spec asks for, as while one is
+// replaced.
+func (f Facts) IsShort() bool {
+	have := map[tidbcluster.Component]int{}
+	for _, p := range f.pods {
+		have[p.Component]++
+	}
+	return slices.ContainsFunc(f.components, func(c component) bool { return have[c.name] < int(c.replicas) })
+}
+
 // Unready returns what of PD and of the stores is not healthy, one sentence for each
 // component, whatever else is; nothing when they have come up.
 func (f Facts) Unready() []string {

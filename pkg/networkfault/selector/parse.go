@@ -37,6 +37,10 @@ type Error struct {
 	Offset int
 	// Problem says what is wrong there and what is accepted.
 	Problem string
+	// Word is a word that is not known, and Right are those that can be where it is. Both are
+	// empty for another mistake.
+	Word  string
+	Right []string
 }
 
 // Error names the text, the character, counted from 1, and what is accepted.
@@ -48,7 +52,7 @@ func (e *Error) Error() string {
 // what they consist of, mean nothing. The error is an *Error.
 func Parse(text string) ([]Selector, error) {
 	if len(text) > MaxLength {
-		return nil, &Error{text[:MaxLength] + "...", MaxLength, fmt.Sprintf("it is longer than %d bytes", MaxLength)}
+		return nil, &Error{Text: text[:MaxLength] + "...", Offset: MaxLength, Problem: fmt.Sprintf("it is longer than %d bytes", MaxLength)}
 	}
 	p := parser{text: text}
 	var all []Selector
@@ -77,7 +81,12 @@ type parser struct {
 }
 
 func (p *parser) mistake(offset int, problem string) *Error {
-	return &Error{p.text, offset, problem}
+	return &Error{Text: p.text, Offset: offset, Problem: problem}
+}
+
+// unknown is the mistake that a word is not known. right are those that can be where it is.
+func (p *parser) unknown(offset int, problem, word string, right []string) *Error {
+	return &Error{p.text, offset, problem, word, right}
 }
 
 func (p *parser) skipSpace() {
@@ -165,15 +174,21 @@ func (p *parser) subject(name string, offset int) (Selector, error) {
 	if name == "" {
 		what = "a selector is missing"
 	}
-	return Selector{}, p.mistake(offset, what+"; want "+subjects())
+	want := append(subjects(), prefixPod+"NAME", prefixCIDR+"ADDRESS/BITS")
+	right := slices.Clone(want)
+	for _, alias := range aliases() {
+		right = append(right, alias.name)
+	}
+	return Selector{}, p.unknown(offset, what+"; want "+strings.Join(want, ", "), name, right)
 }
 
-func subjects() string {
-	var names []string
+// subjects are the words that a selector may be, or begin with.
+func subjects() []string {
+	var words []string
 	for _, c := range tidbcluster.Components() {
-		names = append(names, string(c))
+		words = append(words, string(c))
 	}
-	return strings.Join(append(names, wordAll, wordOthers, prefixPod+"NAME", prefixCIDR+"ADDRESS/BITS"), ", ")
+	return append(words, wordAll, wordOthers)
 }
 
 // alias is another spelling, which PingCAP's own tests use in their names, such as
@@ -258,7 +273,7 @@ func (p *parser) readPick(of tidbcluster.Component, text string, offset int) (Pi
 	}
 	n, err := strconv.ParseUint(text, 10, 31)
 	if err != nil {
-		return Pick{}, p.mistake(offset, fmt.Sprintf("%q picks nothing; want %s", text, spellings(of)))
+		return Pick{}, p.unknown(offset, fmt.Sprintf("%q picks nothing; want %s", text, spellings(of)), text, append(Picks(of), wordAll))
 	}
 	return Pick{How: Ordinal, Number: n}, nil
 }

@@ -42,7 +42,7 @@ func (p *planner) pairs() []*pair {
 				j, ok := byAddr[peer.Addr()]
 				if !peer.IsSingleIP() || !ok {
 					for _, object := range f.Objects {
-						p.unseen(object, "it is for addresses outside the pods, or for pods of which nobody knows what they hold")
+						p.unseen(object, reason{outside, "it is for addresses outside the pods, or for pods of which nobody knows what they hold"})
 					}
 					continue
 				}

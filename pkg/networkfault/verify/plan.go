@@ -70,7 +70,7 @@ type Unseen struct {
 // order, come to the same plan, and a pod that comes or goes leaves the pairs of others as
 // they are: most of what is known stays known.
 func New(pods []Pod) Plan {
-	p := planner{items: map[item]coverage{}, load: map[string]int{}, plan: Plan{Unseen: map[string]Unseen{}}}
+	p := planner{items: map[item]coverage{}, load: map[string]int{}, why: map[string]reason{}, noPair: map[string]bool{}}
 	p.pods = slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool { return p.Agent == Lost })
 	slices.SortFunc(p.pods, func(a, b Pod) int { return strings.Compare(a.Name, b.Name) })
 	for _, pair := range p.pairs() {
@@ -82,8 +82,12 @@ func New(pods []Pod) Plan {
 	for i := range p.pods {
 		p.count(&p.pods[i])
 	}
-	slices.SortFunc(p.plan.Tasks, func(a, b Task) int { return a.Compare(&b.Check) })
-	return p.plan
+	slices.SortFunc(p.tasks, func(a, b Task) int { return a.Compare(&b.Check) })
+	unseen := make(map[string]Unseen, len(p.why))
+	for object, why := range p.why {
+		unseen[object] = Unseen{Why: why.text, NoPair: p.noPair[object]}
+	}
+	return Plan{Tasks: p.tasks, Unseen: unseen}
 }
 
 // planner makes a Plan.
@@ -92,7 +96,12 @@ type planner struct {
 	items map[item]coverage
 	// load is how many tasks the agent of a pod has.
 	load map[string]int
-	plan Plan
+	// tasks are those of the Plan.
+	tasks []Task
+	// why is why something of an object is not measured, and noPair has those of which no pair
+	// shows the delay or the partition.
+	why    map[string]reason
+	noPair map[string]bool
 }
 
 // item is what is to be covered: an object at a pod, or an object between the components and
@@ -107,7 +116,7 @@ type item struct {
 type coverage struct {
 	isCovered bool
 	tries     int
-	why       string
+	why       reason
 }
 
 // enough is how many pairs are tried for an item.
@@ -137,32 +146,6 @@ func (i item) String() string {
 	}
 }
 
-// tellUncovered notes what no pair covers.
-func (p *planner) tellUncovered() {
-	covered := map[string]bool{} // objects of which something is
-	for i, c := range p.items {
-		covered[i.object] = covered[i.object] || c.isCovered
-	}
-	for i, c := range p.items {
-		switch {
-		case c.isCovered:
-		case covered[i.object]:
-			p.unseen(i.object, i.String()+": "+c.why)
-		default:
-			p.unseen(i.object, c.why)
-		}
-	}
-	for _, pod := range p.pods {
-		for _, f := range pod.Faults {
-			if len(f.Objects) == 1 && isMeasured(f.Impairment) && !covered[f.Objects[0]] {
-				one := p.plan.Unseen[f.Objects[0]]
-				one.NoPair = true
-				p.plan.Unseen[f.Objects[0]] = one
-			}
-		}
-	}
-}
-
 // items returns what a task covers: first the components and zones, then each pod.
 func items(object string, a, b *Pod, v6 bool) [3]item {
 	first, second := place{a.Component, a.Zone, ""}, place{b.Component, b.Zone, ""}
@@ -180,53 +163,46 @@ func (p *planner) try(object string, pair *pair) {
 	if !slices.ContainsFunc(wanted[:], isOpen) {
 		return
 	}
-	why := ""
+	var why reason
 	for _, way := range [][2]*Pod{{pair.from, pair.to}, {pair.to, pair.from}} {
 		if way[0].Agent == NoAgent {
 			continue
 		}
-		if why = p.add(object, way[0], way[1], pair.v6); why == "" {
+		not := p.add(object, way[0], way[1], pair.v6)
+		if not.rank == 0 {
 			return
 		}
+		why = why.or(not)
 	}
 	for _, i := range wanted {
 		if c := p.items[i]; !c.isCovered {
-			p.items[i] = coverage{tries: c.tries + 1, why: why}
+			p.items[i] = coverage{tries: c.tries + 1, why: c.why.or(why)}
 		}
 	}
-}
-
-// unseen notes why something of an object is not measured: of several reasons always the
-// same one.
-func (p *planner) unseen(object, why string) {
-	one := p.plan.Unseen[object]
-	if one.Why == "" || why < one.Why {
-		one.Why = why
-	}
-	p.plan.Unseen[object] = one
 }
 
 // add adds the task for an object that one pod measures to another, or says why there is
 // none.
-func (p *planner) add(object string, from, to *Pod, v6 bool) (why string) {
+func (p *planner) add(object string, from, to *Pod, v6 bool) (why reason) {
 	r, ok := newRoute(from, to, v6)
 	if !ok {
-		return "chance decides which handshakes meet it, by the port that they come from"
+		return reason{unmet, "chance decides which handshakes meet it, by the port that they come from"}
 	}
-	why = "neither a handshake nor a ping meets it"
+	why = reason{unmet, "neither a handshake nor a ping meets it"}
 	for _, port := range targets(to, r.here.faults, r.there.faults) {
 		asked, objects := r.asked(port)
 		if !slices.Contains(objects, object) {
 			continue
 		}
-		if why = asked.cannot(port == 0); why != "" {
+		if cannot := asked.cannot(port == 0); cannot != "" {
+			why = why.or(reason{unshown, cannot})
 			continue
 		}
 		if p.load[from.Name] == MaxTasks {
-			return "the agents of its pods have enough to measure"
+			return reason{full, "the agents of its pods have enough to measure"}
 		}
 		p.load[from.Name]++
-		p.plan.Tasks = append(p.plan.Tasks, Task{
+		p.tasks = append(p.tasks, Task{
 			Check:   Check{From: from.Name, To: to.Name, Addr: r.toAddr, Port: port, Asked: asked},
 			Objects: objects, Waits: from.Agent == AskedNow || to.Agent == AskedNow,
 		})
@@ -235,7 +211,7 @@ func (p *planner) add(object string, from, to *Pod, v6 bool) (why string) {
 				p.items[i] = coverage{isCovered: true}
 			}
 		}
-		return ""
+		return reason{}
 	}
 	return why
 }
@@ -249,13 +225,13 @@ func (p *planner) count(pod *Pod) {
 	for _, f := range pod.Faults {
 		counted, why := newCounted(f.Fault)
 		if counted.Fault != "" {
-			p.plan.Tasks = append(p.plan.Tasks, Task{
+			p.tasks = append(p.tasks, Task{
 				Check: Check{From: pod.Name, Counted: counted}, Objects: f.Objects, Waits: pod.Agent == AskedNow,
 			})
 		}
 		if why != "" {
 			for _, object := range f.Objects {
-				p.unseen(object, why)
+				p.unseen(object, reason{notCounted, why})
 			}
 		}
 	}

@@ -1,6 +1,8 @@
 package verify_test
 
 import (
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,5 +31,34 @@ func TestWhatIsNotMeasured(t *testing.T) {
 	want := verify.Unseen{Why: "between pd in zone a and tidb in zone a: a handshake shows delays of 1ms and more, and partitions"}
 	if got := verify.New(all).Unseen["both"]; got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// Of several reasons the one is said that explains most, whatever its words: why no pair shows
+// the delay of an object before what no counter shows of it, and that before a lack of room.
+func TestWhatExplainsMost(t *testing.T) {
+	const slow, long, outside = 50 * time.Millisecond, 10 * time.Second, "it is for addresses outside the pods"
+	twice, range4 := &fault.Chance{Percent: fault.Hundred / 100}, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	for name, test := range map[string]struct {
+		cidrs      []netip.Prefix
+		impairment fault.Impairment
+		want       string
+		noPair     bool
+	}{
+		"too long":                     {nil, fault.Impairment{Delay: long}, "round trips of more than 6s are not measured", true},
+		"too long, and uncounted":      {nil, fault.Impairment{Delay: long, Duplicate: twice}, "round trips of more than 6s are not measured", true},
+		"too long, and outside":        {range4, fault.Impairment{Delay: long, Duplicate: twice}, "round trips of more than 6s are not measured", true},
+		"slow, and uncounted":          {nil, fault.Impairment{Delay: slow, Duplicate: twice}, "nothing counts what is duplicated", false},
+		"slow, and outside":            {range4, fault.Impairment{Delay: slow}, outside, false},
+		"slow, outside, and uncounted": {range4, fault.Impairment{Delay: slow, Duplicate: twice}, outside, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := compile.Object{Name: "slow", From: named("tikv-0"), To: named("pd-0"), CIDRs: test.cidrs, RoundTrip: true, Impairment: test.impairment}
+			all := pods()
+			compiled(t, all, o)
+			if got := verify.New(all).Unseen["slow"]; !strings.HasPrefix(got.Why, test.want) || got.NoPair != test.noPair {
+				t.Errorf("%+v, want %q, no pair: %t", got, test.want, test.noPair)
+			}
+		})
 	}
 }

@@ -23,6 +23,15 @@ type Pod struct {
 	Unscheduled bool
 }
 
+// Before is what zones a topology that has started had last; the zero value is for one that has
+// not.
+type Before struct {
+	Zones []v1alpha1.ZonePods
+	// IsShort is whether the TidbCluster is to have more pods than there are, as while one is
+	// replaced.
+	IsShort bool
+}
+
 // Zones are the zones of a TidbCluster.
 type Zones struct {
 	// Names are the zones in order of name, also those without pods.
@@ -48,21 +57,22 @@ func (z Zones) Pods(zone string) []string { return z.pods[zone] }
 // Populated returns the zones that have pods, by name.
 func (z Zones) Populated() []string { return slices.Sorted(maps.Keys(z.pods)) }
 
-// Assign puts pods into zones. before are the zones that the topology had last, if it has
-// started. By label, a profile's zones stay those that they were dealt to, whatever pods move:
-// a zone without pods is one still, and pods of another zone are in none. They are dealt anew
-// when all pods are in other zones, as after a change of the label, or to it from a list.
+// Assign puts pods into zones. By label, a profile's zones stay those that they were dealt to,
+// whatever pods move: a zone without pods is one still, and pods of another zone are in none.
+// They are dealt anew when all pods are in other zones, as after a change of the label, or to it
+// from a list. Without a profile a zone without pods stays one as long as some pod may come to
+// it: while the TidbCluster is short of pods, or a pod is on no node that is known.
 //
 // The error says that a pod is in two zones, or that there are too many zones. A topology that
 // has started leaves out instead pods that were in no zone before and are in two now, and
 // those of zones by label that there is no room for beside the zones before.
-func (r *Rules) Assign(pods []Pod, before []v1alpha1.ZonePods) (Zones, error) {
+func (r *Rules) Assign(pods []Pod, before Before) (Zones, error) {
 	z := Zones{Names: r.names(), Of: map[string]string{}}
 	switch {
 	case r.spread > 0:
 		r.deal(&z, pods)
 	case len(r.list) > 0:
-		if err := r.assignListed(&z, pods, before); err != nil {
+		if err := r.assignListed(&z, pods, before.Zones); err != nil {
 			return Zones{}, err
 		}
 	default:
@@ -98,25 +108,42 @@ func (r *Rules) deal(z *Zones, pods []Pod) {
 }
 
 // assignLabelled puts pods into the zones of their nodes.
-func (r *Rules) assignLabelled(z *Zones, pods []Pod, before []v1alpha1.ZonePods) {
+func (r *Rules) assignLabelled(z *Zones, pods []Pod, before Before) {
+	isShort := before.IsShort
 	for _, p := range pods {
+		isShort = isShort || p.NodeLabels == nil
 		if value := p.NodeLabels[r.key]; value != "" && p.Component != tidbcluster.Discovery {
 			z.Of[p.Name] = value
 		}
 	}
 	z.Names = slices.Compact(slices.Sorted(maps.Values(z.Of)))
-	dealt := namesOf(before)
-	isBefore := func(zone string) bool { return slices.Contains(dealt, zone) }
-	switch stayed := slices.DeleteFunc(slices.Clone(z.Names), func(zone string) bool { return !isBefore(zone) }); {
+	dealt := namesOf(before.Zones)
+	stayed := slices.DeleteFunc(slices.Clone(z.Names), func(zone string) bool { return !slices.Contains(dealt, zone) })
+	switch {
+	case len(stayed) == 0 && len(z.Names) > 0:
 	case r.profile != nil:
-		if len(dealt) == len(r.profile.Zones) && (len(z.Names) == 0 || len(stayed) > 0) {
+		if len(dealt) == len(r.profile.Zones) {
 			z.Names = dealt
 			z.estrange("the profile's zones stay " + strings.Join(dealt, ", ") + " until the topology is created again")
 		}
-	case len(stayed) > 0 && r.fit(z.Names) != nil && r.fit(stayed) == nil:
-		full := r.fit(z.Names).Error()
-		z.Names = r.fill(stayed, z.Names)
-		z.estrange("there is no room for more zones: " + full)
+	case isShort && r.fit(dealt) == nil:
+		r.keep(z, dealt)
+	default:
+		r.keep(z, stayed)
+	}
+}
+
+// keep has zones be what they were, and others beside them as far as these fit. Pods of those
+// that do not are in none. It changes nothing if the former do not fit either.
+func (r *Rules) keep(z *Zones, before []string) {
+	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(before, z.Names))))
+	full := r.fit(all)
+	switch {
+	case full == nil:
+		z.Names = all
+	case r.fit(before) == nil:
+		z.Names = r.fill(before, z.Names)
+		z.estrange("there is no room for more zones: " + full.Error())
 	}
 }
 

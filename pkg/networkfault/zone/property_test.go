@@ -66,7 +66,7 @@ func resultOf(t *rapid.T, spec *v1alpha1.NetworkTopologySpec, pods []zone.Pod) r
 		t.Fatal(err)
 	}
 	r := result{links: map[compile.Way]int64{}}
-	if r.zones, err = rules.Assign(pods, nil); err != nil {
+	if r.zones, err = rules.Assign(pods, zone.Before{}); err != nil {
 		t.Fatal(err)
 	}
 	links, err := rules.Links(r.zones.Names)
@@ -208,7 +208,7 @@ func TestAProfileStaysDealt(t *testing.T) {
 		for _, label := range labels {
 			stay = stay || slices.Contains(before, label)
 		}
-		z, err := rules.Assign(pods, named(before...))
+		z, err := rules.Assign(pods, zone.Before{Zones: named(before...)})
 		if err != nil {
 			t.Fatal(err)
 		}

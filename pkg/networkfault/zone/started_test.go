@@ -56,21 +56,21 @@ func TestAZoneTooMany(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			rules, all := parse(t, test.spec), stores(test.room+1)
-			before, err := rules.Assign(all[:test.room], nil)
+			before, err := rules.Assign(all[:test.room], zone.Before{})
 			if err == nil {
 				_, err = rules.Links(before.Names)
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			fresh, err := rules.Assign(all, nil)
+			fresh, err := rules.Assign(all, zone.Before{})
 			if err == nil {
 				_, err = rules.Links(fresh.Names)
 			}
 			if err == nil {
 				t.Errorf("%d zones are taken at the start", len(fresh.Names))
 			}
-			z, err := rules.Assign(all, had(before))
+			z, err := rules.Assign(all, zone.Before{Zones: had(before)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,10 +79,69 @@ func TestAZoneTooMany(t *testing.T) {
 				t.Errorf("zones %v, in none %v: %q; want those before without %s: %q", z.Names, z.Unzoned, z.Strange, last, test.words)
 			}
 			// Where one goes, the next comes in.
-			if z, err = rules.Assign(all[1:], had(z)); err != nil || len(z.Strange) > 0 || z.Of[last] == "" {
+			if z, err = rules.Assign(all[1:], zone.Before{Zones: had(z)}); err != nil || len(z.Strange) > 0 || z.Of[last] == "" {
 				t.Errorf("with room again: %+v, error %v", z, err)
 			}
 		})
+	}
+}
+
+// The zone of the only pod that is being replaced keeps its place at the bound, though others
+// wait for one: until all pods are there, wherever they are.
+func TestAReplacedPodFindsItsZone(t *testing.T) {
+	const room = 13
+	rules, all := parse(t, "{"+slow+"}"), stores(room+1)
+	started, err := rules.Assign(all[:room], zone.Before{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := func(labels map[string]string) []zone.Pod {
+		return append([]zone.Pod{{Name: all[0].Name, Component: tidbcluster.TiKV, NodeLabels: labels, Unscheduled: labels == nil}}, all[1:]...)
+	}
+	before, last := had(started), all[room].Name
+	for _, step := range []struct {
+		what       string
+		pods       []zone.Pod
+		isShort    bool
+		zone, late string // of the pod that is replaced, and of the one that waits for a place
+	}{
+		{"at first", all, false, "a", ""},
+		{"deleted", all[1:], true, "", ""},
+		{"still so", all[1:], true, "", ""},
+		{"on no node", moved(nil), false, "", ""},
+		{"back", all, false, "a", ""},
+		{"deleted again", all[1:], true, "", ""},
+		{"back in another zone", moved(map[string]string{corev1.LabelTopologyZone: "b"}), false, "b", "n"},
+		{"back where it was, too late", all, false, "", "n"},
+	} {
+		z, err := rules.Assign(step.pods, zone.Before{Zones: before, IsShort: step.isShort})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if z.Of[all[0].Name] != step.zone || z.Of[last] != step.late || len(z.Names) != room || z.Of[all[1].Name] != "b" {
+			t.Errorf("%s: the pod is in zone %q, the one that waits in %q, zones %v; want %q and %q", step.what, z.Of[all[0].Name], z.Of[last], z.Names, step.zone, step.late)
+		}
+		before = had(z)
+	}
+}
+
+// Zones that have no place any more, by another spec, keep none for pods that may come.
+func TestPlacesThatAreNoMore(t *testing.T) {
+	all := stores(15)
+	links := parse(t, `{"links": [{"between": ["a", "b"], "rtt": "1ms"}]}`)
+	z, err := links.Assign(all, zone.Before{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for isShort, pods := range map[bool][]zone.Pod{true: all[2:10], false: all[2:]} {
+		rules := parse(t, "{"+slow+"}")
+		z, err := rules.Assign(pods, zone.Before{Zones: had(z), IsShort: isShort})
+		if err == nil {
+			_, err = rules.Links(z.Names)
+		}
+		if err != nil || len(z.Names) != len(pods) {
+			t.Errorf("short %t: zones %v, error %v; want those of %d pods", isShort, z.Names, err, len(pods))
+		}
 	}
 }
 
@@ -95,13 +154,13 @@ func TestZonesByLabelStay(t *testing.T) {
 		draw := func(label string) []zone.Pod {
 			return slices.DeleteFunc(slices.Clone(all), func(zone.Pod) bool { return rapid.IntRange(0, 3).Draw(t, label) == 0 })
 		}
-		before, err := rules.Assign(draw("before")[:rapid.IntRange(1, 4).Draw(t, "started with")], nil)
+		before, err := rules.Assign(draw("before")[:rapid.IntRange(1, 4).Draw(t, "started with")], zone.Before{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 4 {
 			now := append(draw("now"), zone.Pod{Name: "basic-pd-0", NodeLabels: map[string]string{corev1.LabelTopologyZone: before.Names[0]}})
-			z, err := rules.Assign(now, had(before))
+			z, err := rules.Assign(now, zone.Before{Zones: had(before)})
 			if err == nil {
 				_, err = rules.Links(z.Names)
 			}
@@ -131,18 +190,18 @@ func TestAPodInTwoZones(t *testing.T) {
 	const words = "pod basic-tikv-2 is in two zones, in a by tikv(2) and in b by tikv; want each pod in one at most"
 	all := pods()
 	others := slices.DeleteFunc(slices.Clone(all), func(p zone.Pod) bool { return p.Name == "basic-tikv-2" })
-	before, err := rules.Assign(others, nil)
+	before, err := rules.Assign(others, zone.Before{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	was := had(before)
 	was[1].Pods = append(was[1].Pods, "basic-tikv-2") // by another spec
 	for name, zones := range map[string][]v1alpha1.ZonePods{"a start": nil, "a change": was} {
-		if _, err := rules.Assign(all, zones); err == nil || err.Error() != "spec.zones: "+words {
+		if _, err := rules.Assign(all, zone.Before{Zones: zones}); err == nil || err.Error() != "spec.zones: "+words {
 			t.Errorf("%s: error %v, want %q", name, err, words)
 		}
 	}
-	z, err := rules.Assign(all, had(before))
+	z, err := rules.Assign(all, zone.Before{Zones: had(before)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,7 +95,7 @@ func TestWhoIsWhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			rules := parse(t, "{"+test.spec+"}")
-			z, err := rules.Assign(pods(), nil)
+			z, err := rules.Assign(pods(), zone.Before{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -147,7 +147,7 @@ func TestWhatIsRefused(t *testing.T) {
 	} {
 		rules, err := zone.Parse(specOf(t, "{"+spec+"}"))
 		if err == nil {
-			_, err = rules.Assign(pods(), nil)
+			_, err = rules.Assign(pods(), zone.Before{})
 		}
 		if err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s:\n%v, want %q", spec, err, words)
@@ -161,10 +161,10 @@ func TestTooManyZonesByLabel(t *testing.T) {
 	for i := range 17 {
 		all = append(all, zone.Pod{Name: fmt.Sprintf("basic-tikv-%d", i), Component: tidbcluster.TiKV, NodeLabels: map[string]string{"rack": fmt.Sprintf("r%d", i)}})
 	}
-	if _, err := rules.Assign(all, nil); err == nil || !strings.Contains(err.Error(), "the label rack of the pods' nodes makes 17 zones, and 16 are possible") {
+	if _, err := rules.Assign(all, zone.Before{}); err == nil || !strings.Contains(err.Error(), "the label rack of the pods' nodes makes 17 zones, and 16 are possible") {
 		t.Errorf("error %v", err)
 	}
-	if z, err := rules.Assign(all[:16], nil); err != nil || len(z.Names) != 16 {
+	if z, err := rules.Assign(all[:16], zone.Before{}); err != nil || len(z.Names) != 16 {
 		t.Errorf("16 zones: %v, error %v", z.Names, err)
 	}
 }
@@ -172,7 +172,7 @@ func TestTooManyZonesByLabel(t *testing.T) {
 // A profile's zones are dealt out in order of name, also while one of them has no pods.
 func TestAProfileIsDealt(t *testing.T) {
 	rules := parse(t, `{"profile": "2-2-1"}`)
-	z, err := rules.Assign(pods(), named("east", "north", "west"))
+	z, err := rules.Assign(pods(), zone.Before{Zones: named("east", "north", "west")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestAProfileIsDealt(t *testing.T) {
 			t.Errorf("%v: %s, want %s", way, got, want)
 		}
 	}
-	if z, _ = rules.Assign(pods(), nil); !slices.Equal(z.Names, []string{"east", "west"}) {
+	if z, _ = rules.Assign(pods(), zone.Before{}); !slices.Equal(z.Names, []string{"east", "west"}) {
 		t.Errorf("zones %v", z.Names)
 	}
 	if _, err := rules.Links(z.Names); err == nil || !strings.Contains(err.Error(), "2-2-1 is for 3 zones (a, b, c), and the label topology.kubernetes.io/zone of the pods' nodes makes 2: east, west") {
@@ -240,11 +240,11 @@ func TestWords(t *testing.T) {
 		}
 	}
 	rules := parse(t, `{"links": [{"between": ["east", "mars"], "rtt": "1ms"}, {"between": ["east", "west"], "rtt": "1ms"}]}`)
-	z, _ := rules.Assign(pods(), nil)
+	z, _ := rules.Assign(pods(), zone.Before{})
 	if got, want := strings.Join(rules.Unused(z), "; "), "no pod is in zone mars of spec.links[0]"; got != want {
 		t.Errorf("unused: %q, want %q", got, want)
 	}
-	z, _ = rules.Assign(pods()[:1], nil)
+	z, _ = rules.Assign(pods()[:1], zone.Before{})
 	if got, want := rules.Few(z), "fewer than 2 zones have pods: none, by the label topology.kubernetes.io/zone of the pods' nodes; label"; !strings.HasPrefix(got, want) {
 		t.Errorf("few: %q, want %q", got, want)
 	}

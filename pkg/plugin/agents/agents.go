@@ -143,3 +143,12 @@ func OutcomeOf(err error) Outcome {
 		return Failed
 	}
 }
+
+// MissingRight names the right without which a request was Forbidden: that to the agents' token,
+// which is read first, or that to use some verbs of the pods' proxy.
+func MissingRight(err error, verbs string) string {
+	if apierrors.IsForbidden(err) {
+		return "get the Secret with the agents' token"
+	}
+	return verbs + " pods/proxy"
+}

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -100,6 +102,19 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// The right that is missing is named: that to the agents' token, or that to the pods' proxy.
+func TestMissingRight(t *testing.T) {
+	noSecret := fmt.Errorf("read the agents' token: %w", apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "tokens", nil))
+	for want, err := range map[string]error{
+		"get the Secret with the agents' token": noSecret,
+		"get and delete pods/proxy":             &client.Error{Problem: api.Problem{Status: http.StatusForbidden}},
+	} {
+		if got := agents.MissingRight(err, "get and delete"); got != want || agents.OutcomeOf(err) != agents.Forbidden {
+			t.Errorf("%v: %s, %q, want %q", err, agents.OutcomeOf(err), got, want)
+		}
+	}
+}
+
 // A cause is short, and the same each time.
 func TestCauses(t *testing.T) {
 	answer := func(code int, contentType, body string) http.HandlerFunc {
@@ -147,7 +162,7 @@ func TestAskConcurrently(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, reply := range agents.Ask(t.Context(), proxy, all, time.Minute, func(ctx context.Context, c *client.Client) (api.Status, error) { return c.Status(ctx) }) {
+	for i, reply := range agents.Ask(t.Context(), agents.Asker{Reach: proxy, Answer: time.Minute}, all, func(ctx context.Context, a *agents.Agent) (api.Status, error) { return a.Status(ctx) }) {
 		if reply.Err != nil {
 			t.Errorf("agent %d: %v", i, reply.Err)
 		}

@@ -3,6 +3,7 @@ package agents
 import (
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 
@@ -15,7 +16,10 @@ import (
 // answer in time". There is no address in it, so that the same cause has the same words.
 func Cause(err error) string {
 	refusal, isRefusal := errors.AsType[*client.Error](err)
+	_, isConnection := errors.AsType[*net.OpError](err)
 	switch {
+	case isConnection && !client.IsTimeout(err): // there is none to an agent
+		return "the API server can't be reached: " + client.Cause(err)
 	case !isRefusal:
 		return client.Cause(err)
 	case refusal.Type != "": // the agent's own words

@@ -1,5 +1,5 @@
 // Package attach decides which running pods of a TidbCluster get an agent as an ephemeral
-// container, and how one that was attached is.
+// container.
 //
 // The package is pure.
 package attach
@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tidelay/tidelay/pkg/injection"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
@@ -25,6 +26,9 @@ var ErrProtected = errors.New("refused by Protected")
 type Wish struct {
 	// Config has the settings of agents, and their image.
 	Config injection.Config
+	// IsKnown is whether Config is the injector's. If it is not, it is not known whether agents
+	// are to ask for a token.
+	IsKnown bool
 	// Components are those whose pods are meant; empty for all.
 	Components []tidbcluster.Component
 	// Longest is the longest life of a fault.
@@ -63,6 +67,7 @@ type Step struct {
 type Plan struct {
 	cluster string
 	image   string
+	isKnown bool
 	// longest is the longest life of a fault, and asked what was asked for.
 	longest, asked time.Duration
 	Steps          []Step
@@ -78,7 +83,7 @@ func Of(c *look.Cluster, w Wish) (*Plan, error) {
 	if err := w.refuse(c, optIn); err != nil {
 		return nil, err
 	}
-	p := &Plan{cluster: c.Key.String(), image: w.Config.Image, longest: w.Longest, asked: w.Longest}
+	p := &Plan{cluster: c.Key.String(), image: w.Config.Image, isKnown: w.IsKnown, longest: w.Longest, asked: w.Longest}
 	if most := cmp.Or(optIn.MaxDuration, w.Config.MaxDuration); most > 0 {
 		p.longest = min(p.longest, most)
 	}
@@ -95,7 +100,9 @@ func Of(c *look.Cluster, w Wish) (*Plan, error) {
 	return p, nil
 }
 
-// refuse returns why no pod can have an agent.
+// refuse returns why no pod can have an agent. Where it is not known whether agents are to ask
+// for a token, that is told and no refusal: who may attach need not have the right to read the
+// injector's settings, and could attach any other program that opens the port.
 func (w Wish) refuse(c *look.Cluster, optIn tidbcluster.OptIn) error {
 	reason, detail := injection.Facts{PodSecurity: w.PodSecurity}.Exclusion()
 	switch {
@@ -122,9 +129,9 @@ func (w Wish) refuse(c *look.Cluster, optIn tidbcluster.OptIn) error {
 // step decides what becomes of a pod.
 func (w Wish) step(pod *corev1.Pod, member tidbcluster.Membership, longest time.Duration) Step {
 	s := Step{Pod: pod, Component: member.Component}
-	agent, has := injection.AgentOf(pod)
-	if has && (!agent.Attached || !isOver(agent.Status)) {
-		s.Outcome, s.Why = HasAgent, words(agent)
+	agent, has := container.Of(pod)
+	if has && (agent.Kind != container.Attached || agent.Phase() != container.Down) {
+		s.Outcome, s.Why = HasAgent, agent.Has()
 		return s
 	}
 	decision := w.Config.Decide(pod, member, injection.Facts{})
@@ -140,9 +147,9 @@ func (w Wish) step(pod *corev1.Pod, member tidbcluster.Membership, longest time.
 	default:
 		s.Outcome, s.Container = Attach, w.Config.Attachment(pod, longest)
 		if has {
-			s.Why = words(agent)
+			s.Why = agent.Container.Name + " " + agent.Words()
 		}
-		if lost := Lost(pod); lost != "" {
+		if lost := container.Lost(pod); lost != "" {
 			s.Why = lost + "; what it left in force by netem is ended, or taken over"
 		}
 	}

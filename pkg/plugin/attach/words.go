@@ -4,19 +4,22 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
+	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
+	"github.com/tidelay/tidelay/pkg/plugin/table"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// columnGap is what is between columns, as kubectl has it.
-const columnGap = 3
-
 // Write says what becomes of which pod, and what is different from an injected agent.
 func (p *Plan) Write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 8, columnGap, ' ', 0)
-	line := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) }
+	if err := table.Write(w, p.lines); err != nil {
+		return fmt.Errorf("write what is attached: %w", err)
+	}
+	return nil
+}
+
+func (p *Plan) lines(line table.Line) {
 	line("TidbCluster %s", p.cluster)
 	line("  POD\tCOMPONENT\tAGENT")
 	for _, s := range p.Steps {
@@ -28,12 +31,9 @@ func (p *Plan) Write(w io.Writer) error {
 		line("  life\t%s", p.life())
 		line("  restarts\tnothing is restarted; when the agent ends, it is not either: then attach again")
 		line("  stays\tuntil its pod is deleted; it can't be removed")
+		line("  token\t%s", p.token())
 		line("  memory\tthe pod's, without a limit of its own")
 	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write what is attached: %w", err)
-	}
-	return nil
 }
 
 // life says what the longest life means.
@@ -43,6 +43,14 @@ func (p *Plan) life() string {
 		text += fmt.Sprintf(" (not %s: annotation %s or the injector's settings allow no more)", object.Short(p.asked), tidbcluster.MaxDurationAnnotation)
 	}
 	return text + ": no agent holds a fault for longer without being asked again; for NetworkFaults the controller asks every minute"
+}
+
+// token says who may ask the agent.
+func (p *Plan) token() string {
+	if p.isKnown {
+		return "it asks for none, as no agent is to"
+	}
+	return fmt.Sprintf("it asks for none, and whether agents are to is not known: who reaches port %d of its pod can set faults there", api.Port)
 }
 
 func (s Step) words() string {

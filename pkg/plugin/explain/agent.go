@@ -1,11 +1,9 @@
 package explain
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -13,15 +11,18 @@ import (
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 )
-
-// askTime is how long an agent may take to say how it is.
-const askTime = 10 * time.Second
 
 // Agent is the agent in a pod.
 type Agent struct {
-	// State is what kubelet says of its container.
-	State string `json:"state"`
+	// Kind is the way in which it is in the pod, and State says how its container is.
+	Kind  container.Kind `json:"kind"`
+	State string         `json:"state"`
+	// Container is the name of its container.
+	Container string `json:"container"`
+	// Lost says how an attached agent has ended that no other one follows.
+	Lost string `json:"lost,omitempty"`
 	// Written is what the injector wrote into the pod; nil if that is not there, or can't be
 	// read.
 	Written *injection.Status `json:"written,omitempty"`
@@ -30,17 +31,26 @@ type Agent struct {
 	// Outcome is how asking it went, "" if it was not asked. Error is what is wrong with that.
 	Outcome agents.Outcome `json:"outcome,omitempty"`
 	Error   string         `json:"error,omitempty"`
+	// right is what the person lacks, if asking it was forbidden.
+	right string
 	// Status is its answer; nil if there is none.
 	Status *api.Status `json:"status,omitempty"`
 }
 
 // readAgent reads what is known of the agent in a pod; nil if there is none. One that has
 // ended is not asked.
-func readAgent(ctx context.Context, all Agents, pod *corev1.Pod) *Agent {
-	if !injection.HasAgent(pod) {
+func readAgent(ctx context.Context, asker agents.Asker, pod *corev1.Pod) *Agent {
+	agent, has := container.Of(pod)
+	if !has {
 		return nil
 	}
-	a := &Agent{State: state(pod), Admission: pod.Annotations[injection.AdmissionAnnotation]}
+	a := &Agent{
+		Kind: agent.Kind, State: agent.Word(), Container: agent.Container.Name, Lost: container.Lost(pod),
+		Admission: pod.Annotations[injection.AdmissionAnnotation],
+	}
+	if again := agent.Status.RestartCount; again > 0 {
+		a.State += fmt.Sprintf(", started again %d times", again)
+	}
 	var written injection.Status
 	if err := json.Unmarshal([]byte(pod.Annotations[injection.StatusAnnotation]), &written); err == nil {
 		a.Written = &written
@@ -48,41 +58,11 @@ func readAgent(ctx context.Context, all Agents, pod *corev1.Pod) *Agent {
 	if facts.HasEnded(pod) {
 		return a
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	status, err := ask(ctx, all, pod)
-	if a.Outcome = agents.OutcomeOf(err); err != nil {
-		a.Error = agents.Cause(err)
+	reply := agents.Statuses(ctx, asker, []*corev1.Pod{pod})[pod.Name]
+	if a.Outcome = agents.OutcomeOf(reply.Err); reply.Err != nil {
+		a.Error, a.right = agents.Cause(reply.Err), agents.MissingRight(reply.Err, "get")
 		return a
 	}
-	a.Status = &status
+	a.Status = &reply.Body
 	return a
-}
-
-func ask(ctx context.Context, all Agents, pod *corev1.Pod) (api.Status, error) {
-	agent, err := all.Of(ctx, pod)
-	if err != nil {
-		return api.Status{}, err
-	}
-	return agent.Status(ctx)
-}
-
-// state says how the agent's container is.
-func state(pod *corev1.Pod) string {
-	status := facts.Agent(pod)
-	var text string
-	switch s := status.State; {
-	case s.Running != nil:
-		text = "running"
-	case s.Waiting != nil:
-		text = cmp.Or(s.Waiting.Reason, "waiting")
-	case s.Terminated != nil:
-		text = cmp.Or(s.Terminated.Reason, "ended")
-	default:
-		text = "not known: kubelet says nothing of it"
-	}
-	if status.RestartCount > 0 {
-		text += fmt.Sprintf(", started again %d times", status.RestartCount)
-	}
-	return text
 }

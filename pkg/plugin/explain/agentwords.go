@@ -9,16 +9,23 @@ import (
 	agentwords "github.com/tidelay/tidelay/pkg/agent/explain"
 	"github.com/tidelay/tidelay/pkg/fault"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
 // write writes what is known of an agent.
 func (a *Agent) write(p *printer) {
-	p.line(0, "Agent: %s", a.State)
-	if w := a.Written; w != nil {
+	p.line(0, "Agent: %s, %s", a.Kind, a.State)
+	switch w := a.Written; {
+	case a.Kind == container.Attached:
+		p.line(1, "it is the ephemeral container %s, and is there until the pod is deleted", a.Container)
+	case w != nil:
 		p.line(1, "the injector %s wrote: for %s of TidbCluster %s, UID %s; image %s", w.Version, w.Component, w.Cluster, w.ClusterUID, w.Image)
-	} else {
+	default:
 		p.line(1, "what the injector wrote is not there, or can't be read")
+	}
+	if a.Lost != "" {
+		p.marked(1, markBad, "%s: %s", a.Lost, container.Leaves)
 	}
 	switch a.Outcome {
 	case "":
@@ -30,7 +37,7 @@ func (a *Agent) write(p *printer) {
 		}
 		a.status(p)
 	case agents.Forbidden:
-		p.marked(1, markUnknown, "you may not ask it, which takes the right to get pods/proxy (and its Secret, where agents ask for a token): %s", a.Error)
+		p.marked(1, markUnknown, "you may not ask it, which takes the right to %s: %s", a.right, a.Error)
 	case agents.Unreachable:
 		p.marked(1, markBad, "it can't be reached: %s", a.Error)
 	default:

@@ -17,11 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	agentclient "github.com/tidelay/tidelay/pkg/agent/client"
 	"github.com/tidelay/tidelay/pkg/confirm"
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/injection/gather"
 	"github.com/tidelay/tidelay/pkg/injection/imagewatch"
+	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/plugin/render"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
@@ -78,17 +78,12 @@ type Owner struct {
 	Error string `json:"error,omitempty"`
 }
 
-// Agents reaches the agents of pods.
-type Agents interface {
-	// Of returns a client of the agent in a pod, and in no other pod of that name.
-	Of(context.Context, *corev1.Pod) (*agentclient.Client, error)
-}
-
 // Options are what an explanation needs.
 type Options struct {
 	// Reader reads from the API server, without a cache.
 	Reader client.Reader
-	Agents Agents
+	// Agents asks the agents of pods.
+	Agents agents.Asker
 	// TidelayNamespace is where the injector is installed.
 	TidelayNamespace string
 	// Version is that of this program.

@@ -35,7 +35,7 @@ func (e *Explanation) note(ctx context.Context, reader client.Reader, pod *corev
 	if member.UID == "" {
 		return nil
 	}
-	return e.noteCheck(ctx, reader, member, add)
+	return e.noteCheck(ctx, reader, pod, member, add)
 }
 
 // noteMissed says why a pod is without the agent that it would get now.
@@ -50,8 +50,12 @@ func (e *Explanation) noteMissed(pod *corev1.Pod, add func(string, ...any)) {
 	}
 }
 
-// noteCheck says what the controller's check for missed pods found.
-func (e *Explanation) noteCheck(ctx context.Context, reader client.Reader, member tidbcluster.Membership, add func(string, ...any)) error {
+// missed is what the controller's check for missed pods says behind the name of one.
+const missed = " (missed)"
+
+// noteCheck says what that check found. It comes now and then, so that it may know an agent not
+// yet that was attached.
+func (e *Explanation) noteCheck(ctx context.Context, reader client.Reader, pod *corev1.Pod, member tidbcluster.Membership, add func(string, ...any)) error {
 	var cluster tcv1alpha1.TidbCluster
 	err := reader.Get(ctx, member.Cluster, &cluster)
 	switch {
@@ -61,7 +65,11 @@ func (e *Explanation) noteCheck(ctx context.Context, reader client.Reader, membe
 		return fmt.Errorf("read TidbCluster %s: %w", member.Cluster, err)
 	}
 	for _, c := range cluster.Status.Conditions {
-		if c.Type == tidbcluster.InjectedCondition && c.Status != corev1.ConditionTrue && c.Message != "" {
+		switch isTold := c.Type == tidbcluster.InjectedCondition && c.Status != corev1.ConditionTrue && c.Message != ""; {
+		case !isTold:
+		case injection.HasAgent(pod) && strings.Contains(c.Message, pod.Name+missed):
+			add("the check of TidbCluster %s has not yet seen that the pod has an agent", cluster.Name)
+		default:
 			add("the check of TidbCluster %s says: %s", cluster.Name, c.Message)
 		}
 	}

@@ -6,15 +6,10 @@ import (
 	"strings"
 
 	"github.com/tidelay/tidelay/pkg/injection"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
+	"github.com/tidelay/tidelay/pkg/plugin/table"
 	"github.com/tidelay/tidelay/pkg/tidbcluster/resolve"
 )
-
-// Style writes the words that should be seen first.
-type Style interface {
-	// Good and Bad return a text, marked or as it is.
-	Good(text string) string
-	Bad(text string) string
-}
 
 // Marks of what is right, wrong, wanted so, and not known. They are in every code page of
 // Windows that has letters of Europe.
@@ -27,7 +22,7 @@ const (
 
 // Write writes the explanation for people: the verdict, the owners, the agent, and what is not
 // known.
-func (e *Explanation) Write(w io.Writer, style Style) error {
+func (e *Explanation) Write(w io.Writer, style table.Style) error {
 	p := &printer{style: style}
 	title := "Pod " + e.Namespace + "/" + e.Pod
 	if e.Cluster != "" {
@@ -59,7 +54,7 @@ func (e *Explanation) Write(w io.Writer, style Style) error {
 // printer writes lines.
 type printer struct {
 	text  strings.Builder
-	style Style
+	style table.Style
 }
 
 // line writes a line that is indented so many times.
@@ -83,7 +78,12 @@ func (p *printer) marked(indent int, mark, format string, args ...any) {
 }
 
 func (e *Explanation) verdict(p *printer) {
-	p.decision("this pod, created now,", e.Decision)
+	pod := "this pod, created now,"
+	if e.Agent != nil && e.Agent.Kind == container.Attached {
+		p.marked(0, markGood, "It has an agent that was attached while it ran")
+		pod = "a new pod in its place"
+	}
+	p.decision(pod, e.Decision)
 	if e.Replacement != nil {
 		p.decision("a new pod in its place", *e.Replacement)
 	}

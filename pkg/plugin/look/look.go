@@ -6,9 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	"golang.org/x/sync/errgroup"
@@ -19,67 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
-	"github.com/tidelay/tidelay/pkg/networkfault/decide"
-	"github.com/tidelay/tidelay/pkg/networkfault/facts"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
-
-// Cluster is what is known of a TidbCluster at a moment.
-type Cluster struct {
-	Key types.NamespacedName
-	// Object is nil if it may not be seen.
-	Object *tcv1alpha1.TidbCluster
-	// Pods are its pods that have not ended, by name.
-	Pods []Pod
-	// Faults and Topologies are the objects that name it, by name.
-	Faults     []*v1alpha1.NetworkFault
-	Topologies []*v1alpha1.NetworkTopology
-	// Unseen has a sentence for what may not be seen.
-	Unseen []string
-	// Unknown are those of Tidelay's kinds that the API server does not know.
-	Unknown []string
-	// LeaseEnd is when the Lease ends, or ended, by which a replica of the controller leads;
-	// zero if that is not known.
-	LeaseEnd time.Time
-	// Blind is whether the TidbCluster or its pods may not be seen, so that nothing can be
-	// judged.
-	Blind bool
-	// Veiled is whether some of its faults or topologies may not be seen, so that it is not
-	// known what is asked for.
-	Veiled bool
-}
-
-// Pod is a pod of a TidbCluster.
-type Pod struct {
-	*corev1.Pod
-	// Facts are what decisions go by.
-	Facts decide.Pod
-}
-
-// NotFound is the error that there is no such TidbCluster.
-type NotFound struct {
-	Key types.NamespacedName
-	// There are the names of those that are there, as far as they can be listed.
-	There []string
-}
-
-// Error names the TidbCluster that is missing, and those that are there.
-func (e *NotFound) Error() string {
-	text := fmt.Sprintf("there is no TidbCluster %s in namespace %s", e.Key.Name, e.Key.Namespace)
-	if len(e.There) == 0 {
-		return text
-	}
-	return text + "; there is " + strings.Join(e.There, ", ")
-}
-
-// Installed returns an error that names those of Tidelay's kinds that the API server does not
-// know.
-func (c *Cluster) Installed() error {
-	if len(c.Unknown) == 0 {
-		return nil
-	}
-	return fmt.Errorf("the API server knows no %s; is Tidelay's controller installed?", strings.Join(c.Unknown, " and no "))
-}
 
 // Read reads what is known of a TidbCluster. The error is a *NotFound if there is no such
 // TidbCluster.
@@ -121,6 +60,7 @@ func (r *reading) all(ctx context.Context, reads ...func(context.Context) error)
 		}
 	}
 	slices.Sort(r.cluster.Unseen)
+	slices.Sort(r.cluster.Hidden)
 	slices.Sort(r.cluster.Unknown)
 	return &r.cluster, nil
 }
@@ -144,6 +84,9 @@ const (
 	pods         = "pods"
 )
 
+// nodes are what zones of nodes are not known without.
+const nodes = "nodes"
+
 // unseen notes that something may not be seen. It returns every other error.
 func (r *reading) unseen(err error, what, so string) error {
 	switch {
@@ -153,8 +96,9 @@ func (r *reading) unseen(err error, what, so string) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.cluster.Blind = r.cluster.Blind || what == tidbClusters || what == pods
-		if text := "you may not read " + what + ", so this is not known: " + so; !slices.Contains(r.cluster.Unseen, text) {
-			r.cluster.Unseen = append(r.cluster.Unseen, text)
+		if !slices.Contains(r.cluster.Hidden, what) {
+			r.cluster.Hidden = append(r.cluster.Hidden, what)
+			r.cluster.Unseen = append(r.cluster.Unseen, "you may not read "+what+", so this is not known: "+so)
 		}
 		return nil
 	default:
@@ -193,13 +137,13 @@ func Names(ctx context.Context, reader client.Reader, namespace string) []string
 
 func (r *reading) readPods(ctx context.Context) error {
 	err := r.List(ctx, &r.pods, client.InNamespace(r.cluster.Key.Namespace), client.MatchingLabels(tidbcluster.OperatorLabels()))
-	return r.unseen(err, pods, "the pods")
+	return r.unseen(err, pods, "which pods there are")
 }
 
 func (r *reading) readNodes(ctx context.Context) error {
 	var all metav1.PartialObjectMetadataList
 	all.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NodeList"))
-	if err := r.unseen(r.List(ctx, &all), "nodes", "the zones of nodes"); err != nil {
+	if err := r.unseen(r.List(ctx, &all), nodes, "the zones of nodes"); err != nil {
 		return err
 	}
 	for _, node := range all.Items {
@@ -209,11 +153,11 @@ func (r *reading) readNodes(ctx context.Context) error {
 }
 
 func (r *reading) readFaults(ctx context.Context) error {
-	return r.readOwn(ctx, &r.faults, "NetworkFaults", "the faults")
+	return r.readOwn(ctx, &r.faults, "NetworkFaults", "which faults there are")
 }
 
 func (r *reading) readTopologies(ctx context.Context) error {
-	return r.readOwn(ctx, &r.topologies, "NetworkTopologies", "the topology")
+	return r.readOwn(ctx, &r.topologies, "NetworkTopologies", "which topologies there are")
 }
 
 // readOwn reads all objects of one of Tidelay's kinds.
@@ -227,46 +171,4 @@ func (r *reading) readOwn(ctx context.Context, list client.ObjectList, kind, so 
 	}
 	r.mu.Unlock()
 	return r.unseen(err, kind, so)
-}
-
-// Input returns what decisions go by, at a moment. What agents hold is not known.
-func (c *Cluster) Input(now time.Time) decide.Input {
-	in := decide.Input{Cluster: c.Object, Faults: slices.Clone(c.Faults), Topologies: slices.Clone(c.Topologies), Now: now}
-	for _, p := range c.Pods {
-		in.Pods = append(in.Pods, p.Facts)
-	}
-	return in
-}
-
-// InForce decides what agents are to hold of what is in force, and leaves out what would start
-// only now.
-func (c *Cluster) InForce(now time.Time) decide.Decision {
-	in := c.Input(now)
-	in.Faults = slices.DeleteFunc(in.Faults, func(f *v1alpha1.NetworkFault) bool { return f.Status.Phase != v1alpha1.Running })
-	in.Topologies = slices.DeleteFunc(in.Topologies, func(t *v1alpha1.NetworkTopology) bool { return t.Status.Phase != v1alpha1.Running })
-	return decide.Decide(in)
-}
-
-// Objects returns the faults and topologies, topologies first.
-func (c *Cluster) Objects() []client.Object {
-	var all []client.Object
-	for _, t := range c.Topologies {
-		all = append(all, t)
-	}
-	for _, f := range c.Faults {
-		all = append(all, f)
-	}
-	return all
-}
-
-// Answering returns the pods whose agents run, as far as kubelet knows, so that they can be
-// asked.
-func (c *Cluster) Answering() []*corev1.Pod {
-	var all []*corev1.Pod
-	for _, p := range c.Pods {
-		if p.Facts.Agent && len(p.Facts.Addrs) > 0 && facts.Agent(p.Pod).State.Running != nil {
-			all = append(all, p.Pod)
-		}
-	}
-	return all
 }

@@ -2,8 +2,9 @@
 // by the same code as the controller, and what agents measured.
 //
 // Of plans what is to be measured (matrix.go). Whoever has agents measure notes what came of
-// it. By makes a grid of pods, components or zones (grid.go), which is written as a table
-// (table.go), as JSON or as CSV (encode.go), and by package heatmap as HTML.
+// it (pair.go). By makes a grid of pods, components or zones (grid.go) of cells (cell.go), each
+// with what is shown of it (face.go). It is written as a table (table.go), as JSON or as CSV
+// (encode.go), and by package heatmap as HTML.
 //
 // The package is pure.
 package measured
@@ -12,7 +13,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -65,23 +65,14 @@ type Pod struct {
 	HasAgent bool
 }
 
-// Pair is what one pod measures to another.
-type Pair struct {
-	verify.Result
-	// why says why it was not measured; "" if it was, or still can be.
-	why string
-	// looks counts the measurements, and last is what the last of them says.
-	looks int
-	last  verify.Judgement
-	// isBlind is whether it is not known what is asked for.
-	isBlind bool
-}
-
 // Of returns what is to be measured between the pods of a TidbCluster at a moment.
 func Of(c *look.Cluster, now time.Time) *Matrix {
 	m := &Matrix{
 		Namespace: c.Key.Namespace, Cluster: c.Key.Name, At: now, Unseen: c.Unseen,
-		IsAskedKnown: !c.Blind && !c.Veiled,
+		IsAskedKnown: c.IsAskedKnown(),
+	}
+	for _, o := range c.Unplaced() {
+		m.Unseen = append(slices.Clip(m.Unseen), fmt.Sprintf("%s %s goes by the zones of nodes, so what is asked for is not known", object.Kind(o), o.GetName()))
 	}
 	decision := c.InForce(now)
 	for _, o := range c.Objects() {
@@ -89,10 +80,11 @@ func Of(c *look.Cluster, now time.Time) *Matrix {
 			m.InForce = append(m.InForce, Object{object.Kind(o), o.GetName(), what(o), m.doubt(o, decision)})
 		}
 	}
-	m.isZoned = decision.Zones != nil
+	zones, by := c.Zones()
+	m.isZoned = by != ""
 	all := make([]verify.Pod, 0, len(c.Pods))
 	for _, p := range c.Pods {
-		one := podOf(p, decision)
+		one := podOf(p, zones[p.Name], decision)
 		m.Pods = append(m.Pods, Pod{one.Name, one.Component, one.Zone, one.Agent != verify.NoAgent})
 		all = append(all, one)
 	}
@@ -135,10 +127,9 @@ func (m *Matrix) doubt(o client.Object, decision decide.Decision) string {
 	return cmp.Or(life.Message, life.Reason, "it is being deleted")
 }
 
-func podOf(p look.Pod, decision decide.Decision) verify.Pod {
+func podOf(p look.Pod, zone string, decision decide.Decision) verify.Pod {
 	one := verify.Pod{
-		Name: p.Name, Component: p.Facts.Component, Addrs: p.Facts.Addrs,
-		Zone: cmp.Or(decision.Zones[p.Name], p.Facts.Zone),
+		Name: p.Name, Component: p.Facts.Component, Addrs: p.Facts.Addrs, Zone: zone,
 	}
 	if p.Facts.Agent {
 		one.Agent = verify.Holds
@@ -149,62 +140,6 @@ func podOf(p look.Pod, decision decide.Decision) verify.Pod {
 	return one
 }
 
-func newPair(from, to *verify.Pod, isAskedKnown bool) *Pair {
-	p := &Pair{isBlind: !isAskedKnown}
-	p.Check, p.why = verify.Between(from, to)
-	if from.Agent == verify.NoAgent {
-		p.why = from.Name + " has no agent"
-	}
-	return p
-}
-
-// compare orders pods: neighbours of a heat map are alike.
-func (m *Matrix) compare(a, b Pod) int {
-	place := func(p Pod) int { return slices.Index(tidbcluster.Components(), p.Component) }
-	byZone := 0
-	if m.isZoned {
-		byZone = strings.Compare(a.Zone, b.Zone)
-	}
-	return cmp.Or(byZone, cmp.Compare(place(a), place(b)), compareNames(a.Name, b.Name))
-}
-
-// compareNames orders names, and those that differ in a number at the end by that.
-func compareNames(a, b string) int {
-	stemA, numberA := cutNumber(a)
-	stemB, numberB := cutNumber(b)
-	return cmp.Or(strings.Compare(stemA, stemB), cmp.Compare(numberA, numberB), strings.Compare(a, b))
-}
-
-func cutNumber(name string) (string, int) {
-	i := strings.LastIndexByte(name, '-')
-	number, err := strconv.Atoi(name[i+1:])
-	if err != nil {
-		return name, -1
-	}
-	return name[:i+1], number
-}
-
-// maxLooks is how often a pair is measured at most. One measurement makes nothing wrong.
-const maxLooks = 3
-
-// IsOpen reports whether a pair is to be measured, again or for the first time.
-func (p *Pair) IsOpen() bool { return p.why == "" && p.State.IsOpen() && p.looks < maxLooks }
-
-// Note notes a measurement.
-func (p *Pair) Note(j verify.Judgement) {
-	p.looks++
-	p.last = j
-	p.State.Note(j)
-}
-
-// Fail notes why a pair that is open can't be measured. What was measured before stays,
-// without a verdict.
-func (p *Pair) Fail(why string) {
-	if p.IsOpen() {
-		p.why = why
-	}
-}
-
 // From returns the pairs that a pod measures.
 func (m *Matrix) From(pod string) []*Pair {
 	n := len(m.Pods) - 1
@@ -213,49 +148,4 @@ func (m *Matrix) From(pod string) []*Pair {
 		return nil
 	}
 	return m.Pairs[i*n : (i+1)*n]
-}
-
-// Verdict is whether a pair is as asked for: Right, Wrong or Unknown.
-func (p *Pair) Verdict() verify.Verdict {
-	if p.isBlind || p.State.Verdict == verify.Pending {
-		return verify.Unknown
-	}
-	return p.State.Verdict
-}
-
-// judgement is the measurement that tells most.
-func (p *Pair) judgement() verify.Judgement {
-	if p.State.Verdict == verify.Pending {
-		return p.last
-	}
-	return p.Because
-}
-
-// RTT returns the round trip, and that without faults at the same moment; 0 for one that was
-// not measured. It is the median, or the shortest if that is too short.
-func (p *Pair) RTT() (measured, baseline time.Duration) {
-	j := p.judgement()
-	return j.Measured, j.Before
-}
-
-// IsCut reports whether there is no answer, as a partition asks for.
-func (p *Pair) IsCut() bool { return p.Asked.Cut && p.Verdict() == verify.Right }
-
-// Why says in words why a pair is not as asked for, or why that is not known; "" if it is.
-func (p *Pair) Why() string {
-	switch {
-	case p.why != "":
-		return p.why
-	case p.looks == 0:
-		return "it was not measured"
-	case p.isBlind:
-		if rtt, _ := p.RTT(); rtt > 0 {
-			return ""
-		}
-		return "no answer"
-	case p.State.Verdict == verify.Pending:
-		return "its measurements contradict each other"
-	default:
-		return p.Explain()
-	}
 }

@@ -241,6 +241,27 @@ func duration(t *testing.T, text string) string {
 	return d.String()
 }
 
+// A topology by the zones of nodes, which may not be read, makes it unknown what is asked for.
+// Its zones are those that the controller has told.
+func TestHiddenNodes(t *testing.T) {
+	for name, c := range map[string]struct {
+		spread int32
+		want   bool
+	}{"by nodes": {0, false}, "dealt out": {3, true}} {
+		seen := measuredtest.Cluster(6)
+		measuredtest.Topology(seen, "1ms", "20ms")
+		seen.Topologies[0].Spec.Spread, seen.Hidden = c.spread, []string{"nodes"}
+		for i := range seen.Pods {
+			seen.Pods[i].Facts.Zone = ""
+		}
+		m := of(seen, measuredtest.AsAsked)
+		isSaid := strings.Contains(strings.Join(m.Unseen, "; "), "NetworkTopology three goes by the zones of nodes")
+		if m.IsAskedKnown != c.want || isSaid == c.want || len(m.Out()) > 0 || len(m.By(measured.ByZone).Groups) != 3 {
+			t.Errorf("%s: %t, %q, %d out of tolerance, %+v", name, m.IsAskedKnown, m.Unseen, len(m.Out()), m.By(measured.ByZone).Groups)
+		}
+	}
+}
+
 // Pods without a zone, and zones without an answer, are left out with a comment.
 func TestZonesLeftOut(t *testing.T) {
 	c := measuredtest.Cluster(5)

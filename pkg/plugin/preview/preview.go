@@ -34,20 +34,23 @@ type Preview struct {
 	Holders []string
 	// Groups are pairs of groups of pods and what happens between them.
 	Groups []Group
+	// Hidden names what may not be read, so that none of this counts it: "NetworkFaults".
+	Hidden []string
 }
 
 // Group is all pairs of pods of two groups: components, or zones of a topology.
 type Group struct {
-	A, B  string
-	Pairs int
+	A, B string
+	// Pairs is how many pairs the object is about, and Cut at how many of them there is a
+	// partition. What follows is of the others.
+	Pairs, Cut int
 	// Least and Most are what is added to a round trip, jitter included, at the pair that it
 	// is least and most for.
 	Least, Most time.Duration
 	// Jitter is whether the times differ by jitter.
 	Jitter bool
 	// Loss is the highest chance of a packet to be lost.
-	Loss      fault.Percent
-	Partition bool
+	Loss fault.Percent
 }
 
 // Of previews objects that are asked for together. in is what is known without them; one of the
@@ -114,7 +117,7 @@ func (p *Preview) groups(in decide.Input, after decide.Decision) []Group {
 		i := slices.IndexFunc(all, func(g Group) bool { return g.A == a && g.B == b })
 		if i < 0 {
 			i = len(all)
-			all = append(all, Group{A: a, B: b, Least: effect.RTT, Jitter: jitter})
+			all = append(all, Group{A: a, B: b, Jitter: jitter})
 		}
 		all[i].add(effect)
 	}
@@ -124,9 +127,15 @@ func (p *Preview) groups(in decide.Input, after decide.Decision) []Group {
 
 func (g *Group) add(e compile.Effect) {
 	g.Pairs++
+	if e.Partition {
+		g.Cut++
+		return
+	}
+	if g.Pairs-g.Cut == 1 { // the first of them
+		g.Least = e.RTT
+	}
 	g.Least, g.Most = min(g.Least, e.RTT), max(g.Most, e.RTT)
 	g.Loss = max(g.Loss, e.Loss)
-	g.Partition = g.Partition || e.Partition
 }
 
 // hasJitter reports whether packets of an object meet jitter.

@@ -69,6 +69,34 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// Of a group of which some pairs are cut it is said how many, and what happens at the others.
+func TestGroupsThatAreCut(t *testing.T) {
+	in := input()
+	third := in.Pods[1]
+	third.Name, third.Addrs = "basic-tidb-2", []netip.Addr{netip.MustParseAddr("10.0.0.3")}
+	in.Pods = append(in.Pods, third)
+	in.Cluster.Spec.TiDB.Replicas = 3
+	in.Cluster.Status.TiDB.Members[third.Name] = tcv1alpha1.TiDBMember{Name: third.Name, Health: true}
+	cut := fault("cut", "")
+	cut.Spec.To, cut.Spec.Partition = []v1alpha1.Selector{"tidb(1)"}, true
+	cut.Spec.Allow = append(cut.Spec.Allow, v1alpha1.QuorumLoss)
+	in.Faults = []*v1alpha1.NetworkFault{cut}
+	p := preview.Of(in, fault("slow", "20ms"))[0]
+	if len(p.Groups) != 1 || p.Groups[0].Pairs != 2 || p.Groups[0].Cut != 1 || p.Groups[0].Least != 20*time.Millisecond {
+		t.Errorf("%+v, %s", p.Groups, p.Life.Message)
+	}
+	for name, want := range map[string]string{"slow": "+20ms RTT, partition at 1 of 2 pairs\n", "cut": "partition\n"} {
+		wanted := cut
+		if name == "slow" {
+			wanted = fault("slow", "20ms")
+		}
+		var said strings.Builder
+		if err := preview.Write(&said, preview.Of(in, wanted)); err != nil || !strings.Contains(said.String(), want) {
+			t.Errorf("%v: no %q in\n%s", err, want, said.String())
+		}
+	}
+}
+
 // A change that another fault does not bear is refused, and ends no other.
 func TestAChangeEndsNoOther(t *testing.T) {
 	in := input()

@@ -6,17 +6,15 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/fault"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/selector"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
+	"github.com/tidelay/tidelay/pkg/plugin/table"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
-
-// columnGap is what is between columns, as kubectl has it.
-const columnGap = 3
 
 // IsUnsafe reports whether a rule of safety refuses what a life is about.
 func IsUnsafe(life v1alpha1.Life) bool {
@@ -37,16 +35,14 @@ func Write(w io.Writer, all []Preview) error {
 		if i > 0 {
 			_, _ = fmt.Fprintln(w)
 		}
-		if err := all[i].write(w); err != nil {
-			return err
+		if err := table.Write(w, all[i].lines); err != nil {
+			return fmt.Errorf("write preview: %w", err)
 		}
 	}
 	return nil
 }
 
-func (p *Preview) write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 8, columnGap, ' ', 0)
-	line := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) }
+func (p *Preview) lines(line table.Line) {
 	line("%s %s: %s", object.Kind(p.Object), p.Object.GetName(), p.Life.What)
 	p.pods(line)
 	if len(p.Groups) > 0 {
@@ -62,14 +58,10 @@ func (p *Preview) write(w io.Writer) error {
 	if p.Life.Phase != v1alpha1.Refused {
 		line("  ends\t%s", cmp.Or(object.End(p.Object), "when it is cleared"))
 	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write preview: %w", err)
-	}
-	return nil
 }
 
 // pods writes who is on which side, or in which zone.
-func (p *Preview) pods(line func(string, ...any)) {
+func (p *Preview) pods(line table.Line) {
 	if f, is := p.Object.(*v1alpha1.NetworkFault); is {
 		p.side(line, "from", f.Spec.From)
 		p.side(line, "to", f.Spec.To)
@@ -86,7 +78,7 @@ func (p *Preview) pods(line func(string, ...any)) {
 }
 
 // side writes the selectors of a side, each with its pods. A range of addresses has none.
-func (p *Preview) side(line func(string, ...any), name string, side []v1alpha1.Selector) {
+func (p *Preview) side(line table.Line, name string, side []v1alpha1.Selector) {
 	for _, text := range side {
 		some, err := object.Side(string(text))
 		if err != nil {
@@ -128,7 +120,7 @@ func (g Group) between() string {
 
 // what says what happens between the two groups.
 func (g Group) what() string {
-	if g.Partition {
+	if g.Cut == g.Pairs {
 		return "partition"
 	}
 	var parts []string
@@ -147,6 +139,9 @@ func (g Group) what() string {
 	if g.Loss > 0 {
 		parts = append(parts, "loss "+g.Loss.String())
 	}
+	if g.Cut > 0 {
+		parts = append(parts, fmt.Sprintf("partition at %d of %s", g.Cut, tidbcluster.Plural(g.Pairs, "pair")))
+	}
 	return strings.Join(parts, ", ")
 }
 
@@ -162,6 +157,9 @@ func (p *Preview) verdict() (judged, verdict string) {
 		return strings.ToLower(string(phase)), verdict
 	}
 	verdict = "no rule refuses it"
+	if len(p.Hidden) > 0 {
+		verdict += fmt.Sprintf(" by what is seen here, without %s; the controller judges it with them", strings.Join(p.Hidden, " and "))
+	}
 	if allowed := object.Allowed(p.Object); len(allowed) > 0 {
 		verdict += fmt.Sprintf("; it allows %s", strings.Trim(fmt.Sprint(allowed), "[]"))
 	}

@@ -22,7 +22,9 @@ type renderer struct {
 	// that their Namespaces enforce.
 	clusters map[types.NamespacedName]head
 	levels   map[string]string
-	result   Result
+	// isAssumed is whether Namespace is only assumed.
+	isAssumed bool
+	result    Result
 }
 
 // learn takes from the documents what decisions go by beside the pods.

@@ -2,11 +2,13 @@ package render
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tidelay/tidelay/pkg/injection"
@@ -16,7 +18,7 @@ import (
 // Options are what the documents do not say.
 type Options struct {
 	Config injection.Config
-	// Namespace is that of documents that name none.
+	// Namespace is that of documents that name none; "default" is assumed if it is empty.
 	Namespace string
 	// Cluster and Component are what all pods are taken for. What is empty is taken from the
 	// pods' names and labels.
@@ -52,7 +54,8 @@ func Render(content []byte, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &renderer{Options: o}
+	r := &renderer{Options: o, isAssumed: o.Namespace == ""}
+	r.Namespace = cmp.Or(o.Namespace, metav1.NamespaceDefault)
 	if err := r.learn(documents); err != nil {
 		return nil, err
 	}
@@ -116,6 +119,9 @@ func (r *renderer) inject(o object) (changed bool, err error) {
 		return false, fmt.Errorf("%s: %w", of, err)
 	}
 	of.adopt(pod, r.Namespace)
+	if r.isAssumed && of.Namespace == "" {
+		r.assume("%s: in namespace %s, since nothing names another one", of, r.Namespace)
+	}
 	decision := r.decide(of, pod)
 	out.Reason, out.Detail = decision.Reason, decision.Detail
 	for _, problem := range decision.Problems {

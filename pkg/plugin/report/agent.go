@@ -1,13 +1,9 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -16,15 +12,16 @@ import (
 	"github.com/tidelay/tidelay/pkg/injection"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 )
 
-// The states of an agent. One that does not run has kubelet's reason, such as
-// "CrashLoopBackOff".
+// The states of an agent. One that was not asked has the word of its container: "running", or
+// kubelet's reason, such as "CrashLoopBackOff".
 const (
 	// None is that the pod has no agent.
 	None = "none"
-	// Unknown is that kubelet has not spoken of it yet.
+	// Unknown is that asking it failed on the way.
 	Unknown = "unknown"
 	// Running is that it runs, and was not asked.
 	Running = "running"
@@ -38,13 +35,6 @@ const (
 	Refuses = "refuses"
 )
 
-// The ways in which an agent is in its pod.
-const (
-	sidecar  = "sidecar"
-	native   = "native"
-	attached = "attached"
-)
-
 // Agent is how the agent of a pod is.
 type Agent struct {
 	State string `json:"state"`
@@ -52,9 +42,9 @@ type Agent struct {
 	Reason string `json:"reason,omitempty"`
 	// Kind is "sidecar" for a container beside the database's, "native" for a native sidecar, and
 	// "attached" for an ephemeral container.
-	Kind    string `json:"kind,omitempty"`
-	Engine  string `json:"engine,omitempty"`
-	Version string `json:"version,omitempty"`
+	Kind    container.Kind `json:"kind,omitempty"`
+	Engine  string         `json:"engine,omitempty"`
+	Version string         `json:"version,omitempty"`
 	// Warnings are the agent's own.
 	Warnings []string `json:"warnings,omitempty"`
 	// Faults are what it holds.
@@ -85,26 +75,11 @@ func (h *Held) isByHand() bool { return h.Owner != decide.Owner }
 
 // agentOf says how the agent of a pod is as far as kubelet knows.
 func agentOf(p look.Pod) Agent {
-	agent, has := injection.AgentOf(p.Pod)
+	agent, has := container.Of(p.Pod)
 	if !has {
 		return Agent{State: None, Reason: p.Annotations[injection.NotInjectedAnnotation]}
 	}
-	a := Agent{State: Running, Kind: sidecar}
-	switch {
-	case agent.Attached:
-		a.Kind = attached
-	case slices.ContainsFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == injection.ContainerName }):
-		a.Kind = native
-	}
-	switch state := agent.Status.State; {
-	case state.Waiting != nil:
-		a.State = cmp.Or(state.Waiting.Reason, "waiting")
-	case state.Terminated != nil:
-		a.State = cmp.Or(state.Terminated.Reason, "ended")
-	case state.Running == nil:
-		a.State = Unknown
-	}
-	return a
+	return Agent{State: agent.Word(), Kind: agent.Kind}
 }
 
 // answered adds what the agent has answered, or why it has not.
@@ -120,8 +95,11 @@ func (a *Agent) answered(reply agents.Reply[api.Status]) {
 	case outcome == agents.Answered:
 		a.State, a.Reason = Refuses, agents.Cause(reply.Err)
 		return
-	default:
+	case outcome == agents.Unreachable:
 		a.State, a.Reason = Silent, agents.Cause(reply.Err)
+		return
+	default:
+		a.State, a.Reason = Unknown, agents.Cause(reply.Err)
 		return
 	}
 	a.Engine, a.Version, a.Warnings = reply.Body.Engine, reply.Body.Version, reply.Body.Warnings
@@ -154,11 +132,7 @@ func unseenAgents(in Input) []string {
 		if agents.OutcomeOf(err) != agents.Forbidden {
 			continue
 		}
-		right := "get pods/proxy"
-		if apierrors.IsForbidden(err) { // the agents' token was asked for first
-			right = "get the Secret with the agents' token"
-		}
-		return []string{fmt.Sprintf("you may not ask agents, so this is not known: their engines, versions and warnings, what they hold, and faults set by hand; the right to %s would show it", right)}
+		return []string{fmt.Sprintf("you may not ask agents, so this is not known: their engines, versions and warnings, what they hold, and faults set by hand; the right to %s would show it", agents.MissingRight(err, "get"))}
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
+	"github.com/tidelay/tidelay/pkg/plugin/table"
 )
 
 // agents says in a line how many agents answer, and what those are; empty if none was asked.
@@ -39,14 +41,14 @@ func (r *Report) agents() string {
 
 // what says what an agent is: "netem, v1.2.3, sidecar".
 func (a *Agent) what() string {
-	words := []string{a.Engine, a.Version, a.Kind}
+	words := []string{a.Engine, a.Version, string(a.Kind)}
 	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), ", ")
 }
 
 // words says in a cell how an agent is.
 func (a *Agent) words(isWide bool) string {
 	switch {
-	case a.State != Answers && a.Kind == native:
+	case a.State != Answers && a.Kind == container.Native:
 		return a.State + ", native"
 	case a.State != Answers:
 		return a.State
@@ -55,7 +57,7 @@ func (a *Agent) words(isWide bool) string {
 	case a.Engine == api.EngineNone:
 		return "no engine"
 	default:
-		return dash(a.Engine)
+		return table.Dash(a.Engine)
 	}
 }
 
@@ -83,7 +85,7 @@ func (p *Pod) holds(isWide, isBlind bool) string {
 			names = append(names, name+"?")
 		}
 	}
-	text := dash(strings.Join(names, ","))
+	text := table.Dash(strings.Join(names, ","))
 	if len(text) > maxNames && !isWide {
 		return fmt.Sprintf("%d, see -o wide", len(names))
 	}
@@ -91,26 +93,22 @@ func (p *Pod) holds(isWide, isBlind bool) string {
 }
 
 // names returns the names of the faults and topologies that an agent holds, and of the faults
-// that were set by hand.
+// that were set by hand, in order.
 func (a *Agent) names() []string {
 	var all []string
 	for i := range a.Faults {
 		h := &a.Faults[i]
-		some := h.Objects
-		if len(some) == 0 {
-			some = []string{h.Name}
+		if len(h.Objects) == 0 {
+			all = append(all, h.Name)
 		}
-		for _, name := range some {
-			if !slices.Contains(all, name) {
-				all = append(all, name)
-			}
-		}
+		all = append(all, h.Objects...)
 	}
-	return all
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // held lists what agents hold: what was set by hand, and if it is to be wide, all of it.
-func (r *Report) held(line line, now time.Time, isWide bool) {
+func (r *Report) held(line table.Line, now time.Time, isWide bool) {
 	isFirst := true
 	for _, p := range r.Pods {
 		for i := range p.Agent.Faults {
@@ -127,7 +125,7 @@ func (r *Report) held(line line, now time.Time, isWide bool) {
 			if !h.InKernel {
 				inKernel = "no"
 			}
-			line("%s\t%s\t%s\t%s\t%s\t%s", p.Name, h.Name, h.owner(), h.left(now), inKernel, dash(h.What))
+			line("%s\t%s\t%s\t%s\t%s\t%s", p.Name, h.Name, h.owner(), h.left(now), inKernel, table.Dash(h.What))
 		}
 	}
 }
@@ -151,7 +149,7 @@ func (h *Held) left(now time.Time) string {
 }
 
 // notes says what is not as it should be of agents, each once with all pods that it is about.
-func (r *Report) notes(line line, style Style) {
+func (r *Report) notes(line table.Line, style table.Style) {
 	var texts []string
 	pods := map[string][]string{}
 	note := func(pod, format string, args ...any) {
@@ -181,6 +179,8 @@ func (p *Pod) note(note func(format string, args ...any)) {
 		note("no agent: %s", a.Reason)
 	case a.State == Silent:
 		note("the agent is silent: %s", a.Reason)
+	case a.State == Unknown:
+		note("asking the agent failed: %s", a.Reason)
 	case a.State == Refuses:
 		note("the agent does not say how it is: %s", a.Reason)
 	case a.State == Old:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
+	"github.com/tidelay/tidelay/pkg/plugin/table"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -65,8 +66,8 @@ func (l *Line) add(names []string, name string, phase v1alpha1.Phase) []string {
 }
 
 // Write writes the list for people, with namespaces if it is of all of them.
-func (l *List) Write(w io.Writer, namespace string, style Style) error {
-	return tabbed(w, func(line line) {
+func (l *List) Write(w io.Writer, namespace string, style table.Style) error {
+	return written(w, func(line table.Line) {
 		for _, text := range l.Problems {
 			line("%s", style.Bad("problem: "+text))
 		}
@@ -89,7 +90,7 @@ func (l *List) Write(w io.Writer, namespace string, style Style) error {
 		}
 		line("%s", head)
 		for _, c := range l.Clusters {
-			text := fmt.Sprintf("%s\t%s\t%d/%d\t%s\t%s\t%d", c.Cluster, c.inject(), c.Agents, c.Pods, dash(strings.Join(c.Topologies, ",")), some(c.Faults), c.Others)
+			text := fmt.Sprintf("%s\t%s\t%d/%d\t%s\t%s\t%d", c.Cluster, c.inject(), c.Agents, c.Pods, table.Dash(strings.Join(c.Topologies, ",")), some(c.Faults), c.Others)
 			if isAll {
 				text = c.Namespace + "\t" + text
 			}
@@ -111,7 +112,7 @@ func (l *Line) inject() string {
 
 // some returns names, or how many there are if those are too wide.
 func some(names []string) string {
-	if text := dash(strings.Join(names, ",")); len(text) <= maxNames {
+	if text := table.Dash(strings.Join(names, ",")); len(text) <= maxNames {
 		return text
 	}
 	return fmt.Sprint(len(names))

@@ -5,7 +5,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -14,10 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
-	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
-	"github.com/tidelay/tidelay/pkg/plugin/attach"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
@@ -44,10 +42,15 @@ type Report struct {
 	// NoController is since when no replica of the controller leads; null if one does, or if
 	// that is not known.
 	NoController *metav1.Time `json:"noControllerSince,omitempty"`
-	Pods         []Pod        `json:"pods"`
-	Objects      []Object     `json:"objects"`
+	// ZonesBy is the name of the topology by which pods are in zones; empty if zones are those of
+	// nodes, as none is in force.
+	ZonesBy string   `json:"zonesBy,omitempty"`
+	Pods    []Pod    `json:"pods"`
+	Objects []Object `json:"objects"`
 	// Unseen has a sentence for what the person who asks may not see.
 	Unseen []string `json:"unseen,omitempty"`
+	// Unknown has a sentence for what TiDB Operator does not know.
+	Unknown []string `json:"unknown,omitempty"`
 	// isBlind is whether it is not known which pods are to hold what, and isVeiled whether there
 	// may be other faults and topologies.
 	isBlind, isVeiled bool
@@ -74,18 +77,18 @@ const leaseGrace = 30 * time.Second
 // Of reports what is known of a TidbCluster at a moment.
 func Of(in Input) Report {
 	c := in.Cluster
-	r := Report{Namespace: c.Key.Namespace, Cluster: c.Key.Name, Pods: []Pod{}, Objects: []Object{}, Unseen: slices.Clone(c.Unseen), isBlind: c.Blind || c.Veiled, isVeiled: c.Veiled}
+	r := Report{Namespace: c.Key.Namespace, Cluster: c.Key.Name, Pods: []Pod{}, Objects: []Object{}, Unseen: slices.Clone(c.Unseen), isBlind: !c.IsAskedKnown(), isVeiled: c.Veiled}
 	if !c.LeaseEnd.IsZero() && in.Now.Sub(c.LeaseEnd) > leaseGrace {
 		r.NoController = &metav1.Time{Time: c.LeaseEnd}
 	}
-	zones := zonesOf(c)
+	var zones map[string]string
+	zones, r.ZonesBy = c.Zones()
 	wanted := wanted(c.InForce(in.Now).Faults)
 	roles, unknown := rolesOf(c)
-	r.Unseen = append(r.Unseen, unseenAgents(in)...)
-	r.Unseen = append(r.Unseen, unknown...)
+	r.Unseen, r.Unknown = append(r.Unseen, unseenAgents(in)...), unknown
 	for _, p := range c.Pods {
 		one := Pod{
-			Name: p.Name, Component: p.Facts.Component, Zone: cmp.Or(zones[p.Name], p.Facts.Zone), Ready: p.Facts.Ready,
+			Name: p.Name, Component: p.Facts.Component, Zone: zones[p.Name], Ready: p.Facts.Ready,
 			Role: roles[p.Name], Agent: agentOf(p), Objects: wanted.objects(p.Name),
 		}
 		if reply, isAsked := in.Replies[p.Name]; isAsked {
@@ -122,8 +125,8 @@ func problems(c *look.Cluster) []string {
 func lost(c *look.Cluster) []string {
 	var all []string
 	for _, p := range c.Pods {
-		if how := attach.Lost(p.Pod); how != "" {
-			all = append(all, fmt.Sprintf("%s: %s. What it held by netem may still be in force, and nothing ends it but a new agent: kubectl tidelay attach -n %s %s", p.Name, how, c.Key.Namespace, c.Key.Name))
+		if how := container.Lost(p.Pod); how != "" {
+			all = append(all, fmt.Sprintf("%s: %s: %s: kubectl tidelay attach -n %s %s", p.Name, how, container.Leaves, c.Key.Namespace, c.Key.Name))
 		}
 	}
 	return all
@@ -137,20 +140,4 @@ func unready(c *look.Cluster) []string {
 	}
 	known := safety.FactsOf(c.Object, pods)
 	return known.Unready()
-}
-
-// zonesOf returns the zones that the topology in force has put pods into.
-func zonesOf(c *look.Cluster) map[string]string {
-	zones := map[string]string{}
-	for _, t := range c.Topologies {
-		if t.Status.Phase != v1alpha1.Running {
-			continue
-		}
-		for _, z := range t.Status.Zones {
-			for _, pod := range z.Pods {
-				zones[pod] = z.Name
-			}
-		}
-	}
-	return zones
 }

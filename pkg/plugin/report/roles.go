@@ -10,6 +10,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
+const busiest = "busiest"
+
 // rolesOf returns what pods are now: "leader", "follower", "owner", "store 4, busiest". unknown
 // has a sentence for each component of which that is not known.
 func rolesOf(c *look.Cluster) (all map[string]string, unknown []string) {
@@ -26,7 +28,7 @@ func rolesOf(c *look.Cluster) (all map[string]string, unknown []string) {
 		pods = append(pods, selector.Pod{Name: p.Name, Component: p.Facts.Component, Zone: p.Facts.Zone})
 	}
 	cluster := selector.Cluster{Pods: pods, Roles: roles}
-	for text, word := range map[string]string{"pd(leader)": "leader", "pd(follower)": "follower", "ticdc(owner)": "owner", "tikv(busiest)": "busiest"} {
+	for text, word := range map[string]string{"pd(leader)": "leader", "pd(follower)": "follower", "ticdc(owner)": "owner", "tikv(busiest)": busiest} {
 		some, err := selector.Parse(text)
 		if err != nil {
 			continue
@@ -36,6 +38,9 @@ func rolesOf(c *look.Cluster) (all map[string]string, unknown []string) {
 			continue // nobody is known to be
 		}
 		for _, p := range found.Pods {
+			if word == busiest && !leads(roles, p.Pod.Name) {
+				continue // then it is only the first by name
+			}
 			all[p.Pod.Name] = strings.TrimPrefix(all[p.Pod.Name]+", "+word, ", ")
 		}
 	}
@@ -46,6 +51,16 @@ func rolesOf(c *look.Cluster) (all map[string]string, unknown []string) {
 		}
 	}
 	return all, unknown
+}
+
+// leads reports whether the store of a pod leads a region.
+func leads(roles selector.Roles, pod string) bool {
+	for _, store := range roles.Stores {
+		if store.Pod == pod && store.Leaders > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // storeWords says which store one is.

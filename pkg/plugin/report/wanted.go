@@ -2,7 +2,6 @@ package report
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
@@ -12,26 +11,15 @@ import (
 // wanted is what the agents are to hold of what is in force, by their pods' names.
 type wanted map[string][]decide.Fault
 
-// objects returns the names of the faults and topologies that the agent of a pod is to hold,
-// topologies first.
+// objects returns the names of the faults and topologies that the agent of a pod is to hold, in
+// order.
 func (w wanted) objects(pod string) []string {
-	var keys []string
+	var all []string
 	for _, f := range w[pod] {
-		keys = append(keys, f.Objects...)
+		all = append(all, names(f.Objects)...)
 	}
-	slices.SortFunc(keys, func(a, b string) int {
-		_, isA := compile.CutTopologyKey(a)
-		_, isB := compile.CutTopologyKey(b)
-		switch {
-		case isA == isB:
-			return strings.Compare(a, b)
-		case isA:
-			return -1
-		default:
-			return 1
-		}
-	})
-	return names(slices.Compact(keys))
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // names returns the names of objects.

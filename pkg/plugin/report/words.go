@@ -1,32 +1,20 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/tidelay/tidelay/pkg/plugin/table"
 )
-
-// columnGap is what is between columns, as kubectl has it.
-const columnGap = 3
-
-// Style is how a report is written.
-type Style interface {
-	// Good and Bad return a text, marked or as it is.
-	Good(text string) string
-	Bad(text string) string
-}
-
-// line writes a line of cells, which are parted by tabs.
-type line func(format string, args ...any)
 
 // Write writes a report for people: in one screen, or with all that is known if it is to be
 // wide.
-func (r *Report) Write(w io.Writer, now time.Time, isWide bool, style Style) error {
-	return tabbed(w, func(line line) {
+func (r *Report) Write(w io.Writer, now time.Time, isWide bool, style table.Style) error {
+	return written(w, func(line table.Line) {
 		line("TidbCluster %s/%s", r.Namespace, r.Cluster)
 		r.head(line, now, style)
 		line("")
@@ -40,29 +28,26 @@ func (r *Report) Write(w io.Writer, now time.Time, isWide bool, style Style) err
 
 // WriteRoles writes who is what now.
 func (r *Report) WriteRoles(w io.Writer) error {
-	return tabbed(w, func(line line) {
-		line("POD\tCOMPONENT\tZONE\tROLE")
+	return written(w, func(line table.Line) {
+		line("POD\tCOMPONENT\t%s\tROLE", r.zoneHead())
 		for _, p := range r.Pods {
-			line("%s\t%s\t%s\t%s", p.Name, p.Component, dash(p.Zone), dash(p.Role))
+			line("%s\t%s\t%s\t%s", p.Name, p.Component, table.Dash(p.Zone), table.Dash(p.Role))
 		}
-		for _, text := range r.Unseen {
+		for _, text := range slices.Concat(r.Unseen, r.Unknown) {
 			line("%s", text)
 		}
 	})
 }
 
-// tabbed writes lines whose cells stand below each other.
-func tabbed(w io.Writer, write func(line)) error {
-	t := tabwriter.NewWriter(w, 0, 8, columnGap, ' ', 0)
-	write(func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) })
-	if err := t.Flush(); err != nil {
+func written(w io.Writer, lines func(table.Line)) error {
+	if err := table.Write(w, lines); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
 }
 
 // head says what concerns all of the TidbCluster.
-func (r *Report) head(line line, now time.Time, style Style) {
+func (r *Report) head(line table.Line, now time.Time, style table.Style) {
 	if text := r.agents(); text != "" {
 		line("%s", text)
 	}
@@ -75,12 +60,20 @@ func (r *Report) head(line line, now time.Time, style Style) {
 	for _, text := range r.Problems {
 		line("%s", style.Bad("problem: "+text))
 	}
-	for _, text := range r.Unseen {
+	for _, text := range slices.Concat(r.Unseen, r.Unknown) {
 		line("%s", text)
 	}
 }
 
-func (r *Report) pods(line line, isWide bool) {
+// zoneHead says whose zones are shown. Selectors such as tikv@a always mean those of nodes.
+func (r *Report) zoneHead() string {
+	if r.ZonesBy != "" {
+		return "TOPOLOGY ZONE"
+	}
+	return "NODE ZONE"
+}
+
+func (r *Report) pods(line table.Line, isWide bool) {
 	switch {
 	case len(r.Pods) == 0 && r.isBlind:
 		return
@@ -89,19 +82,19 @@ func (r *Report) pods(line line, isWide bool) {
 		line("")
 		return
 	}
-	line("POD\tCOMPONENT\tZONE\tROLE\tREADY\tAGENT\tFAULTS")
+	line("POD\tCOMPONENT\t%s\tROLE\tREADY\tAGENT\tFAULTS", r.zoneHead())
 	for i := range r.Pods {
 		p := &r.Pods[i]
 		ready := "no"
 		if p.Ready {
 			ready = "yes"
 		}
-		line("%s\t%s\t%s\t%s\t%s\t%s\t%s", p.Name, p.Component, dash(p.Zone), dash(p.Role), ready, p.Agent.words(isWide), p.holds(isWide, r.isBlind))
+		line("%s\t%s\t%s\t%s\t%s\t%s\t%s", p.Name, p.Component, table.Dash(p.Zone), table.Dash(p.Role), ready, p.Agent.words(isWide), p.holds(isWide, r.isBlind))
 	}
 	line("")
 }
 
-func (r *Report) objects(line line, now time.Time) {
+func (r *Report) objects(line table.Line, now time.Time) {
 	switch {
 	case len(r.Objects) == 0 && r.isVeiled:
 		return
@@ -111,12 +104,12 @@ func (r *Report) objects(line line, now time.Time) {
 	}
 	line("NAME\tWHAT\tPHASE\tAPPLIED\tVERIFIED\tLEFT")
 	for _, o := range r.Objects {
-		line("%s\t%s\t%s\t%s\t%s\t%s", o.Name, dash(o.What), o.Phase, dash(o.Applied), dash(o.Verified), o.left(now))
+		line("%s\t%s\t%s\t%s\t%s\t%s", o.Name, table.Dash(o.What), o.Phase, table.Dash(o.Applied), table.Dash(o.Verified), o.left(now))
 	}
 }
 
 // messages says what is not as it should be of faults and topologies.
-func (r *Report) messages(line line, now time.Time, style Style) {
+func (r *Report) messages(line table.Line, now time.Time, style table.Style) {
 	for i := range r.Objects {
 		if text := r.Objects[i].message(now); text != "" {
 			line("")
@@ -124,5 +117,3 @@ func (r *Report) messages(line line, now time.Time, style Style) {
 		}
 	}
 }
-
-func dash(text string) string { return cmp.Or(text, "-") }

@@ -67,6 +67,9 @@ func Topology(c *look.Cluster, ab, ac v1alpha1.RoundTrip) {
 	}
 	Start(&t.Status.Life, "3 zones")
 	c.Topologies = append(c.Topologies, t)
+	for pod, zone := range c.InForce(Now()).Zones {
+		t.Status.Zones = append(t.Status.Zones, v1alpha1.ZonePods{Name: zone, Pods: []string{pod}})
+	}
 }
 
 // Fault adds a fault that is in force.

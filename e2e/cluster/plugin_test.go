@@ -194,6 +194,11 @@ var effects = map[string]wish{
 	"tikv-0+80ms":      slowTiKV(80 * time.Millisecond),
 	"leader+50ms":      between([]string{leaderOfScripts}, nil, added),
 	"tidb-0-cut":       between([]string{"tidb-0"}, nil, cut),
+	"tikv-halves":      between([]string{"tikv-0"}, []string{"tikv-1", "tikv-2"}, cut),
+	"ring": sum( // of tidb-0, tidb-1, tikv-0, tikv-1, tikv-2
+		between([]string{"tidb-0"}, []string{"tikv-0", "tikv-1"}, cut),
+		between([]string{"tidb-1"}, []string{"tikv-1", "tikv-2"}, cut),
+		between([]string{"tikv-0"}, []string{"tikv-2"}, cut)),
 	"pd-cut":           between([]string{"pd-0", "pd-1", "pd-2"}, []string{"pd-0", "pd-1", "pd-2"}, cut),
 	"three-az":         threeAZ.of(dealt(3)),
 	"three-az+leader":  sum(threeAZ.of(dealt(3)), between([]string{leaderOfScripts}, nil, added)),

@@ -28,16 +28,14 @@ type choice struct {
 // there are.
 func named(there []client.Object, clusters, names []string, namespace string) (choice, error) {
 	var all choice
-	right := map[string][]string{prefixCluster: slices.Clone(clusters)}
-	for _, o := range there {
-		kind := prefixOf(object.Kind(o))
-		right[kind] = append(right[kind], o.GetName())
-		right[prefixCluster] = append(right[prefixCluster], object.Cluster(o))
-	}
+	right := endings(there, clusters)
 	for _, text := range names {
 		prefix, name, hasPrefix := strings.Cut(text, "/")
 		if !hasPrefix {
 			prefix, name = "", text
+		}
+		if name == "" {
+			return choice{}, usage("NAME %q: want the name of a fault, a topology or a TidbCluster", text)
 		}
 		means := map[string][]client.Object{}
 		if slices.Contains(clusters, name) {
@@ -74,8 +72,21 @@ func prefixOf(kind string) string {
 	return prefixFault
 }
 
-// meaning returns which kind of what a name can mean it means. right are all names, by kind.
-func meaning(means map[string][]client.Object, prefix, name, namespace string, right map[string][]string) (string, error) {
+// absent is the error that nothing has a name.
+type absent struct {
+	// what it would be: "fault, topology or TidbCluster basic".
+	what, namespace string
+	// others ends the sentence with what may be meant.
+	others string
+}
+
+// Error names what is missing, and what can be ended instead.
+func (a *absent) Error() string {
+	return fmt.Sprintf("there is no %s in namespace %s%s", a.what, a.namespace, a.others)
+}
+
+// meaning returns which kind of what a name can mean it means. right is all that can be meant.
+func meaning(means map[string][]client.Object, prefix, name, namespace string, right []ending) (string, error) {
 	kinds := []string{prefixFault, prefixTopology, prefixCluster}
 	if prefix != "" {
 		of, _, _ := strings.Cut(prefix, ".") // networkfault.tidelay.io, as -o name prints it
@@ -85,12 +96,11 @@ func meaning(means map[string][]client.Object, prefix, name, namespace string, r
 		}
 		kinds = []string{of}
 	}
-	var found, others []string
+	var found []string
 	for _, one := range kinds {
 		if means[one] != nil {
 			found = append(found, one)
 		}
-		others = append(others, right[one]...)
 	}
 	switch len(found) {
 	case 1:
@@ -100,11 +110,8 @@ func meaning(means map[string][]client.Object, prefix, name, namespace string, r
 		if prefix != "" {
 			what = kinds[0] + "/" + name
 		}
-		if len(others) == 0 {
-			return "", fmt.Errorf("there is no %s in namespace %s, and no other one", what, namespace)
-		}
-		slices.Sort(others)
-		return "", fmt.Errorf("there is no %s in namespace %s%s", what, namespace, meant(name, slices.Compact(others)))
+		right = slices.DeleteFunc(slices.Clone(right), func(e ending) bool { return !slices.Contains(kinds, e.kind) })
+		return "", &absent{what, namespace, others(name, right)}
 	default:
 		for i := range found {
 			found[i] += "/" + name
@@ -125,23 +132,61 @@ func wrongKind(prefix, name string, near []string) error {
 	return usage("%s/%s; did you mean %s?", prefix, name, strings.Join(near, " or "))
 }
 
-// clearable are the words that can come next where some names are there: what objects and
-// TidbClusters are called, with their kinds where that is to be told apart, or was begun with.
-func clearable(there []client.Object, clusters, names []string, text string) []cobra.Completion {
-	type one struct{ kind, name, what string }
-	var all []one
-	count := map[string]int{}
-	add := func(kind, name, what string) {
-		all = append(all, one{kind, name, what})
-		count[name]++
+// others ends a sentence about a name that nothing has with those near to it, or else with all,
+// and what each would end: the name of a TidbCluster ends all that it has.
+func others(name string, right []ending) string {
+	if len(right) == 0 {
+		return ", and no other one"
 	}
+	var names, words []string
+	for _, e := range right {
+		names = append(names, e.name)
+	}
+	near := nearest(name, names)
+	for _, e := range right {
+		if len(near) == 0 || slices.Contains(near, e.name) {
+			words = append(words, e.String())
+		}
+	}
+	if len(near) > 0 {
+		return "; did you mean " + strings.Join(words, " or ") + "?"
+	}
+	return "; what can be cleared: " + strings.Join(words, ", ")
+}
+
+// ending is something that can be ended: its kind and name, and what that would end.
+type ending struct{ kind, name, what string }
+
+// String returns what can be written for it, and what that would end: "fault/slow (+50ms RTT)".
+func (e ending) String() string {
+	if e.what == "" {
+		return e.kind + "/" + e.name
+	}
+	return fmt.Sprintf("%s/%s (%s)", e.kind, e.name, e.what)
+}
+
+// endings returns all that can be ended: objects, and then TidbClusters.
+func endings(there []client.Object, clusters []string) []ending {
+	var all []ending
+	clusters = slices.Clone(clusters)
 	for _, o := range there {
-		add(prefixOf(object.Kind(o)), o.GetName(), object.Life(o).What)
-		clusters = append(slices.Clip(clusters), object.Cluster(o))
+		all = append(all, ending{prefixOf(object.Kind(o)), o.GetName(), object.Life(o).What})
+		clusters = append(clusters, object.Cluster(o))
 	}
 	slices.Sort(clusters)
 	for _, name := range slices.Compact(clusters) {
-		add(prefixCluster, name, "all that the TidbCluster has")
+		all = append(all, ending{prefixCluster, name, "all that the TidbCluster has"})
+	}
+	return all
+}
+
+// clearable are the words that can come next where some names are there: what objects and
+// TidbClusters are called, with their kinds where that is to be told apart, or was begun with.
+func clearable(there []client.Object, clusters, names []string, text string) []cobra.Completion {
+	all := endings(there, clusters)
+	count := map[string]int{}
+	for _, o := range all {
+		count[o.name]++
 	}
 	var words []cobra.Completion
 	for _, o := range all {

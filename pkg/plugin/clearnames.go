@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/plugin/object"
@@ -15,6 +14,7 @@ import (
 const (
 	prefixFault    = "fault"
 	prefixTopology = "topology"
+	prefixShape    = "shape"
 	prefixCluster  = "cluster"
 )
 
@@ -37,18 +37,7 @@ func named(there []client.Object, clusters, names []string, namespace string) (c
 		if name == "" {
 			return choice{}, usage("NAME %q: want the name of a fault, a topology or a TidbCluster", text)
 		}
-		means := map[string][]client.Object{}
-		if slices.Contains(clusters, name) {
-			means[prefixCluster] = []client.Object{}
-		}
-		for _, o := range there {
-			if kind := prefixOf(object.Kind(o)); o.GetName() == name {
-				means[kind] = append(means[kind], o)
-			}
-			if object.Cluster(o) == name {
-				means[prefixCluster] = append(means[prefixCluster], o)
-			}
-		}
+		means := meanings(there, clusters, name)
 		kind, err := meaning(means, prefix, name, namespace, right)
 		if err != nil {
 			return choice{}, err
@@ -63,6 +52,26 @@ func named(there []client.Object, clusters, names []string, namespace string) (c
 		}
 	}
 	return all, nil
+}
+
+// meanings returns the objects that a name can mean, by what can be before it.
+func meanings(there []client.Object, clusters []string, name string) map[string][]client.Object {
+	all := map[string][]client.Object{}
+	if slices.Contains(clusters, name) {
+		all[prefixCluster] = []client.Object{}
+	}
+	for _, o := range there {
+		if kind := prefixOf(object.Kind(o)); o.GetName() == name {
+			all[kind] = append(all[kind], o)
+		}
+		if shape := object.ShapeOf(o); shape != "" && shape == name {
+			all[prefixShape] = append(all[prefixShape], o)
+		}
+		if object.Cluster(o) == name {
+			all[prefixCluster] = append(all[prefixCluster], o)
+		}
+	}
+	return all
 }
 
 func prefixOf(kind string) string {
@@ -87,7 +96,7 @@ func (a *absent) Error() string {
 
 // meaning returns which kind of what a name can mean it means. right is all that can be meant.
 func meaning(means map[string][]client.Object, prefix, name, namespace string, right []ending) (string, error) {
-	kinds := []string{prefixFault, prefixTopology, prefixCluster}
+	kinds := []string{prefixFault, prefixShape, prefixTopology, prefixCluster}
 	if prefix != "" {
 		of, _, _ := strings.Cut(prefix, ".") // networkfault.tidelay.io, as -o name prints it
 		of = strings.TrimPrefix(of, "network")
@@ -124,79 +133,10 @@ func meaning(means map[string][]client.Object, prefix, name, namespace string, r
 // be meant.
 func wrongKind(prefix, name string, near []string) error {
 	if len(near) == 0 {
-		return usage("%s/%s: want fault/NAME, topology/NAME or cluster/NAME", prefix, name)
+		return usage("%s/%s: want fault/NAME, topology/NAME, shape/NAME or cluster/NAME", prefix, name)
 	}
 	for i := range near {
 		near[i] += "/" + name
 	}
 	return usage("%s/%s; did you mean %s?", prefix, name, strings.Join(near, " or "))
-}
-
-// others ends a sentence about a name that nothing has with those near to it, or else with all,
-// and what each would end: the name of a TidbCluster ends all that it has.
-func others(name string, right []ending) string {
-	if len(right) == 0 {
-		return ", and no other one"
-	}
-	var names, words []string
-	for _, e := range right {
-		names = append(names, e.name)
-	}
-	near := nearest(name, names)
-	for _, e := range right {
-		if len(near) == 0 || slices.Contains(near, e.name) {
-			words = append(words, e.String())
-		}
-	}
-	if len(near) > 0 {
-		return "; did you mean " + strings.Join(words, " or ") + "?"
-	}
-	return "; what can be cleared: " + strings.Join(words, ", ")
-}
-
-// ending is something that can be ended: its kind and name, and what that would end.
-type ending struct{ kind, name, what string }
-
-// String returns what can be written for it, and what that would end: "fault/slow (+50ms RTT)".
-func (e ending) String() string {
-	if e.what == "" {
-		return e.kind + "/" + e.name
-	}
-	return fmt.Sprintf("%s/%s (%s)", e.kind, e.name, e.what)
-}
-
-// endings returns all that can be ended: objects, and then TidbClusters.
-func endings(there []client.Object, clusters []string) []ending {
-	var all []ending
-	clusters = slices.Clone(clusters)
-	for _, o := range there {
-		all = append(all, ending{prefixOf(object.Kind(o)), o.GetName(), object.Life(o).What})
-		clusters = append(clusters, object.Cluster(o))
-	}
-	slices.Sort(clusters)
-	for _, name := range slices.Compact(clusters) {
-		all = append(all, ending{prefixCluster, name, "all that the TidbCluster has"})
-	}
-	return all
-}
-
-// clearable are the words that can come next where some names are there: what objects and
-// TidbClusters are called, with their kinds where that is to be told apart, or was begun with.
-func clearable(there []client.Object, clusters, names []string, text string) []cobra.Completion {
-	all := endings(there, clusters)
-	count := map[string]int{}
-	for _, o := range all {
-		count[o.name]++
-	}
-	var words []cobra.Completion
-	for _, o := range all {
-		word := o.name
-		if count[o.name] > 1 || strings.Contains(text, "/") {
-			word = o.kind + "/" + o.name
-		}
-		if !slices.Contains(names, word) {
-			words = append(words, cobra.CompletionWithDesc(word, o.what))
-		}
-	}
-	return words
 }

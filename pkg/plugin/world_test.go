@@ -48,6 +48,8 @@ type world struct {
 	// meanwhile happens before the next change of an object.
 	stumble   func() error
 	meanwhile func()
+	// creating, if it is set, says why an object can't be created.
+	creating func(client.Object) error
 	// agents reaches the agents of pods; the proxy if it is nil and there are no answers.
 	agents agents.Reach
 	// answers are how agents answer, by the pod's name, if there are any; others can't be reached.
@@ -82,7 +84,7 @@ func newWorld(t testing.TB) *world {
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
 		WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string { return []string{string(o.(*corev1.Pod).Status.Phase)} }).
-		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list, Patch: w.patch, SubResourcePatch: w.attach}).Build()
+		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list, Create: w.create, Patch: w.patch, SubResourcePatch: w.attach}).Build()
 	uids := map[string]types.UID{}
 	for _, o := range objects() {
 		if pod, is := o.(*corev1.Pod); is {
@@ -189,6 +191,15 @@ func (w *world) patch(ctx context.Context, c client.WithWatch, o client.Object, 
 		happens()
 	}
 	return c.Patch(ctx, o, p, opts...)
+}
+
+func (w *world) create(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+	if w.creating != nil {
+		if err := w.creating(o); err != nil {
+			return err
+		}
+	}
+	return c.Create(ctx, o, opts...)
 }
 
 // reach returns the way to agents.

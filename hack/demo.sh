@@ -177,6 +177,7 @@ up() {
   late_by_curl
   far_apart
   title "The cluster is yours: make demo-down deletes it, and make clean also what was built and started for it"
+  printf '\nIn another shell:\n\n  export KUBECONFIG=%s PATH=%s/bin:%s\n  kubectl tidelay -n %s status basic\n' "$KUBECONFIG" "$repo" "\$PATH" "$namespace"
 }
 
 case ${1:-} in

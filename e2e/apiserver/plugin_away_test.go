@@ -54,6 +54,7 @@ func TestPluginFails(t *testing.T) {
 		"no kubeconfig":           {os.DevNull + "/none", []string{"status", "basic"}, 1, []string{"kubeconfig"}},
 		"wrong namespace":         {p.kubeconfig, []string{"status", "basic"}, 1, []string{"there is no TidbCluster basic in namespace " + n.name}},
 		"nothing to clear":        {p.kubeconfig, []string{"clear", "slow"}, 1, []string{"there is no fault, topology or TidbCluster slow in namespace " + n.name}},
+		"gone, and one is to end": {gone, []string{"clear", "slow"}, 1, []string{"connection refused", "it is not known whether there is a fault, topology or TidbCluster slow"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -77,6 +78,6 @@ func TestPluginOfNobody(t *testing.T) {
 	} {
 		p.runs(args...).wants(t, 1, "forbidden", p.user)
 	}
-	p.runs("status", "basic").wants(t, 0, "you may not read TidbClusters", "you may not read pods", "you may not read NetworkFaults")
+	p.runs("status", "basic").wants(t, 1, "you may not read TidbClusters", "you may not read pods", "you may not read NetworkFaults", "there may be none")
 	p.runs("__complete", "set", "").wants(t, 0, ":4")
 }

@@ -54,10 +54,15 @@ func (w *world) obeyKill(t *testing.T, d *datadriven.TestData) {
 }
 
 // obeyMissed writes the condition of the check for missed pods.
-func (w *world) obeyMissed(_ *testing.T, d *datadriven.TestData) {
+func (w *world) obeyMissed(t *testing.T, d *datadriven.TestData) {
+	t.Helper()
+	reason, seconds := "missed", 0
+	d.MaybeScanArgs(t, "reason", &reason)
+	d.MaybeScanArgs(t, "seconds", &seconds)
 	tc := w.cluster()
 	tc.Status.Conditions = append(tc.Status.Conditions, tcv1alpha1.TidbClusterCondition{
-		Type: tidbcluster.InjectedCondition, Status: corev1.ConditionFalse, Reason: "missed", Message: d.Input,
+		Type: tidbcluster.InjectedCondition, Status: corev1.ConditionFalse, Reason: reason, Message: d.Input,
+		LastUpdateTime: metav1.NewTime(w.now.Add(-time.Duration(seconds) * time.Second)),
 	})
 	w.write(tc)
 }

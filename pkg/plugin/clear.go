@@ -98,7 +98,7 @@ func (c *clearing) run(ctx context.Context, names []string) error {
 	chosen := choice{objects: there, clusters: pods.clusters()}
 	if !c.isAll {
 		if chosen, err = named(there, c.clusters(ctx, pods), names, c.namespace); err != nil {
-			return err
+			return c.unsure(err)
 		}
 	}
 	chosen.objects = c.delete(ctx, chosen.objects)
@@ -112,6 +112,16 @@ func (c *clearing) run(ctx context.Context, names []string) error {
 		return errInForce
 	}
 	return nil
+}
+
+// unsure returns the error of a name that nothing has as one that nobody can know, where not
+// all could be read.
+func (c *clearing) unsure(err error) error {
+	missing, is := errors.AsType[*absent](err)
+	if !is || !c.hasFailed {
+		return err
+	}
+	return fmt.Errorf("it is not known whether there is a %s in namespace %s, as told above: something may be in force, and nothing was ended", missing.what, missing.namespace)
 }
 
 // objectsOf returns the faults and topologies of a namespace, topologies first: those that it

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/plugin/object"
@@ -29,11 +28,14 @@ type choice struct {
 // there are.
 func named(there []client.Object, clusters, names []string, namespace string) (choice, error) {
 	var all choice
-	right := meaningful(there, clusters)
+	right := endings(there, clusters)
 	for _, text := range names {
 		prefix, name, hasPrefix := strings.Cut(text, "/")
 		if !hasPrefix {
 			prefix, name = "", text
+		}
+		if name == "" {
+			return choice{}, usage("NAME %q: want the name of a fault, a topology or a TidbCluster", text)
 		}
 		means := meanings(there, clusters, name)
 		kind, err := meaning(means, prefix, name, namespace, right)
@@ -72,20 +74,6 @@ func meanings(there []client.Object, clusters []string, name string) map[string]
 	return all
 }
 
-// meaningful returns all names that mean something, by kind.
-func meaningful(there []client.Object, clusters []string) map[string][]string {
-	all := map[string][]string{prefixCluster: slices.Clone(clusters)}
-	for _, o := range there {
-		kind := prefixOf(object.Kind(o))
-		all[kind] = append(all[kind], o.GetName())
-		if shape := object.ShapeOf(o); shape != "" {
-			all[prefixShape] = append(all[prefixShape], shape)
-		}
-		all[prefixCluster] = append(all[prefixCluster], object.Cluster(o))
-	}
-	return all
-}
-
 func prefixOf(kind string) string {
 	if kind == object.Topology {
 		return prefixTopology
@@ -93,8 +81,21 @@ func prefixOf(kind string) string {
 	return prefixFault
 }
 
-// meaning returns which kind of what a name can mean it means. right are all names, by kind.
-func meaning(means map[string][]client.Object, prefix, name, namespace string, right map[string][]string) (string, error) {
+// absent is the error that nothing has a name.
+type absent struct {
+	// what it would be: "fault, topology or TidbCluster basic".
+	what, namespace string
+	// others ends the sentence with what may be meant.
+	others string
+}
+
+// Error names what is missing, and what can be ended instead.
+func (a *absent) Error() string {
+	return fmt.Sprintf("there is no %s in namespace %s%s", a.what, a.namespace, a.others)
+}
+
+// meaning returns which kind of what a name can mean it means. right is all that can be meant.
+func meaning(means map[string][]client.Object, prefix, name, namespace string, right []ending) (string, error) {
 	kinds := []string{prefixFault, prefixShape, prefixTopology, prefixCluster}
 	if prefix != "" {
 		of, _, _ := strings.Cut(prefix, ".") // networkfault.tidelay.io, as -o name prints it
@@ -104,12 +105,11 @@ func meaning(means map[string][]client.Object, prefix, name, namespace string, r
 		}
 		kinds = []string{of}
 	}
-	var found, others []string
+	var found []string
 	for _, one := range kinds {
 		if means[one] != nil {
 			found = append(found, one)
 		}
-		others = append(others, right[one]...)
 	}
 	switch len(found) {
 	case 1:
@@ -119,11 +119,8 @@ func meaning(means map[string][]client.Object, prefix, name, namespace string, r
 		if prefix != "" {
 			what = kinds[0] + "/" + name
 		}
-		if len(others) == 0 {
-			return "", fmt.Errorf("there is no %s in namespace %s, and no other one", what, namespace)
-		}
-		slices.Sort(others)
-		return "", fmt.Errorf("there is no %s in namespace %s%s", what, namespace, meant(name, slices.Compact(others)))
+		right = slices.DeleteFunc(slices.Clone(right), func(e ending) bool { return !slices.Contains(kinds, e.kind) })
+		return "", &absent{what, namespace, others(name, right)}
 	default:
 		for i := range found {
 			found[i] += "/" + name
@@ -142,40 +139,4 @@ func wrongKind(prefix, name string, near []string) error {
 		near[i] += "/" + name
 	}
 	return usage("%s/%s; did you mean %s?", prefix, name, strings.Join(near, " or "))
-}
-
-// clearable are the words that can come next where some names are there: what objects and
-// TidbClusters are called, with their kinds where that is to be told apart, or was begun with.
-func clearable(there []client.Object, clusters, names []string, text string) []cobra.Completion {
-	type one struct{ kind, name, what string }
-	var all []one
-	count := map[string]int{}
-	add := func(kind, name, what string) {
-		all = append(all, one{kind, name, what})
-		count[name]++
-	}
-	var shapes []string
-	for _, o := range there {
-		add(prefixOf(object.Kind(o)), o.GetName(), object.Life(o).What)
-		if shape := object.ShapeOf(o); shape != "" && !slices.Contains(shapes, shape) {
-			shapes = append(shapes, shape)
-			add(prefixShape, shape, "all faults of the shape")
-		}
-		clusters = append(slices.Clip(clusters), object.Cluster(o))
-	}
-	slices.Sort(clusters)
-	for _, name := range slices.Compact(clusters) {
-		add(prefixCluster, name, "all that the TidbCluster has")
-	}
-	var words []cobra.Completion
-	for _, o := range all {
-		word := o.name
-		if count[o.name] > 1 || strings.Contains(text, "/") {
-			word = o.kind + "/" + o.name
-		}
-		if !slices.Contains(names, word) {
-			words = append(words, cobra.CompletionWithDesc(word, o.what))
-		}
-	}
-	return words
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -19,6 +20,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -72,6 +74,9 @@ func Connect(flags *genericclioptions.ConfigFlags) (*Connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load kubeconfig: %w", err)
 	}
+	if err := configured(flags, config); err != nil {
+		return nil, err
+	}
 	config.QPS, config.Burst = callsPerSecond, callsBurst
 	config.WarningHandler = rest.NewWarningWriter(os.Stderr, rest.WarningWriterOptions{Deduplicate: true})
 	log.SetLogger(logr.Discard()) // else the client asks for one
@@ -88,6 +93,24 @@ func Connect(flags *genericclioptions.ConfigFlags) (*Connection, error) {
 		return nil, err
 	}
 	return &Connection{Client: c, Agents: proxy, Watch: c.Watch}, nil
+}
+
+// defaultServer is the API server of who has named none.
+const defaultServer = "http://localhost:8080"
+
+// configured returns why nobody has said which API server is meant. Without a kubeconfig the one
+// that kubectl takes is at localhost:8080, which is hardly ever there.
+func configured(flags *genericclioptions.ConfigFlags, config *rest.Config) error {
+	if *flags.APIServer != "" || config.Host != defaultServer {
+		return nil
+	}
+	loader := flags.ToRawKubeConfigLoader()
+	raw, err := loader.RawConfig()
+	if err != nil || !clientcmdapi.IsConfigEmpty(&raw) {
+		return nil //nolint:nilerr // then the configuration is there, and has been loaded
+	}
+	files := loader.ConfigAccess().GetLoadingPrecedence()
+	return fmt.Errorf("no kubeconfig: %s is not there, or is empty; name one by --kubeconfig or KUBECONFIG", strings.Join(files, ", "))
 }
 
 // newMapper returns a mapper with the kinds that are read.

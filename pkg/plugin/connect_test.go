@@ -48,12 +48,13 @@ func TestAPIServers(t *testing.T) {
 		status int
 		says   string
 	}{
-		"forbids":                      {forbids, []string{"status", "basic"}, 0, "you may not read TidbClusters"},
+		"forbids":                      {forbids, []string{"status", "basic"}, 1, "you may not read TidbClusters"},
 		"forbids the list":             {forbids, []string{"status", "-A"}, 0, "you may not read pods"},
 		"gone":                         {nil, []string{"status", "basic"}, 1, "connection refused"},
 		"slow":                         {behaviour("hangs"), []string{"status", "basic", "--request-timeout=100ms"}, 1, "An answer took longer than --request-timeout=100ms."},
 		"has no such TidbCluster":      {lacks, []string{"status", "basic"}, 1, "there is no TidbCluster basic in namespace db"},
 		"gone, and all is to end":      {nil, []string{"clear", "--all"}, 1, "connection refused"},
+		"gone, and one is to end":      {nil, []string{"clear", "slow", "--wait"}, 1, "it is not known whether there is a fault, topology or TidbCluster slow in namespace db, as told above: something may be in force"},
 		"forbids, and all is to end":   {forbids, []string{"clear", "--all"}, 1, "something may still be in force"},
 		"slow, and all is to end":      {behaviour("hangs"), []string{"clear", "--all", "--request-timeout=100ms"}, 1, "something may still be in force"},
 		"answers what nobody can mean": {func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, "<html>") }, []string{"status", "basic"}, 1, "error: "},
@@ -63,5 +64,20 @@ func TestAPIServers(t *testing.T) {
 				t.Errorf("exit status %d, want %d and %q:\n%s", status, test.status, test.says, said)
 			}
 		})
+	}
+}
+
+// Who has no kubeconfig is told which one is missing, and not of a server that nobody has named.
+func TestNoKubeconfig(t *testing.T) {
+	file := t.TempDir() + "/none"
+	t.Setenv("KUBECONFIG", file)
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	for _, verb := range []string{"status", "clear"} {
+		var out bytes.Buffer
+		streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &out}
+		status := plugin.Main(t.Context(), plugin.Surroundings{IOStreams: streams}, []string{verb, "basic"})
+		if want := "error: no kubeconfig: " + file + " is not there, or is empty; name one by --kubeconfig or KUBECONFIG\n"; status != 1 || out.String() != want {
+			t.Errorf("%s: exit status %d: %s\nwant %s", verb, status, out.String(), want)
+		}
 	}
 }

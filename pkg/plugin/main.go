@@ -159,5 +159,6 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule of safety.`,
 		a.newExplain(), a.newPreview(), a.newAttach(), a.newCompletion(), a.newVersion())
 	root.CompletionOptions.DisableDefaultCmd = true // ours says how kubectl completes
 	a.completeGlobals(root)
+	takeOnce(root)
 	return root
 }

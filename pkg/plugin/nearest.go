@@ -122,8 +122,13 @@ func exactly(n int, words string) cobra.PositionalArgs {
 
 func between(least, most int, words string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		if len(args) < least || len(args) > most {
+		switch {
+		case len(args) < least && len(args) == 0:
+			return usage("want %s", words)
+		case len(args) < least || len(args) > most:
 			return usage("want %s, and not %q", words, args)
+		case slices.Contains(args, ""):
+			return usage("want %s, and not an empty one", words)
 		}
 		return nil
 	}

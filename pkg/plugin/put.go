@@ -68,13 +68,18 @@ func (a *app) look(ctx context.Context, c client.Reader, key types.NamespacedNam
 	return seen, suggest(err)
 }
 
-// suggest adds the nearest name to the error that there is no such TidbCluster.
+// suggest adds to the error that there is no such TidbCluster the nearest name, or else all names
+// that there are, unless it says where there is one.
 func suggest(err error) error {
 	missing, is := errors.AsType[*look.NotFound](err)
-	if !is || len(nearest(missing.Key.Name, missing.There)) == 0 {
+	switch {
+	case !is || len(missing.Elsewhere) > 0 || len(missing.There) == 0:
 		return err
+	case len(nearest(missing.Key.Name, missing.There)) == 0:
+		return fmt.Errorf("%w; there is %s", err, strings.Join(missing.There, ", "))
+	default:
+		return fmt.Errorf("%w%s", err, meant(missing.Key.Name, missing.There))
 	}
-	return fmt.Errorf("%w%s", err, meant(missing.Key.Name, missing.There))
 }
 
 // preview says what steps would do. The error says that it would be refused.

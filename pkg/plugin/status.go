@@ -62,7 +62,13 @@ Agents are asked through the API server, which takes the right to get pods/proxy
 		if err != nil {
 			return err
 		}
-		return s.show(now)
+		if err := s.show(now); err != nil {
+			return err
+		}
+		if now.seen != nil && now.seen.IsNothing() {
+			return fmt.Errorf("nothing is known of TidbCluster %s: there may be none", s.key)
+		}
+		return nil
 	}
 	a.completeReport(cmd, "table", "wide", "yaml", "json")
 	return cmd

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+	tcv1alpha1 "github.com/pingcap/tidb-operator/pkg/apis/pingcap/v1alpha1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"mvdan.cc/sh/v3/shell"
 
@@ -51,13 +52,14 @@ func changes() map[string]func(*world, *testing.T, *datadriven.TestData) {
 		"install":         (*world).obeyInstall,
 		"injector":        func(w *world, _ *testing.T, d *datadriven.TestData) { w.installInjector(d.Input) },
 		// What the operator and the controller write.
-		"annotate": (*world).obeyAnnotate,
-		"unsynced": (*world).obeyUnsynced,
-		"start":    (*world).obeyStart,
-		"end":      (*world).obeyEnd,
-		"age":      (*world).obeyAge,
-		"missed":   (*world).obeyMissed,
-		"lease":    (*world).obeyLease,
+		"annotate":  (*world).obeyAnnotate,
+		"elsewhere": (*world).obeyElsewhere,
+		"unsynced":  (*world).obeyUnsynced,
+		"start":     (*world).obeyStart,
+		"end":       (*world).obeyEnd,
+		"age":       (*world).obeyAge,
+		"missed":    (*world).obeyMissed,
+		"lease":     (*world).obeyLease,
 		// How pods and their agents are.
 		"pod":           (*world).obeyPod,
 		"bare":          (*world).obeyBare,
@@ -124,6 +126,16 @@ func (w *world) obeyAnnotate(t *testing.T, d *datadriven.TestData) {
 	}
 	if err := w.Update(t.Context(), tc); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// obeyElsewhere has namespaces have a TidbCluster of that name too.
+func (w *world) obeyElsewhere(t *testing.T, d *datadriven.TestData) {
+	t.Helper()
+	for _, arg := range d.CmdArgs {
+		if err := w.Create(t.Context(), &tcv1alpha1.TidbCluster{ObjectMeta: metav1.ObjectMeta{Namespace: arg.Key, Name: "basic"}}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -32,7 +32,8 @@ func (a *app) newVersion() *cobra.Command {
 	var onlyClient bool
 	cmd := verb("version [flags]", "Show the versions of this plugin and of what is installed",
 		`The versions of controller and injector are the tags of their images. Those of another version
-than this plugin are told: what only the newer one knows does not work.
+than this plugin are told: what only the newer one knows does not work. Which one that is can be
+told of releases only, and not of a commit or of dev.
 
   kubectl tidelay version --client`, exactly(0, "no arguments"))
 	cmd.Flags().BoolVar(&onlyClient, "client", false, "only the version of this plugin; asks nobody")
@@ -79,9 +80,14 @@ func (a *app) addInstalled(ctx context.Context, v *versions, system string) erro
 }
 
 func (v *versions) tellSkew(name string, other look.Known) {
-	if other.Value != "" && other.Value != v.Client && report.IsRelease(v.Client) {
-		v.Skew = append(v.Skew, fmt.Sprintf("the %s is %s, and this plugin %s: what only the newer one knows does not work", name, other.Value, v.Client))
+	if other.Value == "" || other.Value == v.Client {
+		return
 	}
+	so := "what only the newer one knows does not work"
+	if !report.IsRelease(v.Client) || !report.IsRelease(other.Value) {
+		so = "which is newer can't be told, and what only that one knows does not work"
+	}
+	v.Skew = append(v.Skew, fmt.Sprintf("the %s is %s, and this plugin %s: %s", name, other.Value, v.Client, so))
 }
 
 func (a *app) writeVersions(v *versions) error {

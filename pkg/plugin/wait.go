@@ -128,7 +128,9 @@ func (w *waiting) look(ctx context.Context, c client.Reader) (bool, error) {
 	case apierrors.IsForbidden(err):
 		return false, fmt.Errorf("read %s %s, which stays as it is: %w", object.Kind(w.object), w.object.GetName(), err)
 	case err != nil: // the API server may answer a moment later
-		w.progress("%s %s can't be read now: %v", object.Kind(w.object), w.object.GetName(), err)
+		if ctx.Err() == nil { // else nobody waits for the answer
+			w.progress("%s %s can't be read now: %v", object.Kind(w.object), w.object.GetName(), err)
+		}
 		return false, nil
 	}
 	if now.GetUID() != w.object.GetUID() || now.GetGeneration() > w.object.GetGeneration() {

@@ -143,6 +143,22 @@ func TestInterruptedClears(t *testing.T) {
 	}
 }
 
+// Ctrl-C while the object is read is no failure to read it.
+func TestInterruptedWhileReading(t *testing.T) {
+	w := newWorld(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	w.stumble = func() error {
+		interrupt()
+		w.stumble = nil
+		return context.Canceled
+	}
+	status := w.run(ctx, "set", "basic", "50ms", "--from=tikv", "--wait")
+	if said := w.out.String() + w.errOut.String(); status != 1 || strings.Contains(said, "context canceled") || !strings.Contains(said, "interrupted: it was cleared") {
+		t.Errorf("exit status %d; it says %s", status, said)
+	}
+}
+
 // Ctrl-C while waiting puts back what was changed.
 func TestInterruptedPutsBack(t *testing.T) {
 	w := newWorld(t)

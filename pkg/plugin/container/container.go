@@ -124,7 +124,7 @@ func (a Agent) Words() string {
 }
 
 func withMessage(text, message string) string {
-	if message == "" {
+	if message = brief(message); message == "" {
 		return text
 	}
 	return fmt.Sprintf("%s (%.200s)", text, message)

@@ -2,6 +2,7 @@ package container_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -99,6 +100,32 @@ func TestNamed(t *testing.T) {
 	for name, want := range map[string]container.Phase{"tidelay-agent": container.Down, "tidelay-agent-2": container.Running, "tidelay-agent-3": container.Starting} {
 		if got := container.Named(p, name).Phase(); got != want {
 			t.Errorf("%s: phase %d, want %d", name, got, want)
+		}
+	}
+}
+
+// Of a message that is the end of a log only its last error is told, in one line.
+func TestMessages(t *testing.T) {
+	const (
+		cut     = `v1/status","from":"10.244.0.1:50494","status":200,"took":"2.188299ms"}`
+		request = `{"time":"2026-11-29T22:53:19Z","level":"INFO","msg":"request","method":"GET"}`
+		failed  = `{"time":"2026-11-29T22:53:20Z","level":"ERROR","msg":"agent failed","err":"listen tcp :2332:\n address in use"}`
+	)
+	for name, test := range map[string]struct{ message, want string }{
+		"none":                       {"", ""},
+		"empty lines":                {"\n\n", ""},
+		"a sentence":                 {"no such image", " (no such image)"},
+		"two lines":                  {"no such\timage\nat all", " (no such image)"},
+		"too long":                   {strings.Repeat("é", 300), " (" + strings.Repeat("é", 200) + ")"},
+		"a log without an error":     {cut + "\n" + request + "\n", ""},
+		"a log of half a line":       {cut, ""},
+		"a log with an error":        {cut + "\n" + failed + "\n" + request + "\n" + request[:40], " (agent failed: listen tcp :2332: address in use)"},
+		"a log with a warning alone": {`{"level":"WARN","msg":"late"}`, " (late)"},
+	} {
+		state := ended("Error", 1)
+		state.Terminated.Message = test.message
+		if got := container.Lost(pod(state)); got != "tidelay-agent ended: Error, exit status 1"+test.want {
+			t.Errorf("%s: got %q", name, got)
 		}
 	}
 }

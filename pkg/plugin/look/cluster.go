@@ -56,15 +56,28 @@ type NotFound struct {
 	Key types.NamespacedName
 	// There are the names of those that are there, as far as they can be listed.
 	There []string
+	// Elsewhere are the namespaces that have a TidbCluster of that name, as far as they can be
+	// listed.
+	Elsewhere []string
 }
 
-// Error names the TidbCluster that is missing, and those that are there.
+// Error names the TidbCluster that is missing, and where there is one of its name.
 func (e *NotFound) Error() string {
 	text := fmt.Sprintf("there is no TidbCluster %s in namespace %s", e.Key.Name, e.Key.Namespace)
-	if len(e.There) == 0 {
+	switch len(e.Elsewhere) {
+	case 0:
 		return text
+	case 1:
+		return fmt.Sprintf("%s; there is one in namespace %s: -n %[2]s", text, e.Elsewhere[0])
+	default:
+		return fmt.Sprintf("%s; there is one in each of the namespaces %s: -n %s", text, strings.Join(e.Elsewhere, ", "), e.Elsewhere[0])
 	}
-	return text + "; there is " + strings.Join(e.There, ", ")
+}
+
+// IsNothing reports whether nothing is known of the TidbCluster: it may not be seen, and nothing
+// that can be seen is of it. So there may be none of its name.
+func (c *Cluster) IsNothing() bool {
+	return c.Object == nil && len(c.Pods)+len(c.Faults)+len(c.Topologies) == 0
 }
 
 // Installed returns an error that names those of Tidelay's kinds that the API server does not

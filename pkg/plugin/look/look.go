@@ -114,10 +114,27 @@ func (r *reading) readObject(ctx context.Context) error {
 		r.cluster.Object = object
 		return nil
 	case apierrors.IsNotFound(err):
-		return &NotFound{r.cluster.Key, Names(ctx, r, r.cluster.Key.Namespace)}
+		return &NotFound{r.cluster.Key, Names(ctx, r, r.cluster.Key.Namespace), r.elsewhere(ctx)}
 	default:
 		return r.unseen(err, tidbClusters, "roles, health, the verdict of safety, and which pod is to hold what")
 	}
+}
+
+// elsewhere returns the namespaces that have a TidbCluster of the name; none if they can't be
+// listed.
+func (r *reading) elsewhere(ctx context.Context) []string {
+	var all tcv1alpha1.TidbClusterList
+	if err := r.List(ctx, &all); err != nil {
+		return nil
+	}
+	var namespaces []string
+	for _, c := range all.Items {
+		if c.Name == r.cluster.Key.Name {
+			namespaces = append(namespaces, c.Namespace)
+		}
+	}
+	slices.Sort(namespaces)
+	return namespaces
 }
 
 // Names returns the names of the TidbClusters of a namespace; none if they can't be

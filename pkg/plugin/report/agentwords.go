@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/duration"
-
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/plugin/table"
@@ -145,7 +143,7 @@ func (h *Held) left(now time.Time) string {
 	if h.Ends == nil {
 		return "until cleared"
 	}
-	return duration.HumanDuration(max(h.Ends.Sub(now), 0))
+	return lasts(h.Ends.Sub(now))
 }
 
 // notes says what is not as it should be of agents, each once with all pods that it is about.

@@ -80,8 +80,16 @@ func (o *Object) left(now time.Time) string {
 	case o.Ends == nil:
 		return "-"
 	default:
-		return duration.HumanDuration(max(o.Ends.Sub(now), 0))
+		return lasts(o.Ends.Sub(now))
 	}
+}
+
+// lasts says how long something lasts yet: "2m5s", "1h59m", "2h", "26h", "30d".
+func lasts(d time.Duration) string {
+	if d >= 10*time.Minute && d < 24*time.Hour {
+		return object.Short(d.Truncate(time.Minute))
+	}
+	return duration.HumanDuration(max(d, 0))
 }
 
 // patience is how long the controller may take for an object before that is told. It takes a

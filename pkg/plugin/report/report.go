@@ -7,10 +7,12 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
@@ -39,6 +41,8 @@ type Report struct {
 	// Problems are what the TidbCluster's annotations and the check for missed pods say, and
 	// what is too old.
 	Problems []string `json:"problems,omitempty"`
+	// Protected is whether the TidbCluster takes no fault, by its annotation.
+	Protected bool `json:"protected,omitempty"`
 	// NoController is since when no replica of the controller leads; null if one does, or if
 	// that is not known.
 	NoController *metav1.Time `json:"noControllerSince,omitempty"`
@@ -86,6 +90,9 @@ func Of(in Input) Report {
 	wanted := wanted(c.InForce(in.Now).Faults)
 	roles, unknown := rolesOf(c)
 	r.Unseen, r.Unknown = append(r.Unseen, unseenAgents(in)...), unknown
+	if c.IsNothing() {
+		r.Unseen = append(r.Unseen, fmt.Sprintf("no pod, fault or topology of %s can be seen: there may be no such TidbCluster", c.Key.Name))
+	}
 	for _, p := range c.Pods {
 		one := Pod{
 			Name: p.Name, Component: p.Facts.Component, Zone: zones[p.Name], Ready: p.Facts.Ready,
@@ -100,7 +107,10 @@ func Of(in Input) Report {
 	for _, o := range c.Objects() {
 		r.Objects = append(r.Objects, objectOf(o))
 	}
-	r.Problems = slices.Concat(lost(c), problems(c), r.old(c, in.Version))
+	r.Problems = slices.Concat(lost(c), r.problems(in), r.old(c, in.Version))
+	if c.Object != nil {
+		r.Protected = tidbcluster.IsProtected(c.Object.Annotations)
+	}
 	if c.Object != nil && !c.Blind {
 		r.Unready = unready(c)
 	}
@@ -108,17 +118,38 @@ func Of(in Input) Report {
 }
 
 // problems are what the TidbCluster's annotations and the check for missed pods say.
-func problems(c *look.Cluster) []string {
+func (r *Report) problems(in Input) []string {
+	c := in.Cluster
 	if c.Object == nil {
 		return nil
 	}
 	all := tidbcluster.ParseOptIn(c.Object.Annotations).Problems
 	for _, condition := range c.Object.Status.Conditions {
 		if condition.Type == tidbcluster.InjectedCondition && condition.Status != corev1.ConditionTrue && condition.Message != "" {
-			all = append(all, condition.Message)
+			all = append(all, r.checked(condition.Reason, condition.Message, in.Now.Sub(condition.LastUpdateTime.Time))...)
 		}
 	}
 	return all
+}
+
+// notRunning is the reason by which the controller's check for missed pods says that agents do
+// not run.
+const notRunning = "agent_not_running"
+
+// checked returns what the check for missed pods said some time ago, with its reason. It comes now
+// and then: where it said that agents do not run, that is left out if all of them answer now, and
+// its age is told if one that it names does.
+func (r *Report) checked(reason, message string, age time.Duration) []string {
+	answers := func(p Pod) bool { return p.Agent.State == Answers }
+	isNamed := func(p Pod) bool { return answers(p) && strings.Contains(message, p.Name+" (") }
+	switch {
+	case reason != notRunning || !slices.ContainsFunc(r.Pods, isNamed):
+		return []string{message}
+	case !slices.ContainsFunc(r.Pods, func(p Pod) bool { return !answers(p) }):
+		return nil
+	default:
+		return []string{fmt.Sprintf("the controller said %s ago, and agents may run since: %s", duration.HumanDuration(max(age, 0)), message)}
+	}
 }
 
 // lost says of which pods an attached agent has ended, and what that leaves.

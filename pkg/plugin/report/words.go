@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/tidelay/tidelay/pkg/plugin/table"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
 // Write writes a report for people: in one screen, or with all that is known if it is to be
@@ -53,6 +54,9 @@ func (r *Report) head(line table.Line, now time.Time, style table.Style) {
 	}
 	if r.NoController != nil {
 		line("%s", style.Bad(fmt.Sprintf("problem: no controller has led for %s, so that what is in force ends by itself", duration.HumanDuration(now.Sub(r.NoController.Time)))))
+	}
+	if r.Protected {
+		line("protected: it takes no fault, by its annotation %s", tidbcluster.ProtectAnnotation)
 	}
 	for _, text := range r.Unready {
 		line("%s", style.Bad("unhealthy: "+text))

@@ -68,7 +68,7 @@ func (f *matrixFlags) check() error {
 		return usage("--timeout %s: want more than 0s", f.timeout)
 	}
 	if f.by != "" && !slices.Contains(measured.Bys(), f.by) {
-		return usage("--by %q%s", f.by, meant(f.by, measured.Bys()))
+		return usage("--by %q%s", f.by, accepted(f.by, measured.Bys()))
 	}
 	if f.file != "" {
 		var err error

@@ -69,7 +69,7 @@ func (a *app) render(ctx context.Context, f *previewFlags) error {
 	}
 	if f.component != "" {
 		if o.Component, err = tidbcluster.ParseComponent(f.component); err != nil {
-			return usage("--component %q%s", f.component, meant(f.component, components()))
+			return usage("--component %q%s", f.component, accepted(f.component, components()))
 		}
 	}
 	if f.image != "" && !injection.IsImage(f.image) {

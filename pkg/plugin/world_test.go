@@ -82,7 +82,7 @@ func newWorld(t testing.TB) *world {
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
 		WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string { return []string{string(o.(*corev1.Pod).Status.Phase)} }).
-		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list, Patch: w.patch, SubResourcePatch: w.attach}).Build()
+		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list, Create: w.create, Patch: w.patch, SubResourcePatch: w.attach}).Build()
 	uids := map[string]types.UID{}
 	for _, o := range objects() {
 		if pod, is := o.(*corev1.Pod); is {
@@ -181,6 +181,17 @@ func (w *world) cluster() *tcv1alpha1.TidbCluster {
 		w.t.Fatal(err)
 	}
 	return &tc
+}
+
+func (w *world) create(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+	if err := w.refuse("create/" + w.kindOf(o)); err != nil {
+		return err
+	}
+	if happens := w.meanwhile; happens != nil {
+		w.meanwhile = nil
+		happens()
+	}
+	return c.Create(ctx, o, opts...)
 }
 
 func (w *world) patch(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {

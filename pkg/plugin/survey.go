@@ -38,8 +38,8 @@ type survey struct {
 
 	mu     sync.Mutex
 	matrix *measured.Matrix
-	// silent are the pods whose agents have not said what they hold.
-	silent []string
+	// silent are why agents have not said what they hold.
+	silent []error
 }
 
 // run has the agents measure. When ctx is done, what is left has reason late. The error is that
@@ -66,10 +66,20 @@ func (s *survey) run(ctx context.Context, late string) error {
 	for _, p := range s.matrix.Pairs {
 		p.Fail(late)
 	}
-	if n := len(s.silent); n > 0 {
-		s.matrix.Unseen = append(slices.Clip(s.matrix.Unseen), fmt.Sprintf("%s did not say what they hold, so faults set by hand there are not known", tidbcluster.Plural(n, "agent")))
+	if len(s.silent) > 0 {
+		s.matrix.Unseen = append(slices.Clip(s.matrix.Unseen), unheard(s.silent))
 	}
 	return nil
+}
+
+// unheard says that agents have not said what they hold, for some reasons.
+func unheard(why []error) string {
+	for _, err := range why {
+		if agents.OutcomeOf(err) == agents.Forbidden {
+			return "you may not ask agents what they hold, so faults set by hand are not known; the right to " + agents.MissingRight(err, "get") + " would show them"
+		}
+	}
+	return tidbcluster.Plural(len(why), "agent") + " did not say what is held there, so faults set by hand there are not known"
 }
 
 // measureFrom has one agent measure until there is nothing more to ask it.
@@ -95,7 +105,7 @@ func (s *survey) noteHeld(ctx context.Context, agent *agents.Agent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.silent = append(s.silent, agent.Pod.Name)
+		s.silent = append(s.silent, err)
 	}
 	for _, h := range report.ByHand(status.Faults) {
 		s.matrix.SetByHand(agent.Pod.Name, h.Name, h.What)

@@ -107,7 +107,9 @@ func (a *app) preview(seen *look.Cluster, step object.Step, w *writing) error {
 	p.Life.Message, p.Hidden = w.typed(p.Life.Message), seen.Hidden
 	p.Down = down(seen, p.Holders)
 	if step.Action == object.Change {
-		p.Compare(step.Before, func(field string) string { return w.typed("spec." + field) })
+		if err := p.Compare(step.Before, func(field string) string { return w.typed("spec." + field) }); err != nil {
+			return err
+		}
 	}
 	if preview.IsInvalid(p.Life) {
 		return refusal(p.Life, p.Broken, "nothing was changed")

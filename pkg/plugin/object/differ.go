@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -21,34 +21,41 @@ type Difference struct {
 
 // Differences returns the fields of the specs that differ, by name. How long an object lasts is not
 // among them: End says that.
-func Differences(before, after client.Object) []Difference {
-	was, is := fields(before), fields(after)
+func Differences(before, after client.Object) ([]Difference, error) {
+	was, err := fields(before)
+	if err != nil {
+		return nil, err
+	}
+	is, err := fields(after)
+	if err != nil {
+		return nil, err
+	}
 	names := maps.Clone(was)
 	maps.Copy(names, is)
 	var all []Difference
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if name != "duration" && name != "untilDeleted" && !reflect.DeepEqual(was[name], is[name]) {
+		if name != "duration" && name != "untilDeleted" && !equality.Semantic.DeepEqual(was[name], is[name]) {
 			all = append(all, Difference{name, value(was[name]), value(is[name])})
 		}
 	}
-	return all
+	return all, nil
 }
 
 // fields returns the fields of a spec as JSON has them, but for delay: that is rtt one way.
-func fields(o client.Object) map[string]any {
+func fields(o client.Object) (map[string]any, error) {
 	var content struct{ Spec map[string]any }
 	text, err := json.Marshal(o)
 	if err == nil {
 		err = json.Unmarshal(text, &content)
 	}
 	if err != nil {
-		panic(fmt.Sprintf("a %s is no JSON: %v", Kind(o), err)) // its types are ours
+		return nil, fmt.Errorf("compare %s %s: %w", Kind(o), o.GetName(), err)
 	}
 	if delay, is := content.Spec["delay"]; is {
 		content.Spec["rtt"] = delay
 		delete(content.Spec, "delay")
 	}
-	return content.Spec
+	return content.Spec, nil
 }
 
 // longest is how many characters of a value are shown: a topology may have many links.

@@ -95,12 +95,14 @@ func (p *Preview) ends() string {
 const untilCleared = "when it is cleared"
 
 // Compare notes what a change changes. named returns what a field of the spec is called.
-func (p *Preview) Compare(before client.Object, named func(field string) string) {
+func (p *Preview) Compare(before client.Object, named func(field string) string) error {
 	p.Ended = cmp.Or(object.End(before), untilCleared)
-	for _, c := range object.Differences(before, p.Object) {
-		c.Field = named(c.Field)
-		p.Changes = append(p.Changes, c)
+	var err error
+	p.Changes, err = object.Differences(before, p.Object)
+	for i := range p.Changes {
+		p.Changes[i].Field = named(p.Changes[i].Field)
 	}
+	return err
 }
 
 // side writes the selectors of a side, each with its pods. A range of addresses has none.

@@ -53,7 +53,7 @@ func TestPluginFails(t *testing.T) {
 		"wrong context":           {p.kubeconfig, []string{"status", "basic", "--context=nowhere"}, 1, []string{`context "nowhere" does not exist`}},
 		"no kubeconfig":           {os.DevNull + "/none", []string{"status", "basic"}, 1, []string{"kubeconfig"}},
 		"wrong namespace":         {p.kubeconfig, []string{"status", "basic"}, 1, []string{"there is no TidbCluster basic in namespace " + n.name}},
-		"nothing to clear":        {p.kubeconfig, []string{"clear", "slow"}, 1, []string{"there is no slow in namespace " + n.name}},
+		"nothing to clear":        {p.kubeconfig, []string{"clear", "slow"}, 1, []string{"there is no fault, topology or TidbCluster slow in namespace " + n.name}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

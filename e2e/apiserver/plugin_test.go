@@ -27,6 +27,8 @@ func TestPlugin(t *testing.T) {
 			"set":           (*fleet).pluginSets,
 			"dry run":       (*fleet).pluginOnlySays,
 			"partition":     (*fleet).pluginIsRefused,
+			"shapes":        (*fleet).pluginShapes,
+			"ring fails":    (*fleet).pluginRingFails,
 			"topology, run": (*fleet).pluginGround,
 			"matrix file":   (*fleet).pluginReadsMatrix,
 			"viewer":        (*fleet).pluginOfViewer,

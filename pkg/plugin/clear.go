@@ -20,9 +20,9 @@ import (
 func (a *app) newClear() *cobra.Command {
 	c := clearing{app: a}
 	cmd := verb("clear (NAME... | --all) [flags]", "End faults and topologies",
-		`NAME is that of a fault, of a topology, or of a TidbCluster, for all that it has. --all is for
-all of the namespace, and ends faults that were set by hand at agents too. Where two have one
-name, write fault/NAME, topology/NAME or cluster/NAME.
+		`NAME is that of a fault, of a topology, of a shape that is several faults, or of a TidbCluster,
+for all that it has. --all is for all of the namespace, and ends faults that were set by hand at
+agents too. Where two have one name, write fault/NAME, topology/NAME, shape/NAME or cluster/NAME.
 
 The objects are deleted, and the controller tells the agents. Where nothing of a TidbCluster
 stays, the agents are told from here too, through the API server: so it works without the

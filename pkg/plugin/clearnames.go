@@ -15,6 +15,7 @@ import (
 const (
 	prefixFault    = "fault"
 	prefixTopology = "topology"
+	prefixShape    = "shape"
 	prefixCluster  = "cluster"
 )
 
@@ -28,29 +29,13 @@ type choice struct {
 // there are.
 func named(there []client.Object, clusters, names []string, namespace string) (choice, error) {
 	var all choice
-	right := map[string][]string{prefixCluster: slices.Clone(clusters)}
-	for _, o := range there {
-		kind := prefixOf(object.Kind(o))
-		right[kind] = append(right[kind], o.GetName())
-		right[prefixCluster] = append(right[prefixCluster], object.Cluster(o))
-	}
+	right := meaningful(there, clusters)
 	for _, text := range names {
 		prefix, name, hasPrefix := strings.Cut(text, "/")
 		if !hasPrefix {
 			prefix, name = "", text
 		}
-		means := map[string][]client.Object{}
-		if slices.Contains(clusters, name) {
-			means[prefixCluster] = []client.Object{}
-		}
-		for _, o := range there {
-			if kind := prefixOf(object.Kind(o)); o.GetName() == name {
-				means[kind] = append(means[kind], o)
-			}
-			if object.Cluster(o) == name {
-				means[prefixCluster] = append(means[prefixCluster], o)
-			}
-		}
+		means := meanings(there, clusters, name)
 		kind, err := meaning(means, prefix, name, namespace, right)
 		if err != nil {
 			return choice{}, err
@@ -67,6 +52,40 @@ func named(there []client.Object, clusters, names []string, namespace string) (c
 	return all, nil
 }
 
+// meanings returns the objects that a name can mean, by what can be before it.
+func meanings(there []client.Object, clusters []string, name string) map[string][]client.Object {
+	all := map[string][]client.Object{}
+	if slices.Contains(clusters, name) {
+		all[prefixCluster] = []client.Object{}
+	}
+	for _, o := range there {
+		if kind := prefixOf(object.Kind(o)); o.GetName() == name {
+			all[kind] = append(all[kind], o)
+		}
+		if shape := object.ShapeOf(o); shape != "" && shape == name {
+			all[prefixShape] = append(all[prefixShape], o)
+		}
+		if object.Cluster(o) == name {
+			all[prefixCluster] = append(all[prefixCluster], o)
+		}
+	}
+	return all
+}
+
+// meaningful returns all names that mean something, by kind.
+func meaningful(there []client.Object, clusters []string) map[string][]string {
+	all := map[string][]string{prefixCluster: slices.Clone(clusters)}
+	for _, o := range there {
+		kind := prefixOf(object.Kind(o))
+		all[kind] = append(all[kind], o.GetName())
+		if shape := object.ShapeOf(o); shape != "" {
+			all[prefixShape] = append(all[prefixShape], shape)
+		}
+		all[prefixCluster] = append(all[prefixCluster], object.Cluster(o))
+	}
+	return all
+}
+
 func prefixOf(kind string) string {
 	if kind == object.Topology {
 		return prefixTopology
@@ -76,7 +95,7 @@ func prefixOf(kind string) string {
 
 // meaning returns which kind of what a name can mean it means. right are all names, by kind.
 func meaning(means map[string][]client.Object, prefix, name, namespace string, right map[string][]string) (string, error) {
-	kinds := []string{prefixFault, prefixTopology, prefixCluster}
+	kinds := []string{prefixFault, prefixShape, prefixTopology, prefixCluster}
 	if prefix != "" {
 		of, _, _ := strings.Cut(prefix, ".") // networkfault.tidelay.io, as -o name prints it
 		of = strings.TrimPrefix(of, "network")
@@ -117,7 +136,7 @@ func meaning(means map[string][]client.Object, prefix, name, namespace string, r
 // be meant.
 func wrongKind(prefix, name string, near []string) error {
 	if len(near) == 0 {
-		return usage("%s/%s: want fault/NAME, topology/NAME or cluster/NAME", prefix, name)
+		return usage("%s/%s: want fault/NAME, topology/NAME, shape/NAME or cluster/NAME", prefix, name)
 	}
 	for i := range near {
 		near[i] += "/" + name
@@ -135,8 +154,13 @@ func clearable(there []client.Object, clusters, names []string, text string) []c
 		all = append(all, one{kind, name, what})
 		count[name]++
 	}
+	var shapes []string
 	for _, o := range there {
 		add(prefixOf(object.Kind(o)), o.GetName(), object.Life(o).What)
+		if shape := object.ShapeOf(o); shape != "" && !slices.Contains(shapes, shape) {
+			shapes = append(shapes, shape)
+			add(prefixShape, shape, "all faults of the shape")
+		}
 		clusters = append(slices.Clip(clusters), object.Cluster(o))
 	}
 	slices.Sort(clusters)

@@ -15,6 +15,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/plugin/measured"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
+	"github.com/tidelay/tidelay/pkg/plugin/shape"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -56,6 +57,12 @@ func (a *app) completeFault(cmd *cobra.Command) {
 	register(cmd, "to", a.completeSelector)
 	register(cmd, "protocol", cobra.FixedCompletions([]string{"tcp", "udp", "icmp"}, noFiles))
 	completeWriting(cmd)
+}
+
+func (a *app) completePartition(cmd *cobra.Command) {
+	a.completeFault(cmd)
+	register(cmd, "shape", cobra.FixedCompletions(shape.Names(), noFiles))
+	register(cmd, "of", a.completeSelector)
 }
 
 func (a *app) completeTopology(cmd *cobra.Command) {

@@ -130,17 +130,26 @@ func (s *sides) add(f *pflag.FlagSet) {
 
 // parse returns a spec with what the flags say.
 func (s *sides) parse(cluster string) (v1alpha1.NetworkFaultSpec, error) {
-	spec := v1alpha1.NetworkFaultSpec{Cluster: cluster, OneWay: s.oneWay, Protocol: s.protocol, Seed: s.seed}
+	var none v1alpha1.NetworkFaultSpec
 	if s.from == "" {
-		return spec, usage("--from is missing: want the pods on one side, such as --from tikv or --from 'pd(leader)'")
+		return none, usage("--from is missing: want the pods on one side, such as --from tikv or --from 'pd(leader)'")
 	}
-	var err error
-	if spec.From, err = object.Side(s.from); err != nil {
-		return spec, wrongSide("--from", err)
+	from, err := object.Side(s.from)
+	if err != nil {
+		return none, wrongSide("--from", err)
 	}
-	if spec.To, err = object.Side(s.to); err != nil {
-		return spec, wrongSide("--to", err)
+	to, err := object.Side(s.to)
+	if err != nil {
+		return none, wrongSide("--to", err)
 	}
+	spec, err := s.packets(cluster)
+	spec.From, spec.To = from, to
+	return spec, err
+}
+
+// packets returns a spec with what the flags say but who is on which side.
+func (s *sides) packets(cluster string) (v1alpha1.NetworkFaultSpec, error) {
+	spec := v1alpha1.NetworkFaultSpec{Cluster: cluster, OneWay: s.oneWay, Protocol: s.protocol, Seed: s.seed}
 	if s.seed < 0 {
 		return spec, usage("--seed %d: want 0 or more", s.seed)
 	}

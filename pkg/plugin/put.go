@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -20,11 +19,10 @@ import (
 	"github.com/tidelay/tidelay/pkg/plugin/preview"
 )
 
-// wish makes the object that is asked for, by what is there. before is the one that is to be
-// changed; nil for none.
-type wish func(seen *look.Cluster) (wanted, before client.Object, err error)
+// wish makes the objects that are asked for together, by what is there.
+type wish func(seen *look.Cluster) ([]object.Asked, error)
 
-// put writes an object, or only says what that would do.
+// put writes objects, or only says what that would do.
 func (a *app) put(ctx context.Context, cluster string, make wish, w *writing) error {
 	if err := w.check(); err != nil {
 		return err
@@ -40,42 +38,49 @@ func (a *app) put(ctx context.Context, cluster string, make wish, w *writing) er
 	if err := seen.Installed(); err != nil {
 		return err
 	}
-	wanted, before, err := make(seen)
+	asked, err := make(seen)
 	if err != nil {
 		return err
 	}
-	step, err := object.Plan(before, wanted, a.Now())
-	if err != nil {
-		return err
+	var steps []object.Step
+	for _, one := range asked {
+		step, err := object.Plan(one, a.Now())
+		if err != nil {
+			return err
+		}
+		steps = append(steps, step)
 	}
 	words := a
 	if w.output != "" {
-		words = a.aside()
+		words = a.aside() // the objects alone are on the output
 	}
-	if err := words.preview(seen, step, w); err != nil {
+	if err := words.preview(seen, steps, w); err != nil {
 		return err
 	}
 	if w.dryRun {
-		if err := words.try(ctx, c, step); err != nil {
+		if err := words.try(ctx, c, steps); err != nil {
 			return err
 		}
 		words.say("dry run: nothing was changed")
-		return printObject(a.Out, step.After, w.output)
+		return printObjects(a.Out, object.After(steps), w.output)
 	}
-	return words.carryOut(ctx, writer{c}, step, w, a.Out)
+	return words.carryOut(ctx, writer{c}, steps, w, a.Out)
 }
 
-// try has the API server judge a step, which changes nothing, and says what the person may not do.
+// try has the API server judge steps, which changes nothing, and says what the person may not do.
 // An object that has ended is still there, so that its creation can't be tried.
-func (a *app) try(ctx context.Context, c client.Client, step object.Step) error {
-	if step.Action == object.Replace {
-		return nil
+func (a *app) try(ctx context.Context, c client.Client, steps []object.Step) error {
+	for _, step := range steps {
+		if step.Action == object.Replace {
+			continue
+		}
+		_, err := writer{client.NewDryRunClient(c)}.write(ctx, step)
+		if apierrors.IsForbidden(err) {
+			a.say("you may not %s %ss in namespace %s: this takes somebody who may", step.Action, object.Kind(step.After), step.After.GetNamespace())
+		} else if err != nil {
+			return err
+		}
 	}
-	_, err := writer{client.NewDryRunClient(c)}.write(ctx, step)
-	if !apierrors.IsForbidden(err) {
-		return err
-	}
-	a.say("you may not %s %ss in namespace %s: this takes somebody who may", step.Action, object.Kind(step.After), step.After.GetNamespace())
 	return nil
 }
 
@@ -94,35 +99,43 @@ func suggest(err error) error {
 	return fmt.Errorf("%w%s", err, meant(missing.Key.Name, missing.There))
 }
 
-// preview says what a step would do. The error says that it would be refused.
-func (a *app) preview(seen *look.Cluster, step object.Step, w *writing) error {
+// preview says what steps would do. The error says that it would be refused.
+func (a *app) preview(seen *look.Cluster, steps []object.Step, w *writing) error {
 	for _, text := range seen.Unseen {
 		a.say("%s", text)
 	}
+	wanted := object.After(steps)
 	if seen.Blind {
-		a.say("%s %s: not judged here; the controller judges it", object.Kind(step.After), step.After.GetName())
+		for _, o := range wanted {
+			a.say("%s %s: not judged here; the controller judges it", object.Kind(o), o.GetName())
+		}
 		return nil
 	}
-	p := preview.Of(seen.Input(a.Now()), step.After)
-	p.Life.Message, p.Hidden = w.typed(p.Life.Message), seen.Hidden
-	p.Down = down(seen, p.Holders)
-	if step.Action == object.Change {
-		if err := p.Compare(step.Before, func(field string) string { return w.typed("spec." + field) }); err != nil {
-			return err
+	all := preview.Of(seen.Input(a.Now()), wanted...)
+	for i := range all {
+		p := &all[i]
+		p.Life.Message, p.Hidden = w.typed(p.Life.Message), seen.Hidden
+		p.Down = down(seen, p.Holders)
+		if steps[i].Action == object.Change {
+			if err := p.Compare(steps[i].Before, func(field string) string { return w.typed("spec." + field) }); err != nil {
+				return err
+			}
+		}
+		if preview.IsInvalid(p.Life) {
+			return refusal(p.Life, p.Broken, "nothing was changed")
 		}
 	}
-	if preview.IsInvalid(p.Life) {
-		return refusal(p.Life, p.Broken, "nothing was changed")
-	}
-	if seen.LacksZones(step.After) {
-		a.say("%s %s goes by the zones of nodes: not judged here; the controller judges it", object.Kind(step.After), step.After.GetName())
+	if i := slices.IndexFunc(wanted, seen.LacksZones); i >= 0 {
+		a.say("%s %s goes by the zones of nodes: not judged here; the controller judges it", object.Kind(wanted[i]), wanted[i].GetName())
 		return nil
 	}
-	if err := p.Write(a.Out); err != nil {
+	if err := preview.Write(a.Out, all); err != nil {
 		return err
 	}
-	if p.Life.Phase == v1alpha1.Refused {
-		return refusal(p.Life, p.Broken, "nothing was changed")
+	for _, p := range all {
+		if p.Life.Phase == v1alpha1.Refused {
+			return refusal(p.Life, p.Broken, "nothing was changed")
+		}
 	}
 	return nil
 }
@@ -155,52 +168,5 @@ func refusal(life v1alpha1.Life, broken []v1alpha1.Allowance, so string) error {
 		return usage("%s; %s", strings.TrimRight(preview.Message(life), "."), so)
 	default:
 		return fmt.Errorf("refused: %s; %s", life.Reason, so)
-	}
-}
-
-// carryOut writes, and waits if that is asked for. out gets the object.
-func (a *app) carryOut(ctx context.Context, c writer, step object.Step, w *writing, out io.Writer) error {
-	written, err := c.write(ctx, step)
-	if err != nil {
-		return err
-	}
-	name := "networkfault"
-	if object.Kind(written) == object.Topology {
-		name = "networktopology"
-	}
-	ends := "it lasts until"
-	if end := object.End(written); end != "" {
-		ends = "it ends " + end + ", sooner by"
-	}
-	a.say("%s.tidelay.io/%s %s; %s: kubectl tidelay clear -n %s %s", name, written.GetName(), did(step), ends, written.GetNamespace(), written.GetName())
-	if err := printObject(out, written, w.output); err != nil {
-		return err
-	}
-	if !w.wait {
-		return nil
-	}
-	err = a.wait(ctx, c, written, w)
-	taken, is := errors.AsType[*takeBack](err)
-	if !is {
-		return err
-	}
-	so, undoErr := c.undo(ctx, step, written)
-	if undoErr != nil {
-		return fmt.Errorf("%w: %w", taken.with("it can't be taken back"), undoErr)
-	}
-	return taken.with(so)
-}
-
-// did says what was done in a step.
-func did(step object.Step) string {
-	switch {
-	case step.Action == object.Create:
-		return "created"
-	case step.Action == object.Replace:
-		return "created again"
-	case object.IsSame(step.Before, step.After):
-		return "unchanged"
-	default:
-		return "changed in place"
 	}
 }

@@ -91,19 +91,19 @@ func (a *app) printPreset(p object.Preset, cluster string) error {
 	for _, line := range p.Lines() {
 		a.say("%s", line)
 	}
-	return printObject(a.Out, p.For(namespace, cluster), "yaml")
+	return printObjects(a.Out, []client.Object{p.For(namespace, cluster)}, "yaml")
 }
 
 // wishPreset wishes for the object of a preset, which may break more rules of safety.
 func wishPreset(p object.Preset, allow []v1alpha1.Allowance) wish {
-	return func(seen *look.Cluster) (client.Object, client.Object, error) {
+	return func(seen *look.Cluster) ([]object.Asked, error) {
 		wanted := p.For(seen.Key.Namespace, seen.Key.Name)
 		object.Allow(wanted, allow)
 		for _, o := range seen.Objects() {
 			if object.Kind(o) == object.Kind(wanted) && o.GetName() == wanted.GetName() {
-				return wanted, o, nil
+				return []object.Asked{{Wanted: wanted, Before: o}}, nil
 			}
 		}
-		return wanted, nil, nil
+		return []object.Asked{{Wanted: wanted}}, nil
 	}
 }

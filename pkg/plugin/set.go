@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/fault"
@@ -98,17 +97,11 @@ func (f *setFlags) impair(spec *v1alpha1.NetworkFaultSpec, rtt []string) error {
 
 // wishFault wishes for a NetworkFault; name is "" to have one made.
 func wishFault(spec v1alpha1.NetworkFaultSpec, name string) wish {
-	return func(seen *look.Cluster) (client.Object, client.Object, error) {
-		there, name, err := object.Find(seen.Faults, &spec, name)
+	return func(seen *look.Cluster) ([]object.Asked, error) {
+		one, err := object.AskFault(seen.Faults, seen.Key.Namespace, name, spec)
 		if err != nil {
-			return nil, nil, usage("%w", err)
+			return nil, usage("%w", err)
 		}
-		wanted := object.NewFault(seen.Key.Namespace, name, spec)
-		if there == nil {
-			return wanted, nil, nil
-		}
-		// They may be written in another way, and can't be changed.
-		wanted.Spec.From, wanted.Spec.To = there.Spec.From, there.Spec.To
-		return wanted, there, nil
+		return []object.Asked{one}, nil
 	}
 }

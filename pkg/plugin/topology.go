@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/matrix"
@@ -98,16 +97,16 @@ func readMatrix(path string) ([]v1alpha1.Link, error) {
 
 // wishTopology wishes for a NetworkTopology; name is "" for the one of the TidbCluster.
 func wishTopology(spec v1alpha1.NetworkTopologySpec, name string) wish {
-	return func(seen *look.Cluster) (client.Object, client.Object, error) {
+	return func(seen *look.Cluster) ([]object.Asked, error) {
 		if name == "" {
 			name = object.Label(spec.Cluster + "-topology")
 		}
 		wanted := object.NewTopology(seen.Key.Namespace, name, spec)
 		for _, t := range seen.Topologies {
 			if t.Name == name {
-				return wanted, t, nil
+				return []object.Asked{{Wanted: wanted, Before: t}}, nil
 			}
 		}
-		return wanted, nil, nil
+		return []object.Asked{{Wanted: wanted}}, nil
 	}
 }

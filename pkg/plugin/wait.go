@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,37 +32,75 @@ type takeBack struct {
 
 func (t *takeBack) Unwrap() error { return t.error }
 
-// wait waits until an object is in force and measured, and tells how that goes. The error is a
-// *takeBack if it was refused, or if ctx has ended.
-func (a *app) wait(ctx context.Context, c client.Reader, o client.Object, asked *writing) error {
+// wait waits until objects are in force and measured, and tells how that goes. The error is a
+// *takeBack if one was refused, or if ctx has ended.
+func (a *app) wait(ctx context.Context, c client.Reader, objects []client.Object, asked *writing) error {
 	timeout := time.NewTimer(asked.timeout)
 	defer timeout.Stop()
 	tick := time.NewTicker(a.Poll)
 	defer tick.Stop()
-	w := waiting{app: a, object: o, asked: asked}
+	all := waitingFor(a, objects, asked)
 	for {
-		isDone, err := w.look(ctx, c)
-		switch {
-		case isDone:
-			return err
-		case ctx.Err() != nil:
-			return &takeBack{errInterrupted, func(so string) error { return fmt.Errorf("%w: %s", errInterrupted, so) }}
-		case err != nil:
-			return err
+		for _, w := range all.rest() {
+			if w.isDone, w.failed = w.look(ctx, c); ctx.Err() != nil && !w.isDone {
+				return &takeBack{errInterrupted, func(so string) error { return fmt.Errorf("%w: %s", errInterrupted, so) }}
+			}
+			if taken, is := errors.AsType[*takeBack](w.failed); is {
+				return taken
+			}
+		}
+		if len(all.rest()) == 0 {
+			return all.failed()
 		}
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
 		case <-timeout.C:
-			return w.late(asked.timeout)
+			for _, w := range all.rest() {
+				w.failed = w.late(asked.timeout)
+			}
+			return all.failed()
 		}
 	}
+}
+
+// waits are waits for objects that are waited for together.
+type waits []*waiting
+
+func waitingFor(a *app, objects []client.Object, asked *writing) waits {
+	var all waits
+	for _, o := range objects {
+		w := &waiting{app: a, object: o, asked: asked}
+		if len(objects) > 1 {
+			w.prefix = o.GetName() + ": "
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
+// rest returns the waits that are not over.
+func (all waits) rest() waits {
+	return slices.DeleteFunc(slices.Clone(all), func(w *waiting) bool { return w.isDone || w.failed != nil })
+}
+
+// failed returns why waits have failed.
+func (all waits) failed() error {
+	var errs []error
+	for _, w := range all {
+		if w.failed != nil {
+			errs = append(errs, fmt.Errorf("%s%w", w.prefix, w.failed))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // waiting is a wait under way.
 type waiting struct {
 	*app
 	object client.Object
+	// prefix is what each line begins with.
+	prefix string
 	asked  *writing
 	life   v1alpha1.Life
 	// said is what was told last, so that nothing is told twice.
@@ -70,6 +109,14 @@ type waiting struct {
 	// measurements then.
 	isApplied bool
 	measured  time.Time
+	// isDone is whether the wait is over, and failed why without success.
+	isDone bool
+	failed error
+}
+
+// say tells something of the object.
+func (w *waiting) say(format string, args ...any) {
+	w.app.say("%s%s", w.prefix, fmt.Sprintf(format, args...))
 }
 
 // look looks at the object once. It reports whether there is nothing more to wait for.

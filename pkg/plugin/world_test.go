@@ -48,6 +48,8 @@ type world struct {
 	// meanwhile happens before the next change of an object.
 	stumble   func() error
 	meanwhile func()
+	// creating, if it is set, says why an object can't be created.
+	creating func(client.Object) error
 	// agents reaches the agents of pods; the proxy if it is nil and there are no answers.
 	agents agents.Reach
 	// answers are how agents answer, by the pod's name, if there are any; others can't be reached.
@@ -190,6 +192,11 @@ func (w *world) create(ctx context.Context, c client.WithWatch, o client.Object,
 	if happens := w.meanwhile; happens != nil {
 		w.meanwhile = nil
 		happens()
+	}
+	if w.creating != nil {
+		if err := w.creating(o); err != nil {
+			return err
+		}
 	}
 	return c.Create(ctx, o, opts...)
 }

@@ -104,20 +104,8 @@ func (w writer) delete(ctx context.Context, o client.Object) error {
 	return nil
 }
 
-// undo takes back a step, and says what is there then.
-func (w writer) undo(ctx context.Context, step object.Step, written client.Object) (string, error) {
-	if step.Action != object.Change {
-		return "it was cleared", w.delete(ctx, written)
-	}
-	back := object.Step{Action: object.Change, Before: written, After: object.WithSpec(written, step.Before)}
-	if _, err := w.write(ctx, back); err != nil {
-		return "", err
-	}
-	return "it is again what it was before", nil
-}
-
-// printObject prints an object as yaml, json or name; nothing for "".
-func printObject(out io.Writer, o client.Object, format string) error {
+// printObjects prints objects as yaml, json or name; nothing for "".
+func printObjects(out io.Writer, objects []client.Object, format string) error {
 	var printer printers.ResourcePrinter
 	switch format {
 	case "yaml":
@@ -129,9 +117,24 @@ func printObject(out io.Writer, o client.Object, format string) error {
 	default:
 		return nil
 	}
+	for _, o := range objects {
+		content, err := contentOf(o)
+		if err != nil {
+			return fmt.Errorf("print %s: %w", o.GetName(), err)
+		}
+		if err := printer.PrintObj(content, out); err != nil {
+			return fmt.Errorf("print %s: %w", o.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// contentOf returns what is to be printed of an object: what people write, and its status if it
+// has one.
+func contentOf(o client.Object) (*unstructured.Unstructured, error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 	if err != nil {
-		return fmt.Errorf("print %s: %w", o.GetName(), err)
+		return nil, err
 	}
 	if object.Life(o).Phase == "" {
 		delete(content, "status")
@@ -140,8 +143,5 @@ func printObject(out io.Writer, o client.Object, format string) error {
 	if o.GetCreationTimestamp().Time.IsZero() {
 		unstructured.RemoveNestedField(content, "metadata", "creationTimestamp")
 	}
-	if err := printer.PrintObj(&unstructured.Unstructured{Object: content}, out); err != nil {
-		return fmt.Errorf("print %s: %w", o.GetName(), err)
-	}
-	return nil
+	return &unstructured.Unstructured{Object: content}, nil
 }

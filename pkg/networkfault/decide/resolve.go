@@ -16,27 +16,27 @@ import (
 
 // resolve finds the pods of each object.
 func (d *decision) resolve(objects []*object) []*object {
-	cluster := d.selectable()
+	cluster := d.Selectable()
 	return slices.DeleteFunc(objects, func(o *object) bool {
 		return !o.resolve(d, o, cluster) || !d.canHold(o)
 	})
 }
 
-// selectable returns what selectors need to know of the cluster.
-func (d *decision) selectable() selector.Cluster {
+// Selectable returns what selectors need to know of the cluster.
+func (in Input) Selectable() selector.Cluster {
 	var c selector.Cluster
-	if d.Cluster != nil {
-		c.Roles = selector.RolesOf(&d.Cluster.Status)
+	if in.Cluster != nil {
+		c.Roles = selector.RolesOf(&in.Cluster.Status)
 		for component, is := range map[tidbcluster.Component]bool{
-			tidbcluster.PD: d.Cluster.Spec.PD != nil, tidbcluster.TiKV: d.Cluster.Spec.TiKV != nil,
-			tidbcluster.TiFlash: d.Cluster.Spec.TiFlash != nil, tidbcluster.TiCDC: d.Cluster.Spec.TiCDC != nil,
+			tidbcluster.PD: in.Cluster.Spec.PD != nil, tidbcluster.TiKV: in.Cluster.Spec.TiKV != nil,
+			tidbcluster.TiFlash: in.Cluster.Spec.TiFlash != nil, tidbcluster.TiCDC: in.Cluster.Spec.TiCDC != nil,
 		} {
 			if !is { // what is not asked for is not asked either
 				c.Roles.Unsynced[component] = false
 			}
 		}
 	}
-	for _, p := range d.Pods {
+	for _, p := range in.Pods {
 		c.Pods = append(c.Pods, selector.Pod{Name: p.Name, Component: p.Component, Zone: p.Zone})
 	}
 	return c

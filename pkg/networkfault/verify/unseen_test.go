@@ -1,11 +1,13 @@
 package verify_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/fault"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 	"github.com/tidelay/tidelay/pkg/networkfault/verify"
@@ -60,5 +62,35 @@ func TestWhatExplainsMost(t *testing.T) {
 				t.Errorf("%+v, want %q, no pair: %t", got, test.want, test.noPair)
 			}
 		})
+	}
+}
+
+// That no counter shows something does not explain why no pair shows the delay.
+func TestWhyNoPairShowsIt(t *testing.T) {
+	all := pods()
+	for i := range all {
+		if all[i].Name != "tikv-0" {
+			all[i].Agent = verify.NoAgent
+		}
+	}
+	var objects []compile.Object
+	for i := range verify.MaxTasks + 1 {
+		o := rtt(fmt.Sprint("slow-", i), "tikv-0", "pd-0", 50*time.Millisecond)
+		o.OneWay, o.RoundTrip = true, false // one fault of the pod for each
+		o.Ports, o.Impairment.Duplicate = []api.PortRange{{First: uint16(2379 + i), Last: uint16(2379 + i)}}, &fault.Chance{Percent: fault.Hundred / 100}
+		objects = append(objects, o)
+	}
+	compiled(t, all, objects...)
+	without := 0
+	for name, got := range verify.New(all).Unseen {
+		if got.NoPair {
+			without++
+		}
+		if isRoom := got.Why == "the agents of its pods have enough to measure"; isRoom != got.NoPair {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if without != 1 {
+		t.Errorf("no pair of %d objects, want one", without)
 	}
 }

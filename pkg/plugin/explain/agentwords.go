@@ -15,10 +15,10 @@ import (
 
 // write writes what is known of an agent.
 func (a *Agent) write(p *printer) {
-	p.line(0, "Agent: %s, %s", a.Kind, a.State)
+	p.line(0, "Agent: %s", a.State)
 	switch w := a.Written; {
 	case a.Kind == container.Attached:
-		p.line(1, "it is the ephemeral container %s, and is there until the pod is deleted", a.Container)
+		p.line(1, "attached, as the ephemeral container %s, which is there until the pod is deleted", a.Container)
 	case w != nil:
 		p.line(1, "the injector %s wrote: for %s of TidbCluster %s, UID %s; image %s", w.Version, w.Component, w.Cluster, w.ClusterUID, w.Image)
 	default:

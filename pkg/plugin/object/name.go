@@ -71,7 +71,7 @@ func Find(all []*v1alpha1.NetworkFault, wanted *v1alpha1.NetworkFaultSpec, name 
 	if name != "" {
 		there := named(name)
 		if there != nil && !IsAbout(&there.Spec, wanted) {
-			return nil, "", fmt.Errorf("NetworkFault %s is there already, for %s: choose another name, or clear it first", name, about(&there.Spec))
+			return nil, "", taken(there)
 		}
 		return there, name, nil
 	}

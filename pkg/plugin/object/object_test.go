@@ -132,7 +132,7 @@ func TestPlan(t *testing.T) {
 			before.Status.StartedAt = &metav1.Time{Time: now.Add(-test.since)}
 			asked := wanted.DeepCopy()
 			asked.Spec.Duration = test.duration
-			step, err := object.Plan(before, asked, now.Add(time.Nanosecond))
+			step, err := object.Plan(object.Asked{Wanted: asked, Before: before}, now.Add(time.Nanosecond))
 			if (err != nil) != test.err || step.Action != test.action {
 				t.Fatalf("%q, %v", step.Action, err)
 			}

@@ -33,10 +33,20 @@ type Step struct {
 	After client.Object
 }
 
-// Plan says what has to be done to have a wanted object. before is the object of its name;
-// nil if there is none. A duration counts from now, also that of an object that has started,
-// whose own counts from its start. The error says that this is too long.
-func Plan(before, wanted client.Object, now time.Time) (Step, error) {
+// After returns what steps write.
+func After(steps []Step) []client.Object {
+	all := make([]client.Object, 0, len(steps))
+	for _, s := range steps {
+		all = append(all, s.After)
+	}
+	return all
+}
+
+// Plan says what has to be done to have what is asked for. A duration counts from now, also
+// that of an object that has started, whose own counts from its start. The error says that this
+// is too long.
+func Plan(asked Asked, now time.Time) (Step, error) {
+	before, wanted := asked.Before, asked.Wanted
 	if before == nil {
 		return Step{Create, nil, wanted}, nil
 	}

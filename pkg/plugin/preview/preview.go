@@ -61,32 +61,44 @@ type Group struct {
 	Loss fault.Percent
 }
 
-// Of previews an object. in is what is known without it; one of its name there is replaced by
-// it. No other object ends for it: an object that is new or was changed is refused instead.
-func Of(in decide.Input, wanted client.Object) Preview {
-	wanted = wanted.DeepCopyObject().(client.Object)
-	wanted.SetGeneration(wanted.GetGeneration() + 1)
-	if wanted.GetCreationTimestamp().Time.IsZero() {
-		wanted.SetCreationTimestamp(metav1.NewTime(in.Now))
-	}
-	p := Preview{Object: wanted}
-	switch wanted := wanted.(type) {
-	case *v1alpha1.NetworkFault:
-		in.Faults = append(slices.DeleteFunc(slices.Clone(in.Faults), func(f *v1alpha1.NetworkFault) bool { return f.Name == wanted.Name }), wanted)
-	case *v1alpha1.NetworkTopology:
-		in.Topologies = append(slices.DeleteFunc(slices.Clone(in.Topologies), func(t *v1alpha1.NetworkTopology) bool { return t.Name == wanted.Name }), wanted)
+// Of previews objects that are asked for together. in is what is known without them; one of the
+// name of one of them there is replaced by it. No other object ends for them: one that is new or
+// was changed is refused instead.
+func Of(in decide.Input, wanted ...client.Object) []Preview {
+	in.Faults, in.Topologies = slices.Clone(in.Faults), slices.Clone(in.Topologies)
+	all := make([]Preview, 0, len(wanted))
+	for _, o := range wanted {
+		o = o.DeepCopyObject().(client.Object)
+		o.SetGeneration(o.GetGeneration() + 1)
+		if o.GetCreationTimestamp().Time.IsZero() {
+			o.SetCreationTimestamp(metav1.NewTime(in.Now))
+		}
+		switch o := o.(type) {
+		case *v1alpha1.NetworkFault:
+			in.Faults = append(slices.DeleteFunc(in.Faults, func(f *v1alpha1.NetworkFault) bool { return f.Name == o.Name }), o)
+		case *v1alpha1.NetworkTopology:
+			in.Topologies = append(slices.DeleteFunc(in.Topologies, func(t *v1alpha1.NetworkTopology) bool { return t.Name == o.Name }), o)
+		}
+		all = append(all, Preview{Object: o})
 	}
 	after := decide.Decide(in)
-	if object.Kind(wanted) == object.Topology {
-		status := after.Topologies[wanted.GetName()]
+	for i := range all {
+		all[i].see(in, after)
+	}
+	return all
+}
+
+// see fills in what was decided.
+func (p *Preview) see(in decide.Input, after decide.Decision) {
+	if object.Kind(p.Object) == object.Topology {
+		status := after.Topologies[p.Object.GetName()]
 		p.Life, p.Zones, p.Unzoned = status.Life, status.Zones, status.Unzoned
 	} else {
-		status := after.Statuses[wanted.GetName()]
+		status := after.Statuses[p.Object.GetName()]
 		p.Life, p.Selected = status.Life, status.Selected
 	}
-	p.Holders, p.Broken = after.Holders(object.Key(wanted)), after.Broken[object.Key(wanted)]
+	p.Holders, p.Broken = after.Holders(object.Key(p.Object)), after.Broken[object.Key(p.Object)]
 	p.Groups = p.groups(in, after)
-	return p
 }
 
 // groups puts the pairs of pods into pairs of groups.

@@ -44,7 +44,7 @@ func TestOf(t *testing.T) {
 	in.Faults = []*v1alpha1.NetworkFault{there}
 	for name, want := range map[string]time.Duration{"new": 30 * time.Millisecond, "there": 20 * time.Millisecond} {
 		wanted := fault(name, "20ms")
-		p := preview.Of(in, wanted)
+		p := preview.Of(in, wanted)[0]
 		if p.Life.Phase != v1alpha1.Running || len(p.Groups) != 1 || p.Groups[0].Most != want || p.Groups[0].Pairs != 1 || len(p.Holders) != 2 {
 			t.Errorf("%s: %s %s, %+v, %v; want %s", name, p.Life.Phase, p.Life.Message, p.Groups, p.Holders, want)
 		}
@@ -81,7 +81,7 @@ func TestGroupsThatAreCut(t *testing.T) {
 	cut.Spec.To, cut.Spec.Partition = []v1alpha1.Selector{"tidb(1)"}, true
 	cut.Spec.Allow = append(cut.Spec.Allow, v1alpha1.QuorumLoss)
 	in.Faults = []*v1alpha1.NetworkFault{cut}
-	p := preview.Of(in, fault("slow", "20ms"))
+	p := preview.Of(in, fault("slow", "20ms"))[0]
 	if len(p.Groups) != 1 || p.Groups[0].Pairs != 2 || p.Groups[0].Cut != 1 || p.Groups[0].Least != 20*time.Millisecond {
 		t.Errorf("%+v, %s", p.Groups, p.Life.Message)
 	}
@@ -91,8 +91,7 @@ func TestGroupsThatAreCut(t *testing.T) {
 			wanted = fault("slow", "20ms")
 		}
 		var said strings.Builder
-		p := preview.Of(in, wanted)
-		if err := p.Write(&said); err != nil || !strings.Contains(said.String(), want) {
+		if err := preview.Write(&said, preview.Of(in, wanted)); err != nil || !strings.Contains(said.String(), want) {
 			t.Errorf("%v: no %q in\n%s", err, want, said.String())
 		}
 	}
@@ -111,11 +110,11 @@ func TestAChangeEndsNoOther(t *testing.T) {
 	newer.Spec.Rate = &v1alpha1.Rate{PerSecond: "10mbit"}
 	in.Faults = []*v1alpha1.NetworkFault{older, newer}
 	wanted := older.DeepCopy()
-	if p := preview.Of(in, wanted); p.Life.Phase != v1alpha1.Running {
+	if p := preview.Of(in, wanted)[0]; p.Life.Phase != v1alpha1.Running {
 		t.Errorf("no change: %s, %s", p.Life.Phase, p.Life.Message)
 	}
 	wanted.Spec.Rate = &v1alpha1.Rate{PerSecond: "1gbit"} // of which there can't be two
-	if p := preview.Of(in, wanted); p.Life.Phase != v1alpha1.Refused || !strings.Contains(p.Life.Message, "newer") {
+	if p := preview.Of(in, wanted)[0]; p.Life.Phase != v1alpha1.Refused || !strings.Contains(p.Life.Message, "newer") {
 		t.Errorf("%s, %s; want Refused, with the name of the other", p.Life.Phase, p.Life.Message)
 	}
 }

@@ -31,10 +31,15 @@ func IsInvalid(life v1alpha1.Life) bool {
 	return life.Phase == v1alpha1.Refused && (life.Reason == decide.ReasonInvalid || life.Reason == decide.ReasonInvalidSelector)
 }
 
-// Write writes a preview for people.
-func (p *Preview) Write(w io.Writer) error {
-	if err := table.Write(w, p.lines); err != nil {
-		return fmt.Errorf("write preview: %w", err)
+// Write writes previews for people.
+func Write(w io.Writer, all []Preview) error {
+	for i := range all {
+		if i > 0 {
+			_, _ = fmt.Fprintln(w)
+		}
+		if err := table.Write(w, all[i].lines); err != nil {
+			return fmt.Errorf("write preview: %w", err)
+		}
 	}
 	return nil
 }

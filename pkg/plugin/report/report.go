@@ -126,7 +126,7 @@ func lost(c *look.Cluster) []string {
 	var all []string
 	for _, p := range c.Pods {
 		if how := container.Lost(p.Pod); how != "" {
-			all = append(all, fmt.Sprintf("%s: %s: %s: kubectl tidelay attach -n %s %s", p.Name, how, container.Leaves, c.Key.Namespace, c.Key.Name))
+			all = append(all, fmt.Sprintf("%s: %s: %s; to attach one: kubectl tidelay attach -n %s %s", p.Name, how, container.Leaves, c.Key.Namespace, c.Key.Name))
 		}
 	}
 	return all

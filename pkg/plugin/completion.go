@@ -45,7 +45,7 @@ the parenthesis of a selector instead.`, exactly(1, "kubectl, bash, zsh or fish"
 		case "fish":
 			err = root.GenFishCompletion(a.Out, true)
 		default:
-			return usage("there is no completion for %q%s", args[0], meant(args[0], shells))
+			return usage("there is no completion for %q%s", args[0], accepted(args[0], shells))
 		}
 		if err != nil {
 			return fmt.Errorf("print completion: %w", err)

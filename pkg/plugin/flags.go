@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
@@ -44,7 +45,7 @@ func (w *writing) check() error {
 
 func checkOutput(output string, right ...string) error {
 	if output != "" && !slices.Contains(right, output) {
-		return usage("--output %q%s", output, meant(output, right))
+		return usage("--output %q%s", output, accepted(output, right))
 	}
 	return nil
 }
@@ -66,6 +67,10 @@ func (l *lasting) add(f *pflag.FlagSet, length string) {
 
 // parse returns how long it lasts, "" for until it is deleted, and what it may break.
 func (l *lasting) parse(flags *pflag.FlagSet) (v1alpha1.Duration, []v1alpha1.Allowance, error) {
+	if wrong := validation.IsDNS1123Subdomain(l.name); flags.Changed("name") && len(wrong) > 0 {
+		return "", nil, usage("--name %.80q: want at most %d characters, which are lowercase letters, digits, - and ., and at both ends and beside each . a letter or digit",
+			l.name, validation.DNS1123SubdomainMaxLength)
+	}
 	allow, err := parseAllow(l.allow)
 	if err != nil {
 		return "", nil, err
@@ -96,7 +101,7 @@ func parseAllow(words []string) ([]v1alpha1.Allowance, error) {
 	for _, word := range words {
 		i := slices.IndexFunc(allowances(), func(one string) bool { return strings.EqualFold(one, word) })
 		if i < 0 {
-			return nil, usage("--allow %q%s", word, meant(word, allowances()))
+			return nil, usage("--allow %q%s", word, accepted(word, allowances()))
 		}
 		if one := v1alpha1.Allowance(allowances()[i]); !slices.Contains(all, one) {
 			all = append(all, one)
@@ -150,7 +155,7 @@ func (s *sides) packets(cluster string) (v1alpha1.NetworkFaultSpec, error) {
 	}
 	protocols := []string{fault.ProtocolTCP, fault.ProtocolUDP, fault.ProtocolICMP}
 	if s.protocol != "" && !slices.Contains(protocols, s.protocol) {
-		return spec, usage("--protocol %q%s", s.protocol, meant(s.protocol, protocols))
+		return spec, usage("--protocol %q%s", s.protocol, accepted(s.protocol, protocols))
 	}
 	for _, text := range s.ports {
 		ports, err := api.ParsePortRange(text)
@@ -166,8 +171,14 @@ func (s *sides) packets(cluster string) (v1alpha1.NetworkFaultSpec, error) {
 	return spec, nil
 }
 
+// notEarly is what negative times are told.
+const notEarly = "want a time above 0: packets can be made late, and not early"
+
 // parseTime reads a time that is added to packets. flag is where it was written.
 func parseTime(flag, text string) (v1alpha1.Delay, error) {
+	if strings.HasPrefix(text, "-") {
+		return "", usage("%s %s: %s", flag, text, notEarly)
+	}
 	d, err := fault.ParseDelay(text)
 	if err != nil {
 		return "", usage("%s %q: want a time with the unit us, ms or s, such as 500us, 1.5ms or 50ms, or a bare number of milliseconds, from 1us to 600s", flag, text)

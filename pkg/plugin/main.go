@@ -145,6 +145,8 @@ func newRoot(a *app) *cobra.Command {
   kubectl tidelay matrix basic
   kubectl tidelay clear --all
 
+With --dry-run the verbs that change something say what they would do, and do nothing.
+
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule of safety.`,
 		SilenceErrors: true, SilenceUsage: true,
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl tidelay"},

@@ -1,9 +1,11 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -36,18 +38,21 @@ func (a *app) newMatrix() *cobra.Command {
 	cmd := verb("matrix CLUSTER [flags]", "Measure the round trips between all pods of a TidbCluster",
 		`The agents measure TCP handshakes to a port that the other pod listens on, each pair in both
 directions. Beside what they measured is what faults and topologies in force add to it, and what
-is out of tolerance is marked. Faults that somebody set at an agent by hand are not counted as
-asked for. A pod without an agent measures nothing, and others measure to it.
+is out of tolerance is marked. Faults that somebody set at an agent by hand are told, and nothing is
+said of the pairs of their pods. A pod without an agent measures nothing, and others measure to it.
 
-By component and by zone it shows the longest round trip of the pairs, and the median.
+By component and by zone it shows the longest round trip of the pairs, and the median. What it
+writes by zone as CSV are whole round trips, as they were measured: topology --matrix adds all of
+them to those of the network, so measure where the zones are and nothing is in force, and use
+that where the pods are near to each other.
 
   kubectl tidelay matrix basic
   kubectl tidelay matrix basic --by zone -o csv > zones.csv   # for topology --matrix
-  kubectl tidelay matrix basic -o html --file matrix.html     # a heat map, in one file
+  kubectl tidelay matrix basic --file matrix.html             # a heat map, in one file
 
 It needs the right to create pods/proxy.`, exactly(1, "CLUSTER"))
 	cmd.Flags().StringVar(&f.by, "by", "", fmt.Sprintf("pod, component or zone (default pod; in a table of more than %d pods component)", mostPods))
-	cmd.Flags().StringVarP(&f.output, "output", "o", "table", "table, json, csv or html")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "", "table, json, csv or html (default by the end of the name in --file, else table)")
 	cmd.Flags().StringVar(&f.file, "file", "", "write to this file")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to measure")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -61,6 +66,10 @@ It needs the right to create pods/proxy.`, exactly(1, "CLUSTER"))
 }
 
 func (f *matrixFlags) check() error {
+	if end := strings.TrimPrefix(filepath.Ext(f.file), "."); f.output == "" && slices.Contains(matrixOutputs(), end) {
+		f.output = end
+	}
+	f.output = cmp.Or(f.output, "table")
 	if err := checkOutput(f.output, matrixOutputs()...); err != nil {
 		return err
 	}
@@ -68,7 +77,7 @@ func (f *matrixFlags) check() error {
 		return usage("--timeout %s: want more than 0s", f.timeout)
 	}
 	if f.by != "" && !slices.Contains(measured.Bys(), f.by) {
-		return usage("--by %q%s", f.by, meant(f.by, measured.Bys()))
+		return usage("--by %q%s", f.by, accepted(f.by, measured.Bys()))
 	}
 	if f.file != "" {
 		var err error

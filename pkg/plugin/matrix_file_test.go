@@ -80,7 +80,7 @@ func TestMatrixFileWhenMeasuringFails(t *testing.T) {
 
 // What was measured is not lost when the file can't be written in the end.
 func TestMatrixFileThatFails(t *testing.T) {
-	const table = "56 of 56 pairs measured, all as asked for"
+	const table = "56 of 56 pairs measured, nothing asked for and nothing added"
 	m := withAgents(t)
 	m.says(1, []string{"-o", "html", "--file", "/dev/full"}, table, "error: write /dev/full: no space left on device\n")
 	path := filepath.Join(t.TempDir(), "gone", "matrix.html")

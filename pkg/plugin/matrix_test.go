@@ -23,6 +23,7 @@ import (
 	"github.com/tidelay/tidelay/e2e/madeup"
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/decide"
 	"github.com/tidelay/tidelay/pkg/networkfault/matrix"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
@@ -104,7 +105,7 @@ func (m *measuring) begin(name string, spec v1alpha1.NetworkFaultSpec) {
 		var all []api.Fault
 		for _, f := range faults {
 			one := f.Wire()
-			one.ExpiresAt = ""
+			one.Owner, one.ExpiresAt = decide.Owner, ""
 			all = append(all, one)
 		}
 		if err := m.all[pod].Set(all...); err != nil {
@@ -150,7 +151,8 @@ tidb-1   30.3!  30.3!  30.3!  30.3!           30.3!   30.3!   30.3!
 tikv-0   20.3   20.3   20.3   0.30    0.30            0.30    0.30
   asked  +20    +20    +20
 `, "\n"),
-		"!   out of tolerance\ncut no answer, as a partition asks for\n56 of 56 pairs measured, 7 out of tolerance",
+		"!   out of tolerance\ncut no answer, as a partition asks for\nin tolerance: up to 0.5 ms too short or 2 ms too long, or 5 % of what is asked for if more; ",
+		"\n56 of 56 pairs measured, 7 out of tolerance", "furthest off: basic-tidb-1 to basic-pd-0: 30.3 ms, nothing asked, 30.0 ms off\n",
 		"out of tolerance: basic-tidb-1 to basic-pd-0: 30ms added, nothing asked for")
 	if m.most.Load() > 8 {
 		t.Errorf("%d agents measure at once", m.most.Load())
@@ -172,6 +174,20 @@ func TestMatrixOfLostFaults(t *testing.T) {
 	m.says(0, nil, "2 out of tolerance", "basic-tikv-0 to basic-pd-0: nothing added, 20ms asked for")
 }
 
+// A fault that was set by hand is told, and nothing is said of the pairs of its pod.
+func TestMatrixOfAFaultByHand(t *testing.T) {
+	m := withAgents(t)
+	if err := m.all["basic-tikv-0"].Set(api.Fault{Name: "latency", Delay: "20ms"}); err != nil {
+		t.Fatal(err)
+	}
+	m.says(0, nil, "in force: fault latency, set by hand at basic-tikv-0: ", "20ms late, one way; not counted as asked for\n",
+		"tikv-0  20.3?", "56 of 56 pairs measured, nothing asked for; at 42 it is known that nothing is added",
+		"not known: basic-tikv-0 to 7 pods: a fault is set by hand at basic-tikv-0")
+	if said := m.out.String(); strings.Contains(said, "out of tolerance") || strings.Contains(said, "in force: nothing") {
+		t.Error(said)
+	}
+}
+
 func TestMatrixOutputs(t *testing.T) {
 	m := withAgents(t)
 	m.says(0, []string{"-o", "json"})
@@ -190,6 +206,7 @@ func TestMatrixOutputs(t *testing.T) {
 	m.says(0, []string{"--by", "component"}, "longest / median of the pairs", "0.30 / 0.30")
 	file := filepath.Join(t.TempDir(), "matrix.html")
 	m.says(0, []string{"-o", "html", "--file", file}, "written to "+file)
+	m.says(0, []string{"--file", file}, "written to "+file)
 	if page, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(page), "<!DOCTYPE html>") || m.out.Len() > 0 {
 		t.Errorf("%v, %s; on the output %q", err, page, m.out.String())
 	}
@@ -298,7 +315,7 @@ func TestMatrixProgress(t *testing.T) {
 
 func TestMatrixUsage(t *testing.T) {
 	m := withAgents(t)
-	m.says(2, []string{"--by", "zones"}, `error: --by "zones"; did you mean zone?`)
+	m.says(2, []string{"--by", "zones"}, `error: --by "zones"; want pod, component, zone; did you mean zone?`)
 	m.says(2, []string{"-o", "yaml"}, `--output "yaml"`)
 	m.says(2, []string{"--timeout", "0s"}, "--timeout 0s: want more than 0s")
 	m.says(2, []string{"--file", "/no/such/folder/x.html"}, "there is no folder /no/such/folder")

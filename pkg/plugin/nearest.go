@@ -25,6 +25,16 @@ func meant(word string, right []string) string {
 	}
 }
 
+// accepted ends a sentence about a wrong word with all right ones, which are few, and tells those
+// that are near to it.
+func accepted(word string, right []string) string {
+	text := "; want " + strings.Join(right, ", ")
+	if near := nearest(word, right); len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return text
+}
+
 // How far a word may be from the one that is meant, in letters that are changed, and how many
 // words may be so near. Beyond that it is another word, and no help.
 const (
@@ -103,6 +113,9 @@ func wrongSide(flag string, err error) error {
 // flagError is what a wrong flag is told.
 func flagError(cmd *cobra.Command, err error) error {
 	unknown, is := errors.AsType[*pflag.NotExistError](err)
+	if is && cmd.Name() == "set" && strings.ContainsAny(unknown.GetSpecifiedName(), "0123456789.") {
+		return usage("RTT -%s: %s", unknown.GetSpecifiedShortnames(), notEarly)
+	}
 	if !is || unknown.GetSpecifiedName() == "" {
 		return usage("%w", err)
 	}

@@ -31,6 +31,8 @@ them and other objects, in YAML or JSON; - is for standard input. All of it is p
 agent where the injector would add it. Standard error says what became of each, and what is
 assumed because no cluster is asked. A TidbCluster or Namespace in the file counts.
 
+What a fault would do is not seen here but with --dry-run: kubectl tidelay set --help.
+
 The injector also writes the UID of the admission into the annotation tidelay.io/admission.
 
   kubectl tidelay preview -f tikv.yaml
@@ -69,7 +71,7 @@ func (a *app) render(ctx context.Context, f *previewFlags) error {
 	}
 	if f.component != "" {
 		if o.Component, err = tidbcluster.ParseComponent(f.component); err != nil {
-			return usage("--component %q%s", f.component, meant(f.component, components()))
+			return usage("--component %q%s", f.component, accepted(f.component, components()))
 		}
 	}
 	if f.image != "" && !injection.IsImage(f.image) {

@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
+	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 	"github.com/tidelay/tidelay/pkg/plugin/preview"
@@ -56,10 +58,30 @@ func (a *app) put(ctx context.Context, cluster string, make wish, w *writing) er
 		return err
 	}
 	if w.dryRun {
+		if err := words.try(ctx, c, steps); err != nil {
+			return err
+		}
 		words.say("dry run: nothing was changed")
 		return printObjects(a.Out, object.After(steps), w.output)
 	}
 	return words.carryOut(ctx, writer{c}, steps, w, a.Out)
+}
+
+// try has the API server judge steps, which changes nothing, and says what the person may not do.
+// An object that has ended is still there, so that its creation can't be tried.
+func (a *app) try(ctx context.Context, c client.Client, steps []object.Step) error {
+	for _, step := range steps {
+		if step.Action == object.Replace {
+			continue
+		}
+		_, err := writer{client.NewDryRunClient(c)}.write(ctx, step)
+		if apierrors.IsForbidden(err) {
+			a.say("you may not %s %ss in namespace %s: this takes somebody who may", step.Action, object.Kind(step.After), step.After.GetNamespace())
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // look reads a TidbCluster. Where there is none of that name, the nearest one is told.
@@ -98,8 +120,14 @@ func (a *app) preview(seen *look.Cluster, steps []object.Step, w *writing) error
 	for i := range all {
 		p := &all[i]
 		p.Life.Message, p.Hidden = w.typed(p.Life.Message), seen.Hidden
+		p.Down = down(seen, p.Holders)
+		if steps[i].Action == object.Change {
+			if err := p.Compare(steps[i].Before, func(field string) string { return w.typed("spec." + field) }); err != nil {
+				return err
+			}
+		}
 		if preview.IsInvalid(p.Life) {
-			return refusal(p.Life, "nothing was changed")
+			return refusal(p.Life, p.Broken, "nothing was changed")
 		}
 	}
 	if i := slices.IndexFunc(wanted, seen.LacksZones); i >= 0 {
@@ -111,20 +139,36 @@ func (a *app) preview(seen *look.Cluster, steps []object.Step, w *writing) error
 	}
 	for _, p := range all {
 		if p.Life.Phase == v1alpha1.Refused {
-			return refusal(p.Life, "nothing was changed")
+			return refusal(p.Life, p.Broken, "nothing was changed")
 		}
 	}
 	return nil
 }
 
+// down returns those of some pods whose agents don't run, as far as kubelet knows, each with how
+// its agent is.
+func down(seen *look.Cluster, pods []string) []string {
+	var all []string
+	for _, p := range seen.Pods {
+		if agent, _ := container.Of(p.Pod); slices.Contains(pods, p.Name) && agent.Phase() == container.Down {
+			all = append(all, fmt.Sprintf("%s (%s)", p.Name, agent.Word()))
+		}
+	}
+	return all
+}
+
 // refusal is the error that an object is refused, and what became of that. The message of the
-// refusal has been told, but for what can't be meant.
-func refusal(life v1alpha1.Life, so string) error {
+// refusal has been told, but for what can't be meant. broken are the rules of safety that refuse
+// it, as far as they are known beside the reason.
+func refusal(life v1alpha1.Life, broken []v1alpha1.Allowance, so string) error {
+	if len(broken) == 0 {
+		broken = []v1alpha1.Allowance{v1alpha1.Allowance(life.Reason)}
+	}
 	switch {
 	case preview.IsUnsafe(life) && life.Reason == decide.ReasonProtected:
 		return &failure{statusRefused, fmt.Errorf("refused by %s; %s", life.Reason, so)}
 	case preview.IsUnsafe(life):
-		return &failure{statusRefused, fmt.Errorf("refused by the rule of safety %s; %s; --allow %s does it anyway", life.Reason, so, life.Reason)}
+		return &failure{statusRefused, errors.New(preview.Refusal(broken, so))}
 	case preview.IsInvalid(life):
 		return usage("%s; %s", strings.TrimRight(preview.Message(life), "."), so)
 	default:

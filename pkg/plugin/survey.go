@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/networkfault/verify"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/measured"
+	"github.com/tidelay/tidelay/pkg/plugin/report"
+	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
 const (
@@ -35,6 +38,8 @@ type survey struct {
 
 	mu     sync.Mutex
 	matrix *measured.Matrix
+	// silent are why agents have not said what they hold.
+	silent []error
 }
 
 // run has the agents measure. When ctx is done, what is left has reason late. The error is that
@@ -61,11 +66,25 @@ func (s *survey) run(ctx context.Context, late string) error {
 	for _, p := range s.matrix.Pairs {
 		p.Fail(late)
 	}
+	if len(s.silent) > 0 {
+		s.matrix.Unseen = append(slices.Clip(s.matrix.Unseen), unheard(s.silent))
+	}
 	return nil
+}
+
+// unheard says that agents have not said what they hold, for some reasons.
+func unheard(why []error) string {
+	for _, err := range why {
+		if agents.OutcomeOf(err) == agents.Forbidden {
+			return "you may not ask agents what they hold, so faults set by hand are not known; the right to " + agents.MissingRight(err, "get") + " would show them"
+		}
+	}
+	return tidbcluster.Plural(len(why), "agent") + " did not say what is held there, so faults set by hand there are not known"
 }
 
 // measureFrom has one agent measure until there is nothing more to ask it.
 func (s *survey) measureFrom(ctx context.Context, agent *agents.Agent) error {
+	s.noteHeld(ctx, agent)
 	for {
 		checks, byCheck := s.open(agent.Pod.Name)
 		if len(checks) == 0 {
@@ -76,6 +95,20 @@ func (s *survey) measureFrom(ctx context.Context, agent *agents.Agent) error {
 				return err
 			}
 		}
+	}
+}
+
+// noteHeld notes what an agent holds that somebody set by hand. Where it does not tell, it may
+// measure all the same.
+func (s *survey) noteHeld(ctx context.Context, agent *agents.Agent) {
+	status, err := agent.Status(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.silent = append(s.silent, err)
+	}
+	for _, h := range report.ByHand(status.Faults) {
+		s.matrix.SetByHand(agent.Pod.Name, h.Name, h.What)
 	}
 }
 

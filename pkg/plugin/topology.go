@@ -63,7 +63,7 @@ func (f *topologyFlags) parse(cluster string) (v1alpha1.NetworkTopologySpec, err
 	case (f.profile == "") == (f.matrix == ""):
 		return spec, usage("want either --profile, one of %v, or --matrix with a CSV file: it says what is between the zones", profile.Names())
 	case f.profile != "" && !slices.Contains(profile.Names(), f.profile):
-		return spec, usage("--profile %q%s", f.profile, meant(f.profile, profile.Names()))
+		return spec, usage("--profile %q%s", f.profile, accepted(f.profile, profile.Names()))
 	case f.spread != 0 && f.zoneKey != "":
 		return spec, usage("--spread %d with --zone-key %s: want one of them", f.spread, f.zoneKey)
 	case f.spread != 0 && (f.spread < 2 || f.spread > zone.Max):

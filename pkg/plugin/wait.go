@@ -145,7 +145,7 @@ func (w *waiting) look(ctx context.Context, c client.Reader) (bool, error) {
 	case w.life.Phase == v1alpha1.Refused:
 		life := w.life
 		w.progress("refused: %s: %s", life.Reason, life.Message)
-		return false, &takeBack{refusal(life, "it is being taken back"), func(so string) error { return refusal(life, so) }}
+		return false, &takeBack{refusal(life, nil, "it is being taken back"), func(so string) error { return refusal(life, nil, so) }}
 	case w.life.Phase == v1alpha1.Ended:
 		return false, fmt.Errorf("it has ended: %s: %s", w.life.Reason, w.life.Message)
 	case !meta.IsStatusConditionTrue(w.life.Conditions, v1alpha1.Applied):

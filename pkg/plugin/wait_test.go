@@ -222,6 +222,23 @@ func (w *world) change70(t *testing.T) {
 	}
 }
 
+// Of two that create the same the second is told so.
+func TestCreateMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.meanwhile = func() {
+		if status := w.run(t.Context(), "set", "basic", "50ms", "--from", "tikv"); status != 0 {
+			t.Errorf("the first: exit status %d: %s", status, w.errOut.String())
+		}
+	}
+	status := w.run(t.Context(), "set", "basic", "80ms", "--from", "tikv")
+	if said := w.errOut.String(); status != 1 || !strings.Contains(said, "error: create NetworkFault basic-tikv: somebody else has created it meanwhile: look at it, and try again") {
+		t.Errorf("exit status %d: %s", status, said)
+	}
+	if rtt := w.fault("basic-tikv").Spec.RTT; rtt != "50ms" {
+		t.Errorf("it adds %s, want that of the first", rtt)
+	}
+}
+
 // What the controller writes into the status meanwhile does not matter to a change. What somebody
 // else changes does: it was not seen.
 func TestChangeMeetsAnother(t *testing.T) {

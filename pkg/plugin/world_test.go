@@ -185,21 +185,28 @@ func (w *world) cluster() *tcv1alpha1.TidbCluster {
 	return &tc
 }
 
-func (w *world) patch(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+func (w *world) create(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+	if err := w.refuse("create/" + w.kindOf(o)); err != nil {
+		return err
+	}
 	if happens := w.meanwhile; happens != nil {
 		w.meanwhile = nil
 		happens()
 	}
-	return c.Patch(ctx, o, p, opts...)
-}
-
-func (w *world) create(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 	if w.creating != nil {
 		if err := w.creating(o); err != nil {
 			return err
 		}
 	}
 	return c.Create(ctx, o, opts...)
+}
+
+func (w *world) patch(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+	if happens := w.meanwhile; happens != nil {
+		w.meanwhile = nil
+		happens()
+	}
+	return c.Patch(ctx, o, p, opts...)
 }
 
 // reach returns the way to agents.

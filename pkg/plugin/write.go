@@ -42,7 +42,11 @@ func (w writer) write(ctx context.Context, step object.Step) (client.Object, err
 		}
 		fallthrough
 	default:
-		if err := w.Create(ctx, after); err != nil {
+		err := w.Create(ctx, after)
+		if apierrors.IsAlreadyExists(err) {
+			err = errCreated
+		}
+		if err != nil {
 			return nil, fmt.Errorf("create %s: %w", of, unsure(err))
 		}
 	}
@@ -50,8 +54,12 @@ func (w writer) write(ctx context.Context, step object.Step) (client.Object, err
 	return after, nil
 }
 
-// errChanged is that an object is another one than what was looked at.
-var errChanged = errors.New("somebody else has changed it meanwhile: look at it, and try again")
+// Somebody else was faster: an object is another one than what was looked at, or is there
+// where none was.
+var (
+	errChanged = errors.New("somebody else has changed it meanwhile: look at it, and try again")
+	errCreated = errors.New("somebody else has created it meanwhile: look at it, and try again")
+)
 
 // changeTries is how often a change is tried while the controller writes the status.
 const changeTries = 5

@@ -99,6 +99,10 @@ type Decision struct {
 	// Zones has the zone of each pod by the topology that is in force, by the pod's name; nil
 	// without one.
 	Zones map[string]string
+	// Broken has the rules of safety that an object breaks and does not allow, by the name of a
+	// fault, or what compile.TopologyKey makes of that of a topology. The reason in its status is
+	// the first of them.
+	Broken map[string][]v1alpha1.Allowance
 	// Next is when one of them ends, or is refused if it still has to wait; zero if none will.
 	Next time.Time
 }
@@ -115,6 +119,7 @@ type Fault struct {
 func Decide(in Input) Decision {
 	d := decision{Input: in, plans: map[string]compile.Plan{}, result: Decision{
 		Statuses: map[string]v1alpha1.NetworkFaultStatus{}, Topologies: map[string]v1alpha1.NetworkTopologyStatus{},
+		Broken: map[string][]v1alpha1.Allowance{},
 	}}
 	d.Pods = slices.SortedFunc(slices.Values(in.Pods), func(a, b Pod) int { return cmp.Compare(a.Name, b.Name) })
 	objects := d.inForce()

@@ -78,6 +78,9 @@ func (d *decision) judge(objects []*object) []*object {
 			d.setSafe(o)
 			return false
 		}
+		for _, r := range rules {
+			d.result.Broken[o.key] = append(d.result.Broken[o.key], r.Rule)
+		}
 		message := messageOf(rules)
 		if d.lookAgain(o, rules, message) {
 			return true

@@ -85,7 +85,7 @@ func (d *decision) isGone(o *object) bool {
 func (d *decision) howToInject() string {
 	text := fmt.Sprintf(`TidbCluster %s does not ask for agents: set its annotation %s: "true"`, d.Cluster.Name, tidbcluster.InjectAnnotation)
 	if slices.ContainsFunc(d.Pods, func(p Pod) bool { return !p.Agent }) {
-		text += " and restart its pods, of which some have none"
+		text += fmt.Sprintf("; some of its pods have none: kubectl tidelay attach %s adds them and restarts nothing, or restart these pods", d.Cluster.Name)
 	}
 	return text
 }

@@ -30,7 +30,7 @@ func TestWords(t *testing.T) {
 	other := w.fault("other", slowLeader)
 	w.pod("basic-tikv-0").Agent = false
 	w.decide()
-	w.want(other, v1alpha1.Refused, decide.ReasonNotInjected, `"true" and restart its pods, of which some have none. It is tried again when it is changed or created again.`)
+	w.want(other, v1alpha1.Refused, decide.ReasonNotInjected, `"true"; some of its pods have none: kubectl tidelay attach basic adds them and restarts nothing, or restart these pods. It is tried again when it is changed or created again.`)
 }
 
 // A fault that is refused while it runs has no end.

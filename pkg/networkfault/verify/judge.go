@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -98,6 +99,13 @@ const (
 	// packets to two ports may take two ways.
 	share = 20
 )
+
+// Tolerance says in words how far a round trip may be from what is asked for.
+func Tolerance() string {
+	ms := func(d time.Duration) float64 { return d.Seconds() * 1000 }
+	return fmt.Sprintf("up to %g ms too short or %g ms too long, or %d %% of what is asked for if more; jitter and the network's noise on top",
+		ms(early), ms(late), 100/share)
+}
 
 // Judge compares a measurement with what is asked for. The baseline is of the same peer at
 // the same moment, without any fault.

@@ -163,6 +163,8 @@ func TestTell(t *testing.T) {
 	few := counter("b", verify.Unknown, verify.Few, "12 packets met it in 8s", 0)
 	other := result("x", "y", verify.Wrong, late)
 	other.Objects = []string{"other"}
+	nothing := result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Noisy})
+	nothing.Asked.RTT = 0
 	for name, test := range map[string]struct {
 		results  []verify.Result
 		unseen   string
@@ -213,6 +215,10 @@ func TestTell(t *testing.T) {
 		"unknown": {
 			results:  []verify.Result{result("a", "b", verify.Right, right), result("b", "c", verify.Unknown, verify.Judgement{Outcome: verify.Noisy})},
 			verified: "2/2", status: metav1.ConditionTrue, message: "1 pair measured, as asked for; not known of b to c: the network itself varies more than what is asked for", pairs: 1,
+		},
+		"unknown of nothing": {
+			results: []verify.Result{nothing}, status: metav1.ConditionUnknown,
+			message: "not known of b to c: the network itself varies too much to say that nothing is added",
 		},
 		"all lost": {
 			results: []verify.Result{lossy, result("c", "d", verify.Unknown, verify.Judgement{Outcome: verify.Dropped})}, status: metav1.ConditionUnknown,

@@ -62,6 +62,9 @@ func (r *Result) why() string {
 		}
 		return "nothing came through the loss"
 	case Noisy:
+		if r.Asked.RTT == 0 {
+			return "the network itself varies too much to say that nothing is added"
+		}
 		return "the network itself varies more than what is asked for"
 	case Busy:
 		return "the agent measures for somebody else"

@@ -180,7 +180,10 @@ func (g *Grid) WriteCSV(w io.Writer) error {
 // writeZones writes the medians between zones, either way. What is not for "topology --matrix"
 // is in comments.
 func (g *Grid) writeZones(w io.Writer) error {
-	comments := []string{fmt.Sprintf("TidbCluster %s/%s, %s: medians of the pairs of pods, either way", g.Namespace, g.Cluster, g.At.UTC().Format(time.RFC3339))}
+	comments := []string{
+		fmt.Sprintf("TidbCluster %s/%s, %s: medians of the pairs of pods, either way", g.Namespace, g.Cluster, g.At.UTC().Format(time.RFC3339)),
+		"whole round trips, with the network's own and what was in force: topology --matrix adds all of that to the network's own",
+	}
 	rows := [][]string{{"from", "to", "rtt_ms"}}
 	for i, from := range g.Groups {
 		for j, to := range g.Groups[i:] {

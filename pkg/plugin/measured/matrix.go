@@ -51,6 +51,8 @@ type Object struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`
 	What string `json:"what,omitempty"`
+	// At is the pod at whose agent somebody has set the fault by hand; "" for an object.
+	At string `json:"at,omitempty"`
 	// Doubt says why it would not be in force by what is known here, so that it is not among
 	// what is asked for; "" if it is.
 	Doubt string `json:"doubt,omitempty"`
@@ -77,7 +79,7 @@ func Of(c *look.Cluster, now time.Time) *Matrix {
 	decision := c.InForce(now)
 	for _, o := range c.Objects() {
 		if life := object.Life(o); life.Phase == v1alpha1.Running {
-			m.InForce = append(m.InForce, Object{object.Kind(o), o.GetName(), what(o), m.doubt(o, decision)})
+			m.InForce = append(m.InForce, Object{Kind: object.Kind(o), Name: o.GetName(), What: what(o), Doubt: m.doubt(o, decision)})
 		}
 	}
 	zones, by := c.Zones()

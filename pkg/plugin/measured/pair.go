@@ -16,6 +16,8 @@ type Pair struct {
 	last  verify.Judgement
 	// isBlind is whether it is not known what is asked for.
 	isBlind bool
+	// byHand says that a fault is set by hand at one of the two; "" if none is.
+	byHand string
 }
 
 func newPair(from, to *verify.Pod, isAskedKnown bool) *Pair {
@@ -50,7 +52,7 @@ func (p *Pair) Fail(why string) {
 
 // Verdict is whether a pair is as asked for: Right, Wrong or Unknown.
 func (p *Pair) Verdict() verify.Verdict {
-	if p.isBlind || p.State.Verdict == verify.Pending {
+	if p.isBlind || p.byHand != "" || p.State.Verdict == verify.Pending {
 		return verify.Unknown
 	}
 	return p.State.Verdict
@@ -74,6 +76,15 @@ func (p *Pair) RTT() (measured, baseline time.Duration) {
 // IsCut reports whether there is no answer, as a partition asks for.
 func (p *Pair) IsCut() bool { return p.Asked.Cut && p.Verdict() == verify.Right }
 
+// off is how far the round trip is from what is asked for; 0 if that is not known.
+func (p *Pair) off() time.Duration {
+	rtt, baseline := p.RTT()
+	if p.isBlind || p.byHand != "" || p.Asked.Cut || rtt == 0 || baseline == 0 {
+		return 0
+	}
+	return (rtt - baseline - p.Asked.RTT).Abs()
+}
+
 // Why says in words why a pair is not as asked for, or why that is not known; "" if it is.
 func (p *Pair) Why() string {
 	switch {
@@ -81,6 +92,8 @@ func (p *Pair) Why() string {
 		return p.why
 	case p.looks == 0:
 		return "it was not measured"
+	case p.byHand != "":
+		return p.byHand
 	case p.isBlind:
 		if rtt, _ := p.RTT(); rtt > 0 {
 			return ""

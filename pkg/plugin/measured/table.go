@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/tidelay/tidelay/pkg/networkfault/verify"
 )
 
 const (
@@ -49,6 +51,9 @@ func (g *Grid) Write(w io.Writer, style Style) error {
 	line("%s", g.Summary())
 	if longest := g.Longest(1); len(longest) > 0 {
 		line("longest: %s to %s: %s", longest[0].From, longest[0].To, longest[0].Words())
+	}
+	if p, off := g.Furthest(); p != nil {
+		line("furthest off: %s to %s: %s, %s ms off", p.From, p.To, p.Words(), Number(off))
 	}
 	out := g.Out()
 	for _, p := range out[:min(len(out), maxLines)] {
@@ -111,6 +116,9 @@ func (g *Grid) panel(w io.Writer, first, end int) {
 	}
 }
 
+// Tolerance says how far a round trip may be from what is asked for.
+func (*Grid) Tolerance() string { return verify.Tolerance() }
+
 // legend says what the marks and words mean that are used.
 func (g *Grid) legend() []string {
 	used := map[string]bool{}
@@ -132,6 +140,9 @@ func (g *Grid) legend() []string {
 		if used[one.key] {
 			all = append(all, one.text)
 		}
+	}
+	if g.IsAskedKnown {
+		all = append(all, "in tolerance: "+g.Tolerance())
 	}
 	return all
 }

@@ -38,6 +38,9 @@ func Short(d time.Duration) string {
 // String says what is in force.
 func (o Object) String() string {
 	text := fmt.Sprintf("%s %s: %s", o.Kind, o.Name, o.What)
+	if o.At != "" {
+		text = fmt.Sprintf("%s %s, set by hand at %s: %s; not counted as asked for", o.Kind, o.Name, o.At, o.What)
+	}
 	if o.Doubt != "" {
 		text += "; not counted as asked for: " + o.Doubt
 	}
@@ -56,6 +59,24 @@ func (m *Matrix) Longest(n int) []*Pair {
 	all := (&Cell{Pairs: m.Pairs}).Answered()
 	slices.Reverse(all)
 	return all[:min(n, len(all))]
+}
+
+// Furthest returns the pair whose round trip is furthest from what is asked for, and how far that
+// is; nil if that is not known of any.
+func (m *Matrix) Furthest() (*Pair, time.Duration) {
+	var furthest *Pair
+	var off time.Duration
+	for _, p := range m.Pairs {
+		if p.off() > off {
+			furthest, off = p, p.off()
+		}
+	}
+	return furthest, off
+}
+
+// asksNothing reports whether nothing is asked for between any pods.
+func (m *Matrix) asksNothing() bool {
+	return !slices.ContainsFunc(m.Pairs, func(p *Pair) bool { return p.Asked.Cut || p.Asked.RTT > 0 || p.Asked.Lossy || p.Asked.Rated })
 }
 
 // Judged is how many pairs are as asked for or not.
@@ -108,6 +129,10 @@ func (m *Matrix) Summary() string {
 		return text + "; what is asked for is not known"
 	case out > 0:
 		return fmt.Sprintf("%s, %d out of tolerance", text, out)
+	case m.asksNothing() && m.Judged() == len(m.Pairs):
+		return text + ", nothing asked for and nothing added"
+	case m.asksNothing():
+		return fmt.Sprintf("%s, nothing asked for; at %d it is known that nothing is added", text, m.Judged())
 	case m.Judged() == len(m.Pairs):
 		return text + ", all as asked for"
 	default:

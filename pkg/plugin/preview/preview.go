@@ -25,6 +25,12 @@ type Preview struct {
 	Object client.Object
 	// Life is what its status would say first.
 	Life v1alpha1.Life
+	// Broken are the rules of safety that it breaks and does not allow.
+	Broken []v1alpha1.Allowance
+	// Changes are the fields that differ from those of the object that is there, but for how long
+	// it lasts, and Ended is how that one ends; none and "" where there is none.
+	Changes []object.Difference
+	Ended   string
 	// Selected are the pods of a fault, by selector.
 	Selected []v1alpha1.SelectedPod
 	// Zones are the zones of a topology and Unzoned the pods in none.
@@ -32,6 +38,8 @@ type Preview struct {
 	Unzoned []string
 	// Holders are the pods whose agents would hold it.
 	Holders []string
+	// Down are those of the Holders whose agents don't run now, each with how its agent is.
+	Down []string
 	// Groups are pairs of groups of pods and what happens between them.
 	Groups []Group
 	// Hidden names what may not be read, so that none of this counts it: "NetworkFaults".
@@ -89,7 +97,7 @@ func (p *Preview) see(in decide.Input, after decide.Decision) {
 		status := after.Statuses[p.Object.GetName()]
 		p.Life, p.Selected = status.Life, status.Selected
 	}
-	p.Holders = after.Holders(object.Key(p.Object))
+	p.Holders, p.Broken = after.Holders(object.Key(p.Object)), after.Broken[object.Key(p.Object)]
 	p.Groups = p.groups(in, after)
 }
 

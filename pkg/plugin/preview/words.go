@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/fault"
 	"github.com/tidelay/tidelay/pkg/networkfault/decide"
@@ -45,6 +47,11 @@ func Write(w io.Writer, all []Preview) error {
 func (p *Preview) lines(line table.Line) {
 	line("%s %s: %s", object.Kind(p.Object), p.Object.GetName(), p.Life.What)
 	p.pods(line)
+	name := "change"
+	for _, c := range p.Changes {
+		line("  %s\t%s\t%s, was %s", name, c.Field, c.Is, c.Was)
+		name = ""
+	}
 	if len(p.Groups) > 0 {
 		line("")
 		line("  BETWEEN\tPAIRS\tALL TOGETHER")
@@ -56,7 +63,7 @@ func (p *Preview) lines(line table.Line) {
 	judged, verdict := p.verdict()
 	line("  %s\t%s", judged, verdict)
 	if p.Life.Phase != v1alpha1.Refused {
-		line("  ends\t%s", cmp.Or(object.End(p.Object), "when it is cleared"))
+		line("  ends\t%s", p.ends())
 	}
 }
 
@@ -75,6 +82,32 @@ func (p *Preview) pods(line table.Line) {
 	if len(p.Holders) > 0 {
 		line("  agents\t%s", strings.Join(p.Holders, ", "))
 	}
+	if len(p.Down) > 0 {
+		line("  down\t%s: no agent runs there now, so that nothing is in force there before one does", strings.Join(p.Down, ", "))
+	}
+}
+
+// ends says how the object ends, and how the one that is there would have.
+func (p *Preview) ends() string {
+	end := cmp.Or(object.End(p.Object), untilCleared)
+	if p.Ended != "" && p.Ended != end {
+		end += ", was " + strings.TrimPrefix(p.Ended, "by itself ")
+	}
+	return end
+}
+
+// untilCleared is how an object ends that does not end by itself.
+const untilCleared = "when it is cleared"
+
+// Compare notes what a change changes. named returns what a field of the spec is called.
+func (p *Preview) Compare(before client.Object, named func(field string) string) error {
+	p.Ended = cmp.Or(object.End(before), untilCleared)
+	var err error
+	p.Changes, err = object.Differences(before, p.Object)
+	for i := range p.Changes {
+		p.Changes[i].Field = named(p.Changes[i].Field)
+	}
+	return err
 }
 
 // side writes the selectors of a side, each with its pods. A range of addresses has none.
@@ -148,6 +181,9 @@ func (g Group) what() string {
 // verdict says whether it starts: what judged it, and how.
 func (p *Preview) verdict() (judged, verdict string) {
 	verdict = p.Life.Reason + ": " + Message(p.Life)
+	if len(p.Broken) > 0 {
+		verdict = list(p.Broken, ", ") + ": " + Message(p.Life)
+	}
 	switch phase := p.Life.Phase; {
 	case IsUnsafe(p.Life):
 		return "safety", strings.ToLower(string(phase)) + ": " + verdict
@@ -161,9 +197,28 @@ func (p *Preview) verdict() (judged, verdict string) {
 		verdict += fmt.Sprintf(" by what is seen here, without %s; the controller judges it with them", strings.Join(p.Hidden, " and "))
 	}
 	if allowed := object.Allowed(p.Object); len(allowed) > 0 {
-		verdict += fmt.Sprintf("; it allows %s", strings.Trim(fmt.Sprint(allowed), "[]"))
+		verdict += "; it allows " + list(allowed, " ")
 	}
 	return "safety", verdict
+}
+
+// list joins rules of safety.
+func list(rules []v1alpha1.Allowance, separator string) string {
+	words := make([]string, 0, len(rules))
+	for _, rule := range rules {
+		words = append(words, string(rule))
+	}
+	return strings.Join(words, separator)
+}
+
+// Refusal says which rules of safety refuse something, and what a person types to do it all the
+// same. so says what became of it.
+func Refusal(broken []v1alpha1.Allowance, so string) string {
+	rules := "rule"
+	if len(broken) > 1 {
+		rules = "rules"
+	}
+	return fmt.Sprintf("refused by the %s of safety %s; %s; --allow %s does it anyway", rules, list(broken, " and "), so, list(broken, ","))
 }
 
 // Message returns the message of a life without the end that is for objects that are there.

@@ -111,6 +111,17 @@ func (a *Agent) answered(reply agents.Reply[api.Status]) {
 	}
 }
 
+// ByHand returns those of the faults of an agent that somebody else than the controller has set.
+func ByHand(faults []api.FaultStatus) []Held {
+	var all []Held
+	for _, f := range faults {
+		if h := heldOf(f); h.isByHand() {
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
 // heldOf returns a fault as the agent tells it.
 func heldOf(f api.FaultStatus) Held {
 	h := Held{Name: f.Name, Owner: f.Owner, InKernel: f.Held}

@@ -58,7 +58,7 @@ func (f *fleet) pluginRingFails(t *testing.T) {
 	p := d.operator()
 	d.create("round-3", "cluster: another")
 	p.runs("partition", "basic", "--shape=ring", "--of=tidb,tikv", "--name=round").
-		wants(t, 1, "create NetworkFault round-3", "already exists", "what was written before was taken back")
+		wants(t, 1, "create NetworkFault round-3", "somebody else has created it meanwhile", "what was written before was taken back")
 	if got := d.faults(); !slices.Equal(got, []string{"round-3"}) {
 		t.Errorf("left: %q", got)
 	}

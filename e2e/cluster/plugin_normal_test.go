@@ -41,7 +41,7 @@ var normals = []struct {
 	{regexp.MustCompile(`\d+(\.\d+)?[!?]? / \d+(\.\d+)?`), "LONGEST / MEDIAN"},
 	{regexp.MustCompile(`  (\d+\.\d+[!?]?|\d+[!?])`), "  RTT"},
 	{regexp.MustCompile(`(?m)^longest: .*$`), "longest: PAIR"},
-	{regexp.MustCompile(`(?m)^(!   out of tolerance|20\? measured, .*|out of tolerance: .*|not known: .*|and \d+ more)\n`), ""},
+	{regexp.MustCompile(`(?m)^(!   out of tolerance|20\? measured, .*|out of tolerance: .*|not known: .*|furthest off: .*|and \d+ more)\n`), ""},
 	{regexp.MustCompile(`pairs measured, .*`), "pairs measured"},
 	{regexp.MustCompile(`(\S) {2,}`), "$1   "},
 }

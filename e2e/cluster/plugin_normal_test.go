@@ -22,6 +22,8 @@ var normals = []struct {
 	{regexp.MustCompile(`\b(netem|nfqueue)\b`), "ENGINE"},
 	{regexp.MustCompile(`answer: ENGINE, \S+, sidecar`), "answer: ENGINE, VERSION, sidecar"},
 	{regexp.MustCompile(`(?m)version \S+, engine ENGINE.*$`), "version VERSION, engine ENGINE"},
+	{regexp.MustCompile(`(?m)^(kubectl tidelay|controller|injector) +\S+$`), "$1   VERSION"},
+	{regexp.MustCompile(`(?m)^the (controller|injector) is \S+, and this plugin .*\n`), ""},
 	{regexp.MustCompile(`the injector \S+ wrote`), "the injector VERSION wrote"},
 	{regexp.MustCompile(`(?m)^\d+ of \d+ agents hold`), "N of N agents hold"},
 	// Names and identities.

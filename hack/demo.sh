@@ -153,7 +153,7 @@ far_apart() {
   tidelay matrix basic
   tidelay matrix basic -o html --file "$repo/bin/matrix.html"
   title "A slow PD leader on top"
-  tidelay set basic 50ms --from 'pd(leader)' --for 10m --wait
+  tidelay set basic 50ms --from 'pd(leader)' --to 'pd(follower)' --for 10m --wait
   tidelay status basic
   title "Clear"
   tidelay clear --all

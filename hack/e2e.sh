@@ -38,8 +38,9 @@ read -ra args <<<"${TEST_ARGS:-}"
 cd "$repo"
 say "== cluster tier"
 # Tests wait for one another by what they claim, so that all may begin at once.
-log=$(mktemp) rc=0
+log=$cache/log/cluster-tier.log rc=0
 go test -tags e2e -count=1 -parallel 100 -timeout 35m -v ./e2e/cluster/ "${args[@]}" 2>&1 | tee "$log" || rc=$?
-((rc == 0)) || { say "== failed in the cluster tier" && failed_tests "$log"; } # again, where a reader of a long log looks
-rm -f "$log"
-((rc == 0))
+((rc == 0)) && exit
+say "== failed in the cluster tier; all that it printed is in $log"
+failed_tests "$log" # again, where a reader of a long log looks
+exit "$rc"

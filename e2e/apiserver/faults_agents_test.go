@@ -151,15 +151,12 @@ func (f *fleet) agentEnds(t *testing.T) {
 	d := f.database(t, nil)
 	d.create("slow", "to: [pd]")
 	d.becomes("slow", "Running Applied 6/6")
-	began, gone := time.Now(), d.agents["basic-tikv-2"]
+	gone := d.agents["basic-tikv-2"]
 	must(t, gone.Vanish())
 	d.changeStatus("basic-tikv-2", func(s *corev1.PodStatus) {
 		s.ContainerStatuses[1].State.Terminated = &corev1.ContainerStateTerminated{ExitCode: 137, ContainerID: "madeup://first"}
 	})
 	d.becomes("slow", "Running NotApplied 5/6", "basic-tikv-2: its agent does not run; what it holds is not known")
-	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("it is told after %s", took)
-	}
 	must(t, gone.Listen())
 	d.changeStatus("basic-tikv-2", func(s *corev1.PodStatus) {
 		s.ContainerStatuses[1].ContainerID, s.ContainerStatuses[1].State = "madeup://second", corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidelay/tidelay/pkg/agent/api"
 )
 
 // uninstallUnderFaults uninstalls Tidelay while two faults run, one of them until it is
@@ -41,7 +43,11 @@ func (w *world) uninstallUnderFaults(ctx context.Context, t *testing.T, uninstal
 		// None, where the controller saw that the objects went before it went itself.
 		t.Logf("right after that, tikv-0 to pd-0: %s, tidb-0 to pd-0: %s", inWords(found[pair{"pd-0", "tikv-0"}]), inWords(found[pair{"pd-0", "tidb-0"}]))
 	}
-	w.wantLeases(ctx, t, abandoned, ended.Add(abandonedLease))
+	held, err := w.held(ctx, abandoned, members(abandoned))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLeases(t, held, ended.Add(abandonedLease))
 	left := max(0, time.Until(short.ExpiresAt.Time))
 	const late = 3 * time.Second // times in the status are in whole seconds, and measuring takes one
 	w.wantMatrixOf(ctx, t, abandoned, left+late, "after its duration, without a controller", func(p pair) time.Duration {
@@ -53,13 +59,9 @@ func (w *world) uninstallUnderFaults(ctx context.Context, t *testing.T, uninstal
 	})
 }
 
-// wantLeases checks that no agent of a TidbCluster holds a fault for longer.
-func (w *world) wantLeases(ctx context.Context, t *testing.T, cluster string, longest time.Time) {
+// wantLeases checks that none of the faults that agents hold lasts longer.
+func wantLeases(t *testing.T, held map[string][]api.Fault, longest time.Time) {
 	t.Helper()
-	held, err := w.held(ctx, cluster, members(cluster))
-	if err != nil {
-		t.Fatal(err)
-	}
 	for member, faults := range held {
 		for _, f := range faults {
 			ends, err := time.Parse(time.RFC3339, f.ExpiresAt)

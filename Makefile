@@ -65,7 +65,7 @@ test-kernels: ## The same for both engines on Debian's kernels, under QEMU; KERN
 .PHONY: test-apiserver
 test-apiserver: ## API-server tier: the shipped manifests on a real kube-apiserver and etcd
 	hack/deps.sh shells
-	assets=$$(hack/kube-assets.sh); KUBEBUILDER_ASSETS=$$assets go test -tags apiserver -count=1 -parallel 32 -timeout 30m ./e2e/apiserver/
+	assets=$$(hack/kube-assets.sh); KUBEBUILDER_ASSETS=$$assets go test -tags apiserver -count=1 -parallel 32 -timeout 60m ./e2e/apiserver/
 
 .PHONY: e2e
 e2e: ## Cluster tier: kind and the real TiDB Operator, or the cluster of E2E_KUBECONFIG

@@ -42,10 +42,10 @@ func TestInjectorKilled(t *testing.T) {
 // A replica that is asked to end first says it is not ready, goes on serving
 // until the Service has forgotten it, and then ends well.
 func TestInjectorDrains(t *testing.T) {
-	r := newReplica(t, "--drain=3s")
+	r := newReplica(t, "--drain=10s")
 	must(t, r.waitReady(t.Context()))
 	must(t, r.cmd.Process.Signal(syscall.SIGTERM))
-	eventually(t, 2*time.Second, func() error {
+	eventually(t, 5*time.Second, func() error {
 		if _, err := get(t.Context(), "http://"+r.health+"/readyz"); err == nil {
 			return errors.New("still ready after SIGTERM")
 		}

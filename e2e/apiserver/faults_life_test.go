@@ -85,7 +85,7 @@ func (f *fleet) pause(t *testing.T) {
 // A fault ends when its time is over, everywhere and not before.
 func (f *fleet) expiry(t *testing.T) {
 	d := f.database(t, nil)
-	d.create("short", "to: [pd], duration: 10s")
+	d.create("short", "to: [pd], duration: 30s")
 	d.create("long", "from: [tidb], to: [pd]")
 	both := d.between("tikv", "pd", "25ms").and(d.between("tidb", "pd", "25ms"))
 	d.wantEffects(both)

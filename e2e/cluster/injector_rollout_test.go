@@ -65,9 +65,12 @@ func (w *world) admitPods(ctx context.Context, t *testing.T, name string) (stop 
 	pod := w.podToRemake(ctx, t)
 	ending, ended := make(chan struct{}), make(chan []admitted)
 	go func() {
+		tick := time.NewTicker(20 * time.Millisecond) // other tests need the machine too
+		defer tick.Stop()
 		var all []admitted
 		after := 0
 		for after < 100 {
+			<-tick.C
 			select {
 			case <-ending:
 				after++

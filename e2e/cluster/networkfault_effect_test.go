@@ -33,7 +33,7 @@ func TestNetworkFaultsAddUp(t *testing.T) {
 // A change takes effect in place: none of the pings that pass meanwhile is lost, and none
 // passes without the fault.
 func TestNetworkFaultChangeInPlace(t *testing.T) {
-	ctx := onFaulted(t)
+	ctx := onFaulted(t, needs(theController), changes(theMachine)) // the stream shows each late packet
 	theFaulted.runSlow(ctx, t, "changed")
 	stream := theFaulted.stream(ctx, t, "tikv-0", "pd-0", 10*time.Second)
 	theFaulted.patch(ctx, t, "changed", `{"spec":{"rtt":"80ms"}}`)

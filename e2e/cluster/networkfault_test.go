@@ -59,9 +59,10 @@ func (w *world) watchNeighbour(t *testing.T) (stop func()) {
 				return
 			}
 			if err != nil {
-				t.Errorf("measure in TidbCluster %s: %v", neighbour, err)
+				t.Logf("measure in TidbCluster %s: %v", neighbour, err)
+			} else {
+				samples++
 			}
-			samples++
 			for p, rtt := range found {
 				worst = max(worst, rtt)
 				const smallest = 20 * time.Millisecond // of the faults in these tests, less than half

@@ -26,7 +26,7 @@ var (
 // their zones and of the fault together. Without the fault the ground is left, and a link that
 // is changed takes effect in place.
 func TestNetworkTopologySpread(t *testing.T) {
-	ctx := onFaulted(t)
+	ctx := onFaulted(t, needs(theController), changes(theMachine)) // the stream shows each late packet
 	theFaulted.runTopology(ctx, t, "ground", "spread: 3, untilDeleted: true, "+far.spec())
 	theFaulted.wantMatrix(ctx, t, "dealt out to three zones", far.of(dealt(3)))
 	theFaulted.run(ctx, t, "slow", `from: ["tikv(0)"], rtt: 50ms, duration: 10m`)
@@ -43,7 +43,7 @@ func TestNetworkTopologySpread(t *testing.T) {
 // A pod that is moved to another zone has what is between that one and the others from then
 // on, and no packet is lost by it. A pod in no zone has nothing between it and others.
 func TestNetworkTopologyPodMoved(t *testing.T) {
-	ctx := onFaulted(t)
+	ctx := onFaulted(t, needs(theController), changes(theMachine)) // the stream shows each late packet
 	zones := zoning{
 		"pd-0": "a", "tikv-0": "a", "tidb-0": "a", "tidb-1": "a", "tiflash-0": "a",
 		"pd-1": "b", "tikv-1": "b", "pd-2": "c", "tikv-2": "c",

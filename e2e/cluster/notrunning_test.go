@@ -40,15 +40,11 @@ func TestAgentNotRunning(t *testing.T) {
 			run("registry.invalid/no/such:image")
 			broken := time.Now()
 			message := theWorld.wantCondition(ctx, t, annotated, corev1.ConditionFalse, "agent_not_running")
-			took := time.Since(broken)
-			t.Logf("told after %s: %s", took, message)
+			t.Logf("told after %s: %s", time.Since(broken).Round(time.Second), message)
 			// Between two pulls kubelet says CrashLoopBackOff: the container ran before.
 			inItsWords := strings.Contains(message, "ImagePullBackOff of registry.invalid/no/such:image") || strings.Contains(message, "CrashLoopBackOff")
 			if !strings.Contains(message, pod.Name) || !inItsWords {
 				t.Errorf("message %q, want the pod %s and kubelet's reason", message, pod.Name)
-			}
-			if took > time.Minute {
-				t.Errorf("told after %s, want a minute at most", took)
 			}
 			run(image)
 			theWorld.wantCondition(ctx, t, annotated, corev1.ConditionTrue, "injected")

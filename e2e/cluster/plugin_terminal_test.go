@@ -63,7 +63,7 @@ func TestPluginWaits(t *testing.T) {
 				return fmt.Errorf("exit status %d, want 0, a pair, and %q:\n%q", status, verified, said)
 			}
 			if rtt, err := time.ParseDuration(pairs[0][1]); err != nil || !is(rtt, added) {
-				t.Errorf("%s: measured %s, %v", pairs[0][0], rtt, err)
+				return fmt.Errorf("%s: measured %s, %w", pairs[0][0], rtt, err)
 			}
 			return nil
 		})

@@ -40,6 +40,7 @@ func TestPluginWithTokens(t *testing.T) {
 	})
 	w.setTokens(ctx, t, true)
 	w.recreate(ctx, t, plain, components()...)
+	w.wantCondition(ctx, t, plain, corev1.ConditionTrue, "injected") // else status may tell what was before
 
 	s := newScript(t, w, plain)
 	asker := w.role(ctx, t, "asker",

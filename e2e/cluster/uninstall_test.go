@@ -49,7 +49,7 @@ func (w *world) uninstallUnderFaults(ctx context.Context, t *testing.T, uninstal
 	}
 	wantLeases(t, held, ended.Add(abandonedLease))
 	left := max(0, time.Until(short.ExpiresAt.Time))
-	const late = 3 * time.Second // times in the status are in whole seconds, and measuring takes one
+	const late = 15 * time.Second // measuring takes some on a busy machine, and the lease is longer
 	w.wantMatrixOf(ctx, t, abandoned, left+late, "after its duration, without a controller", func(p pair) time.Duration {
 		held, err := w.held(ctx, abandoned, []string{"tidb-0"})
 		if err != nil || len(held) == 0 {

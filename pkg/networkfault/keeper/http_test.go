@@ -168,7 +168,10 @@ func TestNoAnswers(t *testing.T) {
 		"connection end": {leadTo(t, drop, secret), failed, "PUT /v1/faults: EOF"},
 		"no agent":       {leadTo(t, other, secret), failed, "something that is no agent answered 404 Not Found"},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
+		if test.outcome == timeout {
+			ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
+		}
 		defer cancel()
 		whole := target(1, delay("a", time.Millisecond, time.Time{}))
 		r := newRequest(&whole, nil, time.Now())

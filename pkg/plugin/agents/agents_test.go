@@ -32,7 +32,7 @@ func status(t *testing.T, pod *corev1.Pod, secrets []corev1.Secret, handle http.
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	agent, err := proxy.Of(ctx, pod)
 	if err != nil {

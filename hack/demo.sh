@@ -34,7 +34,7 @@ typed() {
 
 # The cluster's pods have addresses on the node only, so ping and curl run there.
 on_node() { show docker exec "$node" "$@"; }
-ping_pod() { on_node ping -c 5 -i 0.3 "$ip"; }
+ping_pod() { on_node ping -c 4 -i 0.2 "$ip"; }
 agent() { on_node curl -sS -X "$1" "http://$ip:2332/$2" && echo; }
 
 # The plugin's verbs, for the demo's TidbCluster.

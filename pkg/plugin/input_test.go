@@ -23,13 +23,15 @@ func (s silence) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// Ctrl-C ends a preview that waits for standard input.
-func TestPreviewInterrupted(t *testing.T) {
-	w := newWorld(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	w.follows = &genericiooptions.IOStreams{In: silence(cancel), Out: &bytes.Buffer{}, ErrOut: &w.errOut}
-	if status := w.run(ctx, "preview", "-f", "-"); status != 1 || w.errOut.String() != "error: interrupted\n" {
-		t.Errorf("exit status %d: %s", status, w.errOut.String())
+// Ctrl-C ends a verb that waits for standard input.
+func TestInputInterrupted(t *testing.T) {
+	for _, line := range []string{"preview -f -", "topology basic --matrix -"} {
+		w := newWorld(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		w.follows = &genericiooptions.IOStreams{In: silence(cancel), Out: &bytes.Buffer{}, ErrOut: &w.errOut}
+		if status := w.run(ctx, strings.Fields(line)...); status != 1 || w.errOut.String() != "error: interrupted\n" {
+			t.Errorf("%s: exit status %d: %s", line, status, w.errOut.String())
+		}
 	}
 }
 

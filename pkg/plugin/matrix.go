@@ -30,7 +30,7 @@ type matrixFlags struct {
 	out *file
 }
 
-func matrixOutputs() []string { return []string{"table", "json", "csv", "html"} }
+func matrixOutputs() []string { return []string{"table", "json", "yaml", "csv", "html"} }
 
 // newMatrix returns the verb matrix.
 func (a *app) newMatrix() *cobra.Command {
@@ -52,7 +52,7 @@ that where the pods are near to each other.
 
 It needs the right to create pods/proxy.`, exactly(1, "CLUSTER"))
 	cmd.Flags().StringVar(&f.by, "by", "", fmt.Sprintf("pod, component or zone (default pod; in a table of more than %d pods component)", mostPods))
-	cmd.Flags().StringVarP(&f.output, "output", "o", "", "table, json, csv or html (default by the end of the name in --file, else table)")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "", "table, json, yaml, csv or html (default by the end of the name in --file, else table)")
 	cmd.Flags().StringVar(&f.file, "file", "", "write to this file")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to measure")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

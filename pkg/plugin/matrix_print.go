@@ -51,8 +51,8 @@ func (a *app) encodeGrid(grid *measured.Grid, f *matrixFlags) ([]byte, error) {
 	words.NoColor = a.NoColor || f.out != nil
 	var err error
 	switch f.output {
-	case "json":
-		err = words.encode(grid.Document(), "json")
+	case "json", "yaml":
+		err = words.encode(grid.Document(), f.output)
 	case "csv":
 		err = grid.WriteCSV(&content)
 	case "html":

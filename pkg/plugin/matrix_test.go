@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
 
 	"github.com/tidelay/tidelay/e2e/madeup"
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -199,6 +200,10 @@ func TestMatrixOutputs(t *testing.T) {
 	if err := json.Unmarshal(m.out.Bytes(), &d); err != nil || len(d.Pairs) != 56 || *d.Pairs[0].RTT != 0.3 {
 		t.Errorf("%v: %s", err, m.out.String())
 	}
+	m.says(0, []string{"-o", "yaml"})
+	if got, err := yaml.YAMLToJSON(m.out.Bytes()); err != nil || json.Valid(m.out.Bytes()) || !strings.Contains(string(got), `"rtt_ms":0.3`) {
+		t.Errorf("%v: %s", err, m.out.String())
+	}
 	m.says(0, []string{"-o", "csv", "--by", "zone"}, "east,west,0.3\n")
 	if _, err := matrix.Read(strings.NewReader(m.out.String())); err != nil {
 		t.Error(err)
@@ -316,7 +321,7 @@ func TestMatrixProgress(t *testing.T) {
 func TestMatrixUsage(t *testing.T) {
 	m := withAgents(t)
 	m.says(2, []string{"--by", "zones"}, `error: --by "zones"; want pod, component, zone; did you mean zone?`)
-	m.says(2, []string{"-o", "yaml"}, `--output "yaml"`)
+	m.says(2, []string{"-o", "xml"}, `--output "xml"`)
 	m.says(2, []string{"--timeout", "0s"}, "--timeout 0s: want more than 0s")
 	m.says(2, []string{"--file", "/no/such/folder/x.html"}, "there is no folder /no/such/folder")
 	var pods corev1.PodList

@@ -1,8 +1,10 @@
 package plugin
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -36,13 +38,13 @@ list (from,to,rtt_ms) or as a square table; its zones are named as those of the 
   kubectl tidelay topology basic --profile three-az --spread 3 --for 2h
   kubectl tidelay topology basic --matrix regions.csv --zone-key topology.kubernetes.io/region`, exactly(1, "CLUSTER"))
 	cmd.Flags().StringVar(&f.profile, "profile", "", "round trips by a name: "+fmt.Sprint(profile.Names()))
-	cmd.Flags().StringVar(&f.matrix, "matrix", "", "file with round trips between zones, as CSV")
+	cmd.Flags().StringVar(&f.matrix, "matrix", "", "file with round trips between zones, as CSV; - for standard input")
 	cmd.Flags().Int32Var(&f.spread, "spread", 0, fmt.Sprintf("deal the pods out to so many zones, 2 to %d", zone.Max))
 	cmd.Flags().StringVar(&f.zoneKey, "zone-key", "", "label of the nodes that is the zone (default topology.kubernetes.io/zone)")
 	f.lasting.add(cmd.Flags(), "2h")
 	f.writing.add(cmd.Flags(), a.IsTerminal)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		spec, err := f.parse(args[0])
+		spec, err := f.parse(args[0], func() ([]v1alpha1.Link, error) { return a.readMatrix(cmd.Context(), f.matrix) })
 		if err != nil {
 			return err
 		}
@@ -56,8 +58,9 @@ list (from,to,rtt_ms) or as a square table; its zones are named as those of the 
 	return cmd
 }
 
-// parse returns a spec with the zones and what is between them.
-func (f *topologyFlags) parse(cluster string) (v1alpha1.NetworkTopologySpec, error) {
+// parse returns a spec with the zones and what is between them. It reads the matrix if one is
+// asked for.
+func (f *topologyFlags) parse(cluster string, read func() ([]v1alpha1.Link, error)) (v1alpha1.NetworkTopologySpec, error) {
 	spec := v1alpha1.NetworkTopologySpec{Cluster: cluster, Profile: f.profile, ZoneKey: f.zoneKey, Spread: f.spread, StartAfter: v1alpha1.StartAfterReady}
 	switch {
 	case (f.profile == "") == (f.matrix == ""):
@@ -71,7 +74,7 @@ func (f *topologyFlags) parse(cluster string) (v1alpha1.NetworkTopologySpec, err
 	}
 	if f.matrix != "" {
 		var err error
-		if spec.Links, err = readMatrix(f.matrix); err != nil {
+		if spec.Links, err = read(); err != nil {
 			return spec, err
 		}
 	}
@@ -82,13 +85,15 @@ func (f *topologyFlags) parse(cluster string) (v1alpha1.NetworkTopologySpec, err
 }
 
 // readMatrix reads what is between zones from a file.
-func readMatrix(path string) ([]v1alpha1.Link, error) {
-	file, err := os.Open(path)
-	if err != nil {
+func (a *app) readMatrix(ctx context.Context, path string) ([]v1alpha1.Link, error) {
+	content, err := a.readFile(ctx, path)
+	switch {
+	case errors.Is(err, errInterrupted):
+		return nil, err
+	case err != nil:
 		return nil, usage("--matrix: %w", err)
 	}
-	defer file.Close()
-	read, err := matrix.Read(file)
+	read, err := matrix.Read(bytes.NewReader(content))
 	if err != nil {
 		return nil, usage("--matrix %s: %w", path, err)
 	}

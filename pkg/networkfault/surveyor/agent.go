@@ -18,8 +18,12 @@ type agent struct {
 	tasks   []*task
 	// isBusy is whether it measures, or tells its counters.
 	isBusy bool
-	// began is when its last measurement did; rests is until when none may.
+	// began is when its last measurement did; rests is until when none may, so that people can
+	// have it measure.
 	began, rests time.Time
+	// recent are the beginnings of its last measurements, at most PerMinute of them, oldest
+	// first.
+	recent []time.Time
 	// busy is since when it measures for somebody else each time; zero if it did not the last
 	// time.
 	busy time.Time
@@ -102,14 +106,37 @@ func (a *agent) next(fair time.Duration) (*task, time.Time) {
 			first = t
 		}
 	}
-	switch {
-	case first == nil || first.state.IsOpen():
-		return first, a.rests
-	case first.isInDoubt() || a.looks > 0:
-		return first, latest(a.rests, a.began.Add(fair))
-	default:
-		return first, latest(a.rests, a.began.Add(max(turn, fair)))
+	if first == nil {
+		return nil, time.Time{}
 	}
+	var apart time.Duration
+	switch {
+	case first.began.IsZero():
+	case first.state.IsOpen():
+		apart = pause
+	case first.isInDoubt() || a.looks > 0:
+		apart = max(pause, fair)
+	default:
+		apart = max(turn, fair)
+	}
+	return first, latest(a.free(), a.began.Add(apart))
+}
+
+// free returns from when on the agent may measure.
+func (a *agent) free() time.Time {
+	if len(a.recent) < PerMinute {
+		return a.rests
+	}
+	return latest(a.rests, a.recent[0].Add(minute))
+}
+
+// begin notes that it begins to measure.
+func (a *agent) begin(now time.Time) {
+	a.isBusy, a.began = true, now
+	if len(a.recent) == PerMinute {
+		a.recent = slices.Delete(a.recent, 0, 1)
+	}
+	a.recent = append(a.recent, now)
 }
 
 // compare compares what an agent has counted of a fault with what it had.

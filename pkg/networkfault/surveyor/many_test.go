@@ -47,7 +47,7 @@ func TestComingAndGoing(t *testing.T) {
 			pass(700 * time.Millisecond)
 		}
 		s.Set(basic, nil)
-		pass(time.Minute)
+		pass(minute)
 		if len(s.clusters) > 0 || s.count != 0 {
 			t.Errorf("%d clusters and %d agents are remembered", len(s.clusters), s.count)
 		}

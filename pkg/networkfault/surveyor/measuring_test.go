@@ -7,17 +7,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// All is told at once when the last pair was measured, and nothing while all stays so.
+// All is told at once when the last pair was measured, which takes seconds, and nothing while
+// all stays so.
 func TestMeasuring(t *testing.T) {
 	run(t, func(s *Surveyor, f *fleet) {
 		s.Set(basic, []Assignment{assignment(0, 3), assignment(1, 1)})
-		pass(20 * time.Second)
+		pass(pause + 2*rest)
 		if got, told := verdicts(s), f.take(); got != "rrpr" || told != 0 {
-			t.Errorf("after 20s %s, told %d times", got, told)
+			t.Errorf("%s before the last, told %d times", got, told)
 		}
-		pass(10 * time.Second)
+		pass(rest)
 		if got, told := verdicts(s), f.take(); got != "rrrr" || told != 1 {
-			t.Errorf("after 30s %s, told %d times", got, told)
+			t.Errorf("%s after the last, told %d times", got, told)
 		}
 		before, _, _ := f.measured("uid-0")
 		pass(10 * time.Minute)

@@ -150,7 +150,7 @@ func (s *Surveyor) begin(a *agent) ([]*task, Target, verify.Check) {
 	if t == nil {
 		return nil, Target{}, verify.Check{}
 	}
-	a.isBusy, a.began, a.rests = true, now, now.Add(pause)
+	a.begin(now)
 	if t.isInDoubt() {
 		a.looks++
 	} else {
@@ -169,7 +169,7 @@ func (s *Surveyor) end(a *agent, tasks []*task, found func(*task) verify.Judgeme
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	a.isBusy, a.rests = false, latest(a.rests, now.Add(max(now.Sub(a.began), rest)))
+	a.isBusy, a.rests = false, now.Add(max(now.Sub(a.began), rest))
 	for _, t := range tasks {
 		j := found(t)
 		s.metrics.measured(j.Outcome)

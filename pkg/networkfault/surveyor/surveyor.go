@@ -30,9 +30,13 @@ const (
 	// while its agents take long; another one is tried recheck later.
 	perCluster = 16
 	recheck    = 500 * time.Millisecond
-	// pause is the least time between the beginnings of two measurements of an agent. Of
-	// those, the first may reach it late, and the last one at once.
-	pause = (time.Minute + connectTime + PerMinute - 1) / PerMinute
+	// minute is the time within which there are PerMinute measurements of an agent. Of those,
+	// the first may reach it late, and the last one at once.
+	minute = time.Minute + connectTime
+	// pause is the least time between the beginnings of two measurements of an agent, but for
+	// pairs that were never measured: of these, as many as there may be follow one another at
+	// once, so that what was just asked for is known soon.
+	pause = (minute + PerMinute - 1) / PerMinute
 	// rest is the least time from the end of one to the beginning of the next, in which people
 	// can have the agent measure. After a long one it is as long as that was.
 	rest = 2 * time.Second
@@ -92,7 +96,7 @@ type Surveyor struct {
 	// queue has the agents that something is to be done about; nil until Run.
 	queue workqueue.TypedDelayingInterface[*agent]
 	// opens is when the first measurement may begin. Another replica may have led a moment
-	// ago, and agents have measured for it.
+	// ago, and agents have measured for it, as often as they may.
 	opens time.Time
 }
 
@@ -169,13 +173,13 @@ func (s *Surveyor) putRight(cluster types.NamespacedName, pod string, now time.T
 	return wasWrong
 }
 
-// forget drops an agent without tasks, as soon as it may measure again: it may get some
-// before. It is looked at once more then.
+// forget drops an agent without tasks, once it does not matter any more how often it has
+// measured: it may get some before. It is looked at once more then.
 func (s *Surveyor) forget(a *agent, now time.Time) {
 	if len(a.tasks) > 0 || a.isBusy {
 		return
 	}
-	if wait := a.rests.Sub(now); wait > 0 {
+	if wait := latest(a.rests, a.began.Add(minute)).Sub(now); wait > 0 {
 		if s.queue != nil {
 			s.queue.AddAfter(a, wait)
 		}

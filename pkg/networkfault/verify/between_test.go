@@ -141,13 +141,16 @@ func TestNothingAsked(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
+	late := verify.State{Verdict: verify.Wrong, Because: verify.Judgement{Outcome: verify.Late, Before: time.Millisecond, Measured: 13 * time.Millisecond}}
 	for want, r := range map[string]verify.Result{
 		"": {State: verify.State{Verdict: verify.Right}},
 
+		"12ms added, nothing asked for":                 {State: late},
+		"12ms added, no delay asked for":                {State: late, Task: verify.Task{Check: verify.Check{Asked: verify.Asked{Lossy: true}}}},
 		"no answer, nothing asked for":                  {State: verify.State{Verdict: verify.Wrong, Because: verify.Judgement{Outcome: verify.NoAnswer}}},
 		"it does not answer at its agent's port either": {State: verify.State{Verdict: verify.Unknown, Because: verify.Judgement{Outcome: verify.Unreachable}}},
 	} {
-		r.Check = checks(1, verify.Asked{})[0]
+		r.Check = checks(1, r.Asked)[0]
 		if got := r.Explain(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}

@@ -136,6 +136,8 @@ func (r *Result) wrong() string {
 // wanted says what is asked for, with what chance may add.
 func (a Asked) wanted() string {
 	switch {
+	case a.RTT == 0 && (a.Lossy || a.Rated):
+		return "no delay asked for"
 	case a.RTT == 0:
 		return "nothing asked for"
 	case a.Spread == 0:

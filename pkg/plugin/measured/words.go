@@ -155,6 +155,8 @@ func (p *Pair) Words() string {
 		return text
 	case p.Asked.Cut:
 		return text + ", partition asked"
+	case asked == "" && (p.Asked.Lossy || p.Asked.Rated):
+		return text + ", no delay asked"
 	case asked == "":
 		return text + ", nothing asked"
 	default:

@@ -2,7 +2,9 @@ package object
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -93,12 +95,38 @@ func pods(names []string) ([]v1alpha1.Selector, error) {
 	return all, nil
 }
 
-// shapeLabel is the label of NetworkFaults that are one shape together. It has the shape's name.
-const shapeLabel = "tidelay.io/shape"
+// The labels of NetworkFaults that are one shape together: the shape's name, and how many they
+// are.
+const (
+	shapeLabel = "tidelay.io/shape"
+	sizeLabel  = "tidelay.io/shape-size"
+)
 
 // ShapeOf returns the name of the shape that an object is a part of; "" for an object that is
 // not one of several.
 func ShapeOf(o client.Object) string { return o.GetLabels()[shapeLabel] }
+
+// Incomplete is a shape of which not all NetworkFaults are there.
+type Incomplete struct {
+	Name        string
+	There, Size int
+}
+
+// IncompleteShapes returns the shapes that lack a NetworkFault, in order of their names: it was
+// deleted by itself, or who wrote them was killed before all were written.
+func IncompleteShapes(there []*v1alpha1.NetworkFault) []Incomplete {
+	shapes := map[string]Incomplete{}
+	for _, f := range there {
+		name := ShapeOf(f)
+		size, err := strconv.Atoi(f.Labels[sizeLabel])
+		if name == "" || err != nil {
+			continue
+		}
+		shapes[name] = Incomplete{name, shapes[name].There + 1, size}
+	}
+	maps.DeleteFunc(shapes, func(_ string, s Incomplete) bool { return s.There >= s.Size })
+	return slices.SortedFunc(maps.Values(shapes), func(a, b Incomplete) int { return strings.Compare(a.Name, b.Name) })
+}
 
 // ShapeName returns the name that is made for a shape: a DNS label.
 func ShapeName(cluster string, s shape.Shape, of []selector.Selector) string {
@@ -126,6 +154,7 @@ func AskShape(there []*v1alpha1.NetworkFault, namespace, name string, specs []v1
 			return nil, err
 		}
 		part.Wanted.GetLabels()[shapeLabel] = name
+		part.Wanted.GetLabels()[sizeLabel] = strconv.Itoa(len(specs))
 		all = append(all, part)
 	}
 	for _, f := range there {

@@ -42,6 +42,9 @@ type Preview struct {
 	Down []string
 	// Groups are pairs of groups of pods and what happens between them.
 	Groups []Group
+	// Others are the names of those that are refused of the objects that are asked for together
+	// with it: then none of them is written.
+	Others []string
 	// Hidden names what may not be read, so that none of this counts it: "NetworkFaults".
 	Hidden []string
 }
@@ -85,7 +88,19 @@ func Of(in decide.Input, wanted ...client.Object) []Preview {
 	for i := range all {
 		all[i].see(in, after)
 	}
+	others(all)
 	return all
+}
+
+// others says of each object which of the others are refused.
+func others(all []Preview) {
+	for i := range all {
+		for j := range all {
+			if j != i && all[j].Life.Phase == v1alpha1.Refused {
+				all[i].Others = append(all[i].Others, all[j].Object.GetName())
+			}
+		}
+	}
 }
 
 // see fills in what was decided.

@@ -62,7 +62,7 @@ func (p *Preview) lines(line table.Line) {
 	}
 	judged, verdict := p.verdict()
 	line("  %s\t%s", judged, verdict)
-	if p.Life.Phase != v1alpha1.Refused {
+	if p.Life.Phase != v1alpha1.Refused && len(p.Others) == 0 {
 		line("  ends\t%s", p.ends())
 	}
 }
@@ -195,6 +195,9 @@ func (p *Preview) verdict() (judged, verdict string) {
 	verdict = "no rule refuses it"
 	if len(p.Hidden) > 0 {
 		verdict += fmt.Sprintf(" by what is seen here, without %s; the controller judges it with them", strings.Join(p.Hidden, " and "))
+	}
+	if len(p.Others) > 0 {
+		verdict = "it is not written, since " + strings.Join(p.Others, ", ") + " is refused"
 	}
 	if allowed := object.Allowed(p.Object); len(allowed) > 0 {
 		verdict += "; it allows " + list(allowed, " ")

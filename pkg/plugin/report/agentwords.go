@@ -52,11 +52,15 @@ func (a *Agent) words(isWide bool) string {
 		return a.State
 	case isWide:
 		return a.what()
-	case a.Engine == api.EngineNone:
-		return "no engine"
-	default:
-		return table.Dash(a.Engine)
 	}
+	text := table.Dash(a.Engine)
+	if a.Engine == api.EngineNone {
+		text = "no engine"
+	}
+	if a.Kind == container.Attached {
+		text += ", attached"
+	}
+	return text
 }
 
 // maxNames is how wide the names of what an agent holds may be, so that a line has no more than
@@ -172,6 +176,8 @@ func (r *Report) notes(line table.Line, style table.Style) {
 func (p *Pod) note(note func(format string, args ...any)) {
 	a := &p.Agent
 	switch {
+	case a.State == None && a.Reason == "":
+		note("no agent: kubectl tidelay explain POD says why")
 	case a.Reason == "":
 	case a.State == None:
 		note("no agent: %s", a.Reason)

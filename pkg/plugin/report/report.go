@@ -12,13 +12,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
 	"github.com/tidelay/tidelay/pkg/networkfault/safety"
 	"github.com/tidelay/tidelay/pkg/plugin/agents"
 	"github.com/tidelay/tidelay/pkg/plugin/container"
 	"github.com/tidelay/tidelay/pkg/plugin/look"
+	"github.com/tidelay/tidelay/pkg/plugin/object"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -107,7 +107,7 @@ func Of(in Input) Report {
 	for _, o := range c.Objects() {
 		r.Objects = append(r.Objects, objectOf(o))
 	}
-	r.Problems = slices.Concat(lost(c), r.problems(in), r.old(c, in.Version))
+	r.Problems = slices.Concat(lost(c), incomplete(c), r.problems(in), r.old(c, in.Version))
 	if c.Object != nil {
 		r.Protected = tidbcluster.IsProtected(c.Object.Annotations)
 	}
@@ -126,7 +126,7 @@ func (r *Report) problems(in Input) []string {
 	all := tidbcluster.ParseOptIn(c.Object.Annotations).Problems
 	for _, condition := range c.Object.Status.Conditions {
 		if condition.Type == tidbcluster.InjectedCondition && condition.Status != corev1.ConditionTrue && condition.Message != "" {
-			all = append(all, r.checked(condition.Reason, condition.Message, in.Now.Sub(condition.LastUpdateTime.Time))...)
+			all = append(all, r.checked(condition.Reason, condition.Message, condition.LastUpdateTime.Time)...)
 		}
 	}
 	return all
@@ -136,10 +136,10 @@ func (r *Report) problems(in Input) []string {
 // not run.
 const notRunning = "agent_not_running"
 
-// checked returns what the check for missed pods said some time ago, with its reason. It comes now
+// checked returns what the check for missed pods said at a time, with its reason. It comes now
 // and then: where it said that agents do not run, that is left out if all of them answer now, and
-// its age is told if one that it names does.
-func (r *Report) checked(reason, message string, age time.Duration) []string {
+// the time is told if one that it names does.
+func (r *Report) checked(reason, message string, at time.Time) []string {
 	answers := func(p Pod) bool { return p.Agent.State == Answers }
 	isNamed := func(p Pod) bool { return answers(p) && strings.Contains(message, p.Name+" (") }
 	switch {
@@ -148,7 +148,7 @@ func (r *Report) checked(reason, message string, age time.Duration) []string {
 	case !slices.ContainsFunc(r.Pods, func(p Pod) bool { return !answers(p) }):
 		return nil
 	default:
-		return []string{fmt.Sprintf("the controller said %s ago, and agents may run since: %s", duration.HumanDuration(max(age, 0)), message)}
+		return []string{fmt.Sprintf("the controller said at %s, and agents may run since: %s", at.UTC().Format("2006-01-02 15:04:05 UTC"), message)}
 	}
 }
 
@@ -159,6 +159,16 @@ func lost(c *look.Cluster) []string {
 		if how := container.Lost(p.Pod); how != "" {
 			all = append(all, fmt.Sprintf("%s: %s: %s; to attach one: kubectl tidelay attach -n %s %s", p.Name, how, container.Leaves, c.Key.Namespace, c.Key.Name))
 		}
+	}
+	return all
+}
+
+// incomplete says which shapes are only a part of what was asked for.
+func incomplete(c *look.Cluster) []string {
+	var all []string
+	for _, s := range object.IncompleteShapes(c.Faults) {
+		all = append(all, fmt.Sprintf("of the %d NetworkFaults of the shape %s only %d are there: it is another shape now; to end it: kubectl tidelay clear -n %s shape/%s",
+			s.Size, s.Name, s.There, c.Key.Namespace, s.Name))
 	}
 	return all
 }

@@ -151,16 +151,14 @@ func (c *clearing) delete(ctx context.Context, objects []client.Object) (gone []
 	if len(objects) == 0 && !c.hasFailed {
 		c.say("no faults and no topologies")
 	}
-	done := "cleared"
+	done, to := "cleared", writer{Client: c.connection}
 	if c.dryRun {
-		done = "would be cleared"
+		done, to.Client = "would be cleared", client.NewDryRunClient(c.connection)
 	}
 	for _, o := range objects {
-		if !c.dryRun {
-			if err := (writer{c.connection}).delete(ctx, o); err != nil {
-				c.fail("%v", err)
-				continue
-			}
+		if err := to.delete(ctx, o); err != nil {
+			c.fail("%v", err)
+			continue
 		}
 		c.say("%s %s %s; it was %s", object.Kind(o), o.GetName(), done, was(object.Life(o)))
 		gone = append(gone, o)

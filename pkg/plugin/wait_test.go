@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/plugin/object"
 )
 
 // seeing has the controller go through some lives of an object, one at each look. The last
@@ -140,6 +141,31 @@ func TestInterruptedClears(t *testing.T) {
 	}
 	if left := w.names(); left != "" {
 		t.Errorf("left: %s", left)
+	}
+}
+
+// Ctrl-C while waiting clears also what was created again: the one before was not in force.
+func TestInterruptedClearsWhatWasReplaced(t *testing.T) {
+	w := newWorld(t)
+	set := []string{"set", "basic", "50ms", "--from=tikv", "--to=pd(leader)"}
+	if status := w.run(t.Context(), set...); status != 0 {
+		t.Fatal(w.errOut.String())
+	}
+	f := w.fault(waited)
+	refused("AgentRefused")(&f.Status.Life)
+	w.write(f)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	var phase v1alpha1.Phase = "not looked at"
+	w.seen = func(o client.Object) {
+		phase = object.Life(o).Phase
+		interrupt()
+	}
+	if status := w.run(ctx, append(set, "--wait")...); status != 1 || !strings.Contains(w.errOut.String(), "interrupted: it was cleared") {
+		t.Errorf("exit status %d; it says %s", status, w.errOut.String())
+	}
+	if left := w.names(); phase != "" || left != "" {
+		t.Errorf("it was %q while waiting; left: %s", phase, left)
 	}
 }
 

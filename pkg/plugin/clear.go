@@ -85,19 +85,26 @@ func (c *clearing) fail(format string, args ...any) {
 // run ends all that it can.
 func (c *clearing) run(ctx context.Context, names []string) error {
 	there, unseen := objectsOf(ctx, c.connection, c.namespace)
+	pods, err := c.pods(ctx)
+	clusters := pods.clusters()
+	if !c.isAll {
+		clusters = c.clusters(ctx, pods)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: nothing was ended", errInterrupted)
+	}
 	if unseen != nil {
 		c.fail("%v", unseen)
 	}
-	pods, err := c.pods(ctx)
 	switch {
 	case apierrors.IsForbidden(err) && !c.isAll:
 		c.say("you may not list pods, so agents can't be told: the controller tells them, and without it they let go by themselves, at the latest in 5 minutes")
 	case err != nil:
 		c.fail("%v; so agents can't be told", err)
 	}
-	chosen := choice{objects: there, clusters: pods.clusters()}
+	chosen := choice{objects: there, clusters: clusters}
 	if !c.isAll {
-		if chosen, err = named(there, c.clusters(ctx, pods), names, c.namespace); err != nil {
+		if chosen, err = named(there, clusters, names, c.namespace); err != nil {
 			return c.unsure(err)
 		}
 	}
@@ -172,8 +179,8 @@ func parted(there []client.Object, chosen choice, isAllSeen bool) (whole []strin
 	whole = slices.Clone(chosen.clusters)
 	for _, o := range chosen.objects {
 		cluster := object.Cluster(o)
-		isLeft := func(one client.Object) bool {
-			return object.Cluster(one) == cluster && !slices.Contains(chosen.objects, one)
+		isLeft := func(one client.Object) bool { // what has ended never comes back
+			return object.Cluster(one) == cluster && object.Life(one).Phase != v1alpha1.Ended && !slices.Contains(chosen.objects, one)
 		}
 		switch {
 		case slices.Contains(whole, cluster):

@@ -55,6 +55,13 @@ func measured(is metav1.ConditionStatus, verified, message string) func(*v1alpha
 	}
 }
 
+// noLonger is in force at all pods but one, whose agent does not run any more.
+func noLonger(life *v1alpha1.Life) {
+	applied(life)
+	life.Reason, life.Applied, life.Message = "NotApplied", "7/8", "basic-tikv-0: its agent does not run; what it holds is not known"
+	life.Conditions = []metav1.Condition{{Type: v1alpha1.Applied, Status: metav1.ConditionFalse, Reason: "NoLongerApplied"}}
+}
+
 func refused(reason string) func(*v1alpha1.Life) {
 	return func(life *v1alpha1.Life) {
 		life.Phase, life.Reason, life.Message = v1alpha1.Refused, reason, "because."
@@ -88,6 +95,14 @@ func TestWait(t *testing.T) {
 			nil, 3, false,
 			[]string{"refused: QuorumLoss: because.", "it was cleared", "--allow QuorumLoss"},
 		},
+		"refused by two rules": {
+			[]func(*v1alpha1.Life){func(life *v1alpha1.Life) {
+				refused("QuorumLoss")(life)
+				life.Message = "PD would lose its majority. Set allow: [QuorumLoss] to do it all the same. This fault may cut off pd-0. Set a duration of at most 4m30s, or allow: [Failover] to do it all the same. It is tried again when it is changed or created again."
+			}},
+			nil, 3, false,
+			[]string{"error: refused by the rules of safety QuorumLoss and Failover; it was cleared; --allow QuorumLoss,Failover does it anyway"},
+		},
 		"refused by an agent": {
 			[]func(*v1alpha1.Life){refused("AgentRefused")}, nil, 1, false, []string{"AgentRefused: because.", "it was cleared"},
 		},
@@ -99,6 +114,17 @@ func TestWait(t *testing.T) {
 		},
 		"not measured in time": {
 			[]func(*v1alpha1.Life){applied}, []string{"--timeout=20ms"}, 0, true, []string{"measuring", "not measured after 20ms"},
+		},
+		"in force no more": {
+			[]func(*v1alpha1.Life){applied, noLonger},
+			[]string{"--timeout=200ms"},
+			1, true,
+			[]string{"in force at 8/8 pods", "in force at 7/8 pods: basic-tikv-0", "error: not in force after 200ms (Running, NotApplied, in force at 7/8 pods: basic-tikv-0: its agent does not run"},
+		},
+		"in force again": {
+			[]func(*v1alpha1.Life){applied, noLonger, applied, measured(metav1.ConditionTrue, "4/4", "")},
+			nil, 0, true,
+			[]string{"in force at 8/8 pods", "in force at 7/8 pods: basic-tikv-0", "in force at 8/8 pods", "measured as asked for at 4/4 pods"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,13 @@ import (
 type pair struct {
 	from, to *Pod
 	v6       bool
-	objects  []string // by name
+	// objects are those that it may show, by name, and hidden those that it can't, since nothing
+	// gets through others.
+	objects, hidden []string
+	// cuts are the objects through which nothing gets, be it to some ports only, and isCut is
+	// whether nothing gets to any.
+	cuts  []string
+	isCut bool
 	// rank is the pair's place among all.
 	rank [sha256.Size]byte
 }
@@ -38,6 +44,7 @@ func (p *planner) pairs() []*pair {
 			if !isMeasured(f.Impairment) {
 				continue
 			}
+			isCut := f.Impairment.IsCut() && f.Match.Protocol == "" && len(f.Match.RemotePorts)+len(f.Match.LocalPorts) == 0
 			for _, peer := range f.Match.Peers {
 				j, ok := byAddr[peer.Addr()]
 				if !peer.IsSingleIP() || !ok {
@@ -54,11 +61,15 @@ func (p *planner) pairs() []*pair {
 					byKey[k] = newPair(&p.pods[k.a], &p.pods[k.b], k.v6)
 					all = append(all, byKey[k])
 				}
-				byKey[k].objects = union(byKey[k].objects, f.Objects)
+				byKey[k].objects, byKey[k].cuts = union(byKey[k].objects, f.Objects), union(byKey[k].cuts, f.Cuts)
+				byKey[k].isCut = byKey[k].isCut || isCut
 			}
 		}
 	}
 	for _, one := range all {
+		if one.isCut {
+			one.objects, one.hidden = one.cuts, without(one.objects, one.cuts)
+		}
 		one.objects = slices.Sorted(slices.Values(one.objects))
 	}
 	slices.SortFunc(all, func(a, b *pair) int { return bytes.Compare(a.rank[:], b.rank[:]) })

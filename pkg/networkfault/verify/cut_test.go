@@ -44,33 +44,47 @@ func TestACutShowsNoTopology(t *testing.T) {
 	}
 }
 
-// Where some pods of two zones don't reach each other, others show the topology, and what none
-// shows is told.
+// Where some pods of two zones don't reach each other, others show the topology.
 func TestOthersShowTheTopology(t *testing.T) {
-	for from := range 6 {
-		for to := range 6 {
-			if from%3 >= to%3 {
-				continue
-			}
-			all := zonedPods(3, 1, part{tidbcluster.TiKV, 6})
-			one, other := fmt.Sprint("tikv-", from), fmt.Sprint("tikv-", to)
-			compiled(t, all, between(all, 20*time.Millisecond, 0), compile.Object{Name: "cut", Created: time.Unix(1, 0), From: []string{one}, To: []string{other}, Impairment: fault.Impairment{Partition: true}})
-			plan := verify.New(all)
-			zones := map[string]bool{}
-			for _, task := range plan.Tasks {
-				if !task.Asked.Cut && slices.Contains(task.Objects, ground) {
-					a, b := (task.From[5]-'0')%3, (task.To[5]-'0')%3
-					zones[fmt.Sprint(min(a, b), max(a, b))] = true
-				}
-			}
-			if len(zones) != 3 || len(plan.Unseen) > 0 {
-				t.Errorf("%s and %s are cut: zones %v, not measured is %v, of %q", one, other, zones, plan.Unseen, texts(plan))
+	names := func(ordinals ...int) (all []string) {
+		for _, i := range ordinals {
+			all = append(all, fmt.Sprint("tikv-", i))
+		}
+		return all
+	}
+	show := func(replicas int, from, to []string) {
+		all := zonedPods(3, 1, part{tidbcluster.TiKV, replicas})
+		compiled(t, all, between(all, 20*time.Millisecond, 0), compile.Object{Name: "cut", Created: time.Unix(1, 0), From: from, To: to, Impairment: fault.Impairment{Partition: true}})
+		zone, zones, plan := map[string]string{}, map[string]bool{}, verify.New(all)
+		for _, p := range all {
+			zone[p.Name] = p.Zone
+		}
+		for _, task := range plan.Tasks {
+			if !task.Asked.Cut && slices.Contains(task.Objects, ground) {
+				zones[min(zone[task.From], zone[task.To])+max(zone[task.From], zone[task.To])] = true
 			}
 		}
+		if len(zones) != 3 || len(plan.Unseen) > 0 {
+			t.Errorf("%v and %v are cut: zones %v, not measured is %v, of %q", from, to, zones, plan.Unseen, texts(plan))
+		}
 	}
+	for from := range 6 {
+		for to := range from {
+			show(6, names(from), names(to)) // one pair, which may be the first of its zones
+		}
+	}
+	for reached := range 10 { // of zone b, one pod is reached from zone a
+		to := []int{1, 4, 7, 10, 13, 16, 19, 22, 25, 28}
+		show(30, names(0, 3, 6, 9, 12, 15, 18, 21, 24), names(slices.Delete(to, reached, reached+1)...))
+	}
+}
+
+// What no pair shows since all are cut is told.
+func TestZonesThatAreCut(t *testing.T) {
 	all := zonedPods(3, 1, part{tidbcluster.TiKV, 6})
 	compiled(t, all, between(all, 20*time.Millisecond, 0), cut(all, "a", "b"))
-	if got, want := verify.New(all).Unseen, (verify.Unseen{Why: "between tikv in zone a and tikv in zone b: nothing gets through NetworkFault cut"}); got[ground] != want || len(got) != 1 {
+	want := map[string]verify.Unseen{ground: {Why: "between tikv in zone a and tikv in zone b: nothing gets through NetworkFault cut"}}
+	if got := verify.New(all).Unseen; !cmp.Equal(got, want) {
 		t.Errorf("not measured is %+v, want %+v", got, want)
 	}
 }

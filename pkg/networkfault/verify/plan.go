@@ -11,8 +11,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// MaxTasks is how many pairs an agent measures at most. It has more than half of them only where
-// no other agent could measure instead.
+// MaxTasks is how many pairs an agent measures at most. It has more than half of that only of
+// pairs of which the other agent has half too, or can't measure.
 const MaxTasks = 16
 
 // Pod is a pod of a TidbCluster, and what its agent is to hold.

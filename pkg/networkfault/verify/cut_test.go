@@ -46,15 +46,9 @@ func TestACutShowsNoTopology(t *testing.T) {
 
 // Where some pods of two zones don't reach each other, others show the topology.
 func TestOthersShowTheTopology(t *testing.T) {
-	names := func(ordinals ...int) (all []string) {
-		for _, i := range ordinals {
-			all = append(all, fmt.Sprint("tikv-", i))
-		}
-		return all
-	}
-	show := func(replicas int, from, to []string) {
+	show := func(replicas int, cuts ...compile.Object) {
 		all := zonedPods(3, 1, part{tidbcluster.TiKV, replicas})
-		compiled(t, all, between(all, 20*time.Millisecond, 0), compile.Object{Name: "cut", Created: time.Unix(1, 0), From: from, To: to, Impairment: fault.Impairment{Partition: true}})
+		compiled(t, all, append(cuts, between(all, 20*time.Millisecond, 0))...)
 		zone, zones, plan := map[string]string{}, map[string]bool{}, verify.New(all)
 		for _, p := range all {
 			zone[p.Name] = p.Zone
@@ -65,17 +59,21 @@ func TestOthersShowTheTopology(t *testing.T) {
 			}
 		}
 		if len(zones) != 3 || len(plan.Unseen) > 0 {
-			t.Errorf("%v and %v are cut: zones %v, not measured is %v, of %q", from, to, zones, plan.Unseen, texts(plan))
+			t.Errorf("cut are %v: zones %v, not measured is %v, of %q", cuts, zones, plan.Unseen, texts(plan))
 		}
 	}
 	for from := range 6 {
 		for to := range from {
-			show(6, names(from), names(to)) // one pair, which may be the first of its zones
+			show(6, compile.Object{ // one pair, which may be the first of its zones
+				Name: "cut", Created: time.Unix(1, 0), From: []string{fmt.Sprint("tikv-", from)}, To: []string{fmt.Sprint("tikv-", to)}, Impairment: fault.Impairment{Partition: true},
+			})
 		}
 	}
-	for reached := range 10 { // of zone b, one pod is reached from zone a
-		to := []int{1, 4, 7, 10, 13, 16, 19, 22, 25, 28}
-		show(30, names(0, 3, 6, 9, 12, 15, 18, 21, 24), names(slices.Delete(to, reached, reached+1)...))
+	for i := range 10 { // all pairs of two zones but one
+		all := zonedPods(3, 1, part{tidbcluster.TiKV, 30})
+		one, other := cut(all, "a", "b"), cut(all, "a", "b")
+		one.From, other.To, other.Name = slices.Delete(one.From, i, i+1), slices.Delete(other.To, i, i+1), "cut-too"
+		show(30, one, other)
 	}
 }
 

@@ -28,7 +28,7 @@ func TestACutShowsNoTopology(t *testing.T) {
 	} {
 		o := cut(all, "a", "b")
 		edit(&o)
-		compiled(t, all, between(all, 20*time.Millisecond, 0), o)
+		compiled(t, all, between(all, 0), o)
 		plan := verify.New(all)
 		if want := map[string]verify.Unseen{ground: {Why: "nothing gets through NetworkFault cut", NoPair: name == "one way"}}; !cmp.Equal(plan.Unseen, want) {
 			t.Errorf("%s: not measured is %+v, want %+v", name, plan.Unseen, want)
@@ -48,7 +48,7 @@ func TestACutShowsNoTopology(t *testing.T) {
 func TestOthersShowTheTopology(t *testing.T) {
 	show := func(replicas int, cuts ...compile.Object) {
 		all := zonedPods(3, 1, part{tidbcluster.TiKV, replicas})
-		compiled(t, all, append(cuts, between(all, 20*time.Millisecond, 0))...)
+		compiled(t, all, append(cuts, between(all, 0))...)
 		zone, zones, plan := map[string]string{}, map[string]bool{}, verify.New(all)
 		for _, p := range all {
 			zone[p.Name] = p.Zone
@@ -80,7 +80,7 @@ func TestOthersShowTheTopology(t *testing.T) {
 // What no pair shows since all are cut is told.
 func TestZonesThatAreCut(t *testing.T) {
 	all := zonedPods(3, 1, part{tidbcluster.TiKV, 6})
-	compiled(t, all, between(all, 20*time.Millisecond, 0), cut(all, "a", "b"))
+	compiled(t, all, between(all, 0), cut(all, "a", "b"))
 	want := map[string]verify.Unseen{ground: {Why: "between tikv in zone a and tikv in zone b: nothing gets through NetworkFault cut"}}
 	if got := verify.New(all).Unseen; !cmp.Equal(got, want) {
 		t.Errorf("not measured is %+v, want %+v", got, want)
@@ -96,18 +96,19 @@ func TestAnotherPortShowsTheTopology(t *testing.T) {
 	}{
 		"a port": {
 			edit: func(o *compile.Object) { o.Ports = []api.PortRange{{First: 2379, Last: 2379}} },
-			want: []string{"tikv-0>pd-0:2379 cut cut", "tikv-0>pd-0:2380 20ms topology/ground"},
+			want: []string{"tikv-0>pd-0:2379 cut ports", "tikv-0>pd-0:2380 20ms topology/ground"},
 		},
 		"all ports": {
 			edit: func(o *compile.Object) { o.Protocol = fault.ProtocolTCP },
-			want: []string{"tikv-0>pd-0:2379 cut cut"}, why: "nothing gets through NetworkFault cut",
+			want: []string{"tikv-0>pd-0:2379 cut ports"}, why: "nothing gets through NetworkFault ports",
 		},
 	} {
 		all := zonedPods(2, 1, part{tidbcluster.PD, 1}, part{tidbcluster.TiKV, 1})
 		all[0].Agent, all[1].Zone = verify.NoAgent, "b"
 		o := cut(all, "b", "a")
+		o.Name = "ports"
 		test.edit(&o)
-		compiled(t, all, between(all, 20*time.Millisecond, 0), o)
+		compiled(t, all, between(all, 0), o)
 		plan := verify.New(all)
 		if diff := cmp.Diff(test.want, texts(plan)); diff != "" || plan.Unseen[ground].Why != test.why {
 			t.Errorf("%s: not measured since %q, tasks (-want +got):\n%s", name, plan.Unseen[ground].Why, diff)

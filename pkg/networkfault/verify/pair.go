@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 )
 
 // pair is two pods that have objects between them, by a family of addresses.
@@ -44,7 +46,6 @@ func (p *planner) pairs() []*pair {
 			if !isMeasured(f.Impairment) {
 				continue
 			}
-			isCut := f.Impairment.IsCut() && f.Match.Protocol == "" && len(f.Match.RemotePorts)+len(f.Match.LocalPorts) == 0
 			for _, peer := range f.Match.Peers {
 				j, ok := byAddr[peer.Addr()]
 				if !peer.IsSingleIP() || !ok {
@@ -61,16 +62,12 @@ func (p *planner) pairs() []*pair {
 					byKey[k] = newPair(&p.pods[k.a], &p.pods[k.b], k.v6)
 					all = append(all, byKey[k])
 				}
-				byKey[k].objects, byKey[k].cuts = union(byKey[k].objects, f.Objects), union(byKey[k].cuts, f.Cuts)
-				byKey[k].isCut = byKey[k].isCut || isCut
+				byKey[k].add(&f)
 			}
 		}
 	}
 	for _, one := range all {
-		if one.isCut {
-			one.objects, one.hidden = one.cuts, without(one.objects, one.cuts)
-		}
-		one.objects = slices.Sorted(slices.Values(one.objects))
+		one.settle()
 	}
 	slices.SortFunc(all, func(a, b *pair) int { return bytes.Compare(a.rank[:], b.rank[:]) })
 	return all
@@ -83,4 +80,19 @@ func newPair(a, b *Pod, v6 bool) *pair {
 		one.from, one.to = b, a
 	}
 	return one
+}
+
+// add adds a fault for packets between the two.
+func (p *pair) add(f *compile.Fault) {
+	p.objects, p.cuts = union(p.objects, f.Objects), union(p.cuts, f.Cuts)
+	isForAll := f.Match.Protocol == "" && len(f.Match.RemotePorts) == 0 && len(f.Match.LocalPorts) == 0
+	p.isCut = p.isCut || isForAll && len(f.Cuts) > 0
+}
+
+// settle finds out which of the objects the pair may show, once all faults are known.
+func (p *pair) settle() {
+	if p.isCut {
+		p.objects, p.hidden = p.cuts, without(p.objects, p.cuts)
+	}
+	p.objects = slices.Sorted(slices.Values(p.objects))
 }

@@ -198,11 +198,11 @@ func (p *planner) try(object string, pair *pair) {
 	}
 }
 
-// hide notes that a pair does not show an object. Others may, so it is not a try.
+// hide notes of what nobody has tried that a pair does not show it. It is not a try: others may.
 func (p *planner) hide(object string, pair *pair) {
 	for _, i := range items(object, pair.from, pair.to, pair.v6) {
 		if c := p.items[i]; !c.isCovered && c.why.rank == 0 {
-			p.items[i] = coverage{tries: c.tries, why: cutOffBy(pair.cuts)}
+			p.items[i] = coverage{why: cutOffBy(pair.cuts)}
 		}
 	}
 }

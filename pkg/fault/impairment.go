@@ -89,6 +89,9 @@ func (i Impairment) Loses() bool {
 	return i.Partition || i.Loss != nil || i.GilbertElliott != nil || i.FourState != nil
 }
 
+// IsCut reports whether nothing gets through: a partition, or a loss of all packets.
+func (i Impairment) IsCut() bool { return i.Partition || i.AverageLoss() >= Hundred }
+
 // Random reports whether anything depends on chance.
 func (i Impairment) Random() bool {
 	return i.Jitter > 0 || i.Loss != nil || i.GilbertElliott != nil || i.FourState != nil ||

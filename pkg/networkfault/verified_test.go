@@ -274,6 +274,31 @@ func TestATopologyIsMeasured(t *testing.T) {
 	w.wantVerified("slow", "2/2", metav1.ConditionTrue, verify.ReasonInTolerance, "")
 }
 
+// A partition of all that a topology is between shows nothing of the topology, whatever is
+// found of the partition.
+func TestAPartitionOnATopology(t *testing.T) {
+	w := newWorld(t)
+	w.topology("ground", `{"spread": 2, "defaults": {"otherZone": "20ms"}, "startAfter": "Created", "untilDeleted": true}`)
+	w.fault("cut", `{"from": ["pd(0)", "pd(2)", "tikv(0)", "tikv(2)", "tidb(0)"], "to": ["pd(1)", "tikv(1)", "tidb(1)"], "partition": true, "allow": ["QuorumLoss", "Failover"], "untilDeleted": true}`)
+	for verdict, judgement := range map[verify.Verdict]verify.Judgement{
+		verify.Right: {Outcome: verify.InTolerance, Before: time.Millisecond},
+		verify.Wrong: {Outcome: verify.NotCut, Before: time.Millisecond, Measured: 21 * time.Millisecond},
+	} {
+		w.reconcile()
+		w.pairs.become(verdict, judgement)
+		w.reconcile()
+		if verdict == verify.Right {
+			w.wantVerified("cut", "8/8", metav1.ConditionTrue, verify.ReasonInTolerance, "pairs measured, as asked for")
+		} else {
+			w.wantVerified("cut", "0/8", metav1.ConditionFalse, verify.ReasonOutOfTolerance, "an answer in 21ms, a partition asked for")
+		}
+		s := w.topologyStatus("ground")
+		if c := meta.FindStatusCondition(s.Conditions, v1alpha1.Verified); s.Applied != "8/8" || s.Verified != "" || len(s.Pairs) > 0 || c == nil || c.Reason != verify.ReasonNotMeasured || c.Message != "nothing gets through NetworkFault cut" {
+			t.Errorf("status %+v", s)
+		}
+	}
+}
+
 // The zones of what is measured are those that were decided, also of pods that no status
 // names; and else those of the nodes.
 func TestZonesOfWhatIsMeasured(t *testing.T) {

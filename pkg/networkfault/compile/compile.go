@@ -31,6 +31,9 @@ type Fault struct {
 	fault.Fault
 	// Objects are their names, the oldest first.
 	Objects []string
+	// Cuts are those of the Objects that let nothing through, so that the others don't show; nil
+	// for none.
+	Cuts []string
 }
 
 // Compile returns the faults of each pod. Of objects that can't be combined the newer

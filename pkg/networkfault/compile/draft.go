@@ -118,9 +118,12 @@ func portsOf(r api.PortRange) []api.PortRange {
 // split returns the faults of a draft, which are several if it has too many peers. parts
 // has how many faults there are already of each class.
 func (c *compilation) split(d draft, impairment fault.Impairment, parts map[string]int) []Fault {
-	var names []string
+	var names, cuts []string
 	d.objects.each(func(i int) bool {
 		names = append(names, c.objects[i].Name)
+		if impairment.IsCut() && c.impairment(i, d.passage).IsCut() {
+			cuts = append(cuts, c.objects[i].Name)
+		}
 		return true
 	})
 	slices.SortFunc(d.peers, func(a, b netip.Prefix) int {
@@ -129,7 +132,7 @@ func (c *compilation) split(d draft, impairment fault.Impairment, parts map[stri
 	class := d.class(names)
 	var all []Fault
 	for part := range slices.Chunk(d.peers, maxPeers) {
-		f := Fault{Objects: names}
+		f := Fault{Objects: names, Cuts: cuts}
 		f.Match = fault.Match{Direction: d.direction, Peers: part, Protocol: d.protocol, RemotePorts: Joined(d.remotes), LocalPorts: Joined(d.locals)}
 		f.Impairment = impairment
 		f.Name = name(names, class, parts[class])

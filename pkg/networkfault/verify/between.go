@@ -24,7 +24,7 @@ func Between(from, to *Pod) (Check, string) {
 		if port == 0 {
 			continue
 		}
-		asked, _ := r.asked(port)
+		asked, _, _ := r.asked(port)
 		isFirst := check.Port == 0
 		if shows := asked.Cut || asked.RTT > 0; isFirst || shows {
 			check.Port, check.Asked = port, asked

@@ -32,7 +32,7 @@ func newCounted(f fault.Fault) (c Counted, why string) {
 	i := f.Impairment
 	c = Counted{Fault: f.Name, Arrives: f.Match.Direction != fault.Egress}
 	switch {
-	case isCut(i):
+	case i.IsCut():
 		return Counted{}, "" // a handshake shows it
 	case i.Rate != nil:
 		c.Rate, c.Slack = i.Rate.BitsPerSecond, i.Rate.QueueTime()+2*(i.LongestDelay()-i.Delay)

@@ -16,10 +16,10 @@ type route struct {
 	here, there ends
 }
 
-// ends are the faults at one end, and the objects of each.
+// ends are the faults at one end, and what each was compiled to.
 type ends struct {
-	faults  []fault.Fault
-	objects [][]string
+	faults []fault.Fault
+	of     []*compile.Fault
 }
 
 // newRoute returns the route between two pods by a family of addresses; false if one has
@@ -42,28 +42,28 @@ func newRoute(from, to *Pod, v6 bool) (route, bool) {
 // them.
 func endsOf(all []compile.Fault, peer netip.Addr) ends {
 	var e ends
-	for _, f := range all {
-		if !slices.ContainsFunc(f.Match.Peers, func(p netip.Prefix) bool { return p.Contains(peer) }) {
+	for i := range all {
+		if !slices.ContainsFunc(all[i].Match.Peers, func(p netip.Prefix) bool { return p.Contains(peer) }) {
 			continue
 		}
-		one := f.Fault
+		one := all[i].Fault
 		one.Match.Peers = []netip.Prefix{netip.PrefixFrom(peer, peer.BitLen())}
-		e.faults, e.objects = append(e.faults, one), append(e.objects, f.Objects)
+		e.faults, e.of = append(e.faults, one), append(e.of, &all[i])
 	}
 	return e
 }
 
-// asked returns what is asked of a round trip to a port, or of a ping for 0, and the
-// objects that it comes from.
-func (r *route) asked(port uint16) (Asked, []string) {
+// asked returns what is asked of a round trip to a port, or of a ping for 0, the objects that
+// it shows, and those that it meets and does not show: where nothing gets through, all but
+// those that let nothing through.
+func (r *route) asked(port uint16) (a Asked, shown, hidden []string) {
 	out := fault.Packet{Peer: r.toAddr, Protocol: fault.ProtocolTCP, Local: firstEphemeral, Remote: port}
 	in := fault.Packet{Peer: r.fromAddr, Protocol: fault.ProtocolTCP, Local: port, Remote: firstEphemeral}
 	if port == 0 {
 		out = fault.Packet{Peer: r.toAddr, Protocol: fault.ProtocolICMP}
 		in = fault.Packet{Peer: r.fromAddr, Protocol: fault.ProtocolICMP}
 	}
-	var a Asked
-	var objects []string
+	var objects, cuts []string
 	for _, direction := range []fault.Direction{fault.Egress, fault.Ingress} {
 		for _, end := range []struct {
 			ends
@@ -71,11 +71,14 @@ func (r *route) asked(port uint16) (Asked, []string) {
 		}{{r.here, out}, {r.there, in}} {
 			if i := end.find(direction, end.packet); i >= 0 {
 				a.add(end.faults[i].Impairment)
-				objects = union(objects, end.objects[i])
+				objects, cuts = union(objects, end.of[i].Objects), union(cuts, end.of[i].Cuts)
 			}
 		}
 	}
-	return a, objects
+	if a.Cut {
+		return a, cuts, without(objects, cuts)
+	}
+	return a, objects, nil
 }
 
 // find returns the place of the fault that a packet meets, or -1. No fault of a
@@ -103,16 +106,18 @@ func union(a, b []string) []string {
 	return all
 }
 
+// without returns the names of the first that the second does not have.
+func without(all, some []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.Contains(some, name) })
+}
+
 // isMeasured reports whether a handshake or a ping can show an impairment. All else the
 // counters show, or nothing does.
-func isMeasured(i fault.Impairment) bool { return i.Delay > 0 || isCut(i) }
-
-// isCut reports whether an impairment lets nothing through.
-func isCut(i fault.Impairment) bool { return i.Partition || i.AverageLoss() >= fault.Hundred }
+func isMeasured(i fault.Impairment) bool { return i.Delay > 0 || i.IsCut() }
 
 // add adds what happens to packets of one direction at one end.
 func (a *Asked) add(i fault.Impairment) {
-	if isCut(i) {
+	if i.IsCut() {
 		a.Cut = true
 		return
 	}

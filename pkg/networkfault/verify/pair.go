@@ -6,13 +6,21 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 )
 
 // pair is two pods that have objects between them, by a family of addresses.
 type pair struct {
 	from, to *Pod
 	v6       bool
-	objects  []string // by name
+	// objects are those that it may show, by name, and hidden those that it can't, since nothing
+	// gets through others.
+	objects, hidden []string
+	// cuts are the objects through which nothing gets, be it to some ports only, and isCut is
+	// whether nothing gets to any.
+	cuts  []string
+	isCut bool
 	// rank is the pair's place among all.
 	rank [sha256.Size]byte
 }
@@ -54,12 +62,12 @@ func (p *planner) pairs() []*pair {
 					byKey[k] = newPair(&p.pods[k.a], &p.pods[k.b], k.v6)
 					all = append(all, byKey[k])
 				}
-				byKey[k].objects = union(byKey[k].objects, f.Objects)
+				byKey[k].add(&f)
 			}
 		}
 	}
 	for _, one := range all {
-		one.objects = slices.Sorted(slices.Values(one.objects))
+		one.settle()
 	}
 	slices.SortFunc(all, func(a, b *pair) int { return bytes.Compare(a.rank[:], b.rank[:]) })
 	return all
@@ -72,4 +80,19 @@ func newPair(a, b *Pod, v6 bool) *pair {
 		one.from, one.to = b, a
 	}
 	return one
+}
+
+// add adds a fault for packets between the two.
+func (p *pair) add(f *compile.Fault) {
+	p.objects, p.cuts = union(p.objects, f.Objects), union(p.cuts, f.Cuts)
+	isForAll := f.Match.Protocol == "" && len(f.Match.RemotePorts) == 0 && len(f.Match.LocalPorts) == 0
+	p.isCut = p.isCut || isForAll && len(f.Cuts) > 0
+}
+
+// settle finds out which of the objects the pair may show, once all faults are known.
+func (p *pair) settle() {
+	if p.isCut {
+		p.objects, p.hidden = p.cuts, without(p.objects, p.cuts)
+	}
+	p.objects = slices.Sorted(slices.Values(p.objects))
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
-// MaxTasks is how many pairs an agent measures at most.
-const MaxTasks = 8
+// MaxTasks is how many pairs an agent measures at most. It has more than half of that only of
+// pairs of which the other agent has half too, or can't measure.
+const MaxTasks = 16
 
 // Pod is a pod of a TidbCluster, and what its agent is to hold.
 type Pod struct {
@@ -76,6 +77,9 @@ func New(pods []Pod) Plan {
 	for _, pair := range p.pairs() {
 		for _, object := range pair.objects {
 			p.try(object, pair)
+		}
+		for _, object := range pair.hidden {
+			p.hide(object, pair)
 		}
 	}
 	p.tellUncovered()
@@ -164,15 +168,28 @@ func (p *planner) try(object string, pair *pair) {
 		return
 	}
 	var why reason
+	var rest []Task // of agents that have half of MaxTasks
 	for _, way := range [][2]*Pod{{pair.from, pair.to}, {pair.to, pair.from}} {
 		if way[0].Agent == NoAgent {
 			continue
 		}
-		not := p.add(object, way[0], way[1], pair.v6)
-		if not.rank == 0 {
+		task, not := newTask(object, way[0], way[1], pair.v6)
+		switch {
+		case not.rank > 0:
+			why = why.or(not)
+		case p.load[task.From] < MaxTasks/2:
+			p.add(task, pair)
+			return
+		default:
+			rest = append(rest, task)
+		}
+	}
+	for _, task := range rest {
+		if p.load[task.From] < MaxTasks {
+			p.add(task, pair)
 			return
 		}
-		why = why.or(not)
+		why = why.or(reason{full, "the agents of its pods have enough to measure"})
 	}
 	for _, i := range wanted {
 		if c := p.items[i]; !c.isCovered {
@@ -181,39 +198,52 @@ func (p *planner) try(object string, pair *pair) {
 	}
 }
 
-// add adds the task for an object that one pod measures to another, or says why there is
-// none.
-func (p *planner) add(object string, from, to *Pod, v6 bool) (why reason) {
+// hide notes of what nobody has tried that a pair does not show it. It is not a try: others may.
+func (p *planner) hide(object string, pair *pair) {
+	for _, i := range items(object, pair.from, pair.to, pair.v6) {
+		if c := p.items[i]; !c.isCovered && c.why.rank == 0 {
+			p.items[i] = coverage{why: cutOffBy(pair.cuts)}
+		}
+	}
+}
+
+// newTask returns the task for an object that one pod measures to another, or says why there
+// is none.
+func newTask(object string, from, to *Pod, v6 bool) (Task, reason) {
 	r, ok := newRoute(from, to, v6)
 	if !ok {
-		return reason{unmet, "chance decides which handshakes meet it, by the port that they come from"}
+		return Task{}, reason{unmet, "chance decides which handshakes meet it, by the port that they come from"}
 	}
-	why = reason{unmet, "neither a handshake nor a ping meets it"}
+	var why reason
 	for _, port := range targets(to, r.here.faults, r.there.faults) {
-		asked, objects := r.asked(port)
-		if !slices.Contains(objects, object) {
+		asked, shown, hidden := r.asked(port)
+		if slices.Contains(hidden, object) {
+			why = why.or(cutOffBy(shown))
+		}
+		if !slices.Contains(shown, object) {
 			continue
 		}
 		if cannot := asked.cannot(port == 0); cannot != "" {
 			why = why.or(reason{unshown, cannot})
 			continue
 		}
-		if p.load[from.Name] == MaxTasks {
-			return reason{full, "the agents of its pods have enough to measure"}
-		}
-		p.load[from.Name]++
-		p.tasks = append(p.tasks, Task{
+		return Task{
 			Check:   Check{From: from.Name, To: to.Name, Addr: r.toAddr, Port: port, Asked: asked},
-			Objects: objects, Waits: from.Agent == AskedNow || to.Agent == AskedNow,
-		})
-		for _, o := range objects {
-			for _, i := range items(o, from, to, v6) {
-				p.items[i] = coverage{isCovered: true}
-			}
-		}
-		return reason{}
+			Objects: shown, Waits: from.Agent == AskedNow || to.Agent == AskedNow,
+		}, reason{}
 	}
-	return why
+	return Task{}, cmp.Or(why, reason{unmet, "neither a handshake nor a ping meets it"})
+}
+
+// add adds a task for a pair. It covers all that it shows.
+func (p *planner) add(task Task, pair *pair) {
+	p.load[task.From]++
+	p.tasks = append(p.tasks, task)
+	for _, object := range task.Objects {
+		for _, i := range items(object, pair.from, pair.to, pair.v6) {
+			p.items[i] = coverage{isCovered: true}
+		}
+	}
 }
 
 // count adds a task for each fault of a pod that its agent's counters show, and notes what

@@ -2,7 +2,10 @@ package verify
 
 import (
 	"cmp"
+	"slices"
 	"strings"
+
+	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 )
 
 // reason is why something of an object is not measured; the zero value is for none.
@@ -25,7 +28,14 @@ const (
 	notCounted
 	// full: the agents have enough to measure. With fewer objects they would measure it.
 	full
+	// cutOff: nothing gets through another object, between any of them.
+	cutOff
 )
+
+// cutOffBy is the reason of an object that does not show, since nothing gets through others.
+func cutOffBy(others []string) reason {
+	return reason{cutOff, "nothing gets through " + compile.Describe(slices.Min(others))}
+}
 
 // or returns the one of two reasons that explains more; of two that explain as much always the
 // same one.

@@ -74,11 +74,20 @@ func TestWhyNoPairShowsIt(t *testing.T) {
 		}
 	}
 	var objects []compile.Object
-	for i := range verify.MaxTasks + 1 {
-		o := rtt(fmt.Sprint("slow-", i), "tikv-0", "pd-0", 50*time.Millisecond)
+	slow := func(to string) {
+		o := rtt(fmt.Sprintf("slow-%02d", len(objects)), "tikv-0", to, 50*time.Millisecond)
 		o.OneWay, o.RoundTrip = true, false // one fault of the pod for each
-		o.Ports, o.Impairment.Duplicate = []api.PortRange{{First: uint16(2379 + i), Last: uint16(2379 + i)}}, &fault.Chance{Percent: fault.Hundred / 100}
+		port := uint16(3000 + len(objects))
+		o.Ports, o.Impairment.Duplicate = []api.PortRange{{First: port, Last: port}}, &fault.Chance{Percent: fault.Hundred / 100}
 		objects = append(objects, o)
+	}
+	for _, p := range all {
+		if p.Name != "tikv-0" {
+			slow(p.Name)
+		}
+	}
+	for range 4 {
+		slow("")
 	}
 	compiled(t, all, objects...)
 	without := 0
@@ -90,7 +99,8 @@ func TestWhyNoPairShowsIt(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	if without != 1 {
-		t.Errorf("no pair of %d objects, want one", without)
+	// Each of the 7 pods has five objects: one of its own, which is the first, and four of all pods.
+	if without != 3 {
+		t.Errorf("no pair of %d objects, want 3", without)
 	}
 }

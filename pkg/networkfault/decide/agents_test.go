@@ -166,7 +166,7 @@ func TestTwoPodsWithOneAddress(t *testing.T) {
 	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
 	w.want(slow, v1alpha1.Running, decide.ReasonApplied, "")
 	w.want(started, v1alpha1.Running, decide.ReasonApplied, "")
-	if got := w.added(d, "basic-tikv-0", "basic-pd-1"); got != 70*time.Millisecond {
+	if got := w.added(d, "basic-pd-1", "basic-tikv-0"); got != 70*time.Millisecond {
 		t.Errorf("%s, want 70ms", got)
 	}
 }

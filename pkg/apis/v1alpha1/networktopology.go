@@ -10,8 +10,9 @@ import (
 //
 // It is the ground on which NetworkFaults add: a fault of 50ms between zones that are 20ms
 // apart makes 70ms. One topology of a TidbCluster is in force at a time: the one that runs,
-// else the oldest. Others wait and say so. A topology ends by itself after its duration,
-// when it is deleted, and at the latest 5 minutes after Tidelay's controller has gone.
+// else the oldest that has the zones it needs. Others wait and say so. A topology ends by
+// itself after its duration, when it is deleted, and at the latest 5 minutes after Tidelay's
+// controller has gone.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -154,7 +154,7 @@ func (c *compilation) podInside(covering func(netip.Prefix) set) *conflict {
 // addKinds notes what kind of object one is.
 func (c *compilation) addKinds(i int, o Object) {
 	for kind, is := range map[*set]bool{
-		&c.oneWay: o.OneWay, &c.partition: o.Impairment.Partition, &c.odd: o.RoundTrip && isOdd(o.Impairment),
+		&c.oneWay: o.OneWay, &c.partition: o.Impairment.Partition, &c.odd: o.RoundTrip && IsOdd(o.Impairment),
 		&c.rated: o.Impairment.Rate != nil || o.Topology != nil, &c.ground: o.Topology != nil,
 	} {
 		if is {

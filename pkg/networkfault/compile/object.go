@@ -83,8 +83,8 @@ func halved(i fault.Impairment, isFirst bool) fault.Impairment {
 	return i
 }
 
-// isOdd reports whether the two halves of what is added to a round trip differ.
-func isOdd(i fault.Impairment) bool {
+// IsOdd reports whether the two halves of what is added to a round trip differ.
+func IsOdd(i fault.Impairment) bool {
 	return i.Delay/time.Microsecond%2 == 1 || i.Jitter/time.Microsecond%2 == 1
 }
 

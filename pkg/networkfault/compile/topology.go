@@ -77,7 +77,7 @@ func (t *Topology) zonesOfPods() map[string]*zone {
 	}
 	for way, i := range t.Links {
 		if from, to := named[way.From], named[way.To]; from != nil && to != nil && !i.IsZero() {
-			from.to[to] = &link{Way: way, roundTrip: i, isOdd: way.From == way.To && isOdd(i)}
+			from.to[to] = &link{Way: way, roundTrip: i, isOdd: way.From == way.To && IsOdd(i)}
 		}
 	}
 	return ofPods

@@ -125,10 +125,50 @@ func TestAPodThatIsReplacedIsMissed(t *testing.T) {
 	w.Pods = pods
 	w.pod(name).Addrs = nil
 	w.decide()
-	w.want(f, v1alpha1.Running, decide.ReasonNotApplied, name+" has no address yet")
+	w.want(f, v1alpha1.Running, decide.ReasonNotApplied, name+" has no address of its own yet")
 	w.pod(name).Addrs = []netip.Addr{netip.MustParseAddr("10.0.9.9")}
 	w.run()
 	w.want(f, v1alpha1.Running, decide.ReasonApplied, "")
+}
+
+// Two pods have one address for a moment. No agent is to have it, so that none refuses it; the
+// others go on, and all is in force when each has its own.
+func TestTwoPodsWithOneAddress(t *testing.T) {
+	w := newWorld(t)
+	ground, slow := w.topology("ground", threeZones), w.fault("slow", `{"from": ["tikv(0)"], "rtt": "50ms", "untilDeleted": true}`)
+	w.run()
+	own := w.pod("basic-tikv-0").Addrs
+	shared := w.pod("basic-tikv-1").Addrs
+	w.pod("basic-tikv-0").Addrs = append(slices.Clone(shared), netip.MustParseAddr("fd00::1"))
+	started := w.fault("started", `{"from": ["tikv(1)"], "to": ["tikv(2)"], "rtt": "5ms", "untilDeleted": true}`)
+	for range 2 {
+		d := w.run()
+		for pod, faults := range d.Faults {
+			if pod == "basic-tikv-0" || pod == "basic-tikv-1" {
+				t.Errorf("%s is to have %v", pod, faults)
+			}
+			for _, f := range faults {
+				if slices.Contains(f.Match.Peers, netip.PrefixFrom(shared[0], 32)) {
+					t.Errorf("%s has a fault for %s", pod, shared[0])
+				}
+			}
+		}
+		const words = "has no address of its own yet"
+		w.wantTopology(ground, v1alpha1.Running, decide.ReasonNotApplied, "basic-tikv-0 "+words+"; basic-tikv-1 "+words)
+		w.want(slow, v1alpha1.Running, decide.ReasonNotApplied, "basic-tikv-0 "+words)
+		w.want(started, v1alpha1.Running, decide.ReasonNotApplied, "basic-tikv-1 "+words)
+		if got := w.added(d, "basic-pd-0", "basic-pd-1"); got != 20*time.Millisecond {
+			t.Errorf("%s between others, want 20ms", got)
+		}
+	}
+	w.pod("basic-tikv-0").Addrs = own
+	d := w.run()
+	w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+	w.want(slow, v1alpha1.Running, decide.ReasonApplied, "")
+	w.want(started, v1alpha1.Running, decide.ReasonApplied, "")
+	if got := w.added(d, "basic-pd-1", "basic-tikv-0"); got != 70*time.Millisecond {
+		t.Errorf("%s, want 70ms", got)
+	}
 }
 
 // What an agent holds that does not answer, or does not run, is not known: the fault is not

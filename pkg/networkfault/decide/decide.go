@@ -121,7 +121,7 @@ func Decide(in Input) Decision {
 		Statuses: map[string]v1alpha1.NetworkFaultStatus{}, Topologies: map[string]v1alpha1.NetworkTopologyStatus{},
 		Broken: map[string][]v1alpha1.Allowance{},
 	}}
-	d.Pods = slices.SortedFunc(slices.Values(in.Pods), func(a, b Pod) int { return cmp.Compare(a.Name, b.Name) })
+	d.Pods = apart(slices.SortedFunc(slices.Values(in.Pods), func(a, b Pod) int { return cmp.Compare(a.Name, b.Name) }))
 	objects := d.inForce()
 	objects = d.oneTopology(objects)
 	objects = d.mayStart(objects)

@@ -41,7 +41,7 @@ func (d *decision) compile(objects []*object) compile.Plan {
 // combine refuses the objects that can't be combined with those before them, and those that
 // would start at no pod.
 func (d *decision) combine(objects []*object) []*object {
-	plan, refused := d.compile(objects), map[string]compile.Refusal{}
+	plan, refused := d.compileWithRoom(objects), map[string]compile.Refusal{}
 	for _, r := range plan.Refused {
 		refused[r.Object] = r
 	}

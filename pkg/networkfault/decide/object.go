@@ -49,7 +49,7 @@ type asked interface {
 	// waits reports whether it waits as long as a rule of safety refuses its start for the
 	// moment only, instead of being refused.
 	waits() bool
-	// lacks reports whether it has to wait for pods that would be in other zones.
+	// lacks reports whether it can't start with the zones that its pods are in now.
 	lacks(d *decision) bool
 	// resolve finds the pods. It reports false, and settles the object, if that must wait, or
 	// can't be done.
@@ -95,7 +95,7 @@ func newTopology(t *v1alpha1.NetworkTopology) *object {
 		key: compile.TopologyKey(t.Name), meta: &t.ObjectMeta, was: status.Life, life: *status.Life.DeepCopy(),
 		terms: terms{spec.Cluster, spec.Duration, spec.UntilDeleted, spec.Paused, spec.Allow},
 	}
-	asks := &topologyAsked{spec: spec, status: *status, hasStarted: o.was.StartedAt != nil}
+	asks := &topologyAsked{spec: spec, status: *status, hasStarted: o.was.StartedAt != nil, runs: o.runs()}
 	if asks.hasStarted {
 		asks.before = status.Zones
 	}

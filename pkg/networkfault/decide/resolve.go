@@ -113,6 +113,30 @@ func (d *decision) compiledPods() []compile.Pod {
 	return all
 }
 
+// apart takes the addresses from pods of which another one has the same, and returns the pods.
+// So it is for a moment after a node restarts: one pod has the address already that the API still
+// says of another. Nothing tells whose packets are meant then, and an agent would take neither.
+func apart(pods []Pod) []Pod {
+	owners, shared := map[netip.Addr]string{}, map[netip.Addr]bool{}
+	for _, p := range pods {
+		if p.HostNetwork {
+			continue
+		}
+		for _, addr := range usable(p.Addrs) {
+			if owner, is := owners[addr]; is && owner != p.Name {
+				shared[addr] = true
+			}
+			owners[addr] = p.Name
+		}
+	}
+	for i, p := range pods {
+		if slices.ContainsFunc(p.Addrs, func(addr netip.Addr) bool { return shared[addr] }) {
+			pods[i].Addrs = nil
+		}
+	}
+	return pods
+}
+
 // usable returns the addresses that can be those of a pod.
 func usable(addrs []netip.Addr) []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() })

@@ -142,7 +142,7 @@ func (d *decision) isHeld(pod string, faults []compile.Fault) (is bool, why stri
 	case p.AgentEnded:
 		return false, pod + ": its attached agent has ended"
 	case len(p.Addrs) == 0:
-		return false, pod + " has no address yet"
+		return false, pod + " has no address of its own yet"
 	case p.State.Down:
 		return false, pod + ": its agent does not run; what it holds is not known"
 	case p.State.Silent:

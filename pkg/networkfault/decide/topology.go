@@ -24,13 +24,13 @@ const (
 type topologyAsked struct {
 	spec  *v1alpha1.NetworkTopologySpec
 	rules zone.Rules
-	// hasStarted is whether it has been in force, and before are the zones that it had last
-	// then.
-	hasStarted bool
-	before     []v1alpha1.ZonePods
-	placed     *placing // nil before place
-	zones      zone.Zones
-	links      map[compile.Way]fault.Impairment
+	// hasStarted is whether it has been in force, runs is whether it is as it is now, and before
+	// are the zones that it had last.
+	hasStarted, runs bool
+	before           []v1alpha1.ZonePods
+	placed           *placing // nil before place
+	zones            zone.Zones
+	links            map[compile.Way]fault.Impairment
 	// status has what it is to say of zones. Its life is the object's.
 	status v1alpha1.NetworkTopologyStatus
 	// isListed is whether the zones of the status are those of the spec as it is now.
@@ -63,9 +63,10 @@ func (t *topologyAsked) what() string {
 // the spec says otherwise.
 func (t *topologyAsked) waits() bool { return t.spec.StartAfter != v1alpha1.StartAfterCreated }
 
-// unready says what is not healthy of PD and the stores.
+// unready says what is not healthy of PD and the stores. What zones there are forbid is not
+// waited for: resolve refuses it at once.
 func (t *topologyAsked) unready(d *decision) string {
-	if !t.waits() {
+	if _, err := t.place(d); err != nil || !t.waits() {
 		return ""
 	}
 	missing := d.facts().Unready()
@@ -75,11 +76,11 @@ func (t *topologyAsked) unready(d *decision) string {
 	return withEnd(strings.Join(missing, "; "), "It starts when PD and the stores are healthy.")
 }
 
-// lacks reports whether the topology has to wait for zones, and so does not keep the place of
-// another one.
+// lacks reports whether the topology has to wait for zones, or can't be with those that there
+// are, and so does not keep the place of another one.
 func (t *topologyAsked) lacks(d *decision) bool {
 	missing, err := t.place(d)
-	return err == nil && missing != ""
+	return err != nil || missing != ""
 }
 
 // resolve puts the pods into zones. Zones that have no pods yet are waited for.
@@ -133,7 +134,7 @@ func (t *topologyAsked) placeNow(d *decision) (missing string, err error) {
 	for _, p := range d.Pods {
 		pods = append(pods, zone.Pod{Name: p.Name, Component: p.Component, NodeLabels: p.NodeLabels, Unscheduled: p.Unscheduled})
 	}
-	if t.zones, err = t.rules.Assign(pods, zone.Before{Zones: t.before, IsShort: d.facts().IsShort()}); err != nil {
+	if t.zones, err = t.rules.Assign(pods, zone.Before{Zones: t.before, Runs: t.runs, IsShort: d.facts().IsShort()}); err != nil {
 		return "", err
 	}
 	if missing = t.rules.Short(t.zones); missing != "" {

@@ -56,6 +56,6 @@ func TestPodsWithoutAddressAreNotInVain(t *testing.T) {
 		}
 		f := w.fault("slow", `{"from": ["tikv"], "to": ["`+to+`"], "rtt": "1ms", "duration": "1m"}`)
 		w.decide()
-		w.want(f, v1alpha1.Running, decide.ReasonNotApplied, "has no address yet")
+		w.want(f, v1alpha1.Running, decide.ReasonNotApplied, "has no address of its own yet")
 	}
 }

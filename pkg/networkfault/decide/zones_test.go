@@ -61,6 +61,47 @@ func TestATopologyWithoutZonesKeepsNoPlace(t *testing.T) {
 	w.wantTopology(second, v1alpha1.Running, decide.ReasonApplied, "")
 }
 
+// One that the zones of its pods forbid is refused at once, also before the TidbCluster is ready,
+// and keeps nobody waiting.
+func TestATopologyThatCannotBeKeepsNoPlace(t *testing.T) {
+	w := newWorld(t)
+	w.label(map[byte]string{'0': "east", '1': "west", '2': "north"})
+	w.pod("basic-tidb-0").Ready = false
+	first := w.topology("first", `{"profile": "two-region", "untilDeleted": true}`)
+	second := w.topology("second", `{"spread": 2, "defaults": {"otherZone": "5ms"}, "startAfter": "Created", "allow": ["UnhealthyStart"], "untilDeleted": true}`)
+	w.decide()
+	w.wantTopology(first, v1alpha1.Refused, decide.ReasonInvalid, "spec.profile two-region is for 2 zones")
+	w.wantTopology(second, v1alpha1.Running, decide.ReasonApplying, "")
+}
+
+// All nodes are labelled anew at one look, with more zones than the profile has or fewer. That
+// does not end what runs, which is whole again with as many zones as it has.
+func TestAProfileWhoseNodesAreLabelledAnew(t *testing.T) {
+	for name, zones := range map[string]map[byte]string{
+		"fewer": {'0': "x", '1': "y", '2': "y"}, "one": {'0': "x", '1': "x", '2': "x"}, "more": {'0': "x", '1': "y", '2': "z", '3': "w"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.tidbIn(3, "")
+			w.label(map[byte]string{'0': "a", '1': "b", '2': "c", '3': "c"})
+			ground := w.topology("ground", `{"profile": "three-az", "untilDeleted": true}`)
+			w.run()
+			w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+			w.label(zones)
+			for range 2 {
+				w.run()
+				w.wantTopology(ground, v1alpha1.Running, decide.ReasonNotApplied, "the profile's zones stay a, b, c")
+			}
+			w.label(map[byte]string{'0': "x", '1': "y", '2': "z"})
+			d := w.run()
+			w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, "")
+			if got := w.added(d, "basic-pd-0", "basic-pd-1"); got != time.Millisecond {
+				t.Errorf("%s from x to y, want 1ms", got)
+			}
+		})
+	}
+}
+
 // What has ended before its time has ended then, as its status says, and not later.
 func TestTheEndOfATopologyIsNotInTheFuture(t *testing.T) {
 	w := newWorld(t)

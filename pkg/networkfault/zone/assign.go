@@ -27,6 +27,8 @@ type Pod struct {
 // not.
 type Before struct {
 	Zones []v1alpha1.ZonePods
+	// Runs is whether it is in force by the spec as it is. Then no pods end it.
+	Runs bool
 	// IsShort is whether the TidbCluster is to have more pods than there are, as while one is
 	// replaced.
 	IsShort bool
@@ -60,7 +62,7 @@ func (z Zones) Populated() []string { return slices.Sorted(maps.Keys(z.pods)) }
 // Assign puts pods into zones. By label, a profile's zones stay those that they were dealt to,
 // whatever pods move: a zone without pods is one still, and pods of another zone are in none.
 // They are dealt anew when all pods are in other zones, as after a change of the label, or to it
-// from a list. Without a profile a zone without pods stays one as long as some pod may come to
+// from a list; but where the topology runs, only if these are as many. Without a profile a zone without pods stays one as long as some pod may come to
 // it: while the TidbCluster is short of pods, or a pod is on no node that is known.
 //
 // The error says that a pod is in two zones, or that there are too many zones. A topology that
@@ -119,14 +121,15 @@ func (r *Rules) assignLabelled(z *Zones, pods []Pod, before Before) {
 	z.Names = slices.Compact(slices.Sorted(maps.Values(z.Of)))
 	dealt := namesOf(before.Zones)
 	stayed := slices.DeleteFunc(slices.Clone(z.Names), func(zone string) bool { return !slices.Contains(dealt, zone) })
+	isElsewhere := len(stayed) == 0 && len(z.Names) > 0
 	switch {
-	case len(stayed) == 0 && len(z.Names) > 0:
+	case isElsewhere && (!before.Runs || r.fit(z.Names) == nil):
 	case r.profile != nil:
 		if len(dealt) == len(r.profile.Zones) {
 			z.Names = dealt
 			z.estrange("the profile's zones stay " + strings.Join(dealt, ", ") + " until the topology is created again")
 		}
-	case isShort && r.fit(dealt) == nil:
+	case isShort && !isElsewhere && r.fit(dealt) == nil:
 		r.keep(z, dealt)
 	default:
 		r.keep(z, stayed)

@@ -56,6 +56,9 @@ func parseLink(l v1alpha1.Link, field string) (link, error) {
 		return link{}, fmt.Errorf("%s.between: want two zones", field)
 	}
 	impairment, err := impairmentOf(l, field+".")
+	if err == nil && l.Between[0] == l.Between[1] && impairment.Rate != nil && compile.IsOdd(impairment) {
+		return link{}, fmt.Errorf("%s: rtt %q and jitter %q: want an even number of microseconds of both within a zone where there is a rate, which is one link for all packets of a pod", field, l.RTT, l.Jitter)
+	}
 	return link{field, [2]string{string(l.Between[0]), string(l.Between[1])}, impairment}, err
 }
 
@@ -108,7 +111,7 @@ func (r *Rules) workOut(names []string) (map[compile.Way]fault.Impairment, error
 	}
 	all := map[compile.Way]fault.Impairment{}
 	for _, from := range names {
-		met := 0
+		met, odd := 0, 0
 		for _, to := range names {
 			way := compile.Way{From: from, To: to}
 			one, known := stated[way]
@@ -122,10 +125,17 @@ func (r *Rules) workOut(names []string) (map[compile.Way]fault.Impairment, error
 				all[way] = one
 				met++
 			}
+			if from == to && compile.IsOdd(one) {
+				odd = 1 // pods before and after this one by name are in faults of their own
+			}
 		}
-		if met > compile.MaxFaults {
-			return nil, fmt.Errorf("%s: pods of zone %s would need a fault for each of %d zones, and %d faults of a pod are possible; want fewer zones",
-				r.source(), from, met, compile.MaxFaults)
+		if met+odd > compile.MaxFaults {
+			own, instead := "", ""
+			if odd > 0 {
+				own, instead = " and one more for the odd microsecond within it", ", or an even number of microseconds"
+			}
+			return nil, fmt.Errorf("%s: pods of zone %s would need a fault for each of %d zones%s, and %d faults of a pod are possible; want fewer zones%s",
+				r.source(), from, met, own, compile.MaxFaults, instead)
 		}
 	}
 	return all, nil

@@ -184,6 +184,53 @@ func TestZonesByLabelStay(t *testing.T) {
 	})
 }
 
+// All nodes are in other zones at one look. A topology that runs is dealt to those if it fits
+// them. Else it goes on as far as it does: with a profile the zones stay, and without one there
+// are as many as there is room for.
+func TestAllNodesInOtherZones(t *testing.T) {
+	for name, test := range map[string]struct {
+		spec           string
+		before, after  int
+		want           string // zones, when it runs
+		words, refused string
+	}{
+		"as many":                  {`{"profile": "three-az"}`, 3, 3, "d e f", "", ""},
+		"more than the profile":    {`{"profile": "three-az"}`, 3, 4, "a b c", "in no zone: 1 pod of zone d, 1 pod of zone e, 1 pod of zone f, 1 pod of zone g; the profile's zones stay a, b, c", "makes 4: d, e, f, g"},
+		"fewer than the profile":   {`{"profile": "three-az"}`, 3, 2, "a b c", "in no zone: 1 pod of zone d, 1 pod of zone e;", "makes 2: d, e"},
+		"others":                   {"{" + slow + "}", 3, 4, "d e f g", "", ""},
+		"more than there are":      {"{" + slow + "}", 2, 14, "c d e f g h i j k l m n o", "in no zone: 1 pod of zone p; there is no room", "13 zones"},
+		"while the cluster is new": {"{" + slow + "}", 13, 13, "n o p q r s t u v w x y z", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rules, all := parse(t, test.spec), stores(test.before+test.after)
+			was, err := rules.Assign(all[:test.before], zone.Before{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, isShort := range []bool{false, true} {
+				z, err := rules.Assign(all[test.before:], zone.Before{Zones: had(was), Runs: true, IsShort: isShort})
+				if err == nil {
+					_, err = rules.Links(z.Names)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, said := strings.Join(z.Names, " "), strings.Join(z.Strange, "; "); got != test.want || !strings.HasPrefix(said, test.words) || (said == "") != (test.words == "") {
+					t.Errorf("zones %s, %q; want %s, %q", got, said, test.want, test.words)
+				}
+				// One that is to start anew, or was changed, is refused or waits.
+				z, err = rules.Assign(all[test.before:], zone.Before{Zones: had(was), IsShort: isShort})
+				if err == nil {
+					_, err = rules.Links(z.Names)
+				}
+				if (err == nil) != (test.refused == "") || err != nil && !strings.Contains(err.Error(), test.refused) {
+					t.Errorf("error %v, want %q", err, test.refused)
+				}
+			}
+		})
+	}
+}
+
 // A pod that is in two zones of a list is refused at the start, and where a change puts it
 // there. One that comes to a topology that has started is in no zone.
 func TestAPodInTwoZones(t *testing.T) {

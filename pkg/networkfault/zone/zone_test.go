@@ -136,6 +136,9 @@ func TestWhatIsRefused(t *testing.T) {
 		`"profile": "moon"`:                                                                                            `spec.profile "moon": want one of three-az`,
 		`"profile": "three-az", "spread": 4`:                                                                           "spec.profile three-az is for 3 zones (a, b, c), and spec.spread 4 makes 4: a, b, c, d",
 		`"profile": "three-az", ` + ab:                                                                                 "and spec.zones makes 2: a, b",
+		`"links": [{"between": ["a", "a"], "rtt": "501us", "rate": {"perSecond": "1gbit"}}]`:                           `spec.links[0]: rtt "501us" and jitter "": want an even number of microseconds`,
+		`"links": [{"between": ["a", "a"], "rtt": "5ms", "jitter": "1us", "rate": {"perSecond": "1gbit"}}]`:            `spec.links[0]: rtt "5ms" and jitter "1us": want an even number of microseconds`,
+		`"spread": 12, "defaults": {"sameZone": "501us", "otherZone": "2ms"}`:                                          "spec.spread 12: pods of zone a would need a fault for each of 12 zones and one more for the odd microsecond within it, and 12 faults of a pod are possible; want fewer zones, or an even number of microseconds",
 		`"spread": 14, ` + slow:                                                                                        "spec.spread 14: pods of zone a would need a fault for each of 13 zones, and 12 faults of a pod are possible",
 		`"zones": [` + strings.Join(many, ",") + `], "defaults": {"sameZone": "1ms", "otherZone": "1ms"}`:              "spec.zones: pods of zone z00 would need a fault for each of 13 zones",
 		`"zones": [{"name": "a", "members": ["pd(leader)"]}, {"name": "b", "members": ["tikv"]}], ` + slow:             "spec.zones[0].members[0]: selector \"pd(leader)\"",
@@ -152,6 +155,18 @@ func TestWhatIsRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s:\n%v, want %q", spec, err, words)
 		}
+	}
+}
+
+// What is odd within a zone needs room, and is possible where there is some.
+func TestOddWithinAZone(t *testing.T) {
+	for _, spec := range []string{
+		`{"spread": 11, "defaults": {"sameZone": "501us", "otherZone": "2ms"}}`,
+		`{"spread": 12, "defaults": {"sameZone": "502us", "otherZone": "2ms"}}`,
+		`{"spread": 12, "defaults": {"otherZone": "501us"}}`,
+		`{"spread": 2, "links": [{"between": ["a", "b"], "rtt": "501us", "rate": {"perSecond": "1gbit"}}, {"between": ["a", "a"], "rtt": "502us", "rate": {"perSecond": "1gbit"}}]}`,
+	} {
+		parse(t, spec)
 	}
 }
 

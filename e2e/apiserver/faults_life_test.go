@@ -4,6 +4,7 @@ package apiserver
 
 import (
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tidelay/tidelay/e2e/madeup"
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 )
 
 // A fault is in force at all agents, with a lease, and the status and Events say so. When
@@ -106,7 +108,9 @@ func (f *fleet) leader(t *testing.T) {
 	d.becomes("before", "Running Applied 4/4")
 	d.wantEffects(d.between("pd-0", "tikv", "10ms"))
 	d.change(func(tc *tcv1alpha1.TidbCluster) { tc.Status.PD.Leader = tc.Status.PD.Members["basic-pd-1"] })
-	d.create("after", "from: [pd(leader)], to: [tidb], rtt: 60ms")
+	d.createLater("after", "from: [pd(leader)], to: [tidb], rtt: 60ms", func(f *v1alpha1.NetworkFault) bool {
+		return slices.ContainsFunc(f.Status.Selected, func(s v1alpha1.SelectedPod) bool { return s.Pod == "basic-pd-0" })
+	})
 	d.becomes("after", "Running Applied 3/3")
 	d.becomes("before", "Running Applied 4/4")
 	d.wantEffects(d.between("pd-0", "tikv", "10ms").and(d.between("pd-1", "tidb", "30ms")))
@@ -116,7 +120,7 @@ func (f *fleet) leader(t *testing.T) {
 func (f *fleet) roleUnknown(t *testing.T) {
 	d := f.database(t, nil)
 	d.change(func(tc *tcv1alpha1.TidbCluster) { tc.Status.PD.Synced = false })
-	d.create("slow", "from: [pd(leader)], to: [tikv]")
+	d.createLater("slow", "from: [pd(leader)], to: [tikv]", func(f *v1alpha1.NetworkFault) bool { return len(f.Status.Selected) > 0 })
 	d.becomes("slow", "Pending RoleUnknown")
 	if got := d.effects(); len(got) > 0 {
 		t.Errorf("agents do %v", got)

@@ -170,6 +170,26 @@ func (d *database) create(name, fields string) *unstructured.Unstructured {
 	return u
 }
 
+// createLater makes a NetworkFault after a change of the TidbCluster. The controller may see it
+// before the change: then it is by what was before, and is made again.
+func (d *database) createLater(name, fields string, isBefore func(*v1alpha1.NetworkFault) bool) {
+	d.t.Helper()
+	d.eventually(func() error {
+		u := d.create(name, fields)
+		d.eventually(func() error {
+			if d.read(name).Status.Phase == "" {
+				return fmt.Errorf("NetworkFault %s has no status", name)
+			}
+			return nil
+		})
+		if !isBefore(d.read(name)) {
+			return nil
+		}
+		d.remove(u)
+		return fmt.Errorf("NetworkFault %s is by what was before", name)
+	})
+}
+
 func (d *database) read(name string) *v1alpha1.NetworkFault {
 	d.t.Helper()
 	f := &v1alpha1.NetworkFault{}

@@ -114,7 +114,7 @@ demo-down: ## Delete the demo's cluster. make clean also ends the Docker engine 
 
 ##@ Other
 .PHONY: clean
-clean: ## Delete what was built in this folder and in the cache folder, and end the Docker engine that was started here
+clean: ## Delete the cluster, the images, what was built here and in the cache folder; end the Docker engine that was started here
 	hack/clean.sh
 
 .PHONY: help

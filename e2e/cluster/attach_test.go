@@ -105,7 +105,7 @@ func TestAttach(t *testing.T) {
 			t.Errorf("the new pod %s has %d agents and %d ephemeral containers, want it injected", pod.Name, agents(pod), len(pod.Spec.EphemeralContainers))
 		}
 	}
-	w.patchCluster(ctx, t, plain, `{"metadata":{"annotations":{%q:null}}}`, optIn)
+	w.unannotate(ctx, t, plain)
 	w.recreate(ctx, t, plain, components()...)
 	w.wantCondition(ctx, t, plain, "", "")
 }

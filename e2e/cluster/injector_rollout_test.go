@@ -62,7 +62,7 @@ type admitted struct {
 // may only have the settings called name. stop returns them all.
 func (w *world) admitPods(ctx context.Context, t *testing.T, name string) (stop func() []admitted) {
 	t.Helper()
-	pod := w.podToRemake(ctx, t)
+	pod := w.podToRemake(ctx, t, annotated)
 	ending, ended := make(chan struct{}), make(chan []admitted)
 	go func() {
 		tick := time.NewTicker(20 * time.Millisecond) // other tests need the machine too

@@ -138,19 +138,19 @@ func applyVariant(ctx context.Context, t *testing.T, lines string) {
 // remade is the TiKV pod of the annotated cluster as it would be made now.
 func (w *world) remade(ctx context.Context, t *testing.T) corev1.Pod {
 	t.Helper()
-	pod := w.podToRemake(ctx, t)
+	pod := w.podToRemake(ctx, t, annotated)
 	if err := w.dryRun(ctx, &pod); err != nil {
 		t.Fatal(err)
 	}
 	return pod
 }
 
-// podToRemake is the TiKV pod of the annotated cluster before its admission.
-func (w *world) podToRemake(ctx context.Context, t *testing.T) corev1.Pod {
+// podToRemake is the TiKV pod of a cluster before its admission.
+func (w *world) podToRemake(ctx context.Context, t *testing.T, cluster string) corev1.Pod {
 	t.Helper()
-	old := w.pods(ctx, t, annotated, "tikv")[0]
+	old := w.pods(ctx, t, cluster, "tikv")[0]
 	return corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Namespace: namespace, GenerateName: "remade-", Labels: old.Labels, OwnerReferences: old.OwnerReferences,
+		Namespace: w.namespace, GenerateName: "remade-", Labels: old.Labels, OwnerReferences: old.OwnerReferences,
 	}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "tikv", Image: "pingcap/tikv"}}}}
 }
 

@@ -51,7 +51,7 @@ func TestAnnotatedLater(t *testing.T) {
 			return ctx
 		}).
 		Assess("un-annotated: new pods have none", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			theWorld.patchCluster(ctx, t, plain, `{"metadata":{"annotations":{%q:null,"tidelay.io/sidecar":null}}}`, optIn)
+			theWorld.unannotate(ctx, t, plain)
 			for _, pod := range theWorld.recreate(ctx, t, plain, components()...) {
 				if n := agents(pod); n != 0 {
 					t.Errorf("the new pod %s has %d agents, want none", pod.Name, n)
@@ -60,6 +60,30 @@ func TestAnnotatedLater(t *testing.T) {
 			theWorld.wantCondition(ctx, t, plain, "", "")
 			return ctx
 		}).Feature())
+}
+
+// unannotate takes the annotations off a cluster, and waits until both replicas of the injector
+// have seen that, as far as pods tell that are admitted on a dry run.
+func (w *world) unannotate(ctx context.Context, t *testing.T, cluster string) {
+	t.Helper()
+	w.patchCluster(ctx, t, cluster, `{"metadata":{"annotations":{%q:null,"tidelay.io/sidecar":null}}}`, optIn)
+	pod, without := w.podToRemake(ctx, t, cluster), 0
+	err := w.poll(ctx, func(ctx context.Context) error {
+		made := pod.DeepCopy()
+		if err := w.dryRun(ctx, made); err != nil {
+			return err
+		}
+		if without++; agents(*made) > 0 {
+			without = 0
+		}
+		if without < 5 {
+			return fmt.Errorf("of the last pods %d had no agent, want 5", without)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // wantCondition waits until the condition TidelayInjected of a cluster says

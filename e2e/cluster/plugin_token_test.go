@@ -34,7 +34,7 @@ func TestPluginWithTokens(t *testing.T) {
 		ctx := context.Background()
 		w.removeAll(ctx, t, plain)
 		w.setTokens(ctx, t, false)
-		w.patchCluster(ctx, t, plain, `{"metadata":{"annotations":{%q:null}}}`, optIn)
+		w.unannotate(ctx, t, plain)
 		w.recreate(ctx, t, plain, components()...)
 		w.wantCondition(ctx, t, plain, "", "")
 	})

@@ -67,8 +67,8 @@ func encode(version string, platforms []platform) ([]byte, error) {
 			Version: version, Homepage: "https://github.com/tidelay/tidelay",
 			ShortDescription: "Make TiDB clusters' networks slow, lossy or cut",
 			Description: `Makes the network of TidbClusters slow, lossy or cut, on purpose and for a
-while, and shows what it really does. Works on clusters that have Tidelay's
-controller.
+while, and shows what it really does. set, partition, topology and run need
+Tidelay's controller; the other verbs work without it.
 `,
 			Caveats: `To have kubectl complete the words of this plugin, put a program onto the PATH:
 

@@ -46,12 +46,6 @@ type Match struct {
 	Protocol string
 }
 
-// Everything reports whether the match is for every packet of its direction and
-// device.
-func (m Match) Everything() bool {
-	return len(m.Peers) == 0 && len(m.LocalPorts) == 0 && len(m.RemotePorts) == 0 && m.Protocol == ""
-}
-
 // On reports whether the fault is for packets of one direction on one device.
 func (m Match) On(direction Direction, device string) bool {
 	return m.Direction.Has(direction) && (m.Device == "" || m.Device == device)

@@ -127,7 +127,7 @@ func (a *app) attach(ctx context.Context, cluster string, wish attach.Wish, f *a
 	if len(steps) == 0 {
 		words.say("nothing to attach")
 	}
-	if err := (writer{c}).tryAttach(ctx, steps); err != nil {
+	if err := (writer{Client: c}).tryAttach(ctx, steps); err != nil {
 		return fmt.Errorf("%w; nothing was changed", err)
 	}
 	if f.dryRun {
@@ -137,7 +137,7 @@ func (a *app) attach(ctx context.Context, cluster string, wish attach.Wish, f *a
 		}
 		return missing(plan, nil)
 	}
-	attached, failed, err := words.attachEach(ctx, writer{c}, steps)
+	attached, failed, err := words.attachEach(ctx, writer{Client: c}, steps)
 	// What is printed is what was written, also if that is not all.
 	if err := errors.Join(err, a.encodeAttached(attached, f.output)); err != nil {
 		return err

@@ -2,13 +2,18 @@ package plugin_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/tidelay/tidelay/pkg/injection"
 )
@@ -107,6 +112,52 @@ func TestAttachIsInterrupted(t *testing.T) {
 	}
 	if len(w.pod("basic-pd-0").Spec.EphemeralContainers) != 1 {
 		t.Error("nothing was attached")
+	}
+}
+
+// An API server that does not answer for a moment ends no waiting for agents; one that forbids it
+// does.
+func TestReadFailsWhileWaitingForAgents(t *testing.T) {
+	starts, forbids := apierrors.NewServiceUnavailable("it starts"), apierrors.NewForbidden(corev1.Resource("pods"), "", errors.New("no right"))
+	for name, test := range map[string]struct {
+		err     error
+		times   int
+		timeout string
+		status  int
+		says    []string
+	}{
+		"for a moment": {starts, 2, "1m", 0, []string{"it is not known how the agents are now: read pods: it starts", "basic-pd-0: tidelay-agent answers"}},
+		"until the end": {starts, math.MaxInt, "50ms", 1, []string{
+			"it is not known how the agents are now: read pods: it starts", "basic-pd-0: tidelay-agent not there after 50ms: it is not known how it is", "1 of 3 pods go without an agent that works: basic-pd-0",
+		}},
+		"forbidden": {forbids, 1, "1m", 1, []string{"error: read pods: ", "no right"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.attachable()
+			w.answer(works)
+			lists := 0
+			w.Client = interceptor.NewClient(w.Client.(client.WithWatch), interceptor.Funcs{
+				List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+					if _, is := list.(*corev1.PodList); is {
+						if lists++; lists > 1 && lists-1 <= test.times { // after it was planned
+							return test.err
+						}
+					}
+					return c.List(ctx, list, opts...)
+				},
+			})
+			status := w.run(t.Context(), "attach", "basic", "--components=pd", "--wait", "--timeout="+test.timeout)
+			said := w.out.String() + w.errOut.String()
+			if status != test.status {
+				t.Errorf("exit status %d, want %d", status, test.status)
+			}
+			for _, want := range test.says {
+				if strings.Count(said, want) != 1 {
+					t.Errorf("it does not say %q once:\n%s", want, said)
+				}
+			}
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/agent/api"
@@ -28,14 +29,18 @@ func (a *app) waitAttached(ctx context.Context, c *Connection, steps []attach.St
 	defer tick.Stop()
 	w := attaching{app: a, Connection: c, last: map[string]string{}}
 	for left := steps; ; {
-		if left, err = w.look(ctx, left); ctx.Err() != nil {
+		rest, err := w.look(ctx, left)
+		switch {
+		case ctx.Err() != nil:
 			return nil, fmt.Errorf("%w: what was attached stays", errInterrupted)
-		}
-		if err != nil {
+		case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
 			return nil, err
-		}
-		if len(left) == 0 {
+		case err != nil: // the API server may answer a moment later
+			w.unread(left, err)
+		case len(rest) == 0:
 			return w.failed, nil
+		default:
+			left = rest
 		}
 		select {
 		case <-ctx.Done():
@@ -53,8 +58,10 @@ func (a *app) waitAttached(ctx context.Context, c *Connection, steps []attach.St
 type attaching struct {
 	*app
 	*Connection
-	// last says how the agent of a pod was when it was last looked at.
+	// last says how the agent of a pod was when it was last looked at, and said what was told
+	// of that last.
 	last   map[string]string
+	said   string
 	failed []string
 }
 
@@ -90,6 +97,17 @@ func (w *attaching) look(ctx context.Context, steps []attach.Step) ([]attach.Ste
 		}
 	}
 	return left, nil
+}
+
+// unread notes that it is not known how agents are.
+func (w *attaching) unread(steps []attach.Step, err error) {
+	if text := fmt.Sprintf("it is not known how the agents are now: %v", err); text != w.said {
+		w.said = text
+		w.say("%s", text)
+	}
+	for _, s := range steps {
+		w.last[s.Pod.Name] = "it is not known how it is"
+	}
 }
 
 // end tells what became of an agent.

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -42,7 +41,7 @@ func (w writer) attach(ctx context.Context, s attach.Step, options ...client.Sub
 	switch {
 	case err == nil:
 		return nil
-	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "cannot patch resource"): // RBAC's words
+	case lacked(err) == "patch":
 		return fmt.Errorf(`attach to pod %s: you lack the right "patch" on pods/ephemeralcontainers, which the ClusterRole tidelay-attacher has: %w`, s.Pod.Name, err)
 	default:
 		return fmt.Errorf("attach to pod %s: %w", s.Pod.Name, err)

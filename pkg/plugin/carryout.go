@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 )
 
@@ -22,7 +22,7 @@ type written struct {
 
 // carryOut carries out steps, all or none of them, and waits if that is asked for. out gets the
 // objects.
-func (a *app) carryOut(ctx context.Context, c writer, steps []object.Step, w *writing, out io.Writer) error {
+func (a *app) carryOut(ctx context.Context, c writer, seen *look.Cluster, steps []object.Step, w *writing, out io.Writer) error {
 	var done []written
 	var objects []client.Object
 	for _, step := range steps {
@@ -32,8 +32,9 @@ func (a *app) carryOut(ctx context.Context, c writer, steps []object.Step, w *wr
 		}
 		done, objects = append(done, written{step, now}), append(objects, now)
 	}
+	there := choice{slices.Concat(seen.InNamespace(), objects), append(look.Names(ctx, c, seen.Key.Namespace), seen.Key.Name)}
 	for _, one := range done {
-		a.tellWritten(one)
+		a.tellWritten(one, there)
 	}
 	if err := printObjects(out, objects, w.output); err != nil {
 		return err
@@ -53,8 +54,8 @@ func (a *app) carryOut(ctx context.Context, c writer, steps []object.Step, w *wr
 	return taken.with(so)
 }
 
-// tellWritten says what was written, and how it ends.
-func (a *app) tellWritten(one written) {
+// tellWritten says what was written, and how it ends. there is all that can be cleared.
+func (a *app) tellWritten(one written, there choice) {
 	name := "networkfault"
 	if object.Kind(one.now) == object.Topology {
 		name = "networktopology"
@@ -64,7 +65,20 @@ func (a *app) tellWritten(one written) {
 		ends = "it ends " + end + ", sooner by"
 	}
 	a.say("%s.tidelay.io/%s %s; %s: kubectl tidelay clear -n %s %s", name, one.now.GetName(), one.did(), ends,
-		one.now.GetNamespace(), cmp.Or(object.ShapeOf(one.now), one.now.GetName()))
+		one.now.GetNamespace(), clearName(one.now, there))
+}
+
+// clearName returns what clears an object: its name, or that of the shape that it is a part of,
+// with its kind where the name means more than one.
+func clearName(o client.Object, there choice) string {
+	kind, name := prefixOf(object.Kind(o)), o.GetName()
+	if shape := object.ShapeOf(o); shape != "" {
+		kind, name = prefixShape, shape
+	}
+	if len(meanings(there.objects, there.clusters, name)) > 1 {
+		return kind + "/" + name
+	}
+	return name
 }
 
 // did says what was done in a step.

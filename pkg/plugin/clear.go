@@ -85,19 +85,26 @@ func (c *clearing) fail(format string, args ...any) {
 // run ends all that it can.
 func (c *clearing) run(ctx context.Context, names []string) error {
 	there, unseen := objectsOf(ctx, c.connection, c.namespace)
+	pods, err := c.pods(ctx)
+	clusters := pods.clusters()
+	if !c.isAll {
+		clusters = c.clusters(ctx, pods)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: nothing was ended", errInterrupted)
+	}
 	if unseen != nil {
 		c.fail("%v", unseen)
 	}
-	pods, err := c.pods(ctx)
 	switch {
 	case apierrors.IsForbidden(err) && !c.isAll:
 		c.say("you may not list pods, so agents can't be told: the controller tells them, and without it they let go by themselves, at the latest in 5 minutes")
 	case err != nil:
 		c.fail("%v; so agents can't be told", err)
 	}
-	chosen := choice{objects: there, clusters: pods.clusters()}
+	chosen := choice{objects: there, clusters: clusters}
 	if !c.isAll {
-		if chosen, err = named(there, c.clusters(ctx, pods), names, c.namespace); err != nil {
+		if chosen, err = named(there, clusters, names, c.namespace); err != nil {
 			return c.unsure(err)
 		}
 	}
@@ -151,16 +158,14 @@ func (c *clearing) delete(ctx context.Context, objects []client.Object) (gone []
 	if len(objects) == 0 && !c.hasFailed {
 		c.say("no faults and no topologies")
 	}
-	done := "cleared"
+	done, to := "cleared", writer{Client: c.connection}
 	if c.dryRun {
-		done = "would be cleared"
+		done, to.Client = "would be cleared", client.NewDryRunClient(c.connection)
 	}
 	for _, o := range objects {
-		if !c.dryRun {
-			if err := (writer{c.connection}).delete(ctx, o); err != nil {
-				c.fail("%v", err)
-				continue
-			}
+		if err := to.delete(ctx, o); err != nil {
+			c.fail("%v", err)
+			continue
 		}
 		c.say("%s %s %s; it was %s", object.Kind(o), o.GetName(), done, was(object.Life(o)))
 		gone = append(gone, o)
@@ -174,8 +179,8 @@ func parted(there []client.Object, chosen choice, isAllSeen bool) (whole []strin
 	whole = slices.Clone(chosen.clusters)
 	for _, o := range chosen.objects {
 		cluster := object.Cluster(o)
-		isLeft := func(one client.Object) bool {
-			return object.Cluster(one) == cluster && !slices.Contains(chosen.objects, one)
+		isLeft := func(one client.Object) bool { // what has ended never comes back
+			return object.Cluster(one) == cluster && object.Life(one).Phase != v1alpha1.Ended && !slices.Contains(chosen.objects, one)
 		}
 		switch {
 		case slices.Contains(whole, cluster):

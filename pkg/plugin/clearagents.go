@@ -72,6 +72,8 @@ func (c *clearing) clusters(ctx context.Context, pods agentPods) []string {
 type ended struct {
 	// faults are those that were ended, or would be, and left are the others.
 	faults, left []api.Fault
+	// times is how often it was told to end some.
+	times int
 }
 
 // endAt ends the faults of an agent that are to be ended. It needs no answer to the question
@@ -125,18 +127,32 @@ func (c *clearing) end(ctx context.Context, pods agentPods) {
 		break
 	}
 	if c.wait && !c.dryRun {
-		for _, pod := range rest {
-			if reply := found[pod.Name]; reply.Err == nil {
-				reply.Err = errSetAgain
-				found[pod.Name] = reply
-			}
-		}
+		rest.doubt(found)
 	}
 	c.tell(pods, found)
 }
 
-// errSetAgain is that an agent never said that it holds nothing.
-var errSetAgain = errors.New("it had faults again each time that it was asked")
+// Why it is not known that an agent holds nothing, though it was told.
+var (
+	errSetAgain = errors.New("had faults again each time that it was asked")
+	errNotAsked = errors.New("was told, and not asked again whether it holds faults")
+)
+
+// doubt adds to what was found that these agents, if they were told, never said that they hold
+// nothing.
+func (p agentPods) doubt(found map[string]agents.Reply[ended]) {
+	for _, pod := range p {
+		reply := found[pod.Name]
+		switch {
+		case reply.Err != nil:
+		case reply.Body.times > 1:
+			reply.Err = errSetAgain
+		default:
+			reply.Err = errNotAsked
+		}
+		found[pod.Name] = reply
+	}
+}
 
 // round ends faults at agents, adds what came of it to what was found, and returns the pods
 // whose agents have not yet said that they hold nothing to be ended. Ctrl-C ends the waiting,
@@ -146,7 +162,11 @@ func (c *clearing) round(ctx context.Context, pods agentPods, found map[string]a
 	for i, reply := range agents.Ask(context.WithoutCancel(ctx), c.connection.asker(endTime), pods, c.endAt) {
 		name := pods[i].Name
 		isDone := reply.Err == nil && len(reply.Body.faults) == 0
-		reply.Body.faults = append(found[name].Body.faults, reply.Body.faults...)
+		before := found[name].Body
+		reply.Body.faults = append(before.faults, reply.Body.faults...)
+		if reply.Body.times = before.times; reply.Err == nil && !isDone {
+			reply.Body.times++
+		}
 		if found[name] = reply; !isDone && agents.OutcomeOf(reply.Err) != agents.Forbidden {
 			rest = append(rest, pods[i])
 		}

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -46,7 +47,15 @@ func (c *clearing) tell(pods agentPods, found map[string]agents.Reply[ended]) {
 	c.tellFailed(pods, found)
 }
 
-// tellFailed says which agents could not be told, each cause once.
+// causeOf says after the name of an agent why it may hold faults.
+func causeOf(err error) string {
+	if errors.Is(err, errSetAgain) || errors.Is(err, errNotAsked) {
+		return err.Error()
+	}
+	return "was not told: " + agents.Cause(err)
+}
+
+// tellFailed says which agents may hold faults, each cause once.
 func (c *clearing) tellFailed(pods agentPods, found map[string]agents.Reply[ended]) {
 	var causes []string
 	failed := map[string][]string{}
@@ -60,7 +69,7 @@ func (c *clearing) tellFailed(pods agentPods, found map[string]agents.Reply[ende
 				rights = append(rights, right)
 			}
 		default:
-			cause := agents.Cause(err)
+			cause := causeOf(err)
 			if failed[cause] == nil {
 				causes = append(causes, cause)
 			}
@@ -68,7 +77,7 @@ func (c *clearing) tellFailed(pods agentPods, found map[string]agents.Reply[ende
 		}
 	}
 	for _, cause := range causes {
-		c.fail("%s: the agent was not told: %s; %s", strings.Join(failed[cause], ", "), cause, c.lasts())
+		c.fail("%s: the agent %s; %s", strings.Join(failed[cause], ", "), cause, c.lasts())
 	}
 	for _, right := range rights {
 		text := "you may not ask agents, which takes the right to " + right

@@ -2,7 +2,11 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -162,4 +166,24 @@ func (a *app) connect() (*Connection, string, error) {
 	}
 	c.requestTimeout = limit
 	return c, namespace, nil
+}
+
+// limitOf returns the limit of time that ended a request: --request-timeout, or for what changes
+// something writeTime if that is shorter. It is "" for every other error, such as that of a
+// connection that took too long to be there, which has a limit of its own.
+func (a *app) limitOf(err error) string {
+	_, isConnection := errors.AsType[*net.OpError](err)
+	if isConnection || !errors.Is(err, context.DeadlineExceeded) {
+		return ""
+	}
+	asked, _ := clientcmd.ParseTimeout(*a.config.Timeout) // else nothing was sent
+	request, is := errors.AsType[*url.Error](err)
+	switch isWrite := is && !strings.EqualFold(request.Op, http.MethodGet); {
+	case isWrite && (asked <= 0 || asked > writeTime):
+		return writeTime.String()
+	case asked > 0:
+		return "--request-timeout=" + *a.config.Timeout
+	default:
+		return ""
+	}
 }

@@ -2,13 +2,17 @@ package plugin_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/plugin"
 )
@@ -79,5 +83,35 @@ func TestNoKubeconfig(t *testing.T) {
 		if want := "error: no kubeconfig: " + file + " is not there, or is empty; name one by --kubeconfig or KUBECONFIG\n"; status != 1 || out.String() != want {
 			t.Errorf("%s: exit status %d: %s\nwant %s", verb, status, out.String(), want)
 		}
+	}
+}
+
+// The limit that ended a request is told: --request-timeout, or that of a write. That of a
+// connection is its own.
+func TestTheLimitThatEndedARequest(t *testing.T) {
+	late := func(op string) error { return &url.Error{Op: op, URL: "https://api", Err: context.DeadlineExceeded} }
+	noConnection := &url.Error{Op: "Post", URL: "https://api", Err: &net.OpError{Op: "dial", Net: "tcp", Err: context.DeadlineExceeded}}
+	for name, test := range map[string]struct {
+		err        error
+		flag, says string
+	}{
+		"a short flag":               {late("Post"), "5s", "An answer took longer than --request-timeout=5s.\n"},
+		"a long flag":                {late("Post"), "2m", "An answer took longer than 30s.\n"},
+		"no flag":                    {late("Post"), "0", "An answer took longer than 30s.\n"},
+		"no limit":                   {late("Post"), "0s", "An answer took longer than 30s.\n"},
+		"a long flag, and a read":    {late("Get"), "2m", "An answer took longer than --request-timeout=2m.\n"},
+		"no limit, and a read":       {late("Get"), "0s", ""},
+		"no connection":              {noConnection, "2m", ""},
+		"no connection and no limit": {noConnection, "0", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.creating = func(client.Object) error { return test.err }
+			status := w.run(t.Context(), "set", "basic", "50ms", "--from=tikv", "--request-timeout="+test.flag)
+			_, said, _ := strings.Cut(w.errOut.String(), "clear ends it\n")
+			if status != 1 || said != test.says {
+				t.Errorf("exit status %d: %s\nwant %q at the end", status, w.errOut.String(), test.says)
+			}
+		})
 	}
 }

@@ -18,7 +18,8 @@ import (
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 )
 
-// What is of another TidbCluster, of a workload that is gone, or has ended, is left out. So it
+// What is of another TidbCluster, of a workload that is gone, or has ended, is left out, but for
+// the names of faults and topologies. So it
 // is where owners may not be read and pods go by their names, but for the second.
 func TestLookLeavesOut(t *testing.T) {
 	w := newWorld(t)
@@ -47,6 +48,9 @@ func TestLookLeavesOut(t *testing.T) {
 		}
 		if len(seen.Pods) != test.want || len(seen.Objects()) != 0 {
 			t.Errorf("without %s: %d pods and %d objects, want %d and none", test.forbidden, len(seen.Pods), len(seen.Objects()), test.want)
+		}
+		if len(seen.InNamespace()) != 2 || len(seen.OtherFaults) != 1 || len(seen.OtherTopologies) != 1 {
+			t.Errorf("without %s: in the namespace are %v", test.forbidden, seen.InNamespace())
 		}
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-
-	agentclient "github.com/tidelay/tidelay/pkg/agent/client"
 )
 
 // Exit statuses.
@@ -66,8 +64,8 @@ func Main(ctx context.Context, s Surroundings, args []string) int {
 		return statusDone
 	}
 	_, _ = fmt.Fprintf(s.ErrOut, "error: %s\n", strings.TrimSpace(err.Error()))
-	if limit := *a.config.Timeout; limit != "0" && agentclient.IsTimeout(err) {
-		_, _ = fmt.Fprintf(s.ErrOut, "An answer took longer than --request-timeout=%s.\n", limit)
+	if limit := a.limitOf(err); limit != "" {
+		_, _ = fmt.Fprintf(s.ErrOut, "An answer took longer than %s.\n", limit)
 	}
 	status := statusFailed
 	if failed, is := errors.AsType[*failure](err); is {

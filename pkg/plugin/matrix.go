@@ -41,10 +41,9 @@ directions. Beside what they measured is what faults and topologies in force add
 is out of tolerance is marked. Faults that somebody set at an agent by hand are told, and nothing is
 said of the pairs of their pods. A pod without an agent measures nothing, and others measure to it.
 
-By component and by zone it shows the longest round trip of the pairs, and the median. What it
-writes by zone as CSV are whole round trips, as they were measured: topology --matrix adds all of
-them to those of the network, so measure where the zones are and nothing is in force, and use
-that where the pods are near to each other.
+By component and by zone it shows the longest round trip of the pairs, and the median. The CSV by
+zone has whole round trips. topology --matrix adds them to those of the network. So measure where
+the zones really are, with nothing in force, and use the file where the pods are near to each other.
 
   kubectl tidelay matrix basic
   kubectl tidelay matrix basic --by zone -o csv > zones.csv   # for topology --matrix

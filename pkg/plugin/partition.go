@@ -133,7 +133,7 @@ func (f *partitionFlags) wishShape(spec v1alpha1.NetworkFaultSpec) (wish, error)
 		case err != nil:
 			return nil, fmt.Errorf("--of %s: %w", f.of, err)
 		}
-		asked, err := object.AskShape(seen.Faults, seen.Key.Namespace, cmp.Or(f.name, object.ShapeName(spec.Cluster, form, of)), specs)
+		asked, err := object.AskShape(slices.Concat(seen.Faults, seen.OtherFaults), seen.Key.Namespace, cmp.Or(f.name, object.ShapeName(spec.Cluster, form, of)), specs)
 		if err != nil {
 			return nil, usage("%w", err)
 		}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/tidelay/tidelay/pkg/plugin/look"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 	"github.com/tidelay/tidelay/pkg/plugin/preview"
+	"github.com/tidelay/tidelay/pkg/plugin/report"
 )
 
 // wish makes the objects that are asked for together, by what is there.
@@ -35,11 +35,11 @@ func (a *app) put(ctx context.Context, cluster string, make wish, w *writing) er
 	if err != nil {
 		return err
 	}
-	if err := seen.Installed(); err != nil {
-		return err
-	}
 	asked, err := make(seen)
 	if err != nil {
+		return err
+	}
+	if err := known(seen, asked); err != nil {
 		return err
 	}
 	var steps []object.Step
@@ -57,26 +57,33 @@ func (a *app) put(ctx context.Context, cluster string, make wish, w *writing) er
 	if err := words.preview(seen, steps, w); err != nil {
 		return err
 	}
+	to := writer{Client: c, hidden: seen.Hidden}
 	if w.dryRun {
-		if err := words.try(ctx, c, steps); err != nil {
+		if err := words.try(ctx, to, steps); err != nil {
 			return err
 		}
 		words.say("dry run: nothing was changed")
 		return printObjects(a.Out, object.After(steps), w.output)
 	}
-	return words.carryOut(ctx, writer{c}, steps, w, a.Out)
+	return words.carryOut(ctx, to, seen, steps, w, a.Out)
+}
+
+// known returns an error if the API server does not know a kind that is asked for.
+func known(seen *look.Cluster, asked []object.Asked) error {
+	for _, one := range asked {
+		if slices.Contains(seen.Unknown, object.Plural(one.Wanted)) {
+			return errors.New(strings.Join(report.Missing(seen.Unknown), "; "))
+		}
+	}
+	return nil
 }
 
 // try has the API server judge steps, which changes nothing, and says what the person may not do.
-// An object that has ended is still there, so that its creation can't be tried.
-func (a *app) try(ctx context.Context, c client.Client, steps []object.Step) error {
+func (a *app) try(ctx context.Context, c writer, steps []object.Step) error {
 	for _, step := range steps {
-		if step.Action == object.Replace {
-			continue
-		}
-		_, err := writer{client.NewDryRunClient(c)}.write(ctx, step)
-		if apierrors.IsForbidden(err) {
-			a.say("you may not %s %ss in namespace %s: this takes somebody who may", step.Action, object.Kind(step.After), step.After.GetNamespace())
+		err := c.try(ctx, step)
+		if verb := lacked(err); verb != "" {
+			a.say("you may not %s %s in namespace %s: this takes somebody who may", verb, object.Plural(step.After), step.After.GetNamespace())
 		} else if err != nil {
 			return err
 		}

@@ -1,7 +1,10 @@
 package plugin
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,7 +33,7 @@ manifests/examples.
 			}
 			return nil
 		})
-	cmd.Flags().BoolVar(&show, "print", false, "print its YAML with its comment, and do nothing")
+	cmd.Flags().BoolVar(&show, "print", false, "print it with its comment, as YAML or by --output, and do nothing")
 	cmd.Flags().StringSliceVar(&words, "allow", nil, "rules of safety that it may break beside those that the preset allows: "+strings.Join(allowances(), ", "))
 	w.add(cmd.Flags(), a.IsTerminal)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -50,7 +53,7 @@ manifests/examples.
 			return err
 		}
 		if show {
-			return a.printPreset(p, args[0])
+			return a.printPreset(p, args[0], allow, &w)
 		}
 		return a.put(cmd.Context(), args[0], wishPreset(p, allow), &w)
 	}
@@ -82,28 +85,43 @@ func (a *app) listPresets(all []object.Preset) error {
 	return nil
 }
 
-// printPreset prints the object of a preset, with what is to be known of it.
-func (a *app) printPreset(p object.Preset, cluster string) error {
+// printPreset prints the object of a preset, with what is to be known of it, and what more it may
+// break.
+func (a *app) printPreset(p object.Preset, cluster string, allow []v1alpha1.Allowance, w *writing) error {
+	if err := w.check(); err != nil {
+		return err
+	}
 	namespace, err := a.namespace()
 	if err != nil {
 		return err
 	}
-	for _, line := range p.Lines() {
-		a.say("%s", line)
+	wanted, output, words := p.For(namespace, cluster), cmp.Or(w.output, "yaml"), a
+	object.Allow(wanted, allow)
+	if output != "yaml" { // which alone has comments
+		words = a.aside()
 	}
-	return printObjects(a.Out, []client.Object{p.For(namespace, cluster)}, "yaml")
+	for _, line := range p.Lines() {
+		words.say("%s", line)
+	}
+	return printObjects(a.Out, []client.Object{wanted}, output)
 }
 
 // wishPreset wishes for the object of a preset, which may break more rules of safety.
 func wishPreset(p object.Preset, allow []v1alpha1.Allowance) wish {
 	return func(seen *look.Cluster) ([]object.Asked, error) {
-		wanted := p.For(seen.Key.Namespace, seen.Key.Name)
-		object.Allow(wanted, allow)
-		for _, o := range seen.Objects() {
-			if object.Kind(o) == object.Kind(wanted) && o.GetName() == wanted.GetName() {
-				return []object.Asked{{Wanted: wanted, Before: o}}, nil
-			}
+		one, err := askPreset(seen, p.For(seen.Key.Namespace, seen.Key.Name), allow)
+		if taken, is := errors.AsType[*object.Taken](err); is { // a preset's name can't be chosen
+			return nil, usage("%s: clear it first", taken.What)
 		}
-		return []object.Asked{{Wanted: wanted}}, nil
+		return []object.Asked{one}, err
 	}
+}
+
+func askPreset(seen *look.Cluster, wanted client.Object, allow []v1alpha1.Allowance) (object.Asked, error) {
+	object.Allow(wanted, allow)
+	if t, is := wanted.(*v1alpha1.NetworkTopology); is {
+		return object.AskTopology(slices.Concat(seen.Topologies, seen.OtherTopologies), t)
+	}
+	f := wanted.(*v1alpha1.NetworkFault)
+	return object.AskFault(slices.Concat(seen.Faults, seen.OtherFaults), f.Namespace, f.Name, f.Spec)
 }

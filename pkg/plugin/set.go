@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
@@ -98,7 +100,7 @@ func (f *setFlags) impair(spec *v1alpha1.NetworkFaultSpec, rtt []string) error {
 // wishFault wishes for a NetworkFault; name is "" to have one made.
 func wishFault(spec v1alpha1.NetworkFaultSpec, name string) wish {
 	return func(seen *look.Cluster) ([]object.Asked, error) {
-		one, err := object.AskFault(seen.Faults, seen.Key.Namespace, name, spec)
+		one, err := object.AskFault(slices.Concat(seen.Faults, seen.OtherFaults), seen.Key.Namespace, name, spec)
 		if err != nil {
 			return nil, usage("%w", err)
 		}

@@ -106,12 +106,10 @@ func wishTopology(spec v1alpha1.NetworkTopologySpec, name string) wish {
 		if name == "" {
 			name = object.Label(spec.Cluster + "-topology")
 		}
-		wanted := object.NewTopology(seen.Key.Namespace, name, spec)
-		for _, t := range seen.Topologies {
-			if t.Name == name {
-				return []object.Asked{{Wanted: wanted, Before: t}}, nil
-			}
+		one, err := object.AskTopology(slices.Concat(seen.Topologies, seen.OtherTopologies), object.NewTopology(seen.Key.Namespace, name, spec))
+		if err != nil {
+			return nil, usage("%w", err)
 		}
-		return []object.Asked{{Wanted: wanted}}, nil
+		return []object.Asked{one}, nil
 	}
 }

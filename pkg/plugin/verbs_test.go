@@ -50,6 +50,7 @@ func changes() map[string]func(*world, *testing.T, *datadriven.TestData) {
 		"delete":          (*world).obeyDelete,
 		"label-namespace": (*world).obeyLabelNamespace,
 		"install":         (*world).obeyInstall,
+		"refuse-create":   (*world).obeyRefuseCreate,
 		"injector":        func(w *world, _ *testing.T, d *datadriven.TestData) { w.installInjector(d.Input) },
 		// What the operator and the controller write.
 		"annotate":  (*world).obeyAnnotate,

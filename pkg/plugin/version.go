@@ -31,9 +31,9 @@ func (a *app) newVersion() *cobra.Command {
 	var output, system string
 	var onlyClient bool
 	cmd := verb("version [flags]", "Show the versions of this plugin and of what is installed",
-		`The versions of controller and injector are the tags of their images. Those of another version
-than this plugin are told: what only the newer one knows does not work. Which one that is can be
-told of releases only, and not of a commit or of dev.
+		`The versions of controller and injector are the tags of their images. If one differs from this
+plugin, that is said: what only the newer one knows does not work. Which is newer is known of
+releases only, not of a commit or dev.
 
   kubectl tidelay version --client`, exactly(0, "no arguments"))
 	cmd.Flags().BoolVar(&onlyClient, "client", false, "only the version of this plugin; asks nobody")

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/networkfault/safety"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 )
 
@@ -105,8 +106,8 @@ type waiting struct {
 	life   v1alpha1.Life
 	// said is what was told last, so that nothing is told twice.
 	said string
-	// isApplied is whether it was in force, and measured when to wait no longer for
-	// measurements then.
+	// isApplied is whether it was in force when it was last looked at, and measured when to
+	// wait no longer for measurements then.
 	isApplied bool
 	measured  time.Time
 	// isDone is whether the wait is over, and failed why without success.
@@ -143,12 +144,13 @@ func (w *waiting) look(ctx context.Context, c client.Reader) (bool, error) {
 		w.progress("waiting for the controller")
 		return false, nil
 	case w.life.Phase == v1alpha1.Refused:
-		life := w.life
+		life, broken := w.life, safety.Allowances(w.life.Message)
 		w.progress("refused: %s: %s", life.Reason, life.Message)
-		return false, &takeBack{refusal(life, nil, "it is being taken back"), func(so string) error { return refusal(life, nil, so) }}
+		return false, &takeBack{refusal(life, broken, "it is being taken back"), func(so string) error { return refusal(life, broken, so) }}
 	case w.life.Phase == v1alpha1.Ended:
 		return false, fmt.Errorf("it has ended: %s: %s", w.life.Reason, w.life.Message)
 	case !meta.IsStatusConditionTrue(w.life.Conditions, v1alpha1.Applied):
+		w.isApplied = false
 		w.progress("%s", w.pending())
 		return false, nil
 	}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/plugin/object"
 )
 
 // seeing has the controller go through some lives of an object, one at each look. The last
@@ -54,6 +55,13 @@ func measured(is metav1.ConditionStatus, verified, message string) func(*v1alpha
 	}
 }
 
+// noLonger is in force at all pods but one, whose agent does not run any more.
+func noLonger(life *v1alpha1.Life) {
+	applied(life)
+	life.Reason, life.Applied, life.Message = "NotApplied", "7/8", "basic-tikv-0: its agent does not run; what it holds is not known"
+	life.Conditions = []metav1.Condition{{Type: v1alpha1.Applied, Status: metav1.ConditionFalse, Reason: "NoLongerApplied"}}
+}
+
 func refused(reason string) func(*v1alpha1.Life) {
 	return func(life *v1alpha1.Life) {
 		life.Phase, life.Reason, life.Message = v1alpha1.Refused, reason, "because."
@@ -87,6 +95,14 @@ func TestWait(t *testing.T) {
 			nil, 3, false,
 			[]string{"refused: QuorumLoss: because.", "it was cleared", "--allow QuorumLoss"},
 		},
+		"refused by two rules": {
+			[]func(*v1alpha1.Life){func(life *v1alpha1.Life) {
+				refused("QuorumLoss")(life)
+				life.Message = "PD would lose its majority. Set allow: [QuorumLoss] to do it all the same. This fault may cut off pd-0. Set a duration of at most 4m30s, or allow: [Failover] to do it all the same. It is tried again when it is changed or created again."
+			}},
+			nil, 3, false,
+			[]string{"error: refused by the rules of safety QuorumLoss and Failover; it was cleared; --allow QuorumLoss,Failover does it anyway"},
+		},
 		"refused by an agent": {
 			[]func(*v1alpha1.Life){refused("AgentRefused")}, nil, 1, false, []string{"AgentRefused: because.", "it was cleared"},
 		},
@@ -98,6 +114,17 @@ func TestWait(t *testing.T) {
 		},
 		"not measured in time": {
 			[]func(*v1alpha1.Life){applied}, []string{"--timeout=20ms"}, 0, true, []string{"measuring", "not measured after 20ms"},
+		},
+		"in force no more": {
+			[]func(*v1alpha1.Life){applied, noLonger},
+			[]string{"--timeout=200ms"},
+			1, true,
+			[]string{"in force at 8/8 pods", "in force at 7/8 pods: basic-tikv-0", "error: not in force after 200ms (Running, NotApplied, in force at 7/8 pods: basic-tikv-0: its agent does not run"},
+		},
+		"in force again": {
+			[]func(*v1alpha1.Life){applied, noLonger, applied, measured(metav1.ConditionTrue, "4/4", "")},
+			nil, 0, true,
+			[]string{"in force at 8/8 pods", "in force at 7/8 pods: basic-tikv-0", "in force at 8/8 pods", "measured as asked for at 4/4 pods"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,6 +167,31 @@ func TestInterruptedClears(t *testing.T) {
 	}
 	if left := w.names(); left != "" {
 		t.Errorf("left: %s", left)
+	}
+}
+
+// Ctrl-C while waiting clears also what was created again: the one before was not in force.
+func TestInterruptedClearsWhatWasReplaced(t *testing.T) {
+	w := newWorld(t)
+	set := []string{"set", "basic", "50ms", "--from=tikv", "--to=pd(leader)"}
+	if status := w.run(t.Context(), set...); status != 0 {
+		t.Fatal(w.errOut.String())
+	}
+	f := w.fault(waited)
+	refused("AgentRefused")(&f.Status.Life)
+	w.write(f)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	var phase v1alpha1.Phase = "not looked at"
+	w.seen = func(o client.Object) {
+		phase = object.Life(o).Phase
+		interrupt()
+	}
+	if status := w.run(ctx, append(set, "--wait")...); status != 1 || !strings.Contains(w.errOut.String(), "interrupted: it was cleared") {
+		t.Errorf("exit status %d; it says %s", status, w.errOut.String())
+	}
+	if left := w.names(); phase != "" || left != "" {
+		t.Errorf("it was %q while waiting; left: %s", phase, left)
 	}
 }
 

@@ -37,7 +37,8 @@ type world struct {
 	now time.Time
 	// proxy leads to the pods' agents.
 	proxy *podProxy
-	// forbidden are the kinds that may not be read, or as "all/KIND" not in all namespaces.
+	// forbidden are the kinds that may not be read, or as "all/KIND" not in all namespaces, or as
+	// "create/KIND", "patch/KIND" and "delete/KIND" not be written.
 	forbidden map[string]bool
 	// unknown are the kinds that the API server does not know.
 	unknown map[string]bool
@@ -84,7 +85,7 @@ func newWorld(t testing.TB) *world {
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects()...).
 		WithStatusSubresource(&v1alpha1.NetworkFault{}, &v1alpha1.NetworkTopology{}, &tcv1alpha1.TidbCluster{}).
 		WithIndex(&corev1.Pod{}, "status.phase", func(o client.Object) []string { return []string{string(o.(*corev1.Pod).Status.Phase)} }).
-		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list, Create: w.create, Patch: w.patch, SubResourcePatch: w.attach}).Build()
+		WithInterceptorFuncs(interceptor.Funcs{Get: w.get, List: w.list, Create: w.create, Patch: w.patch, Delete: w.delete, SubResourcePatch: w.attach}).Build()
 	uids := map[string]types.UID{}
 	for _, o := range objects() {
 		if pod, is := o.(*corev1.Pod); is {
@@ -183,30 +184,6 @@ func (w *world) cluster() *tcv1alpha1.TidbCluster {
 		w.t.Fatal(err)
 	}
 	return &tc
-}
-
-func (w *world) create(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-	if err := w.refuse("create/" + w.kindOf(o)); err != nil {
-		return err
-	}
-	if happens := w.meanwhile; happens != nil {
-		w.meanwhile = nil
-		happens()
-	}
-	if w.creating != nil {
-		if err := w.creating(o); err != nil {
-			return err
-		}
-	}
-	return c.Create(ctx, o, opts...)
-}
-
-func (w *world) patch(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-	if happens := w.meanwhile; happens != nil {
-		w.meanwhile = nil
-		happens()
-	}
-	return c.Patch(ctx, o, p, opts...)
 }
 
 // reach returns the way to agents.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,36 +24,91 @@ const writeTime = 30 * time.Second
 
 // writer writes objects. A write that has begun is not interrupted, so that it is known what
 // to take back.
-type writer struct{ client.Client }
+type writer struct {
+	client.Client
+	// hidden are the kinds that could not be listed, so that the names in use are not known.
+	hidden []string
+}
 
 // write carries out a step, and returns what is there then.
 func (w writer) write(ctx context.Context, step object.Step) (client.Object, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
 	defer cancel()
 	after := step.After.DeepCopyObject().(client.Object)
-	of := fmt.Sprintf("%s %s", object.Kind(after), after.GetName())
+	var err error
 	switch step.Action {
 	case object.Change:
-		var err error
 		if after, err = w.change(ctx, step.Before, after); err != nil {
-			return nil, fmt.Errorf("change %s: %w", of, unsure(err))
+			err = fmt.Errorf("change %s %s: %w", object.Kind(step.After), step.After.GetName(), unsure(err))
 		}
 	case object.Replace:
-		if err := w.delete(ctx, step.Before); err != nil {
-			return nil, err
-		}
-		fallthrough
+		err = w.replace(ctx, step.Before, after)
 	default:
-		err := w.Create(ctx, after)
-		if apierrors.IsAlreadyExists(err) {
-			err = errCreated
-		}
-		if err != nil {
-			return nil, fmt.Errorf("create %s: %w", of, unsure(err))
-		}
+		err = w.create(ctx, after)
+	}
+	if err != nil {
+		return nil, err
 	}
 	after.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion().WithKind(object.Kind(after)))
 	return after, nil
+}
+
+// create creates an object.
+func (w writer) create(ctx context.Context, o client.Object) error {
+	err := w.Create(ctx, o)
+	if apierrors.IsAlreadyExists(err) {
+		err = errCreated
+		if kind := object.Plural(o); slices.Contains(w.hidden, kind) {
+			err = fmt.Errorf("there is one of that name already, and you may not read %s: this takes another name, or somebody who may", kind)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("create %s %s: %w", object.Kind(o), o.GetName(), unsure(err))
+	}
+	return nil
+}
+
+// replace deletes an object, and creates it as another one.
+func (w writer) replace(ctx context.Context, before, after client.Object) error {
+	if err := w.delete(ctx, before); err != nil {
+		return err
+	}
+	if err := w.create(ctx, after); err != nil {
+		return fmt.Errorf("%w; the one that was there, which was not in force, is deleted", err)
+	}
+	return nil
+}
+
+// try has the API server judge a step, which changes nothing.
+func (w writer) try(ctx context.Context, step object.Step) error {
+	w.Client = client.NewDryRunClient(w.Client)
+	if step.Action != object.Replace {
+		_, err := w.write(ctx, step)
+		return err
+	}
+	if err := w.delete(ctx, step.Before); err != nil {
+		return err
+	}
+	// It is still there, which the API server says after it has judged all else.
+	if err := w.create(ctx, step.After.DeepCopyObject().(client.Object)); !errors.Is(err, errCreated) {
+		return err
+	}
+	return nil
+}
+
+// rightLacked finds which verb it is that somebody has no right to.
+var rightLacked = regexp.MustCompile(`cannot ([a-z]+) resource`)
+
+// lacked returns the verb that somebody has no right to; "" for every other error. What is beyond
+// a quota, or for a namespace that is ending, is forbidden too, and no right helps.
+func lacked(err error) string {
+	if !apierrors.IsForbidden(err) {
+		return ""
+	}
+	if found := rightLacked.FindStringSubmatch(err.Error()); found != nil {
+		return found[1]
+	}
+	return ""
 }
 
 // Somebody else was faster: an object is another one than what was looked at, or is there

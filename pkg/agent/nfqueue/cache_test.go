@@ -13,8 +13,8 @@ import (
 
 // The rules of a layout are the same, whatever was in the cache before.
 func TestTheCacheChangesNoRule(t *testing.T) {
-	plain := plainLatency(time.Second)
-	slower := plainLatency(2 * time.Second)
+	plain := plainDelay(time.Second)
+	slower := plainDelay(2 * time.Second)
 	cut := plain
 	cut.Impairment = fault.Impairment{Partition: true}
 	narrow := plain

@@ -175,11 +175,11 @@ func equalRules(found, want []encodedRule) bool {
 }
 
 // formatFault returns the comment of the first rule of a fault's chain, less
-// owner. For a plain latency it is the whole fault. For any other it is the name
+// owner. For a plain delay it is the whole fault. For any other it is the name
 // and a digest, which shows whether the kernel holds this fault or another one of
 // the name.
 func formatFault(f fault.Fault) string {
-	if f.SameEffect(plainLatency(f.Impairment.Delay)) {
+	if f.SameEffect(plainDelay(f.Impairment.Delay)) {
 		return f.Name + " delay=" + fault.FormatDelay(f.Impairment.Delay)
 	}
 	wire := f.Wire()
@@ -189,9 +189,9 @@ func formatFault(f fault.Fault) string {
 	return f.Name + " #" + hex.EncodeToString(sum[:8])
 }
 
-// plainLatency returns the fault named latency that delays all egress and does
+// plainDelay returns the fault named latency that delays all egress and does
 // nothing else.
-func plainLatency(delay time.Duration) fault.Fault {
+func plainDelay(delay time.Duration) fault.Fault {
 	return fault.Fault{
 		Name:       fault.Latency,
 		Match:      fault.Match{Direction: fault.Egress},
@@ -200,8 +200,8 @@ func plainLatency(delay time.Duration) fault.Fault {
 }
 
 // parseFault reads a comment of formatFault. It returns the name of the fault,
-// and the fault itself if it is a plain latency.
-func parseFault(comment string) (name string, latency *fault.Fault, ok bool) {
+// and the fault itself if it is a plain delay.
+func parseFault(comment string) (name string, plain *fault.Fault, ok bool) {
 	name, rest, ok := strings.Cut(comment, " ")
 	if !ok {
 		return "", nil, false
@@ -214,7 +214,7 @@ func parseFault(comment string) (name string, latency *fault.Fault, ok bool) {
 	if err != nil {
 		return "", nil, false
 	}
-	f := plainLatency(d)
+	f := plainDelay(d)
 	return name, &f, name == fault.Latency
 }
 

@@ -183,7 +183,7 @@ func TestCompatQueue(t *testing.T) {
 	}
 }
 
-// The comment of a plain latency says everything about it. The comment of any
+// The comment of a plain delay says everything about it. The comment of any
 // other fault shows whether it is the same fault.
 func TestComments(t *testing.T) {
 	plain := parsed(t, api.Fault{Name: "latency", Delay: "1.5ms"})[0]

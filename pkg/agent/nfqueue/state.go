@@ -111,7 +111,7 @@ func (e *Engine) counters(at slot, partition bool, found tables, stats map[uint1
 }
 
 // Adopt returns the faults that an earlier process left in the kernel: none, or
-// a plain latency of all egress, whose comment says everything about it. The
+// a plain delay of all egress, whose comment says everything about it. The
 // error wraps fault.ErrLeftover if other rules of ours are there. What was exempt
 // then does not matter, since Apply writes the exemptions of this process.
 func (e *Engine) Adopt() ([]fault.Fault, error) {
@@ -124,16 +124,16 @@ func (e *Engine) Adopt() ([]fault.Fault, error) {
 	if err != nil || found.ruleCount() == 0 {
 		return nil, err
 	}
-	latency, ok := onlyLatency(found)
+	plain, ok := onlyDelay(found)
 	if !ok {
 		return nil, fmt.Errorf("rules of nftables table %s: %w", tableName, fault.ErrLeftover)
 	}
-	return []fault.Fault{latency}, nil
+	return []fault.Fault{plain}, nil
 }
 
-// onlyLatency returns the plain latency that was found, and false if there is
+// onlyDelay returns the plain delay that was found, and false if there is
 // none or anything else.
-func onlyLatency(found tables) (latency fault.Fault, ok bool) {
+func onlyDelay(found tables) (plain fault.Fault, ok bool) {
 	for _, chains := range found {
 		for chain, rules := range chains {
 			if isBase(chain) {
@@ -143,11 +143,11 @@ func onlyLatency(found tables) (latency fault.Fault, ok bool) {
 				return fault.Fault{}, false
 			}
 			_, one, isFault := parseFault(rules[0].comment)
-			if !isFault || one == nil || ok && !one.SameEffect(latency) {
+			if !isFault || one == nil || ok && !one.SameEffect(plain) {
 				return fault.Fault{}, false
 			}
-			latency, ok = *one, true
+			plain, ok = *one, true
 		}
 	}
-	return latency, ok
+	return plain, ok
 }

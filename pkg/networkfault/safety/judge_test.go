@@ -36,6 +36,9 @@ func TestJudge(t *testing.T) {
 			})
 			var lines []string
 			for _, r := range refusals {
+				if named := Allowances(r.Message); !slices.Equal(named, []v1alpha1.Allowance{r.Rule}) {
+					t.Errorf("the message of %s names %v:\n%s", r.Rule, named, r.Message)
+				}
 				now := ""
 				if r.Momentary {
 					now = " now"

@@ -8,8 +8,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
 )
+
+// Allowances returns the rules that messages of refusals name, in their order: what an object
+// has to allow to be refused by none of them. A message that was cut may lack some.
+func Allowances(message string) []v1alpha1.Allowance {
+	var rules []v1alpha1.Allowance
+	for _, part := range strings.Split(message, "allow: [")[1:] {
+		if rule, _, is := strings.Cut(part, "]"); is {
+			rules = append(rules, v1alpha1.Allowance(rule))
+		}
+	}
+	return rules
+}
 
 // mostNamed is how many of a list a message names.
 const mostNamed = 5

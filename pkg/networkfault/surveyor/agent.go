@@ -27,7 +27,7 @@ type agent struct {
 	// busy is since when it measures for somebody else each time; zero if it did not the last
 	// time.
 	busy time.Time
-	// looks is how many in a row were other looks at what is wrong, or may be something else.
+	// looks counts the measurements in a row that went to tasks in doubt.
 	looks int
 }
 
@@ -154,8 +154,8 @@ func (t *task) compare(status api.Status, err error, began, ended time.Time) ver
 	return j
 }
 
-// looksInARow is how many other looks at tasks in doubt there are in a row before one at
-// another task. Of these there may always be one.
+// looksInARow is how many tasks in doubt are measured in a row before one of the others gets its
+// turn.
 const looksInARow = 2
 
 // isBefore reports whether a task is to be done before another one: first those without a
@@ -178,8 +178,8 @@ func (a *agent) isBefore(t, other *task) bool {
 // somebody else each time that it is asked.
 const patience = 10 * time.Minute
 
-// hear takes a judgement. After patience there is none of an agent that is busy: nothing that
-// is known of its pairs is of late. Its counters it tells beside what it measures.
+// hear takes a judgement. It turns Busy into Unable when an agent was busy for all of patience:
+// what is known of its pairs is too old then. Counters can be read while an agent measures.
 func (a *agent) hear(t *task, j verify.Judgement, now time.Time) verify.Judgement {
 	switch {
 	case t.IsCounted():

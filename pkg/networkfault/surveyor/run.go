@@ -61,9 +61,8 @@ func (s *Surveyor) schedule(a *agent, now time.Time) {
 	}
 }
 
-// next returns the next task of an agent, and when it is due. So many agents that each
-// takes its turn take half of all measurements, so that pairs without a verdict never wait
-// for them.
+// next returns the next task of an agent, and when it is due. Routine measurements of all agents
+// together take at most half of perSecond, so that pairs without a verdict never wait for them.
 func (s *Surveyor) next(a *agent) (*task, time.Time) {
 	t, at := a.next(time.Duration(s.count) * 2 * time.Second / perSecond)
 	return t, latest(at, s.opens)

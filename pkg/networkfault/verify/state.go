@@ -71,8 +71,8 @@ func (s *State) Note(j Judgement) (changed bool) {
 	}
 }
 
-// explains reports whether an outcome says better why there is no verdict than what was known:
-// of an agent that is there again, or of packets that are not few any more.
+// explains reports whether an outcome is a newer reason for having no verdict than the one that
+// is told.
 func (s *State) explains(o Outcome) bool {
 	was := s.Because.Outcome
 	return s.Verdict == Unknown && was.verdict() == Unknown && was != Unclear && was != o

@@ -1,6 +1,6 @@
 // Package agents reaches the agents of pods through the API server's pod proxy, with the rights
 // of the person who asks: a laptop needs a kubeconfig and no route to the pods. The right is
-// "get" (and for changes "create", "update" or "delete") on the subresource pods/proxy.
+// "get", to measure "create", and for changes "update" or "delete", on pods/proxy.
 package agents
 
 import (

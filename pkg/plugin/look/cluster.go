@@ -27,6 +27,10 @@ type Cluster struct {
 	// Faults and Topologies are the objects that name it, by name.
 	Faults     []*v1alpha1.NetworkFault
 	Topologies []*v1alpha1.NetworkTopology
+	// OtherFaults and OtherTopologies name another TidbCluster of the namespace. They count for
+	// their names only, which none of its own can have. List leaves them out.
+	OtherFaults     []*v1alpha1.NetworkFault
+	OtherTopologies []*v1alpha1.NetworkTopology
 	// Unseen has a sentence for what may not be seen.
 	Unseen []string
 	// Unknown are those of Tidelay's kinds that the API server does not know.
@@ -78,15 +82,6 @@ func (e *NotFound) Error() string {
 // that can be seen is of it. So there may be none of its name.
 func (c *Cluster) IsNothing() bool {
 	return c.Object == nil && len(c.Pods)+len(c.Faults)+len(c.Topologies) == 0
-}
-
-// Installed returns an error that names those of Tidelay's kinds that the API server does not
-// know.
-func (c *Cluster) Installed() error {
-	if len(c.Unknown) == 0 {
-		return nil
-	}
-	return fmt.Errorf("the API server knows no %s; is Tidelay's controller installed?", strings.Join(c.Unknown, " and no "))
 }
 
 // IsAskedKnown reports whether it is known what the faults and topologies in force ask for.
@@ -149,12 +144,19 @@ func (c *Cluster) InForce(now time.Time) decide.Decision {
 }
 
 // Objects returns the faults and topologies, topologies first.
-func (c *Cluster) Objects() []client.Object {
+func (c *Cluster) Objects() []client.Object { return objects(c.Topologies, c.Faults) }
+
+// InNamespace returns the faults and topologies of all TidbClusters of the namespace.
+func (c *Cluster) InNamespace() []client.Object {
+	return slices.Concat(c.Objects(), objects(c.OtherTopologies, c.OtherFaults))
+}
+
+func objects(topologies []*v1alpha1.NetworkTopology, faults []*v1alpha1.NetworkFault) []client.Object {
 	var all []client.Object
-	for _, t := range c.Topologies {
+	for _, t := range topologies {
 		all = append(all, t)
 	}
-	for _, f := range c.Faults {
+	for _, f := range faults {
 		all = append(all, f)
 	}
 	return all

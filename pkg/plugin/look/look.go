@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
+	"github.com/tidelay/tidelay/pkg/plugin/object"
 	"github.com/tidelay/tidelay/pkg/tidbcluster"
 )
 
@@ -49,20 +50,30 @@ func (r *reading) all(ctx context.Context, reads ...func(context.Context) error)
 	if err := r.resolve(ctx); err != nil {
 		return nil, err
 	}
-	for i := range r.faults.Items {
-		if r.faults.Items[i].Spec.Cluster == r.cluster.Key.Name {
-			r.cluster.Faults = append(r.cluster.Faults, &r.faults.Items[i])
-		}
-	}
-	for i := range r.topologies.Items {
-		if r.topologies.Items[i].Spec.Cluster == r.cluster.Key.Name {
-			r.cluster.Topologies = append(r.cluster.Topologies, &r.topologies.Items[i])
-		}
-	}
+	r.part()
 	slices.Sort(r.cluster.Unseen)
 	slices.Sort(r.cluster.Hidden)
 	slices.Sort(r.cluster.Unknown)
 	return &r.cluster, nil
+}
+
+// part parts the faults and topologies in those of the TidbCluster and those of others.
+func (r *reading) part() {
+	c := &r.cluster
+	for i := range r.faults.Items {
+		if f := &r.faults.Items[i]; f.Spec.Cluster == c.Key.Name {
+			c.Faults = append(c.Faults, f)
+		} else {
+			c.OtherFaults = append(c.OtherFaults, f)
+		}
+	}
+	for i := range r.topologies.Items {
+		if t := &r.topologies.Items[i]; t.Spec.Cluster == c.Key.Name {
+			c.Topologies = append(c.Topologies, t)
+		} else {
+			c.OtherTopologies = append(c.OtherTopologies, t)
+		}
+	}
 }
 
 // reading is a Read under way. Each of its fields is written by one of its functions, but for
@@ -107,11 +118,11 @@ func (r *reading) unseen(err error, what, so string) error {
 }
 
 func (r *reading) readObject(ctx context.Context) error {
-	object := &tcv1alpha1.TidbCluster{}
-	err := r.Get(ctx, r.cluster.Key, object)
+	tc := &tcv1alpha1.TidbCluster{}
+	err := r.Get(ctx, r.cluster.Key, tc)
 	switch {
 	case err == nil:
-		r.cluster.Object = object
+		r.cluster.Object = tc
 		return nil
 	case apierrors.IsNotFound(err):
 		return &NotFound{r.cluster.Key, Names(ctx, r, r.cluster.Key.Namespace), r.elsewhere(ctx)}
@@ -170,11 +181,11 @@ func (r *reading) readNodes(ctx context.Context) error {
 }
 
 func (r *reading) readFaults(ctx context.Context) error {
-	return r.readOwn(ctx, &r.faults, "NetworkFaults", "which faults there are")
+	return r.readOwn(ctx, &r.faults, object.Faults, "which faults there are")
 }
 
 func (r *reading) readTopologies(ctx context.Context) error {
-	return r.readOwn(ctx, &r.topologies, "NetworkTopologies", "which topologies there are")
+	return r.readOwn(ctx, &r.topologies, object.Topologies, "which topologies there are")
 }
 
 // readOwn reads all objects of one of Tidelay's kinds.

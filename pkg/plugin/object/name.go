@@ -60,7 +60,7 @@ func IsAbout(a, b *v1alpha1.NetworkFaultSpec) bool {
 
 // Find returns which of the NetworkFaults to change for a wanted one, and the wanted one's
 // name. name is the name that was asked for; "" for none. Of several that are about the same
-// the one with the name that is made counts, or else the first by name.
+// the one with the name that is made counts, or else the first by name. The error is a *Taken.
 func Find(all []*v1alpha1.NetworkFault, wanted *v1alpha1.NetworkFaultSpec, name string) (*v1alpha1.NetworkFault, string, error) {
 	named := func(name string) *v1alpha1.NetworkFault {
 		if i := slices.IndexFunc(all, func(f *v1alpha1.NetworkFault) bool { return f.Name == name }); i >= 0 {

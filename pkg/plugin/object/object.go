@@ -17,10 +17,12 @@ func ManagedBy() map[string]string {
 	return map[string]string{"app.kubernetes.io/managed-by": "kubectl-tidelay"}
 }
 
-// The kinds.
+// The kinds, of one object and of several.
 const (
-	Fault    = "NetworkFault"
-	Topology = "NetworkTopology"
+	Fault      = "NetworkFault"
+	Topology   = "NetworkTopology"
+	Faults     = "NetworkFaults"
+	Topologies = "NetworkTopologies"
 )
 
 // NewFault returns a NetworkFault with its kind set.
@@ -45,6 +47,14 @@ func Kind(o client.Object) string {
 		return Topology
 	}
 	return Fault
+}
+
+// Plural returns the kind of an object, as of several.
+func Plural(o client.Object) string {
+	if Kind(o) == Topology {
+		return Topologies
+	}
+	return Faults
 }
 
 // Key returns what package decide calls an object where it means either kind.

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"pgregory.net/rapid"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tidelay/tidelay/pkg/apis/v1alpha1"
 	"github.com/tidelay/tidelay/pkg/plugin/object"
@@ -143,6 +144,39 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// What was refused as it is asked for is created again: the controller looks at it again only
+// when it is another one. A change is enough where something differs.
+func TestPlanOfRefused(t *testing.T) {
+	fault := object.NewFault("db", "a", spec(t, "basic", "tikv", "others"))
+	topology := object.NewTopology("db", "a", v1alpha1.NetworkTopologySpec{Cluster: "basic", Profile: "three-az"})
+	for _, wanted := range []client.Object{fault, topology} {
+		for name, test := range map[string]struct {
+			change func(before client.Object)
+			want   object.Action
+		}{
+			"the same":            {func(client.Object) {}, object.Replace},
+			"something differs":   {func(o client.Object) { object.Allow(o, []v1alpha1.Allowance{v1alpha1.Upgrade}) }, object.Change},
+			"refused before that": {func(o client.Object) { o.SetGeneration(4) }, object.Change},
+			"it waits":            {func(o client.Object) { object.Life(o).Phase = v1alpha1.Pending }, object.Change},
+		} {
+			t.Run(object.Kind(wanted)+"/"+name, func(t *testing.T) {
+				before := wanted.DeepCopyObject().(client.Object)
+				before.SetGeneration(3)
+				before.SetUID("before")
+				object.Life(before).Phase, object.Life(before).ObservedGeneration = v1alpha1.Refused, 3
+				test.change(before)
+				step, err := object.Plan(object.Asked{Wanted: wanted, Before: before}, time.Now())
+				if err != nil || step.Action != test.want {
+					t.Fatalf("%q, %v; want %q", step.Action, err, test.want)
+				}
+				if isNew := step.After.GetUID() == ""; isNew != (test.want == object.Replace) {
+					t.Errorf("it writes %+v", step.After)
+				}
+			})
+		}
+	}
+}
+
 // Every file of manifests/examples is a preset, is for the TidbCluster that it is asked for,
 // and says what it does.
 func TestPresets(t *testing.T) {
@@ -158,6 +192,9 @@ func TestPresets(t *testing.T) {
 		o := p.For("db", "prod")
 		if p.Name+".yaml" != filepath.Base(files[i]) || object.Cluster(o) != "prod" || o.GetName() != "prod-"+p.Name || o.GetNamespace() != "db" {
 			t.Errorf("%s of %s is %s/%s for %s", p.Name, files[i], o.GetNamespace(), o.GetName(), object.Cluster(o))
+		}
+		if ground, is := o.(*v1alpha1.NetworkTopology); is && ground.Spec.StartAfter == "" {
+			t.Errorf("%s: the API server fills in when it starts, so that it is never the same again", p.Name)
 		}
 		if what := p.What(); len(what) < 20 || !strings.HasSuffix(what, ".") {
 			t.Errorf("%s: it says %q", p.Name, what)

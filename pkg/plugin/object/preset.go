@@ -1,6 +1,7 @@
 package object
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"path"
@@ -83,12 +84,14 @@ func (p Preset) Lines() []string {
 	return all
 }
 
-// For returns the object of a preset for a TidbCluster, with its name first in the object's.
+// For returns the object of a preset for a TidbCluster, with its name first in the object's. It
+// says itself what the API server would fill in: so it is the same as one that is there.
 func (p Preset) For(namespace, cluster string) client.Object {
 	name := Label(cluster + "-" + p.Name)
 	if t, is := p.object.(*v1alpha1.NetworkTopology); is {
 		spec := *t.Spec.DeepCopy()
 		spec.Cluster = cluster
+		spec.StartAfter = cmp.Or(spec.StartAfter, v1alpha1.StartAfterReady)
 		return NewTopology(namespace, name, spec)
 	}
 	spec := *p.object.(*v1alpha1.NetworkFault).Spec.DeepCopy()

@@ -20,7 +20,8 @@ const (
 	Create Action = "create"
 	// Change changes an object in place, which loses no packet.
 	Change Action = "change"
-	// Replace deletes an object that has ended, which can't be changed, and creates it again.
+	// Replace deletes an object that has ended, which can't be changed, or that was refused as it
+	// is, and creates it again.
 	Replace Action = "replace"
 )
 
@@ -66,6 +67,10 @@ func Plan(asked Asked, now time.Time) (Step, error) {
 				life.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"), Short(fault.MaxDuration))
 		}
 		*length = v1alpha1.Duration(Short(total))
+	}
+	isRefused := life.Phase == v1alpha1.Refused && life.ObservedGeneration == before.GetGeneration()
+	if isRefused && IsSame(before, after) { // it would stay refused without a change
+		return Step{Replace, before, wanted}, nil
 	}
 	return Step{Change, before, after}, nil
 }

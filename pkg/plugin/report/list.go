@@ -39,7 +39,7 @@ type Line struct {
 
 // ListOf reports what is known of some TidbClusters.
 func ListOf(all *look.All) List {
-	l := List{Clusters: []Line{}, Unseen: all.Unseen, Problems: missing(all.Unknown)}
+	l := List{Clusters: []Line{}, Unseen: all.Unseen, Problems: Missing(all.Unknown)}
 	for _, c := range all.Clusters {
 		one := Line{Namespace: c.Key.Namespace, Cluster: c.Key.Name, Pods: len(c.Pods), Agents: len(c.Answering()), Faults: []string{}, Topologies: []string{}}
 		if c.Object != nil {

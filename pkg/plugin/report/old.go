@@ -10,7 +10,7 @@ import (
 
 // old says what is older than the program that shows the report, or of another version.
 func (r *Report) old(c *look.Cluster, version string) []string {
-	all := missing(c.Unknown)
+	all := Missing(c.Unknown)
 	var others []string // versions
 	for _, p := range r.Pods {
 		if p.Agent.State == Answers && IsRelease(version) && p.Agent.Version != version && !slices.Contains(others, p.Agent.Version) {
@@ -29,8 +29,9 @@ func (r *Report) old(c *look.Cluster, version string) []string {
 	return all
 }
 
-// missing says that the API server does not know some of Tidelay's kinds.
-func missing(kinds []string) []string {
+// Missing says that the API server does not know some of Tidelay's kinds, and why. There is one
+// sentence, or none.
+func Missing(kinds []string) []string {
 	switch len(kinds) {
 	case 0:
 		return nil

@@ -36,7 +36,7 @@ func TestPodsWithoutAgentsAreTooMany(t *testing.T) {
 		for range 2 {
 			d := w.run()
 			w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, words)
-			for other, want := range map[string]time.Duration{"basic-tidb-9": 2 * time.Millisecond, "basic-tidb-10": toBare} {
+			for other, want := range map[string]time.Duration{"basic-tidb-9": 2 * time.Millisecond, "basic-tidb-10": toBare, "basic-tidb-11": toBare} {
 				if got := w.added(d, "basic-pd-0", other); got != want {
 					t.Errorf("%s: %s to %s, want %s", words, got, other, want)
 				}

@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/tidelay/tidelay/pkg/networkfault/compile"
@@ -19,9 +18,11 @@ func (d *decision) compileWithRoom(objects []*object) compile.Plan {
 	}
 	ground := objects[i].asked.(*topologyAsked)
 	whole, plans := ground.zones.Of, d.plans
-	ground.zones.Of, d.plans = maps.Clone(whole), map[string]compile.Plan{}
-	for _, pod := range objects[i].bare {
-		delete(ground.zones.Of, pod)
+	ground.zones.Of, d.plans = map[string]string{}, map[string]compile.Plan{}
+	for pod, zone := range whole {
+		if d.find(pod).Agent {
+			ground.zones.Of[pod] = zone
+		}
 	}
 	less := d.compile(objects)
 	if len(endedBy(less, objects)) >= len(ended) { // that is not why

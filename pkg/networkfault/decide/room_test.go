@@ -29,13 +29,14 @@ func TestPodsWithoutAgentsAreTooMany(t *testing.T) {
 		for _, name := range pods {
 			w.pod(name).Agent = are
 		}
+		w.pod("basic-tidb-11").AgentEnded = !w.pod("basic-tidb-11").Agent
 	}
 	check := func(words string, toBare time.Duration) {
 		t.Helper()
 		for range 2 {
 			d := w.run()
 			w.wantTopology(ground, v1alpha1.Running, decide.ReasonApplied, words)
-			for other, want := range map[string]time.Duration{"basic-tidb-9": 2 * time.Millisecond, "basic-tidb-10": toBare} {
+			for other, want := range map[string]time.Duration{"basic-tidb-9": 2 * time.Millisecond, "basic-tidb-10": toBare, "basic-tidb-11": toBare} {
 				if got := w.added(d, "basic-pd-0", other); got != want {
 					t.Errorf("%s: %s to %s, want %s", words, got, other, want)
 				}
@@ -45,7 +46,7 @@ func TestPodsWithoutAgentsAreTooMany(t *testing.T) {
 	agents(false, "basic-tidb-10")
 	check("left out: basic-tidb-10", 2*time.Millisecond) // by the agents of the others
 	agents(false, "basic-tidb-11")
-	const words = "left out: basic-tidb-10, basic-tidb-11; nothing is between these and others: else pod basic-pd-0 would need 13 faults, and 12 are possible"
+	const words = "left out: basic-tidb-10, basic-tidb-11 (its attached agent has ended); nothing is between these and others: else pod basic-pd-0 would need 13 faults, and 12 are possible"
 	check(words, 0)
 	ground.Spec.Defaults.SameZone, ground.Generation = "0ms", 2
 	check(words, 0)

@@ -66,7 +66,7 @@ func TestATopologyWithoutZonesKeepsNoPlace(t *testing.T) {
 func TestATopologyThatCannotBeKeepsNoPlace(t *testing.T) {
 	w := newWorld(t)
 	w.label(map[byte]string{'0': "east", '1': "west", '2': "north"})
-	w.pod("basic-tidb-0").Ready = false
+	w.Cluster.Status.PD.Members["basic-pd-0"] = tcv1alpha1.PDMember{Name: "basic-pd-0"}
 	first := w.topology("first", `{"profile": "two-region", "untilDeleted": true}`)
 	second := w.topology("second", `{"spread": 2, "defaults": {"otherZone": "5ms"}, "startAfter": "Created", "allow": ["UnhealthyStart"], "untilDeleted": true}`)
 	w.decide()

@@ -62,8 +62,9 @@ func (z Zones) Populated() []string { return slices.Sorted(maps.Keys(z.pods)) }
 // Assign puts pods into zones. By label, a profile's zones stay those that they were dealt to,
 // whatever pods move: a zone without pods is one still, and pods of another zone are in none.
 // They are dealt anew when all pods are in other zones, as after a change of the label, or to it
-// from a list; but where the topology runs, only if these are as many. Without a profile a zone without pods stays one as long as some pod may come to
-// it: while the TidbCluster is short of pods, or a pod is on no node that is known.
+// from a list; but where the topology runs, only if these are as many. Without a profile a zone
+// without pods stays one as long as some pod may come to it: while the TidbCluster is short of
+// pods, or a pod is on no node that is known.
 //
 // The error says that a pod is in two zones, or that there are too many zones. A topology that
 // has started leaves out instead pods that were in no zone before and are in two now, and

@@ -122,9 +122,7 @@ func (f *fleet) roleUnknown(t *testing.T) {
 	d.change(func(tc *tcv1alpha1.TidbCluster) { tc.Status.PD.Synced = false })
 	d.createLater("slow", "from: [pd(leader)], to: [tikv]", func(f *v1alpha1.NetworkFault) bool { return len(f.Status.Selected) > 0 })
 	d.becomes("slow", "Pending RoleUnknown")
-	if got := d.effects(); len(got) > 0 {
-		t.Errorf("agents do %v", got)
-	}
+	d.wantEffects(effects{})
 	d.wantEvents("NetworkFault", "slow", "Normal Pending")
 	d.change(func(tc *tcv1alpha1.TidbCluster) { tc.Status.PD.Synced = true })
 	d.becomes("slow", "Running Applied 4/4")

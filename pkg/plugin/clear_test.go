@@ -89,6 +89,30 @@ func TestClearOfWhatIsSetAgain(t *testing.T) {
 	}
 }
 
+// An agent that answers no more after it was told was told all the same.
+func TestClearOfAnAgentThatFallsSilent(t *testing.T) {
+	w := newWorld(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	var asked atomic.Int32
+	w.proxy.answer("basic-tikv-0", func(rw http.ResponseWriter, _ *http.Request) {
+		switch asked.Add(1) {
+		case 1:
+			_, _ = fmt.Fprint(rw, `{"faults": [{"name": "once", "owner": "tidelay-controller", "delay": "20ms"}]}`)
+		case 2:
+			_, _ = fmt.Fprint(rw, "{}")
+		default:
+			interrupt()
+			rw.WriteHeader(http.StatusGatewayTimeout)
+		}
+	})
+	status := w.run(ctx, "clear", "--all", "--wait", "--timeout=1m")
+	const want = "basic-tikv-0: the agent was told, and does not say whether it holds faults: "
+	if said := w.errOut.String(); status != 1 || !strings.Contains(said, want) || strings.Contains(said, "not told") {
+		t.Errorf("exit status %d: %s\nwant %s", status, said, want)
+	}
+}
+
 // Ctrl-C before anything is ended ends nothing.
 func TestClearIsInterruptedWhileReading(t *testing.T) {
 	for _, args := range [][]string{{"--all"}, {waited}, {"basic"}, {"nobody"}} {

@@ -136,14 +136,17 @@ func (c *clearing) end(ctx context.Context, pods agentPods) {
 var (
 	errSetAgain = errors.New("had faults again each time that it was asked")
 	errNotAsked = errors.New("was told, and not asked again whether it holds faults")
+	errNoWord   = errors.New("was told, and does not say whether it holds faults")
 )
 
-// doubt adds to what was found that these agents, if they were told, never said that they hold
-// nothing.
+// doubt adds to what was found that these agents, where they were told, never said that they
+// hold nothing.
 func (p agentPods) doubt(found map[string]agents.Reply[ended]) {
 	for _, pod := range p {
 		reply := found[pod.Name]
 		switch {
+		case reply.Err != nil && reply.Body.times > 0 && agents.OutcomeOf(reply.Err) != agents.Forbidden:
+			reply.Err = fmt.Errorf("%w: %s", errNoWord, agents.Cause(reply.Err))
 		case reply.Err != nil:
 		case reply.Body.times > 1:
 			reply.Err = errSetAgain

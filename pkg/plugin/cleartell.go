@@ -49,7 +49,7 @@ func (c *clearing) tell(pods agentPods, found map[string]agents.Reply[ended]) {
 
 // causeOf says after the name of an agent why it may hold faults.
 func causeOf(err error) string {
-	if errors.Is(err, errSetAgain) || errors.Is(err, errNotAsked) {
+	if errors.Is(err, errSetAgain) || errors.Is(err, errNotAsked) || errors.Is(err, errNoWord) {
 		return err.Error()
 	}
 	return "was not told: " + agents.Cause(err)

@@ -18,9 +18,9 @@ import (
 	"github.com/tidelay/tidelay/pkg/plugin/object"
 )
 
-// measureTime is how long to wait for measurements of what is in force. An agent measures at
-// most eight times a minute, and each pair twice: without what is asked for, and with it.
-const measureTime = time.Minute
+// measureTime is how long to wait for measurements of what is in force. An agent with as many
+// pairs as it may have takes one and a half minutes for all of them.
+const measureTime = 2 * time.Minute
 
 // errInterrupted says that a person does not want to wait any more.
 var errInterrupted = errors.New("interrupted")

@@ -117,9 +117,9 @@ func TestWait(t *testing.T) {
 		},
 		"in force no more": {
 			[]func(*v1alpha1.Life){applied, noLonger},
-			[]string{"--timeout=200ms"},
+			[]string{"--timeout=2s"},
 			1, true,
-			[]string{"in force at 8/8 pods", "in force at 7/8 pods: basic-tikv-0", "error: not in force after 200ms (Running, NotApplied, in force at 7/8 pods: basic-tikv-0: its agent does not run"},
+			[]string{"in force at 8/8 pods", "in force at 7/8 pods: basic-tikv-0", "error: not in force after 2s (Running, NotApplied, in force at 7/8 pods: basic-tikv-0: its agent does not run"},
 		},
 		"in force again": {
 			[]func(*v1alpha1.Life){applied, noLonger, applied, measured(metav1.ConditionTrue, "4/4", "")},

@@ -81,6 +81,8 @@ func (w writer) replace(ctx context.Context, before, after client.Object) error 
 
 // try has the API server judge a step, which changes nothing.
 func (w writer) try(ctx context.Context, step object.Step) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
 	w.Client = client.NewDryRunClient(w.Client)
 	if step.Action != object.Replace {
 		_, err := w.write(ctx, step)

@@ -20,7 +20,7 @@ func (f *faultAsked) unready(*decision) string { return "" }
 
 func (f *faultAsked) waits() bool { return false }
 
-func (f *faultAsked) lacks(*decision) bool { return false }
+func (f *faultAsked) lacks(*decision) (bool, error) { return false, nil }
 
 // resolve finds the pods that the selectors select.
 func (f *faultAsked) resolve(d *decision, o *object, cluster selector.Cluster) bool {

@@ -92,21 +92,39 @@ func (d *decision) howToInject() string {
 
 // oneTopology has all topologies wait but one: that which runs, else the oldest that has the
 // zones that it needs. It holds also while it waits for the TidbCluster's health, and when it
-// was changed. Those that lack zones wait for these.
+// was changed. Those that lack zones wait for these; those that their zones forbid are refused
+// later, but not while one runs, since these zones may be others when that one ends.
 func (d *decision) oneTopology(objects []*object) []*object {
-	var holds *object
-	lacking := map[*object]bool{}
+	var able []*object
+	waits, forbidden := map[*object]bool{}, map[*object]bool{}
 	for _, o := range objects {
-		switch {
-		case !o.isTopology():
-		case !o.isRunning() && o.lacks(d):
-			lacking[o] = true
-		case holds == nil || o.isRunning() && !holds.isRunning() || o.isRunning() == holds.isRunning() && compareAges(o, holds) < 0:
-			holds = o
+		if !o.isTopology() {
+			continue
+		}
+		switch lacks, err := o.lacks(d); {
+		case o.isRunning() || !lacks:
+			able = append(able, o)
+		case err != nil:
+			forbidden[o] = true
+		default:
+			waits[o] = true
 		}
 	}
+	if len(able) == 0 {
+		return objects
+	}
+	holds := slices.MinFunc(able, func(a, b *object) int {
+		switch {
+		case a.isRunning() == b.isRunning():
+			return compareAges(a, b)
+		case a.isRunning():
+			return -1
+		default:
+			return 1
+		}
+	})
 	return slices.DeleteFunc(objects, func(o *object) bool {
-		if o == holds || !o.isTopology() || lacking[o] {
+		if o == holds || !o.isTopology() || waits[o] || forbidden[o] && !holds.isRunning() {
 			return false
 		}
 		d.stop(o, v1alpha1.Pending, ReasonAnotherTopology, fmt.Sprintf(

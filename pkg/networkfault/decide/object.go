@@ -49,8 +49,9 @@ type asked interface {
 	// waits reports whether it waits as long as a rule of safety refuses its start for the
 	// moment only, instead of being refused.
 	waits() bool
-	// lacks reports whether it can't start with the zones that its pods are in now.
-	lacks(d *decision) bool
+	// lacks reports whether it can't start with the zones that its pods are in now. The error says
+	// that these forbid it; without one it has to wait for others.
+	lacks(d *decision) (bool, error)
 	// resolve finds the pods. It reports false, and settles the object, if that must wait, or
 	// can't be done.
 	resolve(d *decision, o *object, cluster selector.Cluster) bool

@@ -78,9 +78,9 @@ func (t *topologyAsked) unready(d *decision) string {
 
 // lacks reports whether the topology has to wait for zones, or can't be with those that there
 // are, and so does not keep the place of another one.
-func (t *topologyAsked) lacks(d *decision) bool {
+func (t *topologyAsked) lacks(d *decision) (bool, error) {
 	missing, err := t.place(d)
-	return err != nil || missing != ""
+	return err != nil || missing != "", err
 }
 
 // resolve puts the pods into zones. Zones that have no pods yet are waited for.

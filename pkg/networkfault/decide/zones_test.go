@@ -74,6 +74,19 @@ func TestATopologyThatCannotBeKeepsNoPlace(t *testing.T) {
 	w.wantTopology(second, v1alpha1.Running, decide.ReasonApplying, "")
 }
 
+// What runs has others wait, also while zones forbid them: these may be others later.
+func TestATopologyThatCannotBeWaitsForOneThatRuns(t *testing.T) {
+	w := newWorld(t)
+	w.label(map[byte]string{'0': "east", '1': "west", '2': "west"})
+	first := w.topology("first", threeZones)
+	second := w.topology("second", `{"profile": "two-region", "untilDeleted": true}`)
+	w.run()
+	w.label(map[byte]string{'0': "east", '1': "west", '2': "north"})
+	w.run()
+	w.wantTopology(first, v1alpha1.Running, decide.ReasonApplied, "")
+	w.wantTopology(second, v1alpha1.Pending, decide.ReasonAnotherTopology, "NetworkTopology first is or will be")
+}
+
 // All nodes are labelled anew at one look, with more zones than the profile has or fewer. That
 // does not end what runs, which is whole again with as many zones as it has.
 func TestAProfileWhoseNodesAreLabelledAnew(t *testing.T) {

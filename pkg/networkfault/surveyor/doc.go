@@ -14,5 +14,6 @@
 // An agent at which something else is found than asked for may have lost its faults. Doubt has
 // them looked at, and after PutRight what was wrong there is measured anew.
 //
-// What is known is lost with the process, and is measured again.
+// What is known is lost with the process, and is measured again. So in the minute in which another
+// replica begins to lead, an agent may measure PerMinute times for each of the two.
 package surveyor

@@ -96,7 +96,7 @@ type Surveyor struct {
 	// queue has the agents that something is to be done about; nil until Run.
 	queue workqueue.TypedDelayingInterface[*agent]
 	// opens is when the first measurement may begin. Another replica may have led a moment
-	// ago, and agents have measured for it, as often as they may.
+	// ago, and agents have measured for it.
 	opens time.Time
 }
 

@@ -106,25 +106,30 @@ const (
 // not one of several.
 func ShapeOf(o client.Object) string { return o.GetLabels()[shapeLabel] }
 
-// Incomplete is a shape of which not all NetworkFaults are there.
+// Incomplete is a shape of which not all NetworkFaults are left.
 type Incomplete struct {
-	Name        string
-	There, Size int
+	Name       string
+	Left, Size int
 }
 
 // IncompleteShapes returns the shapes that lack a NetworkFault, in order of their names: it was
-// deleted by itself, or who wrote them was killed before all were written.
+// deleted by itself, it has ended before the others, or who wrote them was killed before all were
+// written.
 func IncompleteShapes(there []*v1alpha1.NetworkFault) []Incomplete {
 	shapes := map[string]Incomplete{}
 	for _, f := range there {
 		name := ShapeOf(f)
-		size, err := strconv.Atoi(f.Labels[sizeLabel])
-		if name == "" || err != nil {
+		if name == "" || f.Status.Phase == v1alpha1.Ended {
 			continue
 		}
-		shapes[name] = Incomplete{name, shapes[name].There + 1, size}
+		one := shapes[name]
+		one.Name, one.Left = name, one.Left+1
+		if size, err := strconv.Atoi(f.Labels[sizeLabel]); err == nil {
+			one.Size = size
+		}
+		shapes[name] = one
 	}
-	maps.DeleteFunc(shapes, func(_ string, s Incomplete) bool { return s.There >= s.Size })
+	maps.DeleteFunc(shapes, func(_ string, s Incomplete) bool { return s.Left >= s.Size })
 	return slices.SortedFunc(maps.Values(shapes), func(a, b Incomplete) int { return strings.Compare(a.Name, b.Name) })
 }
 

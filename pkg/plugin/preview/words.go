@@ -197,7 +197,11 @@ func (p *Preview) verdict() (judged, verdict string) {
 		verdict += fmt.Sprintf(" by what is seen here, without %s; the controller judges it with them", strings.Join(p.Hidden, " and "))
 	}
 	if len(p.Others) > 0 {
-		verdict = "it is not written, since " + strings.Join(p.Others, ", ") + " is refused"
+		are := " is"
+		if len(p.Others) > 1 {
+			are = " are"
+		}
+		verdict = "it is not written, since " + strings.Join(p.Others, ", ") + are + " refused"
 	}
 	if allowed := object.Allowed(p.Object); len(allowed) > 0 {
 		verdict += "; it allows " + list(allowed, " ")

@@ -167,8 +167,8 @@ func lost(c *look.Cluster) []string {
 func incomplete(c *look.Cluster) []string {
 	var all []string
 	for _, s := range object.IncompleteShapes(c.Faults) {
-		all = append(all, fmt.Sprintf("of the %d NetworkFaults of the shape %s only %d are there: it is another shape now; to end it: kubectl tidelay clear -n %s shape/%s",
-			s.Size, s.Name, s.There, c.Key.Namespace, s.Name))
+		all = append(all, fmt.Sprintf("the shape %s lacks %d of its %d NetworkFaults, so that it is another one now; to end it: kubectl tidelay clear -n %s shape/%s",
+			s.Name, s.Size-s.Left, s.Size, c.Key.Namespace, s.Name))
 	}
 	return all
 }

@@ -24,7 +24,7 @@ func (f *fleet) pluginReadsMatrix(t *testing.T) {
 		return p.runs("topology", "basic", "--spread=2", "--matrix", file, "--wait", "--timeout=3m")
 	}
 	for content, words := range map[string]string{
-		"":                                   "it is empty",
+		"":                                   "zones.csv is empty",
 		"from,to,rtt_ms\na,b,-1\n":           `row 2, column 3 (rtt_ms): "-1"`,
 		"from,to,rtt_ms\na,b,20ms\n":         `row 2, column 3 (rtt_ms): "20ms"`,
 		"from,to,rtt_ms\na,b,600001\n":       `row 2, column 3 (rtt_ms): "600001"`,

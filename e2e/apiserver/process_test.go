@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -194,16 +195,33 @@ func (p *process) kill() {
 	<-p.exited
 }
 
+// Ports of processes that tests start. They are below those from which connections start, and
+// none is given away twice, so that nobody takes one before the process listens there.
+const (
+	firstPort = 20_000
+	lastPort  = 32_000
+)
+
+// portsGiven is how many ports were given away or found taken.
+var portsGiven atomic.Int32
+
 // freeAddresses returns n loopback addresses nobody listens on.
 func freeAddresses(n int) ([]string, error) {
 	var addresses []string
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+	for len(addresses) < n {
+		port := firstPort + portsGiven.Add(1)
+		if port > lastPort {
+			return nil, fmt.Errorf("no port from %d to %d is left", firstPort, lastPort)
 		}
-		defer func() { _ = listener.Close() }() // not before all are found
-		addresses = append(addresses, listener.Addr().String())
+		address := fmt.Sprintf("127.0.0.1:%d", port)
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			continue // somebody else's
+		}
+		if err := listener.Close(); err != nil {
+			return nil, fmt.Errorf("close %s: %w", address, err)
+		}
+		addresses = append(addresses, address)
 	}
 	return addresses, nil
 }

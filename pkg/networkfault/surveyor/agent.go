@@ -111,8 +111,8 @@ func (a *agent) next(fair time.Duration) (*task, time.Time) {
 	}
 	var apart time.Duration
 	switch {
-	case first.began.IsZero():
-	case first.state.IsOpen():
+	case first.began.IsZero() && a.isFresh():
+	case first.began.IsZero(), first.state.IsOpen():
 		apart = pause
 	case first.isInDoubt() || a.looks > 0:
 		apart = max(pause, fair)
@@ -128,6 +128,13 @@ func (a *agent) free() time.Time {
 		return a.rests
 	}
 	return latest(a.rests, a.recent[0].Add(minute))
+}
+
+// isFresh reports whether it has measured so little of late that what was never measured need
+// not wait.
+func (a *agent) isFresh() bool {
+	i := len(a.recent) - quick
+	return i < 0 || !a.recent[i].Add(minute).After(a.rests)
 }
 
 // begin notes that it begins to measure.

@@ -2,11 +2,11 @@
 //
 // An agent measures at most PerMinute times a minute, one pair at a time, and no more than
 // half of the time, which leaves room for people, who share its one place for measurements.
-// Pairs that were never measured come first, one right after the other, then others without a
-// verdict, and then those that are wrong or whose last measurement
-// contradicts the verdict, which leave every third measurement to the others. The others take
-// turns, and the more agents there are, the longer that takes. All agents together are asked at
-// most 50 times a second. Nothing that is measured delays a fault.
+// Pairs that were never measured come first, some of them one right after the other, then others
+// without a verdict, and then those that are wrong or whose last measurement contradicts the
+// verdict, which leave every third measurement to the others. The others take turns, and the more
+// agents there are, the longer that takes. All agents together are asked at most 50 times a second.
+// Nothing that is measured delays a fault.
 //
 // What agents count of their faults is read in between, of all faults of an agent at once,
 // and a reading is one of its PerMinute. Two readings make a comparison.

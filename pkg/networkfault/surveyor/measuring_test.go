@@ -31,6 +31,25 @@ func TestMeasuring(t *testing.T) {
 	})
 }
 
+// What is asked for soon after many pairs were does not wait until these are a minute old.
+func TestWhatIsAskedForNext(t *testing.T) {
+	run(t, func(s *Surveyor, _ *fleet) {
+		pass(minute)
+		s.Set(basic, []Assignment{assignment(0, 8)})
+		pass(20 * time.Second)
+		s.Set(basic, []Assignment{assignment(0, 2)})
+		changed := assignment(0, 2)
+		for i := range changed.Tasks {
+			changed.Tasks[i].Asked.Spread = time.Millisecond
+		}
+		s.Set(basic, []Assignment{changed})
+		pass(2*pause + rest)
+		if got := verdicts(s); got != "rr" {
+			t.Errorf("%s two pauses later", got)
+		}
+	})
+}
+
 // A pair that becomes wrong is told after a second look, and so is one that is right again.
 func TestAWrongPair(t *testing.T) {
 	run(t, func(s *Surveyor, f *fleet) {

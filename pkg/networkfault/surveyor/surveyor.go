@@ -34,9 +34,10 @@ const (
 	// the first may reach it late, and the last one at once.
 	minute = time.Minute + connectTime
 	// pause is the least time between the beginnings of two measurements of an agent, but for
-	// pairs that were never measured: of these, as many as there may be follow one another at
-	// once, so that what was just asked for is known soon.
+	// quick pairs a minute that were never measured: these follow one another at once, so that
+	// what was just asked for is known soon. The others are left for what is asked for next.
 	pause = (minute + PerMinute - 1) / PerMinute
+	quick = PerMinute / 2
 	// rest is the least time from the end of one to the beginning of the next, in which people
 	// can have the agent measure. After a long one it is as long as that was.
 	rest = 2 * time.Second

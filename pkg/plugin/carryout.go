@@ -23,6 +23,8 @@ type written struct {
 // carryOut carries out steps, all or none of them, and waits if that is asked for. out gets the
 // objects.
 func (a *app) carryOut(ctx context.Context, c writer, seen *look.Cluster, steps []object.Step, w *writing, out io.Writer) error {
+	// Read first, so that what is written is told at once.
+	clusters := append(look.Names(ctx, c, seen.Key.Namespace), seen.Key.Name)
 	var done []written
 	var objects []client.Object
 	for _, step := range steps {
@@ -32,7 +34,7 @@ func (a *app) carryOut(ctx context.Context, c writer, seen *look.Cluster, steps 
 		}
 		done, objects = append(done, written{step, now}), append(objects, now)
 	}
-	there := choice{slices.Concat(seen.InNamespace(), objects), append(look.Names(ctx, c, seen.Key.Namespace), seen.Key.Name)}
+	there := choice{slices.Concat(seen.InNamespace(), objects), clusters}
 	for _, one := range done {
 		a.tellWritten(one, there)
 	}

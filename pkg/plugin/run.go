@@ -117,6 +117,8 @@ func wishPreset(p object.Preset, allow []v1alpha1.Allowance) wish {
 	}
 }
 
+// askPreset asks for the object of a preset, and has it allow more. The error is an
+// *object.Taken.
 func askPreset(seen *look.Cluster, wanted client.Object, allow []v1alpha1.Allowance) (object.Asked, error) {
 	object.Allow(wanted, allow)
 	if t, is := wanted.(*v1alpha1.NetworkTopology); is {
